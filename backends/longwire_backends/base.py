@@ -1,0 +1,141 @@
+"""The contract of a store, and the errors that every layer shares.
+
+A store keeps two things: one *record* for each connection, and the memberships of connections in
+groups. Everything else (what a record means, who is told what) is decided above it.
+
+A backend passes `tests/backends/contract.py`; third-party backends subclass the same test.
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class LongwireError(Exception):
+    """Root of every error that Longwire raises on purpose."""
+
+
+class ConfigurationError(LongwireError, ValueError):
+    """A setting is wrong; raised by constructors and by the command line, never by an event."""
+
+
+class BackendError(LongwireError):
+    """A store could not do what it was asked; the driver's own error is the cause.
+
+    Attributes:
+        backend: the store's name, for example "sqlite3".
+        operation: what was being done, for example "get".
+    """
+
+    def __init__(self, backend: str, operation: str, detail: str) -> None:
+        super().__init__(f"{backend}: {operation} failed: {detail}")
+        self.backend = backend
+        self.operation = operation
+
+
+class RecordTooLargeError(BackendError):
+    """A record is larger than the store accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a store keeps for one connection.
+
+    Attributes:
+        value: JSON text; only the adapter reads it.
+        version: changes at every write; present it to `Backend.update`.
+        expires_at: epoch seconds; from then on the record counts as missing.
+    """
+
+    value: str
+    version: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some members of a group, in the store's own order.
+
+    Attributes:
+        members: connection ids.
+        next: pass it as `after` to read on; None on the last page.
+    """
+
+    members: tuple[str, ...]
+    next: str | None
+
+
+class Backend(abc.ABC):
+    """A store of connection records and group memberships.
+
+    A backend opens what it needs at first use, keeps it as long as the process lives, and opens it
+    again after `close` or after the other side broke it. It works on whichever event loop calls it.
+    Every method may raise `BackendError`; nothing of a driver's own escapes.
+
+    Ids and group names are any non-empty text. Whatever has expired counts as missing, whether or
+    not the store has deleted it yet.
+
+    Args:
+        clock: epoch seconds; tests hand in their own.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+
+    @abc.abstractmethod
+    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+        """Write the record, whatever was there, and return its version."""
+
+    @abc.abstractmethod
+    async def get(self, connection_id: str) -> Record | None:
+        """Read the record as of the last write that anybody finished; None when missing."""
+
+    @abc.abstractmethod
+    async def take(self, connection_id: str) -> Record | None:
+        """Read and delete the record in one step: of many takers exactly one gets it."""
+
+    @abc.abstractmethod
+    async def update(
+        self, connection_id: str, value: str, expires_at: int, version: str
+    ) -> str | None:
+        """Write the record if it still has `version`; return its new version.
+
+        None means that somebody else has written or taken it: read it again.
+        """
+
+    @abc.abstractmethod
+    async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
+        """Make the connection a member; once more is no error and moves the expiry."""
+
+    @abc.abstractmethod
+    async def group_discard(self, group: str, connection_id: str) -> None:
+        """End a membership; no error when there is none."""
+
+    @abc.abstractmethod
+    async def group_members(
+        self, group: str, *, limit: int = 1000, after: str | None = None
+    ) -> Page:
+        """Read at most `limit` members; a member of the whole time is on exactly one page."""
+
+    @abc.abstractmethod
+    async def groups(self, connection_id: str) -> tuple[str, ...]:
+        """Read the names of the groups that the connection is in, sorted."""
+
+    @abc.abstractmethod
+    async def sweep(self) -> int:
+        """Delete what has expired and return how many records and memberships that was.
+
+        Stores that expire by themselves do nothing and return 0.
+        """
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Let go of connections and threads; a later call opens them again."""

@@ -1,15 +1,16 @@
 """Every error that Longwire raises on purpose.
 
-    LongwireError
-    ├── ConfigurationError (ValueError)      ws_config, dsn or the command line is wrong
-    ├── EventError (ValueError)              the event is not one of API Gateway's WebSocket events
-    ├── StoredRecordError                    what a store returned is not a record of ours
-    ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
-    ├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
-    ├── ManagementError                      the management API refused or failed a request
-    │   └── MessageTooLargeError             a frame over API Gateway's 128 KB; it was not sent
-    └── BackendError                         a store failed; the driver's error is the cause
-        └── RecordTooLargeError              the store does not take a record of this size
+LongwireError
+├── ConfigurationError (ValueError)      ws_config, dsn or the command line is wrong
+├── EventError (ValueError)              the event is not one of API Gateway's WebSocket events
+├── LifespanError                        the app's startup failed
+├── StoredRecordError                    what a store returned is not a record of ours
+├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
+├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
+├── ManagementError                      the management API refused or failed a request
+│   └── MessageTooLargeError             a frame over API Gateway's 128 KB; it was not sent
+└── BackendError                         a store failed; the driver's error is the cause
+    └── RecordTooLargeError              the store does not take a record of this size
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionGoneError",
     "EventError",
+    "LifespanError",
     "LongwireError",
     "ManagementError",
     "MessageTooLargeError",
@@ -37,6 +39,10 @@ __all__ = [
 
 class EventError(LongwireError, ValueError):
     """A Lambda event is foreign or malformed."""
+
+
+class LifespanError(LongwireError):
+    """The app's startup failed; the next event tries it again."""
 
 
 class StoredRecordError(LongwireError):
@@ -84,8 +90,7 @@ class MessageTooLargeError(ManagementError):
     def __init__(self, connection_id: str, size: int, limit: int) -> None:
         super().__init__(
             connection_id,
-            f"a message of {size} bytes is over API Gateway's limit of {limit}; "
-            "send it in parts",
+            f"a message of {size} bytes is over API Gateway's limit of {limit}; send it in parts",
         )
         self.size = size
         self.limit = limit

@@ -1,0 +1,179 @@
+"""All that one event may do to its connection: the stored record, the frames, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from longwire import record
+from longwire.exceptions import (
+    ASGIMessageError,
+    ConnectionGoneError,
+    ManagementError,
+    MessageTooLargeError,
+    StoredRecordError,
+)
+from longwire.management import MAX_MESSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire.config import Settings
+    from longwire.management import Management
+    from longwire.record import ConnectionRecord, Frame
+    from longwire_backends import Backend
+
+logger = logging.getLogger("longwire")
+
+# For how many seconds after the response to $connect "gone" may mean "not known yet".
+NEW_CONNECTION = 2.0
+
+
+class Connection:
+    """One connection, as one event sees it.
+
+    Args:
+        endpoint: URL of the management API.
+        deadline: when the event has to be done, in seconds of `time.monotonic`.
+        new: this is its $connect event.
+
+    Attributes:
+        ended: nobody else will tell the app that the connection has ended.
+        expires_at: when the stored record ends, in epoch seconds.
+    """
+
+    def __init__(
+        self,
+        connection_id: str,
+        endpoint: str,
+        deadline: float,
+        *,
+        new: bool,
+        settings: Settings,
+        backend: Backend,
+        management: Management,
+    ) -> None:
+        self.id = connection_id
+        self.deadline = deadline
+        self.ended = False
+        self.expires_at = int(time.time()) + settings.ttl
+        self._endpoint = endpoint
+        self._new_for = NEW_CONNECTION if new else 0.0
+        self._settings = settings
+        self._backend = backend
+        self._management = management
+
+    @property
+    def lease(self) -> float:
+        """When this event is over for sure, in epoch seconds; others wait for it until then."""
+        return time.time() + max(0.0, self.deadline - time.monotonic())
+
+    async def save(self, connection: ConnectionRecord) -> None:
+        """Store the record of a new connection."""
+        await self._backend.put(self.id, self._dumps(connection), self.expires_at)
+
+    async def read(self) -> ConnectionRecord | None:
+        """Return the stored record.
+
+        Raises:
+            StoredRecordError: it is not one that this version can read.
+        """
+        stored = await self._backend.get(self.id)
+        if stored is None:
+            return None
+        self.expires_at = stored.expires_at
+        return record.loads(stored.value)
+
+    async def update(self, change: Callable[[ConnectionRecord], bool]) -> ConnectionRecord | None:
+        """Change the record where `change` returns True, with nobody else's change lost.
+
+        Returns:
+            The changed record; None when it is gone or `change` found nothing to do.
+        """
+        while (stored := await self._backend.get(self.id)) is not None:
+            current = record.loads(stored.value)
+            if not change(current):
+                return None
+            value = self._dumps(current)
+            if await self._backend.update(self.id, value, stored.expires_at, stored.version):
+                return current
+        return None
+
+    async def take(self) -> ConnectionRecord | None:
+        """Take the record out; whoever gets it is the one to tell the app of the end."""
+        stored = await self._backend.take(self.id)
+        if stored is None:
+            return None
+        self.ended = True
+        self.expires_at = stored.expires_at
+        return record.loads(stored.value)
+
+    async def end(self) -> None:
+        """Delete the connection, as its app has ended it; nobody is told any more."""
+        if self.ended:
+            return
+        try:
+            await self.take()
+        except StoredRecordError:
+            logger.debug("connection %s: took an unreadable record out", self.id)
+        self.ended = True
+        try:
+            await self._management.delete(
+                self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for
+            )
+        except ConnectionGoneError:
+            logger.debug("connection %s: the client was faster to leave", self.id)
+        except ManagementError as error:
+            logger.error("connection %s could not be closed: %s", self.id, error)
+
+    async def post(self, frame: Frame) -> None:
+        """Send a frame to the client.
+
+        Raises:
+            ConnectionGoneError: the client is gone.
+            ManagementError: API Gateway refused the frame or did not answer.
+        """
+        await self._management.post(
+            self._endpoint,
+            self.id,
+            self.encode(frame),
+            deadline=self.deadline,
+            new_for=self._new_for,
+        )
+
+    def encode(self, frame: Frame) -> bytes:
+        """Return the payload of a frame; API Gateway sends every payload as text.
+
+        Raises:
+            ASGIMessageError: bytes that are no text, and `binary` is "text".
+            MessageTooLargeError: it is over API Gateway's limit.
+        """
+        data = frame.encode("utf-8") if isinstance(frame, str) else self._encode_bytes(frame)
+        if len(data) > MAX_MESSAGE:
+            raise MessageTooLargeError(self.id, len(data), MAX_MESSAGE)
+        return data
+
+    def _encode_bytes(self, frame: bytes) -> bytes:
+        if self._settings.binary == "base64":
+            return base64.b64encode(frame)
+        try:
+            frame.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ASGIMessageError(
+                "websocket.send: these bytes are not UTF-8, and API Gateway sends text frames "
+                "only; encode them yourself or set ws_config['binary'] to 'base64'"
+            ) from error
+        return frame
+
+    async def pause(self, seconds: float) -> bool:
+        """Sleep; False (at once) when the deadline does not leave that much time."""
+        if time.monotonic() + seconds >= self.deadline:
+            return False
+        await asyncio.sleep(seconds)
+        return True
+
+    def _dumps(self, connection: ConnectionRecord) -> str:
+        return record.dumps(connection, exclude_headers=self._settings.exclude_headers)

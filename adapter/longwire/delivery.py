@@ -1,0 +1,212 @@
+"""How frames reach the client: the greeting of a new connection, and replies to a message."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from longwire.cycle import SupersededError
+from longwire.exceptions import ConnectionGoneError, ManagementError
+from longwire.record import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire.connection import Connection
+    from longwire.record import ConnectionRecord, Frame
+
+logger = logging.getLogger("longwire")
+
+# How often an event looks whether another one has delivered the greeting, in seconds.
+GREETING_POLL = (0.005, 0.01, 0.02, 0.05, 0.1)
+
+
+class Greeting:
+    """The client of a connect step: nothing can be sent before the response has left.
+
+    Attributes:
+        frames: what the app has sent and the client has not got yet.
+    """
+
+    def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
+        self.frames: list[Frame] = []
+        self._connection = connection
+        self._record = record
+        self._open = False
+        self._shared: Callable[[], bool] = lambda: False
+
+    def swallow(self, frame: Frame) -> None:
+        raise TypeError("a connect step replays nothing")
+
+    async def send(self, frame: Frame) -> bool:
+        self._connection.encode(frame)  # what cannot be sent fails here, in the app's own line
+        self._record.remember(frame)
+        if not self._open:
+            self.frames.append(frame)
+            return True
+        if self._shared():
+            await self._connection.update(lambda record: _remember(record, frame))
+        await post(self._connection, frame)
+        return True
+
+    async def close(self, code: int, reason: str) -> None:
+        if self._open:
+            await self._connection.end()
+
+    async def deliver(self, shared: Callable[[], bool] = lambda: False) -> None:
+        """Send the greeting, now that the response has left; later frames follow at once.
+
+        What API Gateway refuses is logged and lost.
+
+        Args:
+            shared: whether the client may already be speaking to another event, which then has to
+                know what this one sends.
+
+        Raises:
+            ConnectionGoneError: the client is gone, and the app has to be told.
+            SupersededError: the client is gone, and another event tells the app.
+        """
+        self._shared = shared
+        while self.frames:
+            # Out of the queue before it is sent: when the post is cancelled, nobody knows whether
+            # it has arrived, and no frame may arrive twice.
+            frame = self.frames.pop(0)
+            try:
+                await post(self._connection, frame)
+            except ManagementError as error:
+                _log_lost(self._connection, error)
+        self._open = True
+
+
+class Replies:
+    """The client of a message: frames go out at once, but none that the connect step had sent."""
+
+    def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
+        self._connection = connection
+        self._record = record
+        self._swallowed: Counter[str] = Counter()
+
+    def swallow(self, frame: Frame) -> None:
+        self._swallowed[digest(frame)] += 1
+
+    async def send(self, frame: Frame) -> bool:
+        self._connection.encode(frame)
+        if await self._repeats(frame):
+            return False
+        await post(self._connection, frame)
+        return True
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._connection.end()
+
+    async def _repeats(self, frame: Frame) -> bool:
+        if self._record.connecting_until > time.time():
+            self._record = await self._connection.read() or self._record
+        sent = self._record.sent
+        if not sent or self._swallowed.total() >= sent.total():
+            return False
+        key = digest(frame)
+        repeated = sent[key] > self._swallowed[key]
+        if repeated:
+            self._swallowed[key] += 1
+        return repeated
+
+
+class Departed:
+    """The client of a connection that has ended: nothing is sent any more."""
+
+    def swallow(self, frame: Frame) -> None:
+        """Do nothing: no later frame is compared with this one."""
+
+    async def send(self, frame: Frame) -> bool:
+        return False
+
+    async def close(self, code: int, reason: str) -> None:
+        """Do nothing: the connection has ended."""
+
+
+async def post(connection: Connection, frame: Frame) -> None:
+    """Send a frame; when the client proves to be gone, decide who tells the app.
+
+    Raises:
+        ConnectionGoneError: this event does.
+        SupersededError: another one does, or has done so.
+    """
+    try:
+        await connection.post(frame)
+    except ConnectionGoneError:
+        if not connection.ended and await connection.take() is None:
+            raise SupersededError from None
+        raise
+
+
+async def greeted(connection: Connection, record: ConnectionRecord) -> ConnectionRecord | None:
+    """Make sure that the greeting has reached the client before anything else does.
+
+    Returns:
+        The record as it is then; None when the connection has ended meanwhile.
+
+    Raises:
+        ConnectionGoneError, SupersededError: as for `post`.
+    """
+    pauses = itertools.chain(GREETING_POLL, itertools.repeat(GREETING_POLL[-1]))
+    current: ConnectionRecord | None = record
+    while current is not None:
+        if current.greeting:
+            if (claimed := await _claim(connection)) is not None:
+                await _deliver_stored(connection, claimed)
+                return claimed
+        elif current.greeting_until <= time.time() or not await connection.pause(next(pauses)):
+            return current
+        current = await connection.read()
+    return None
+
+
+async def _claim(connection: Connection) -> ConnectionRecord | None:
+    """Take over the greeting; the returned record is still the only place that holds it."""
+    owed: list[Frame] = []
+
+    def claim(record: ConnectionRecord) -> bool:
+        owed[:] = record.greeting
+        record.greeting, record.greeting_until = [], connection.lease
+        return bool(owed)
+
+    claimed = await connection.update(claim)
+    if claimed is not None:
+        claimed.greeting = owed
+    return claimed
+
+
+async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> None:
+    for frame in record.greeting:
+        try:
+            await post(connection, frame)
+        except ManagementError as error:
+            _log_lost(connection, error)
+    await connection.update(release_greeting)
+
+
+def release_greeting(record: ConnectionRecord) -> bool:
+    """Let other events go on: the greeting is with the client."""
+    waiting = record.greeting_until > 0.0
+    record.greeting_until = 0.0
+    return waiting
+
+
+def settle(record: ConnectionRecord) -> bool:
+    """Note that the connect step is over and its greeting delivered."""
+    connecting = record.connecting_until > 0.0
+    record.connecting_until = 0.0
+    return release_greeting(record) or connecting
+
+
+def _log_lost(connection: Connection, error: ManagementError) -> None:
+    logger.error("connection %s: a frame of its greeting was lost: %s", connection.id, error)
+
+
+def _remember(record: ConnectionRecord, frame: Frame) -> bool:
+    record.remember(frame)
+    return True

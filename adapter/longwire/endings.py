@@ -1,0 +1,86 @@
+"""What the ways in which an app can end mean, and what the log says about them.
+
+Frameworks raise classes of their own, which this package never imports; their names tell them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from longwire.cycle import Outcome
+from longwire.exceptions import ConnectionGoneError
+
+if TYPE_CHECKING:
+    from longwire.cycle import Run
+
+logger = logging.getLogger("longwire")
+
+
+def handshake_status(run: Run, outcome: Outcome, connection_id: str) -> int:
+    """Return the status that answers $connect: 200 when the app has accepted."""
+    if run.accepted:
+        return 200
+    status = run.status or _raised_status(run.error)
+    if status is not None:
+        return _refusal(status, connection_id)
+    where = f"connection {connection_id}: the app"
+    if outcome is Outcome.DEADLINE:
+        logger.error("%s has not accepted by the deadline; it waits in %s", where, run.cut_off)
+        return 504
+    if outcome is Outcome.PARKED:
+        logger.error("%s waits for a message before it has accepted; refused", where)
+    elif run.error is None:
+        logger.error("%s returned before it had accepted; refused", where)
+    else:
+        logger.error("%s raised before it had accepted; refused", where, exc_info=run.error)
+    return 500
+
+
+def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
+    """Log how a run ended, where its author should know."""
+    if run.error is not None and not is_disconnect(run.error):
+        logger.error("connection %s: the app raised", connection_id, exc_info=run.error)
+    elif outcome is Outcome.DEADLINE:
+        logger.error(
+            "connection %s: the app was still running at the deadline and was cancelled; "
+            "it waited in %s",
+            connection_id,
+            run.cut_off,
+        )
+    elif outcome is Outcome.CUT_OFF:
+        logger.warning(
+            "connection %s: cancelled tasks that went on while the app waited for the client "
+            "(ws_config['linger'] is how long they may): %s",
+            connection_id,
+            run.cut_off,
+        )
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Tell whether an error is a framework's or our way to say that the client is gone."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_disconnect(one) for one in error.exceptions)
+    return isinstance(error, ConnectionGoneError) or _is_named(error, "WebSocketDisconnect")
+
+
+def _raised_status(error: BaseException | None) -> int | None:
+    """Return the status of an HTTPException that no middleware has turned into a response."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) and _is_named(error, "HTTPException") else None
+
+
+def _refusal(status: int, connection_id: str) -> int:
+    if 300 <= status <= 599:
+        return status
+    logger.warning(
+        "connection %s: refused with status %d, which API Gateway would take for an acceptance; "
+        "403 instead",
+        connection_id,
+        status,
+    )
+    return 403
+
+
+def _is_named(error: object, name: str) -> bool:
+    return any(cls.__name__ == name for cls in type(error).__mro__)

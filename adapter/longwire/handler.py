@@ -1,0 +1,146 @@
+"""Longwire: one Lambda event in, one response out. Start reading here.
+
+API Gateway turns a WebSocket connection into separate Lambda invocations; an ASGI app is one
+coroutine for each connection. So each event (`invocation.py`) runs the app from the top, up to
+where that event belongs (`cycle.py`), with the scope that the connection had at first (`scope.py`,
+stored as `record.py` says), and takes back nothing that an earlier event did (`delivery.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, get_args
+
+from longwire import config, events, http
+from longwire.deferred import AfterResponse
+from longwire.exceptions import ConfigurationError
+from longwire.invocation import Invocation
+from longwire.lifespan import Lifespan, LifespanMode
+from longwire.management import Management
+from longwire_aws.http import HTTPClient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from longwire.management import Transport
+    from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
+
+
+class Longwire:
+    """A Lambda handler that runs an unmodified ASGI WebSocket app behind API Gateway.
+
+    Args:
+        app: the ASGI app.
+        ws_config: `{"backend": name, "params": {...}}` and more; see the README.
+        dsn: the same in one URL, for example `sqlite:///connections.sqlite3`.
+        lifespan: whether the app has startup and shutdown: "auto" finds out, "on", "off".
+        http: the Lambda handler for all other events; Mangum is taken when it is installed.
+
+    Attributes:
+        settings: what `ws_config` or `dsn` said.
+        transport: speaks HTTP to the management API.
+
+    Raises:
+        ConfigurationError: something is wrong with the arguments, or a driver is missing.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        ws_config: Mapping[str, Any] | None = None,
+        dsn: str | None = None,
+        lifespan: LifespanMode = "auto",
+        http: LambdaHandler | None = None,
+    ) -> None:
+        if not callable(app):
+            raise ConfigurationError(f"app is {app!r}; expected an ASGI app")
+        if lifespan not in get_args(LifespanMode):
+            raise ConfigurationError(f"lifespan is {lifespan!r}; expected 'auto', 'on' or 'off'")
+        self.settings = config.load(ws_config, dsn)
+        self.transport: Transport = HTTPClient()
+        self._app = app
+        self._http = http
+        self._lifespan_mode = lifespan
+        self._backend = config.make_backend(self.settings)
+        self._lifespan: Lifespan | None = None
+        self._after = AfterResponse()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runner: asyncio.Runner | None = None
+        self._one_event = threading.Lock()
+
+    def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
+        """Handle one Lambda event on an event loop of this handler's own.
+
+        Raises:
+            EventError: the event is malformed, or nothing can answer it.
+            LifespanError: the app's startup failed.
+            BackendError: the store failed.
+        """
+        with self._one_event:
+            if self._runner is None:
+                self._runner = asyncio.Runner()
+                weakref.finalize(self, self._runner.close)
+            return self._runner.run(self._handle(event, context, after=None))
+
+    async def handle(self, event: LambdaEvent, context: Any = None) -> Any:
+        """Handle one Lambda event on the running event loop, which goes on running after it.
+
+        Raises:
+            The same errors as calling the handler.
+        """
+        return await self._handle(event, context, after=self._after)
+
+    async def aclose(self) -> None:
+        """Run the app's shutdown and let go of the store and all connections."""
+        await self._after.finish()
+        if self._lifespan is not None:
+            await self._lifespan.shutdown()
+            self._lifespan = None
+        if isinstance(self.transport, HTTPClient):
+            await self.transport.close()
+        await self._backend.close()
+
+    def close(self) -> None:
+        """Do what `aclose` does, after synchronous use."""
+        with self._one_event:
+            runner, self._runner = self._runner or asyncio.Runner(), None
+            with runner:
+                runner.run(self.aclose())
+
+    async def _handle(self, raw: LambdaEvent, context: Any, after: AfterResponse | None) -> Any:
+        lifespan = await self._started()
+        if not events.is_websocket_event(raw):
+            return await http.respond(self._http, self._app, lifespan.state, raw, context)
+        event = events.parse(raw)
+        invocation = Invocation(
+            self._app,
+            event,
+            raw,
+            context,
+            settings=self.settings,
+            backend=self._backend,
+            management=Management(self.transport),
+            state=lifespan.state,
+            after=after,
+        )
+        match event:
+            case events.ConnectEvent():
+                return await invocation.connect(event)
+            case events.MessageEvent():
+                return await invocation.message(event)
+            case events.DisconnectEvent():
+                return await invocation.disconnect(event)
+
+    async def _started(self) -> Lifespan:
+        loop = asyncio.get_running_loop()
+        if self._lifespan is None or self._loop is not loop:
+            self._lifespan, self._loop = Lifespan(self._app, self._lifespan_mode), loop
+        try:
+            await self._lifespan.startup()
+        except Exception:
+            self._lifespan = None
+            raise
+        return self._lifespan

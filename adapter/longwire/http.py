@@ -1,0 +1,103 @@
+"""HTTP events of the same function, answered by Mangum or by any other Lambda handler."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from longwire.exceptions import EventError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire.types import ASGIApp, LambdaHandler, Message, Receive, Scope, Send
+
+    Bridge = Callable[[Scope, Receive, Send], Any]
+
+
+async def respond(
+    handler: LambdaHandler | None,
+    app: ASGIApp,
+    state: dict[str, Any],
+    event: Any,
+    context: object,
+) -> Any:
+    """Let a Lambda handler answer an event that is not a WebSocket event.
+
+    Mangum calls the app on the running event loop with the given lifespan state; Mangum itself is
+    synchronous, so it works in a thread meanwhile. Any other synchronous handler is called in a
+    thread too, an asynchronous one is awaited.
+
+    Raises:
+        EventError: there is no handler for it.
+    """
+    answering: Any = handler or _mangum(app)
+    if _is_mangum(answering):
+        answering = copy.copy(answering)
+        answering.app = _bridge(answering.app, state)
+        answering.lifespan = "off"  # it has been started already
+    elif inspect.iscoroutinefunction(answering):
+        return await answering(event, context)
+    return await asyncio.to_thread(_call, answering, event, context)
+
+
+def _mangum(app: Any) -> Any:
+    try:
+        from mangum import Mangum
+    except ImportError:
+        raise EventError(
+            "this is not an API Gateway WebSocket event, and there is nothing to answer others: "
+            "give Longwire(app, http=<a Lambda handler>), or pip install 'longwire[http]'"
+        ) from None
+    return Mangum(app, lifespan="off")
+
+
+def _is_mangum(handler: object) -> bool:
+    return any(cls.__module__.startswith("mangum.") for cls in type(handler).__mro__)
+
+
+def _call(handler: LambdaHandler, event: Any, context: object) -> Any:
+    """Call a synchronous handler with an event loop of its own, as it would have on Lambda."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return handler(event, context)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _bridge(app: ASGIApp, state: dict[str, Any]) -> Bridge:
+    """Return an app for another thread's event loop that runs `app` on this one."""
+    home = asyncio.get_running_loop()
+
+    async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
+        away = asyncio.get_running_loop()
+
+        async def receive_at_home() -> Message:
+            return await asyncio.wrap_future(
+                asyncio.run_coroutine_threadsafe(_receive(receive), away)
+            )
+
+        async def send_at_home(message: Message) -> None:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_send(send, message), away))
+
+        scope["state"] = state.copy()
+        work = _run(app, scope, receive_at_home, send_at_home)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, home))
+
+    return bridged
+
+
+async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+async def _receive(receive: Receive) -> Message:
+    return await receive()
+
+
+async def _send(send: Send, message: Message) -> None:
+    await send(message)

@@ -1,0 +1,326 @@
+"""What one Lambda event does: connect, message or disconnect."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from longwire import scope
+from longwire.connection import Connection
+from longwire.cycle import Outcome, Run, Stage, SupersededError, disconnect_message
+from longwire.delivery import Departed, Greeting, Replies, greeted, release_greeting, settle
+from longwire.endings import handshake_status, log_ending
+from longwire.endpoint import management_endpoint
+from longwire.events import ConnectEvent
+from longwire.exceptions import ConnectionGoneError, StoredRecordError
+from longwire.record import ConnectionRecord
+
+if TYPE_CHECKING:
+    from longwire.config import Settings
+    from longwire.cycle import Client
+    from longwire.deferred import AfterResponse
+    from longwire.events import DisconnectEvent, Event, MessageEvent
+    from longwire.management import Management
+    from longwire.types import ASGIApp, LambdaEvent, LambdaResponse, Message
+    from longwire_backends import Backend
+
+logger = logging.getLogger("longwire")
+
+# What is left of the invocation's time when everything of ours is over, in seconds, and as a part
+# of a short invocation.
+DEADLINE_MARGIN = 0.5
+DEADLINE_PART = 0.1
+# Without a Lambda context: the time that API Gateway waits for an integration, in seconds.
+DEFAULT_TIME = 29.0
+
+# A message may overtake the write of its connection's record: while the connection is younger than
+# this (milliseconds), the record is looked up again after these pauses (seconds).
+YOUNG_CONNECTION = 5000
+LOOK_AGAIN_AFTER = (0.05, 0.1, 0.2)
+
+
+class Invocation:
+    """One Lambda event at work.
+
+    Args:
+        raw: the event as Lambda gave it.
+        context: Lambda's context object, or None.
+        state: the app's lifespan state.
+        after: where work goes on after the response; None where nothing runs then.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        event: Event,
+        raw: LambdaEvent,
+        context: Any,
+        *,
+        settings: Settings,
+        backend: Backend,
+        management: Management,
+        state: dict[str, Any],
+        after: AfterResponse | None,
+    ) -> None:
+        self._app = app
+        self._raw = raw
+        self._context = context
+        self._settings = settings
+        self._state = state
+        self._after = after
+        self._request = event.context
+        self._deadline = time.monotonic() + _time_left(context)
+        self._connection = Connection(
+            event.context.connection_id,
+            management_endpoint(
+                api_id=event.context.api_id,
+                stage=event.context.stage,
+                domain_name=event.context.domain_name,
+                explicit=settings.endpoint_url,
+                region_name=settings.region_name,
+                environ=os.environ,
+            ),
+            self._deadline,
+            new=isinstance(event, ConnectEvent),
+            settings=settings,
+            backend=backend,
+            management=management,
+        )
+
+    # $connect
+
+    async def connect(self, event: ConnectEvent) -> LambdaResponse:
+        """Run the app up to where it waits for the client, and answer the handshake."""
+        handshake = scope.handshake(
+            event, path=self._settings.path, path_query=self._settings.path_query
+        )
+        if not self._allows(handshake.header("origin")):
+            logger.warning("connection %s: its origin is not allowed; refused", self._connection.id)
+            return {"statusCode": 403}
+        record = ConnectionRecord(handshake)
+        client = Greeting(self._connection, record)
+        run = self._run(record, client, Stage.CONNECT, "connect")
+        going_on = False
+        try:
+            outcome = await run.until_answer(self._deadline)
+            status = handshake_status(run, outcome, self._connection.id)
+            if status == 200:
+                going_on = await self._accepted(run, outcome, client, record)
+        finally:
+            if not going_on:
+                await run.stop()
+        if status == 200 and run.subprotocol:
+            return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": run.subprotocol}}
+        return {"statusCode": status}
+
+    async def _accepted(
+        self, run: Run, outcome: Outcome, client: Greeting, record: ConnectionRecord
+    ) -> bool:
+        """Store the connection; tell whether its run goes on after the response."""
+        log_ending(run, outcome, self._connection.id)
+        record.ended = run.ended
+        record.answered = len(client.frames)
+        run.respond()
+        after = self._after
+        if after is None:
+            if outcome is Outcome.UNANSWERED:
+                logger.warning(
+                    "connection %s: the app goes on after it has accepted, but nothing runs here "
+                    "after the response; cancelled",
+                    self._connection.id,
+                )
+            record.greeting = client.frames
+            await self._connection.save(record)
+            return False
+        going_on = outcome is Outcome.UNANSWERED
+        record.greeting_until = self._connection.lease if client.frames else 0.0
+        record.connecting_until = self._connection.lease if going_on else 0.0
+        if not record.ended:
+            await self._connection.save(record)
+        if client.frames or record.ended or going_on:
+            work = self._go_on(run, client, record) if going_on else self._greet(client, record)
+            after.start(work, f"greeting of {self._connection.id}")
+        return going_on
+
+    # Behind the response
+
+    async def _greet(self, client: Greeting, record: ConnectionRecord) -> None:
+        """Deliver the greeting of an app whose connect step is over."""
+        try:
+            await client.deliver()
+            if record.ended:
+                await self._connection.end()
+            else:
+                await self._connection.update(settle)
+        except ConnectionGoneError:
+            await self._tell(record, disconnect_message(1006, ""))
+        except SupersededError:
+            logger.debug("connection %s: gone before its greeting", self._connection.id)
+        finally:
+            await self._hand_back(client, record)
+
+    async def _go_on(self, run: Run, client: Greeting, record: ConnectionRecord) -> None:
+        """Deliver the greeting while the connect step goes on, and what it still sends."""
+        try:
+            try:
+                await client.deliver(run.is_shared)
+                await self._connection.update(release_greeting)
+            except ConnectionGoneError:
+                run.lose_client(disconnect_message(1006, ""))
+            outcome = await run.until_over(self._deadline)
+            log_ending(run, outcome, self._connection.id)
+            if run.ended:
+                await self._connection.end()
+            else:
+                await self._connection.update(settle)
+        except SupersededError:
+            logger.debug("connection %s: gone before its greeting", self._connection.id)
+        finally:
+            await run.stop()
+            await self._hand_back(client, record)
+
+    async def _hand_back(self, client: Greeting, record: ConnectionRecord) -> None:
+        """Store a greeting that cannot be delivered here, for the first message to deliver.
+
+        That is so when the event loop is closed right after the response.
+        """
+        owed = list(client.frames)
+        if self._connection.ended or not (owed or record.ended):
+            return
+        if record.ended:
+            record.greeting, record.greeting_until = owed, 0.0
+            await self._connection.save(record)
+            return
+
+        def hand_back(stored: ConnectionRecord) -> bool:
+            stored.greeting = owed
+            return settle(stored) or bool(owed)
+
+        await self._connection.update(hand_back)
+
+    # MESSAGE
+
+    async def message(self, event: MessageEvent) -> LambdaResponse:
+        """Run the app again up to where it waits for the client, and give it the message."""
+        record = await self._find()
+        if record is not None and await self._greeted(record):
+            key = "text" if isinstance(event.body, str) else "bytes"
+            await self._reply(record, {"type": "websocket.receive", key: event.body})
+        return {"statusCode": 200}
+
+    async def _greeted(self, record: ConnectionRecord) -> bool:
+        """Let the greeting go first; tell whether the connection goes on after it."""
+        try:
+            current = await greeted(self._connection, record)
+        except ConnectionGoneError:
+            await self._tell(record, disconnect_message(1006, ""))
+            return False
+        except SupersededError:
+            return False
+        if current is not None and current.ended:
+            await self._connection.end()
+        return current is not None and not current.ended
+
+    async def _reply(self, record: ConnectionRecord, message: Message) -> None:
+        run = self._run(record, Replies(self._connection, record), Stage.REPLAY, "message")
+        try:
+            outcome = await run.until_ready(record.answered, self._deadline)
+            if outcome is None:
+                run.hand_over(message)
+                outcome = await run.until_over(self._deadline)
+                ended = run.ended
+            else:
+                logger.warning(
+                    "connection %s: the app did not come to wait for this message (%s)",
+                    self._connection.id,
+                    outcome.name.lower(),
+                )
+                ended = outcome is not Outcome.DEADLINE
+            log_ending(run, outcome, self._connection.id)
+            if ended:
+                await self._connection.end()
+        finally:
+            await run.stop()
+
+    async def _find(self) -> ConnectionRecord | None:
+        """Read the stored record; a connection without a readable one is deleted."""
+        try:
+            record = await self._connection.read()
+            for pause in LOOK_AGAIN_AFTER if self._is_young() else ():
+                if record is None and await self._connection.pause(pause):
+                    record = await self._connection.read()
+        except StoredRecordError as error:
+            logger.error("connection %s: deleted: %s", self._connection.id, error)
+            record = None
+        else:
+            if record is None:
+                logger.warning(
+                    "connection %s: deleted: it has no stored record (expired, lost, or "
+                    "$disconnect was faster)",
+                    self._connection.id,
+                )
+        if record is None:
+            await self._connection.end()
+        return record
+
+    def _is_young(self) -> bool:
+        now, then = self._request.request_time, self._request.connected_at
+        return now is None or then is None or now - then < YOUNG_CONNECTION
+
+    # $disconnect
+
+    async def disconnect(self, event: DisconnectEvent) -> LambdaResponse:
+        """Tell the app that its client is gone, unless it has been told."""
+        try:
+            record = await self._connection.take()
+        except StoredRecordError as error:
+            logger.error("connection %s: its end was not told: %s", self._connection.id, error)
+        else:
+            if record is not None and not record.ended:
+                await self._tell(record, disconnect_message(event.code, event.reason))
+        return {"statusCode": 200}
+
+    async def _tell(self, record: ConnectionRecord, message: Message) -> None:
+        run = self._run(record, Departed(), Stage.REPLAY, "disconnect")
+        run.expect_disconnect(message, record.sent.total())
+        try:
+            outcome = await run.until_ready(record.answered, self._deadline)
+            if outcome is None:
+                run.lose_client(message)
+                outcome = await run.until_over(self._deadline)
+            log_ending(run, outcome, self._connection.id)
+        finally:
+            await run.stop()
+
+    # All of them
+
+    def _run(self, record: ConnectionRecord, client: Client, stage: Stage, phase: str) -> Run:
+        context, connection = self._request, self._connection
+        return Run(
+            self._app,
+            scope.asgi_scope(
+                record.handshake,
+                state=self._state,
+                extension=scope.extension(context, phase, connection.expires_at),
+                event=self._raw,
+                context=self._context,
+            ),
+            client,
+            stage=stage,
+            connection_id=connection.id,
+            linger=self._settings.linger,
+        )
+
+    def _allows(self, origin: str | None) -> bool:
+        """Only browsers send an origin, and only they can be misled: others may connect."""
+        allowed = self._settings.allowed_origins
+        return allowed is None or origin is None or origin in allowed
+
+
+def _time_left(context: Any) -> float:
+    """Return how many seconds this event may take."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    seconds = remaining() / 1000 if remaining is not None else DEFAULT_TIME
+    return float(max(0.0, seconds - min(DEADLINE_MARGIN, seconds * DEADLINE_PART)))

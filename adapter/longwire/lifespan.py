@@ -1,0 +1,100 @@
+"""The app's startup and shutdown, once for each event loop.
+
+ASGI: https://asgi.readthedocs.io/en/latest/specs/lifespan.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from longwire.exceptions import LifespanError
+
+if TYPE_CHECKING:
+    from longwire.types import ASGIApp, Message
+
+logger = logging.getLogger("longwire")
+
+LifespanMode = Literal["auto", "on", "off"]
+
+
+class Lifespan:
+    """The lifespan of an app on the running event loop.
+
+    Attributes:
+        state: what the app's startup left; each scope gets a shallow copy.
+    """
+
+    def __init__(self, app: ASGIApp, mode: LifespanMode) -> None:
+        self.state: dict[str, Any] = {}
+        self._app = app
+        self._mode = mode
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    async def startup(self) -> None:
+        """Run the app's startup; whoever calls while it runs waits for the same one.
+
+        Raises:
+            LifespanError: it failed, or the mode is "on" and the app has no lifespan.
+        """
+        if self._mode == "off":
+            return
+        if self._task is None:
+            self._inbox.put_nowait({"type": "lifespan.startup"})
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="lifespan")
+        await asyncio.shield(self._started)
+
+    async def shutdown(self) -> None:
+        """Run the app's shutdown; what goes wrong there is logged."""
+        if self._task is None or self._task.done():
+            return
+        self._inbox.put_nowait({"type": "lifespan.shutdown"})
+        await asyncio.wait({self._task, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _run(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        try:
+            await self._app(scope, self._inbox.get, self._send)
+        except Exception as error:
+            self._raised(error)
+        finally:
+            # An app that returns early has no lifespan to wait for.
+            _settle(self._started)
+            _settle(self._stopped)
+
+    def _raised(self, error: Exception) -> None:
+        if self._started.done():
+            logger.error("the app's lifespan raised", exc_info=error)
+        elif self._mode == "on":
+            failure = LifespanError(f"the app's lifespan raised {error!r} at startup")
+            failure.__cause__ = error
+            self._started.set_exception(failure)
+        else:
+            logger.debug("the app has no lifespan: it raised %r", error)
+
+    async def _send(self, message: Message) -> None:
+        match message["type"]:
+            case "lifespan.startup.complete":
+                _settle(self._started)
+            case "lifespan.startup.failed":
+                failure = LifespanError(f"the app's startup failed: {message.get('message', '')}")
+                if not self._started.done():
+                    self._started.set_exception(failure)
+            case "lifespan.shutdown.complete":
+                _settle(self._stopped)
+            case "lifespan.shutdown.failed":
+                logger.error("the app's shutdown failed: %s", message.get("message", ""))
+                _settle(self._stopped)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

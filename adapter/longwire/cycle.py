@@ -219,11 +219,14 @@ class Run:
                 return Outcome.DEADLINE if until == deadline else Outcome.CUT_OFF
             await self._change(until, busy)
 
-    async def stop(self) -> None:
+    async def stop(self) -> str:
         """End the run: let the app clean up without effect, then cancel what it left behind.
 
         Tasks that an app has left behind by itself may finish what they do, for as long as a step
         may linger.
+
+        Returns:
+            The tasks that ignored their cancellation and are given up, for the log; mostly "".
         """
         left_alone = self._task.done()
         self._stage = Stage.UNWINDING
@@ -232,8 +235,7 @@ class Run:
             await _wait(busy, self._linger)
         await _cancel([self._task])
         await _cancel(list(self._tasks))
-        if self._tasks:
-            self.cut_off = waiting.describe(self._tasks)
+        return waiting.describe(self._tasks)
 
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""

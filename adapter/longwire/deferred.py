@@ -24,11 +24,13 @@ class AfterResponse:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    async def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Go on with `work` once the response has left; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        # A task that is cancelled before its first step never comes to its `finally`.
+        await asyncio.sleep(0)
 
     async def finish(self) -> None:
         """Cancel what is still going on and wait until it has put its affairs in order."""

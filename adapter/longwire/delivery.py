@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import time
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from longwire.record import ConnectionRecord, Frame
 
 logger = logging.getLogger("longwire")
+
+# How long a response needs to leave, in seconds: a post before that would surely be refused.
+RESPONSE_TIME = 0.001
 
 # How often an event looks whether another one has delivered the greeting, in seconds.
 GREETING_POLL = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -70,6 +74,7 @@ class Greeting:
             SupersededError: the client is gone, and another event tells the app.
         """
         self._shared = shared
+        await asyncio.sleep(RESPONSE_TIME)
         while self.frames:
             # Out of the queue before it is sent: when the post is cancelled, nobody knows whether
             # it has arrived, and no frame may arrive twice.

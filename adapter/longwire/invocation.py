@@ -110,7 +110,7 @@ class Invocation:
                 going_on = await self._accepted(run, outcome, client, record)
         finally:
             if not going_on:
-                await run.stop()
+                await self._stop(run)
         if status == 200 and run.subprotocol:
             return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": run.subprotocol}}
         return {"statusCode": status}
@@ -141,7 +141,7 @@ class Invocation:
             await self._connection.save(record)
         if client.frames or record.ended or going_on:
             work = self._go_on(run, client, record) if going_on else self._greet(client, record)
-            after.start(work, f"greeting of {self._connection.id}")
+            await after.start(work, f"greeting of {self._connection.id}")
         return going_on
 
     # Behind the response
@@ -178,7 +178,7 @@ class Invocation:
         except SupersededError:
             logger.debug("connection %s: gone before its greeting", self._connection.id)
         finally:
-            await run.stop()
+            await self._stop(run)
             await self._hand_back(client, record)
 
     async def _hand_back(self, client: Greeting, record: ConnectionRecord) -> None:
@@ -242,7 +242,7 @@ class Invocation:
             if ended:
                 await self._connection.end()
         finally:
-            await run.stop()
+            await self._stop(run)
 
     async def _find(self) -> ConnectionRecord | None:
         """Read the stored record; a connection without a readable one is deleted."""
@@ -292,7 +292,7 @@ class Invocation:
                 outcome = await run.until_over(self._deadline)
             log_ending(run, outcome, self._connection.id)
         finally:
-            await run.stop()
+            await self._stop(run)
 
     # All of them
 
@@ -312,6 +312,15 @@ class Invocation:
             connection_id=connection.id,
             linger=self._settings.linger,
         )
+
+    async def _stop(self, run: Run) -> None:
+        given_up = await run.stop()
+        if given_up:
+            logger.error(
+                "connection %s: the app ignored its cancellation and is given up: %s",
+                self._connection.id,
+                given_up,
+            )
 
     def _allows(self, origin: str | None) -> bool:
         """Only browsers send an origin, and only they can be misled: others may connect."""

@@ -50,7 +50,7 @@ def is_runnable(task: _Task) -> bool:
 def is_quiet(task: _Task, run: Collection[_Task]) -> bool:
     """Tell whether only another task of the run can wake this one."""
     waiting = waits_for(task)
-    if waiting.frame is None:
+    if waiting.frame is None or is_runnable(task):
         return False
     module = waiting.frame.f_globals.get("__name__", "")
     function = waiting.frame.f_code.co_qualname
@@ -118,7 +118,7 @@ def _unwrap(awaitable: object) -> object:
 def _awaited(waiting: Waiting, module: str, function: str) -> Collection[asyncio.Future[Any]]:
     """List the futures that must move first; the awaited one itself when nothing more is known."""
     frame, future = waiting
-    if future is None or frame is None:
+    if frame is None or future is None:
         return ()
     if isinstance(children := getattr(future, "_children", None), list):  # asyncio.gather
         return children

@@ -1,0 +1,9 @@
+"""Fixtures that every test may use."""
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio: Longwire is built on it."""
+    return "asyncio"

@@ -1,0 +1,293 @@
+"""What an app sends right after accept: after the response, before any reply, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.websockets import WebSocketDisconnect
+
+from longwire import Longwire
+from longwire_backends.memory import MemoryBackend
+from tests.connections_server import ConnectionsServer
+from tests.lambda_events import LambdaContext, connect_event, message_event
+from tests.talk import talk
+from tests.test_handler_connect import OK, websocket
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
+
+pytestmark = pytest.mark.anyio
+
+
+async def _greet(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("hello")
+    await websocket.send_text("hello")
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
+
+
+async def test_a_greeting_follows_the_response_by_itself() -> None:
+    """No message of the client is needed; equal frames are not taken for repeats."""
+    async with talk(websocket(_greet)) as client:
+        assert await client.connect() == OK
+        assert client.frames == []
+        await client.until("hello", "hello")
+        await client.say("hello")
+        await client.say("a")
+        assert client.frames == ["hello", "hello", "hello", "a"]
+
+
+async def test_a_first_message_waits_for_the_greeting() -> None:
+    """It may be handled while another event is still delivering it."""
+    async with talk(websocket(_greet)) as client:
+        await client.connect()
+        client.vanish()  # API Gateway does not know the new connection yet
+        first = asyncio.create_task(client.say("a"))
+        await client.server.until(lambda: len(client.server.requests) > 2)
+        client.server.known.add(client.connection_id)
+        await first
+        assert client.frames == ["hello", "hello", "a"]
+
+
+async def test_a_connection_that_is_known_a_little_late_gets_its_greeting() -> None:
+    """Until then API Gateway answers 410."""
+    async with talk(websocket(_greet)) as client:
+        client.server.answers[client.connection_id].extend([410, 410, 410])
+        await client.connect()
+        await client.until("hello", "hello")
+
+
+async def test_a_greeting_is_not_lost_when_the_loop_ends_with_the_response() -> None:
+    """Then it is stored, and the first message delivers it before its replies."""
+    store = MemoryBackend()
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("one")
+        await websocket.send_bytes(b"two")
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+    async with talk(websocket(app), backend=store) as client:
+        client.server.known.clear()
+        await client.connect()
+        await client.handler.aclose()  # cancels what goes on after the response
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["one", "two", "a", "b"]
+
+
+def test_a_greeting_is_not_lost_between_event_loops() -> None:
+    """`asyncio.run(handler.handle(...))` has a new loop for each event."""
+    store = MemoryBackend()
+    frames: list[bytes] = []
+
+    async def handle(event: Any) -> Any:
+        async with ConnectionsServer() as server:
+            settings = {"backend": store, "params": {}, "api_gateway_endpoint_url": server.url}
+            handler = Longwire(websocket(_greet), ws_config=settings)
+            answer = await handler.handle(event, LambdaContext())
+            frames.extend(server.frames("QWErT_fALIAMCug="))
+            return answer
+
+    for event in (connect_event(), message_event("a"), message_event("b")):
+        assert asyncio.run(handle(event)) == OK
+    assert frames == [b"hello", b"hello", b"a", b"b"]
+
+
+async def test_two_first_messages_at_once_deliver_a_stored_greeting_once() -> None:
+    """Both wait for it, in whichever process it is delivered."""
+    async with talk(websocket(_greet)) as client:
+        await client.connect()
+        await client.handler.aclose()
+        client.server.known.add(client.connection_id)
+        await asyncio.gather(client.say("a"), client.say("b"))
+        assert client.frames[:2] == ["hello", "hello"]
+        assert sorted(client.frames[2:]) == ["a", "b"]
+
+
+async def test_an_app_that_ends_after_its_greeting_closes_after_it() -> None:
+    """The client gets every frame first."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("bye")
+        await websocket.close(4000)
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == OK
+        await client.until_deleted()
+        assert client.frames == ["bye"]
+
+
+@pytest.mark.parametrize("ending", ["return", "raise"])
+async def test_an_app_that_returns_or_raises_after_accept_closes(
+    ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a server would drop the connection."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("x")
+        if ending == "raise":
+            raise ValueError("after accept")
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == OK
+        await client.until_deleted()
+        assert client.frames == ["x"]
+    assert ("ValueError: after accept" in caplog.text) is (ending == "raise")
+
+
+async def test_an_app_that_goes_on_sending_goes_on_behind_the_response() -> None:
+    """It is still working, so its end counts too."""
+    going = asyncio.Event()
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("0")
+        await going.wait()
+        for number in range(1, 4):
+            await websocket.send_text(str(number))
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == OK
+        await client.until("0")
+        going.set()
+        await client.until_deleted()
+        assert client.frames == ["0", "1", "2", "3"]
+
+
+async def test_a_client_that_leaves_before_its_greeting_is_told_to_the_app() -> None:
+    """Once, though the app's connect step is long over."""
+    told = asyncio.Event()
+    codes: list[int] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+        try:
+            await websocket.receive_text()
+        except WebSocketDisconnect as gone:
+            codes.append(gone.code)
+            told.set()
+
+    async with talk(websocket(app)) as client:
+        client.seconds = 0.5  # bounds how long 410 can mean "not yet"
+        client.server.unknown_is_gone = True
+        await client.handler.handle(connect_event(client.connection_id), LambdaContext(0.5))
+        await told.wait()
+        assert await client.leave() == OK
+    assert codes == [1006]
+
+
+async def _late_welcome(websocket: WebSocket) -> None:
+    async def welcome() -> None:
+        await asyncio.sleep(0.15)  # longer than the response waits
+        await websocket.send_text("welcome")
+
+    await websocket.accept()
+    task = asyncio.create_task(welcome())
+    try:
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+    finally:
+        task.cancel()
+
+
+async def test_what_a_busy_task_sends_after_the_response_arrives_once() -> None:
+    """Neither its replay nor a first message at the same time sends it again."""
+    async with talk(websocket(_late_welcome)) as client:
+        assert await client.connect() == OK
+        await asyncio.gather(client.say("a"), client.until("a", "welcome"))
+        await client.say("b")
+        assert client.frames == ["a", "welcome", "b"]
+
+
+async def test_an_end_that_a_timer_decides_while_the_client_may_speak_does_not_count() -> None:
+    """A GraphQL server's init timeout would otherwise close every connection."""
+    over = asyncio.Event()
+
+    async def app(websocket: WebSocket) -> None:
+        async def init_timeout() -> None:
+            await asyncio.sleep(0.15)  # longer than the response waits
+            if websocket.scope["extensions"]["longwire"]["phase"] == "connect":
+                await websocket.close(4408)
+                over.set()
+
+        await websocket.accept()
+        timer = asyncio.create_task(init_timeout())
+        try:
+            async for text in websocket.iter_text():
+                timer.cancel()
+                await websocket.send_text(text)
+        finally:
+            timer.cancel()
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await over.wait()
+        await client.say("a")
+        assert client.frames == ["a"]
+        assert not client.deleted
+
+
+def _sync(app: Any, server: ConnectionsServer) -> Longwire:
+    settings = {"backend": "memory", "params": {}, "api_gateway_endpoint_url": server.url}
+    return Longwire(websocket(app), ws_config=settings)
+
+
+async def test_where_nothing_runs_after_the_response_the_greeting_is_stored() -> None:
+    """As on Lambda: the handler is called, answers, and is frozen."""
+    async with ConnectionsServer() as server:
+        handler = _sync(_greet, server)
+        one = "QWErT_fALIAMCug="
+        answer = await asyncio.to_thread(handler, connect_event(one), LambdaContext())
+        assert answer == OK
+        assert server.frames(one) == []
+        for text in ("a", "b"):
+            await asyncio.to_thread(handler, message_event(text, one), LambdaContext())
+        assert server.frames(one) == [b"hello", b"hello", b"a", b"b"]
+        await asyncio.to_thread(handler.close)
+
+
+async def test_where_nothing_runs_after_the_response_an_ended_app_ends_at_the_first_message() -> (
+    None
+):
+    """There is no earlier moment to close the connection."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("bye")
+
+    async with ConnectionsServer() as server:
+        handler = _sync(app, server)
+        one = "QWErT_fALIAMCug="
+        await asyncio.to_thread(handler, connect_event(one), LambdaContext())
+        await asyncio.to_thread(handler, message_event("a", one), LambdaContext())
+        assert [(method, body) for method, _, body in server.requests] == [
+            ("POST", b"bye"),
+            ("DELETE", b""),
+        ]
+        await asyncio.to_thread(handler.close)
+
+
+async def test_a_greeting_whose_process_died_delays_the_first_message_no_longer_than_its_lease() -> (
+    None
+):
+    """Nobody knows whether it has arrived, and no frame may arrive twice."""
+    store = MemoryBackend()
+    async with talk(websocket(_greet), backend=store) as client:
+        await client.connect()
+        await client.until("hello", "hello")
+        stored = await store.get(client.connection_id)
+        assert stored is not None
+        lease = f'"greeting_until":{time.time() + 0.05},'
+        value = stored.value.replace('"v":1,', f'"v":1,{lease}')
+        await store.put(client.connection_id, value, stored.expires_at)
+        await client.say("a")
+        assert client.frames == ["hello", "hello", "a"]

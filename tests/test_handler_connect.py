@@ -1,0 +1,269 @@
+"""CONNECT: what each way of the app to answer a handshake means to API Gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.routing import WebSocketRoute
+
+from longwire import Longwire, MessageTooLargeError
+from tests.lambda_events import connect_event
+from tests.talk import talk
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
+
+    from longwire.types import Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+
+OK = {"statusCode": 200}
+
+
+def websocket(endpoint: Any) -> Starlette:
+    """Return an app with one WebSocket endpoint."""
+    return Starlette(routes=[WebSocketRoute("/", endpoint)])
+
+
+async def test_an_app_that_waits_for_the_client_is_accepted() -> None:
+    """The response has nothing but a status."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.receive_text()
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == OK
+
+
+async def test_the_chosen_subprotocol_is_the_only_header() -> None:
+    """API Gateway hands on this header and no other."""
+
+    async def app(websocket: WebSocket) -> None:
+        offered = websocket.scope["subprotocols"]
+        await websocket.accept(subprotocol=offered[1], headers=[(b"x-lost", b"1")])
+        await websocket.receive_text()
+
+    headers = {"Sec-WebSocket-Protocol": ["chat.v2, chat.v1"]}
+    async with talk(websocket(app)) as client:
+        answer = await client.connect(headers=headers)
+    assert answer == {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "chat.v1"}}
+
+
+async def _close(websocket: WebSocket) -> None:
+    await websocket.close(4401)
+
+
+async def _denial(websocket: WebSocket) -> None:
+    await websocket.send_denial_response(PlainTextResponse("no", 418))
+
+
+async def _denial_in_parts(websocket: WebSocket) -> None:
+    start = {"type": "websocket.http.response.start", "status": 429, "headers": []}
+    await websocket.send(start)
+    await websocket.send({"type": "websocket.http.response.body", "body": b"", "more_body": True})
+
+
+async def _denial_that_would_accept(websocket: WebSocket) -> None:
+    await websocket.send_denial_response(PlainTextResponse("fine?", 200))
+
+
+async def _http_exception(websocket: WebSocket) -> None:
+    raise HTTPException(401)
+
+
+async def _crash(websocket: WebSocket) -> None:
+    raise ValueError("before accept")
+
+
+async def _return(websocket: WebSocket) -> None:
+    return None
+
+
+async def _wait_without_accepting(websocket: WebSocket) -> None:
+    await websocket.receive()
+    await websocket.receive()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status"),
+    [
+        (_close, 403),
+        (_denial, 418),
+        (_denial_in_parts, 429),
+        (_denial_that_would_accept, 403),
+        (_http_exception, 401),
+        (_crash, 500),
+        (_return, 500),
+        (_wait_without_accepting, 500),
+    ],
+)
+async def test_a_refusal_is_the_status_of_the_handshake(endpoint: Any, status: int) -> None:
+    """Nothing is posted and nothing is stored."""
+    async with talk(websocket(endpoint)) as client:
+        assert await client.connect() == {"statusCode": status}
+        assert client.server.requests == []
+        assert await client.leave() == OK
+
+
+async def test_an_http_exception_without_a_framework_is_its_status_too() -> None:
+    """Raised by a plain ASGI middleware, say."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(401)
+
+    async with talk(app, lifespan="off") as client:
+        assert await client.connect() == {"statusCode": 401}
+
+
+async def test_a_crash_before_accept_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once, and by connection."""
+    async with talk(websocket(_crash)) as client:
+        await client.connect()
+        (record,) = caplog.records
+        assert f"{client.connection_id}: the app raised before it had accepted" in record.message
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ValueError)
+
+
+async def test_an_app_that_has_not_accepted_at_the_deadline_is_504(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log says where it waits."""
+    cleaned = False
+
+    async def app(websocket: WebSocket) -> None:
+        nonlocal cleaned
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned = True
+
+    async with talk(websocket(app)) as client:
+        client.seconds = 0.1
+        assert await client.connect() == {"statusCode": 504}
+    assert cleaned
+    assert "has not accepted by the deadline; it waits in" in caplog.text
+    assert __file__ in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://app.example.com", 200),
+        ("https://evil.example.com", 403),
+        ("null", 403),
+        (None, 200),
+    ],
+)
+async def test_other_origins_are_refused_before_the_app_runs(
+    origin: str | None, status: int
+) -> None:
+    """Only browsers send an origin, and only they can be misled into connecting."""
+    ran = False
+
+    async def app(websocket: WebSocket) -> None:
+        nonlocal ran
+        ran = True
+        await websocket.accept()
+        await websocket.receive_text()
+
+    headers = {"Host": ["a"]} if origin is None else {"Origin": [origin]}
+    async with talk(websocket(app), allowed_origins=["https://app.example.com"]) as client:
+        assert await client.connect(headers=headers) == {"statusCode": status}
+    assert ran is (status == 200)
+
+
+async def test_the_app_sees_the_event_and_where_it_runs() -> None:
+    """`aws.event` and `aws.context` as Mangum names them, and the longwire extension."""
+    seen: dict[str, Any] = {}
+
+    async def app(websocket: WebSocket) -> None:
+        seen.update(websocket.scope)
+        await websocket.accept()
+        await websocket.receive_text()
+
+    async with talk(websocket(app), ttl=600) as client:
+        await client.connect()
+        assert seen["aws.event"]["requestContext"]["connectionId"] == client.connection_id
+        assert seen["aws.context"].get_remaining_time_in_millis() > 0
+        extension = seen["extensions"]["longwire"]
+        assert extension.pop("expires_at") > 600
+        assert extension == {
+            "connection_id": client.connection_id,
+            "phase": "connect",
+            "route_key": "$connect",
+            "connected_at": 1762868735513,
+        }
+
+
+async def test_a_frame_that_cannot_be_sent_fails_in_the_line_that_sends_it() -> None:
+    """Also right after accept, when nothing is sent yet."""
+    caught: list[BaseException] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        for frame in ("x" * 131073, b"\xff"):
+            try:
+                await websocket.send({"type": "websocket.send", _kind(frame): frame})
+            except Exception as error:
+                caught.append(error)
+        await websocket.send_text("x" * 131072)
+        await websocket.receive_text()
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.until("x" * 131072)
+    assert isinstance(caught[0], MessageTooLargeError)
+    assert str(caught[1]) == (
+        "websocket.send: these bytes are not UTF-8, and API Gateway sends text frames only; "
+        "encode them yourself or set ws_config['binary'] to 'base64'"
+    )
+
+
+def _kind(frame: str | bytes) -> str:
+    return "text" if isinstance(frame, str) else "bytes"
+
+
+async def test_bytes_are_sent_as_base64_when_the_settings_say_so() -> None:
+    """API Gateway sends text frames only."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_bytes(b"\x00\xff")
+        await websocket.receive_text()
+
+    async with talk(websocket(app), binary="base64") as client:
+        await client.connect()
+        await client.until("AP8=")
+
+
+async def test_no_header_value_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither when all goes well nor when the app raises."""
+    caplog.set_level(logging.DEBUG)
+    async with talk(websocket(_crash)) as client:
+        await client.connect(
+            headers={"Authorization": ["s3cret"], "Origin": ["https://s3cret"]},
+            query={"token": ["s3cret"]},
+        )
+    assert "s3cret" not in caplog.text
+
+
+def test_a_synchronous_call_needs_no_event_loop() -> None:
+    """As Lambda's runtime calls it."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.receive_text()
+
+    handler = Longwire(websocket(app), ws_config={"backend": "memory", "params": {}})
+    assert handler(connect_event(), None) == OK
+    handler.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from dataclasses import dataclass, field
@@ -15,8 +16,13 @@ ENDPOINT = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"
 
 def recorded(name: str) -> dict[str, Any]:
     """Return the sample event "connect", "message" or "disconnect" as it was recorded."""
-    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    event: dict[str, Any] = json.loads(_text(name))
     return event
+
+
+@functools.cache
+def _text(name: str) -> str:
+    return (EVENTS / f"{name}.json").read_text()
 
 
 def connect_event(

@@ -255,13 +255,16 @@ async def test_an_app_that_ignores_its_cancellation_is_given_up(
 
     async def app(websocket: WebSocket) -> None:
         await websocket.accept()
-        try:
-            await websocket.receive_text()
-        finally:
-            await release.wait()
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
 
     async with talk(websocket(app)) as client:
+        client.seconds = 0.1
         await client.connect()
+        await client.handler.aclose()
         release.set()
     assert "ignored its cancellation" in caplog.text
 

@@ -1,0 +1,1 @@
+"""The same apps and client scripts under uvicorn and under API Gateway's rules."""

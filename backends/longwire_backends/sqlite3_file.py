@@ -1,0 +1,190 @@
+"""One open SQLite file: its thread, several processes at once, forks and the end of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import sqlite3
+import sys
+import time
+from concurrent.futures import Future
+from threading import Thread, current_thread
+from typing import TYPE_CHECKING, TypeVar
+
+import aiosqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+_T = TypeVar("_T")
+
+_COLUMNS = {"connection_id", "value", "version", "expires_at"}
+
+# Seconds that a statement waits for another process to end its write.
+_BUSY_TIMEOUT = 10.0
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS "{0}" (
+        connection_id TEXT NOT NULL PRIMARY KEY,
+        value TEXT NOT NULL,
+        version TEXT NOT NULL,
+        expires_at INTEGER NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS "{0}_group" (
+        group_name TEXT NOT NULL,
+        connection_id TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY (group_name, connection_id)
+    )""",
+)
+_INDEXES = (
+    'CREATE INDEX IF NOT EXISTS "{0}_expiry" ON "{0}" (expires_at)',
+    'CREATE INDEX IF NOT EXISTS "{0}_group_expiry" ON "{0}_group" (expires_at)',
+    'CREATE INDEX IF NOT EXISTS "{0}_group_connection" ON "{0}_group" (connection_id, group_name)',
+)
+
+
+class SQLite3File:
+    """One open database: aiosqlite's connection, the thread that it works in, the file's identity.
+
+    Make and open it inside `run_in_thread`.
+    """
+
+    def __init__(self, path: str, table: str) -> None:
+        self._path = path
+        self._table = table
+        # Its thread inherits "daemon" from ours; otherwise it would keep the interpreter alive.
+        self._connection = aiosqlite.Connection(self._connect, iter_chunk_size=64)
+        self._worker = current_thread()
+        self._identity: tuple[int, int] | None = None
+
+    async def open(self) -> None:
+        try:
+            await self._connection
+        except Exception:
+            # aiosqlite has told it to end, and it must have ended before our loop closes.
+            self._worker.join()
+            raise
+        _open_files.add(self)
+
+    def _connect(self) -> sqlite3.Connection:
+        self._worker = current_thread()
+        connection = _connect(self._path, self._table)
+        self._identity = _identity(self._path)
+        return connection
+
+    def is_current(self) -> bool:
+        """Tell whether the worker lives (a fork ends it) and the path still leads to this file."""
+        return self._worker.is_alive() and _identity(self._path) == self._identity
+
+    async def execute(self, sql: str, parameters: tuple[object, ...]) -> list[sqlite3.Row]:
+        """Run one statement, in one trip to the worker; a cancelled one ends first."""
+        try:
+            return list(await self._connection.execute_fetchall(sql, parameters))
+        except asyncio.CancelledError:
+            await self._settle()
+            raise
+
+    async def _settle(self) -> None:
+        # The caller's loop may close next, and the worker dies of answering to a closed loop.
+        fence = asyncio.ensure_future(self._connection.execute_fetchall("SELECT 1"))
+        while not fence.done():
+            with contextlib.suppress(asyncio.CancelledError, ValueError):
+                await asyncio.shield(fence)
+
+    async def close(self) -> None:
+        _open_files.discard(self)
+        if self._worker.is_alive():
+            await self._connection.close()
+            self._worker.join()
+
+
+def _connect(path: str, table: str) -> sqlite3.Connection:
+    """Open the file and make what is missing in it, while others do the same."""
+    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
+    try:
+        _prepare(connection, table)
+    except Exception:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, table: str) -> None:
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    for create in _TABLES:
+        connection.execute(create.format(table))
+    columns = {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
+    if not columns >= _COLUMNS:
+        raise ValueError(f"the table {table} is not one of Longwire's, give another table_name")
+    for create in _INDEXES:
+        connection.execute(create.format(table))
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    give_up_at = time.monotonic() + _BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # Here SQLite does not wait by itself: two that switch together would wait for ever.
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > give_up_at:
+                raise
+        time.sleep(0.005)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def run_in_thread(coroutine: Coroutine[object, object, _T]) -> Future[_T]:
+    """Run it on a loop of its own, so that nothing that ends the caller's loop interrupts it."""
+    future: Future[_T] = Future()
+    # From here on a waiter that is cancelled does not cancel it for the others.
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(asyncio.run(coroutine))
+        except Exception as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
+
+
+_open_files: set[SQLite3File] = set()
+
+
+async def _close_all() -> None:
+    for file in tuple(_open_files):
+        with contextlib.suppress(sqlite3.Error, ValueError):
+            await file.close()
+
+
+def _close_files() -> None:
+    if _open_files:
+        asyncio.run(_close_all())
+
+
+def _close_before_fork() -> None:
+    # SQLite counts file locks in its process's memory: a child that inherits an open database takes
+    # the parent's locks for its own, and loses what it writes once the parent closes the file.
+    if _open_files:
+        thread = Thread(target=_close_files)
+        thread.start()
+        thread.join()
+
+
+atexit.register(_close_files)
+if sys.platform != "win32":
+    os.register_at_fork(before=_close_before_fork)

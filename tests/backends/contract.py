@@ -1,0 +1,404 @@
+"""What every store must do. A store's own test module subclasses `BackendContract`.
+
+    class TestMyBackend(BackendContract):
+        @pytest.fixture
+        def open_backend(self) -> OpenBackend:
+            return lambda clock: MyBackend(..., clock=clock)
+
+Needs pytest, and anyio's pytest plugin with an `anyio_backend` fixture that returns "asyncio".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import ClassVar, TypeAlias
+
+import pytest
+
+from longwire_backends.base import Backend, Record
+
+OpenBackend: TypeAlias = Callable[[Callable[[], float]], Backend]
+
+ODD_TEXTS = (
+    'it\'s "quoted" `twice`',
+    "a'; DROP TABLE connection; --",
+    "L0SM9cOFvHcCIhw=",
+    "room",
+    "room/1",
+    "room/1/../2",
+    "/room",
+    "..",
+    "room ",
+    " room",
+    "Room",
+    "room:1",
+    "room#1",
+    "room{1}",
+    "room?a=1&b=2",
+    "100%",
+    "%2F",
+    "_",
+    "*",
+    "line\nbreak",
+    "tab\there",
+    "back\\slash",
+    "caf\N{LATIN SMALL LETTER E WITH ACUTE}",
+    "cafe\N{COMBINING ACUTE ACCENT}",
+    "\N{SLICE OF PIZZA}",
+    "\N{HEBREW LETTER ALEF}",
+    "x" * 1024,
+    "x" * 1023 + "y",
+)
+
+
+class Clock:
+    """Epoch seconds that pass when a test says so.
+
+    It starts at the real time, because some stores also expire by their own clock.
+    """
+
+    def __init__(self) -> None:
+        self.now = int(time.time())
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.anyio
+class BackendContract:
+    """Subclass it, and override the fixture `open_backend`."""
+
+    # False for stores that expire by themselves, whose `sweep` does nothing.
+    sweeps: ClassVar[bool] = True
+    # Members of the group that is read in pages.
+    crowd: ClassVar[int] = 5_000
+
+    @pytest.fixture
+    def open_backend(self) -> OpenBackend:
+        """Open one more instance on this test's storage, which is empty before the first."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        """The clock of both instances."""
+        return Clock()
+
+    @pytest.fixture
+    async def backend(self, open_backend: OpenBackend, clock: Clock) -> AsyncIterator[Backend]:
+        """An instance on empty storage."""
+        backend = open_backend(clock)
+        yield backend
+        await backend.close()
+
+    @pytest.fixture
+    async def other(self, open_backend: OpenBackend, clock: Clock) -> AsyncIterator[Backend]:
+        """A second instance on the same storage."""
+        backend = open_backend(clock)
+        yield backend
+        await backend.close()
+
+    async def test_get_reads_what_put_wrote(self, backend: Backend, clock: Clock) -> None:
+        """A record is read back as it was written."""
+        version = await backend.put("a", '{"n": 1}', clock.now + 60)
+        assert await backend.get("a") == Record('{"n": 1}', version, clock.now + 60)
+
+    async def test_get_of_an_unknown_id_is_none(self, backend: Backend) -> None:
+        """A record that was never written is missing."""
+        assert await backend.get("nobody") is None
+
+    async def test_put_replaces_the_record(self, backend: Backend, clock: Clock) -> None:
+        """The last write is what is read, value, version and expiry."""
+        await backend.put("a", "old", clock.now + 60)
+        version = await backend.put("a", "new", clock.now + 90)
+        assert await backend.get("a") == Record("new", version, clock.now + 90)
+
+    async def test_the_other_instance_reads_it_at_once(
+        self, backend: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """A finished write is visible to everybody."""
+        for n in range(20):
+            await backend.put("a", str(n), clock.now + 60)
+            record = await other.get("a")
+            assert record is not None
+            assert record.value == str(n)
+
+    async def test_a_large_record_survives(self, backend: Backend, clock: Clock) -> None:
+        """A record of 200 KB comes back whole."""
+        value = '{"text": "é\\u0000\\n"}' + "a-z é 中 " * 20_000
+        assert len(value.encode()) > 200_000
+        version = await backend.put("a", value, clock.now + 60)
+        assert await backend.get("a") == Record(value, version, clock.now + 60)
+
+    async def test_odd_ids_are_told_apart(self, backend: Backend, clock: Clock) -> None:
+        """Any text is an id of its own."""
+        for text in ODD_TEXTS:
+            await backend.put(text, f"of {text}", clock.now + 60)
+        for text in ODD_TEXTS:
+            record = await backend.take(text)
+            assert record is not None
+            assert record.value == f"of {text}"
+            assert await backend.get(text) is None
+
+    async def test_take_returns_and_deletes(self, backend: Backend, clock: Clock) -> None:
+        """A record is taken once; then it is missing."""
+        version = await backend.put("a", "v", clock.now + 60)
+        assert await backend.take("a") == Record("v", version, clock.now + 60)
+        assert await backend.take("a") is None
+        assert await backend.get("a") is None
+
+    async def test_take_leaves_other_records(self, backend: Backend, clock: Clock) -> None:
+        """Only the record that was asked for is deleted."""
+        await backend.put("a", "v", clock.now + 60)
+        version = await backend.put("ab", "w", clock.now + 60)
+        await backend.take("a")
+        assert await backend.get("ab") == Record("w", version, clock.now + 60)
+
+    async def test_one_of_twenty_takers_wins(
+        self, backend: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Of concurrent takers exactly one gets the record."""
+        version = await backend.put("a", "v", clock.now + 60)
+        taken = await asyncio.gather(*((backend, other)[n % 2].take("a") for n in range(20)))
+        assert [record for record in taken if record] == [Record("v", version, clock.now + 60)]
+
+    async def test_update_replaces_the_version_it_names(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """An update writes value and expiry, and returns the version that is read next."""
+        first = await backend.put("a", "old", clock.now + 60)
+        second = await backend.update("a", "new", clock.now + 90, first)
+        assert second is not None
+        assert await backend.get("a") == Record("new", second, clock.now + 90)
+
+    async def test_update_of_an_outdated_version_changes_nothing(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """Who has read an older version is told so."""
+        first = await backend.put("a", "old", clock.now + 60)
+        second = await backend.put("a", "new", clock.now + 60)
+        assert await backend.update("a", "late", clock.now + 60, first) is None
+        assert await backend.get("a") == Record("new", second, clock.now + 60)
+
+    async def test_update_brings_nothing_back(self, backend: Backend, clock: Clock) -> None:
+        """A record that was taken stays gone."""
+        version = await backend.put("a", "v", clock.now + 60)
+        await backend.take("a")
+        assert await backend.update("a", "w", clock.now + 60, version) is None
+        assert await backend.get("a") is None
+
+    async def test_versions_never_repeat(
+        self, backend: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """An id's versions differ, also after its record was taken and put again."""
+        versions: list[str | None] = []
+        for n in range(10):
+            writer = (backend, other)[n % 2]
+            versions.append(await writer.put("a", "v", clock.now + 60))
+            versions.append(await writer.update("a", "v", clock.now + 60, versions[-1] or ""))
+            await writer.take("a")
+        assert None not in versions
+        assert len(set(versions)) == 20
+
+    async def test_no_update_is_lost(self, backend: Backend, other: Backend, clock: Clock) -> None:
+        """Twenty writers that read, change and retry leave all twenty changes."""
+        await backend.put("a", "0", clock.now + 60)
+
+        async def increment(writer: Backend) -> None:
+            version = None
+            while version is None:
+                record = await writer.get("a")
+                assert record is not None
+                value = str(int(record.value) + 1)
+                version = await writer.update("a", value, clock.now + 60, record.version)
+
+        await asyncio.gather(*(increment((backend, other)[n % 2]) for n in range(20)))
+        record = await backend.get("a")
+        assert record is not None
+        assert record.value == "20"
+
+    async def test_an_expired_record_is_missing_everywhere(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """From `expires_at` on it cannot be read, updated or taken."""
+        version = await backend.put("a", "v", clock.now + 60)
+        clock.now += 59
+        assert await backend.get("a") is not None
+        clock.now += 1
+        assert await backend.get("a") is None
+        assert await backend.update("a", "w", clock.now + 60, version) is None
+        assert await backend.take("a") is None
+
+    async def test_put_over_an_expired_record(self, backend: Backend, clock: Clock) -> None:
+        """An expired record does not stand in the way of a new one."""
+        await backend.put("a", "old", clock.now + 60)
+        clock.now += 60
+        version = await backend.put("a", "new", clock.now + 60)
+        assert await backend.get("a") == Record("new", version, clock.now + 60)
+
+    async def test_update_moves_the_expiry(self, backend: Backend, clock: Clock) -> None:
+        """A record lives until the expiry that was written last."""
+        version = await backend.put("a", "v", clock.now + 60)
+        assert await backend.update("a", "v", clock.now + 120, version)
+        clock.now += 90
+        assert await backend.get("a") is not None
+        clock.now += 30
+        assert await backend.get("a") is None
+
+    async def test_sweep_counts_what_it_deletes(self, backend: Backend, clock: Clock) -> None:
+        """Sweeping deletes expired records and memberships, and nothing else."""
+        await backend.put("dead", "v", clock.now + 60)
+        await backend.put("alive", "v", clock.now + 61)
+        await backend.group_add("g", "dead", clock.now + 60)
+        await backend.group_add("h", "dead", clock.now + 60)
+        await backend.group_add("g", "alive", clock.now + 61)
+        clock.now += 60
+        assert await backend.sweep() == (3 if self.sweeps else 0)
+        assert await backend.sweep() == 0
+        assert await backend.get("alive") is not None
+        assert await members(backend, "g") == ["alive"]
+
+    async def test_group_add_makes_a_member_once(self, backend: Backend, clock: Clock) -> None:
+        """Adding again is no error and makes no second member."""
+        await backend.group_add("g", "a", clock.now + 60)
+        await backend.group_add("g", "a", clock.now + 60)
+        assert await members(backend, "g") == ["a"]
+        assert await backend.groups("a") == ("g",)
+
+    async def test_group_discard_ends_a_membership(self, backend: Backend, clock: Clock) -> None:
+        """Only the membership that was named ends."""
+        for group, connection_id in (("g", "a"), ("g", "b"), ("h", "a")):
+            await backend.group_add(group, connection_id, clock.now + 60)
+        await backend.group_discard("g", "a")
+        assert await members(backend, "g") == ["b"]
+        assert await backend.groups("a") == ("h",)
+
+    async def test_group_discard_of_a_stranger_is_no_error(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """Discarding twice, or who never was a member, changes nothing."""
+        await backend.group_discard("nowhere", "a")
+        await backend.group_add("g", "a", clock.now + 60)
+        await backend.group_discard("g", "b")
+        assert await members(backend, "g") == ["a"]
+        await backend.group_discard("g", "a")
+        await backend.group_discard("g", "a")
+        assert await members(backend, "g") == []
+
+    async def test_unknown_group_and_connection_are_empty(self, backend: Backend) -> None:
+        """A group nobody is in has one empty page; a connection in no group has no names."""
+        page = await backend.group_members("nowhere")
+        assert (page.members, page.next) == ((), None)
+        assert await backend.groups("nobody") == ()
+
+    async def test_groups_are_sorted(self, backend: Backend, clock: Clock) -> None:
+        """Names come sorted, whatever the order of joining."""
+        for group in ("b", "B", "a", "b/1", "ab"):
+            await backend.group_add(group, "a", clock.now + 60)
+        assert await backend.groups("a") == ("B", "a", "ab", "b", "b/1")
+
+    async def test_odd_groups_are_told_apart(self, backend: Backend, clock: Clock) -> None:
+        """Any text is a group of its own, with any text as a member."""
+        for group in ODD_TEXTS:
+            await backend.group_add(group, group, clock.now + 60)
+            await backend.group_add(group, "everywhere", clock.now + 60)
+        for group in ODD_TEXTS:
+            assert sorted(await members(backend, group)) == sorted([group, "everywhere"])
+        assert await backend.groups("everywhere") == tuple(sorted(ODD_TEXTS))
+        for group in ODD_TEXTS:
+            await backend.group_discard(group, group)
+            assert await members(backend, group) == ["everywhere"]
+
+    async def test_odd_members_share_a_group(self, backend: Backend, clock: Clock) -> None:
+        """A group of odd ids lists each of them once, on pages of any size."""
+        for connection_id in ODD_TEXTS:
+            await backend.group_add("g", connection_id, clock.now + 60)
+        for limit in (1, 7, len(ODD_TEXTS), 1000):
+            assert sorted(await members(backend, "g", limit)) == sorted(ODD_TEXTS)
+
+    async def test_expired_memberships_are_missing(self, backend: Backend, clock: Clock) -> None:
+        """From `expires_at` on a membership shows neither in the group nor at the connection."""
+        await backend.group_add("g", "a", clock.now + 60)
+        await backend.group_add("g", "b", clock.now + 61)
+        clock.now += 60
+        assert await members(backend, "g") == ["b"]
+        assert await backend.groups("a") == ()
+        assert await backend.groups("b") == ("g",)
+
+    async def test_group_add_moves_the_expiry(self, backend: Backend, clock: Clock) -> None:
+        """A membership lives until the expiry that was given last."""
+        await backend.group_add("g", "a", clock.now + 60)
+        await backend.group_add("g", "a", clock.now + 120)
+        clock.now += 90
+        assert await members(backend, "g") == ["a"]
+        clock.now += 30
+        assert await members(backend, "g") == []
+
+    async def test_a_crowd_is_listed_in_pages(self, backend: Backend, clock: Clock) -> None:
+        """Every member of a large group is on exactly one page, and no page is over its limit."""
+        crowd = [f"member-{n}=" for n in range(self.crowd)]
+        for start in range(0, self.crowd, 50):
+            await asyncio.gather(
+                *(
+                    backend.group_add("g", member, clock.now + 60)
+                    for member in crowd[start : start + 50]
+                )
+            )
+        assert sorted(await members(backend, "g", 300)) == sorted(crowd)
+        assert sorted(await members(backend, "g", 1000)) == sorted(crowd)
+
+    async def test_members_who_stay_are_listed_once_while_others_come_and_go(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """Between two pages some leave who were read already, and some join."""
+        stay = [f"m-{n:02}" for n in range(0, 60, 2)]
+        for n in range(60):
+            await backend.group_add("g", f"m-{n:02}", clock.now + 60)
+        page = await backend.group_members("g", limit=7)
+        seen = list(page.members)
+        for n in range(5):
+            for connection_id in set(page.members).difference(stay):
+                await backend.group_discard("g", connection_id)
+            await backend.group_add("g", f"a-{n}", clock.now + 60)
+            await backend.group_add("g", f"z-{n}", clock.now + 60)
+            page = await backend.group_members("g", limit=7, after=page.next)
+            seen += page.members
+        seen += await members(backend, "g", 7, after=page.next)
+        assert sorted(name for name in seen if name in stay) == stay
+
+    async def test_a_closed_backend_opens_again(self, backend: Backend, clock: Clock) -> None:
+        """Closing loses nothing and forbids nothing; closing twice is no error."""
+        version = await backend.put("a", "v", clock.now + 60)
+        await backend.group_add("g", "a", clock.now + 60)
+        await backend.close()
+        await backend.close()
+        assert await backend.get("a") == Record("v", version, clock.now + 60)
+        assert await members(backend, "g") == ["a"]
+
+    async def test_a_new_instance_finds_everything(
+        self, open_backend: OpenBackend, clock: Clock
+    ) -> None:
+        """What one process has stored, the next one finds."""
+        first = open_backend(clock)
+        version = await first.put("a", "v", clock.now + 60)
+        await first.group_add("g", "a", clock.now + 60)
+        await first.close()
+        second = open_backend(clock)
+        assert await second.get("a") == Record("v", version, clock.now + 60)
+        assert await members(second, "g") == ["a"]
+        await second.close()
+
+
+async def members(
+    backend: Backend, group: str, limit: int = 1000, after: str | None = None
+) -> list[str]:
+    """Read a group to its end, checking each page's size on the way."""
+    found: list[str] = []
+    while True:
+        page = await backend.group_members(group, limit=limit, after=after)
+        assert len(page.members) <= limit
+        found += page.members
+        if page.next is None:
+            return found
+        after = page.next

@@ -1,0 +1,328 @@
+"""The SQLite store keeps the contract, and what is its own: arguments, files, loops, threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from longwire_backends import sqlite3_file
+from longwire_backends.base import BackendError, ConfigurationError, Record
+from longwire_backends.sqlite3 import SQLite3Backend, _check_sqlite
+from tests.backends.contract import BackendContract, OpenBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FAR = 1 << 40
+
+
+class TestSQLite3Backend(BackendContract):
+    """Its storage is a file."""
+
+    @pytest.fixture
+    def open_backend(self, tmp_path: Path) -> OpenBackend:
+        """Open the same file each time."""
+        return lambda clock: SQLite3Backend(tmp_path / "store.db", clock=clock)
+
+
+@pytest.mark.parametrize(
+    "table_name", ["select", "group", "order", "_", "t1", "Table_2", "x" * 200, "connection_group"]
+)
+def test_any_identifier_is_a_table(tmp_path: Path, table_name: str) -> None:
+    """Reserved words and long names work, because names are quoted."""
+    backend = SQLite3Backend(tmp_path / "store.db", table_name=table_name)
+    assert asyncio.run(put_get_close(backend)) == "v"
+
+
+@pytest.mark.parametrize(
+    "table_name",
+    ["", "1a", "a b", "a-b", "a.b", 'a"b', "a'b", "a;--", "a\n", "é", "sqlite_a", "SQLite_a"],
+)
+def test_what_is_no_identifier_is_refused(tmp_path: Path, table_name: str) -> None:
+    """The constructor names the key and repeats the value."""
+    with pytest.raises(ConfigurationError) as raised:
+        SQLite3Backend(tmp_path / "store.db", table_name=table_name)
+    assert str(raised.value) == (
+        "table_name: expected letters, digits and underscores, not a digit first"
+        f" and not sqlite_ in front, got {table_name!r}"
+    )
+
+
+def test_two_tables_of_one_file_share_nothing(tmp_path: Path) -> None:
+    """Each table name is a store of its own."""
+    first = SQLite3Backend(tmp_path / "store.db", table_name="first")
+    second = SQLite3Backend(tmp_path / "store.db", table_name="second")
+    assert asyncio.run(put_get_close(first)) == "v"
+    assert asyncio.run(get_close(second)) is None
+
+
+@pytest.mark.parametrize("file_path", ["", ":memory:"])
+def test_a_path_without_a_file_is_refused(file_path: str) -> None:
+    """SQLite's private databases would lose every record between two processes."""
+    with pytest.raises(ConfigurationError) as raised:
+        SQLite3Backend(file_path)
+    assert str(raised.value) == (
+        f"file_path: expected the path of a file, got {file_path!r};"
+        ' the backend "memory" is the one that keeps no file'
+    )
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    """The constructor names the folder."""
+    with pytest.raises(ConfigurationError) as raised:
+        SQLite3Backend(tmp_path / "missing" / "store.db")
+    assert str(raised.value) == f"file_path: the folder {tmp_path / 'missing'} does not exist"
+
+
+def test_an_old_sqlite_is_refused() -> None:
+    """RETURNING came with SQLite 3.35."""
+    _check_sqlite((3, 35, 0))
+    with pytest.raises(ConfigurationError) as raised:
+        _check_sqlite((3, 7, 17))
+    assert str(raised.value) == "sqlite3: needs SQLite 3.35 or newer, this Python has 3.7.17"
+
+
+def test_a_relative_path_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later change of folder does not lead to another file."""
+    monkeypatch.chdir(tmp_path)
+    backend = SQLite3Backend("store.db")
+    monkeypatch.chdir("/")
+    assert asyncio.run(put_get_close(backend)) == "v"
+    assert (tmp_path / "store.db").exists()
+
+
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
+    """Somebody else's file is named and left alone."""
+    path = tmp_path / "store.db"
+    path.write_text("These are notes about a database, and not a database. " * 20)
+    with pytest.raises(BackendError) as raised:
+        asyncio.run(put_get_close(SQLite3Backend(path)))
+    assert str(raised.value) == f"sqlite3: open failed: file is not a database: {path}"
+    assert isinstance(raised.value.__cause__, sqlite3.DatabaseError)
+    assert path.read_text().startswith("These are notes")
+
+
+def test_a_table_of_somebody_else_is_reported(tmp_path: Path) -> None:
+    """Mangum's table, for one, has the same name by default and other columns."""
+    path = tmp_path / "store.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE connection (id TEXT PRIMARY KEY, initial_scope TEXT)")
+    with pytest.raises(BackendError) as raised:
+        asyncio.run(put_get_close(SQLite3Backend(path)))
+    assert str(raised.value) == (
+        "sqlite3: open failed: the table connection is not one of Longwire's,"
+        f" give another table_name: {path}"
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_reported() -> None:
+    """The file that cannot be made is named; once it can be, the same object works."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store.db"
+        backend = SQLite3Backend(path)
+        os.chmod(folder, 0o555)
+        with unprivileged(), pytest.raises(BackendError) as raised:
+            asyncio.run(put_get_close(backend))
+        os.chmod(folder, 0o700)
+        assert asyncio.run(put_get_close(backend)) == "v"
+    assert str(raised.value) == f"sqlite3: open failed: unable to open database file: {path}"
+    assert (raised.value.backend, raised.value.operation) == ("sqlite3", "open")
+
+
+def test_a_file_that_cannot_be_written_is_reported() -> None:
+    """A file that came with a read-only bundle is no store."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store.db"
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE other (a)")
+        os.chmod(path, 0o444)
+        os.chmod(folder, 0o555)
+        with unprivileged(), pytest.raises(BackendError) as raised:
+            asyncio.run(put_get_close(SQLite3Backend(path)))
+        os.chmod(folder, 0o700)
+    detail = "attempt to write a readonly database"
+    assert str(raised.value) == f"sqlite3: open failed: {detail}: {path}"
+
+
+def test_a_failure_while_in_use_names_the_operation(tmp_path: Path) -> None:
+    """The driver's error is the cause, not what is raised."""
+
+    async def scenario(backend: SQLite3Backend) -> None:
+        await backend.put("a", "v", FAR)
+        with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+            connection.execute("DROP TABLE connection")
+        with pytest.raises(BackendError) as raised:
+            await backend.get("a")
+        await backend.close()
+        assert raised.value.operation == "get"
+        assert isinstance(raised.value.__cause__, sqlite3.OperationalError)
+
+    asyncio.run(scenario(SQLite3Backend(tmp_path / "store.db")))
+
+
+def test_text_that_is_not_unicode_is_reported(tmp_path: Path) -> None:
+    """A lone surrogate cannot be stored."""
+    with pytest.raises(BackendError, match=r"sqlite3: put failed: .*surrogates not allowed"):
+        asyncio.run(put_get_close(SQLite3Backend(tmp_path / "store.db"), "\ud800"))
+
+
+def test_a_deleted_file_is_made_again(tmp_path: Path) -> None:
+    """Deleting the file empties the store; writes do not go to a file that nobody sees."""
+
+    async def scenario(backend: SQLite3Backend) -> Record | None:
+        await backend.put("old", "v", FAR)
+        (tmp_path / "store.db").unlink()
+        assert await backend.get("old") is None
+        await backend.put("new", "v", FAR)
+        await backend.close()
+        return await get_close(SQLite3Backend(tmp_path / "store.db"), "new")
+
+    assert asyncio.run(scenario(SQLite3Backend(tmp_path / "store.db")))
+
+
+def test_sweep_deletes_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one statement deletes is counted and deleted all the same."""
+    monkeypatch.setattr("longwire_backends.sqlite3._SWEEP_BATCH", 2)
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        for n in range(5):
+            await backend.put(str(n), "v", 1)
+            await backend.group_add("g", str(n), 1)
+        assert await backend.sweep() == 10
+        assert await backend.sweep() == 0
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+def test_opening_waits_for_the_write_of_another(tmp_path: Path) -> None:
+    """A new file that somebody else is writing to is no error: WAL is switched on after that."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        connection.execute("CREATE TABLE other (a)")
+        connection.execute("BEGIN IMMEDIATE")
+
+        async def scenario() -> None:
+            asyncio.get_running_loop().call_later(0.05, connection.rollback)
+            assert await put_get_close(SQLite3Backend(tmp_path / "store.db")) == "v"
+
+        asyncio.run(scenario())
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_lock_that_stays_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting has an end, when opening as well as in use."""
+    monkeypatch.setattr(sqlite3_file, "_BUSY_TIMEOUT", 0.02)
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        connection.execute("CREATE TABLE other (a)")
+        backend = SQLite3Backend(tmp_path / "store.db")
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BackendError, match="sqlite3: open failed: database is locked"):
+            asyncio.run(put_get_close(backend))
+        connection.rollback()
+        asyncio.run(backend.put("a", "v", FAR))
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BackendError, match="sqlite3: put failed: database is locked"):
+            asyncio.run(put_get_close(backend))
+
+
+def test_many_coroutines_open_the_file_once(tmp_path: Path) -> None:
+    """The first use may be many at the same time, on one loop after the other."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        before = threading.active_count()
+        await asyncio.gather(*(backend.put(str(n), "v", FAR) for n in range(20)))
+        assert threading.active_count() <= before + 1
+        await backend.close()
+        assert threading.active_count() == before
+
+    asyncio.run(scenario())
+    asyncio.run(scenario())
+
+
+def test_loops_come_and_go(tmp_path: Path) -> None:
+    """A backend that was opened on one loop works on the next, without being closed."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+    for _ in range(5):
+        asyncio.run(asyncio.wait_for(backend.put("a", "v", FAR), 30))
+    assert asyncio.run(get_close(backend))
+
+
+def test_several_loops_at_once(tmp_path: Path) -> None:
+    """Threads with a loop each may share a backend, from its first use on."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+    threads = [
+        threading.Thread(target=lambda n=n: asyncio.run(backend.put(n, "v", FAR)))
+        for n in map(str, range(8))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for n in range(8):
+        assert asyncio.run(backend.get(str(n)))
+    asyncio.run(backend.close())
+
+
+def test_a_loop_that_ends_in_mid_statement_breaks_nothing(tmp_path: Path) -> None:
+    """A statement that is cancelled has ended before its loop can close."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+    asyncio.run(backend.put("a", "v", FAR))
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+
+        async def scenario() -> None:
+            writing = asyncio.ensure_future(backend.put("b", "v", FAR))
+            await asyncio.sleep(0)
+            writing.cancel()
+            asyncio.get_running_loop().call_soon(connection.rollback)
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+            assert connection.execute(
+                "SELECT 1 FROM connection WHERE connection_id = 'b'"
+            ).fetchone()
+
+        asyncio.run(scenario())
+    assert asyncio.run(get_close(backend))
+
+
+async def put_get_close(backend: SQLite3Backend, connection_id: str = "a") -> str | None:
+    """Use a backend once."""
+    try:
+        await backend.put(connection_id, "v", FAR)
+        record = await backend.get(connection_id)
+        return record.value if record else None
+    finally:
+        await backend.close()
+
+
+async def get_close(backend: SQLite3Backend, connection_id: str = "a") -> Record | None:
+    """Read one record."""
+    try:
+        return await backend.get(connection_id)
+    finally:
+        await backend.close()
+
+
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """Be a user whom file permissions stop; root is not."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)

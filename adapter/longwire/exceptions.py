@@ -28,6 +28,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionGoneError",
     "EventError",
+    "EventLoopError",
     "LifespanError",
     "LongwireError",
     "ManagementError",
@@ -39,6 +40,10 @@ __all__ = [
 
 class EventError(LongwireError, ValueError):
     """A Lambda event is foreign or malformed."""
+
+
+class EventLoopError(LongwireError, RuntimeError):
+    """A synchronous call was made where an event loop is running already."""
 
 
 class LifespanError(LongwireError):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from longwire import config, events, http
 from longwire.deferred import AfterResponse
-from longwire.exceptions import ConfigurationError
+from longwire.exceptions import ConfigurationError, EventLoopError
 from longwire.invocation import Invocation
 from longwire.lifespan import Lifespan, LifespanMode
 from longwire.management import Management
@@ -78,11 +78,13 @@ class Longwire:
             EventError: the event is malformed, or nothing can answer it.
             LifespanError: the app's startup failed.
             BackendError: the store failed.
+            EventLoopError: an event loop is running here already.
         """
+        _refuse_running_loop()
         with self._one_event:
             if self._runner is None:
                 self._runner = asyncio.Runner()
-                weakref.finalize(self, self._runner.close)
+                self._abandoned = weakref.finalize(self, _close_runner, self._runner)
             return self._runner.run(self._handle(event, context, after=None))
 
     async def handle(self, event: LambdaEvent, context: Any = None) -> Any:
@@ -104,11 +106,19 @@ class Longwire:
         await self._backend.close()
 
     def close(self) -> None:
-        """Do what `aclose` does, after synchronous use."""
+        """Do what `aclose` does, after synchronous use.
+
+        Raises:
+            EventLoopError: an event loop is running here already.
+        """
+        _refuse_running_loop()
         with self._one_event:
-            runner, self._runner = self._runner or asyncio.Runner(), None
-            with runner:
-                runner.run(self.aclose())
+            if self._runner is None:
+                return
+            with self._runner:
+                self._runner.run(self.aclose())
+            self._runner = None
+            self._abandoned.detach()
 
     async def _handle(self, raw: LambdaEvent, context: Any, after: AfterResponse | None) -> Any:
         lifespan = await self._started()
@@ -144,3 +154,24 @@ class Longwire:
             self._lifespan = None
             raise
         return self._lifespan
+
+
+def _refuse_running_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise EventLoopError(
+        "an event loop is running here, and handler(event, context) needs one of its own: "
+        "use await handler.handle(event, context), and await handler.aclose() at the end"
+    )
+
+
+def _close_runner(runner: asyncio.Runner) -> None:
+    """Close what a handler that nobody has closed leaves behind."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        runner.close()
+    else:  # collected while another loop runs: this one cannot run any more
+        runner.get_loop().close()

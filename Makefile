@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# The predecessor that `make bench` compares with.
+MANGUM = .venv-mangum
 
 .PHONY: demo test check fmt lint types cov bench build clean
 
@@ -10,6 +12,15 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,http,sqlite3]' --group test --group check
 	touch $@
+
+# The demo needs far less than the tests.
+$(VENV)/demo-installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' starlette
+	touch $@
+
+demo: $(VENV)/demo-installed
+	$(BIN)/python examples/demo.py
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
@@ -32,5 +43,13 @@ cov: $(VENV)/installed
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+bench: $(VENV)/installed $(MANGUM)/installed
+	$(BIN)/python -m benchmarks.run $(MANGUM)/bin/python
+
+$(MANGUM)/installed: benchmarks/mangum.txt
+	$(PYTHON) -m venv $(MANGUM)
+	$(MANGUM)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

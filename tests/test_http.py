@@ -117,7 +117,7 @@ def _synchronous(event: Any, context: Any) -> Any:
 def test_any_lambda_handler_can_answer_other_events(http: Any) -> None:
     """A queue's, say."""
     handler = Longwire(Site().app, ws_config=MEMORY, http=http)
-    event = {"Records": []}
+    event: dict[str, Any] = {"Records": []}
     assert handler(event, LambdaContext()) == {"statusCode": 202, "event": event}
     handler.close()
 

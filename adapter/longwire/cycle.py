@@ -18,6 +18,8 @@ from longwire import tasks, waiting
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from longwire.record import Frame
     from longwire.types import ASGIApp, Message, Scope
 
@@ -203,8 +205,15 @@ class Run:
         self._stage = Stage.GONE
         self._deliver(message)
 
-    async def until_over(self, deadline: float) -> Outcome:
-        """Run until the app ends, or waits for the client and lingers no longer."""
+    async def until_over(
+        self, deadline: float, on_waiting: Callable[[], object] | None = None
+    ) -> Outcome:
+        """Run until the app ends, or waits for the client and lingers no longer.
+
+        Args:
+            deadline: in the event loop's time.
+            on_waiting: called once the app waits for the client though other tasks are busy.
+        """
         lingering_since: float | None = None
         while True:
             look, busy = await self._look()
@@ -212,6 +221,8 @@ class Run:
                 return look
             now, until = self._loop.time(), deadline
             if busy:
+                if lingering_since is None and on_waiting is not None:
+                    on_waiting()
                 lingering_since = lingering_since or now
                 until = min(until, max(lingering_since, self._active_at) + self._linger)
             if now >= until:

@@ -229,7 +229,9 @@ class Invocation:
             outcome = await run.until_ready(record.answered, self._deadline)
             if outcome is None:
                 run.hand_over(message)
-                outcome = await run.until_over(self._deadline)
+                # A host that keeps a connection's messages in order may go on with the next one.
+                on_waiting = getattr(self._context, "waits_for_client", None)
+                outcome = await run.until_over(self._deadline, on_waiting)
                 ended = run.ended
             else:
                 logger.warning(

@@ -1,0 +1,238 @@
+"""Each example, run by the commands that its docstring names, with real clients."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from websockets.asyncio.client import ClientConnection
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+GATEWAY, UVICORN = "longwire dev", "uvicorn"
+TIME_LIMIT = 30.0  # seconds; only keeps a failure from hanging
+
+both = pytest.mark.parametrize("server", [GATEWAY, UVICORN])
+
+
+class Server(NamedTuple):
+    """An example that is being served."""
+
+    command: str
+    netloc: str
+
+    def ws_url(self, path: str, query: str) -> str:
+        if self.command == GATEWAY:
+            return f"ws://{self.netloc}/?path={path}&{query}"
+        return f"ws://{self.netloc}{path}?{query}"
+
+    def http_url(self, path: str) -> str:
+        return f"http://{self.netloc}{path}"
+
+
+@asynccontextmanager
+async def served(command: str, example: str, folder: Path) -> AsyncIterator[Server]:
+    """Run an example's own command, on a free port and with its files in a folder."""
+    arguments = [*documented(command, example), "--port", "0"]
+    if command == GATEWAY:
+        arguments += ["--file", str(folder / "connections.sqlite3")]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-B", "-m", *arguments),
+        cwd=ROOT,
+        env={**os.environ, "CHAT_FILE": str(folder / "chat.sqlite3")},
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+    try:
+        async with asyncio.timeout(TIME_LIMIT):
+            yield Server(command, await _netloc(process))
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+def documented(command: str, example: str) -> list[str]:
+    """Return the command line that an example's docstring names."""
+    code = (ROOT / "examples" / f"{example}.py").read_text(encoding="utf-8")
+    lines = (ast.get_docstring(ast.parse(code)) or "").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"    {command} "))
+    return shlex.split(line, comments=True)
+
+
+async def _netloc(process: asyncio.subprocess.Process) -> str:
+    said = ""
+    while process.stdout is not None and (line := (await process.stdout.readline()).decode()):
+        if found := re.search(r"(?:ws|http)://([0-9.]+:[0-9]+)", line):
+            return found[1]
+        said += line
+    raise AssertionError(f"it does not serve: {said}")
+
+
+async def transcript(server: Server, script: Iterable[tuple[str, str, int]]) -> list[str]:
+    """Let clients say what the script says, and note it with that many answers to each.
+
+    An answer too many shows as the first answer to what the same client says next.
+    """
+    noted = []
+    async with AsyncExitStack() as stack:
+        clients: dict[str, ClientConnection] = {}
+        for url, text, answers in script:
+            if url not in clients:
+                path, _, query = url.partition("?")
+                client = connect(server.ws_url(path, query))
+                clients[url] = await stack.enter_async_context(client)
+            noted.append(f"{url} {text}")
+            await clients[url].send(text)
+            noted += [f"{url} | {await clients[url].recv()!s}" for _ in range(answers)]
+    return noted
+
+
+@both
+async def test_echo_returns_each_message_once(server: str, tmp_path: Path) -> None:
+    """The transcript does not tell which server it was."""
+    async with served(server, "echo", tmp_path) as echo:
+        script = [("/", text, 1) for text in ("hello", "", "two\nlines", "😀")]
+        noted = await transcript(echo, script)
+    assert noted == [f"/ {sign}{text}" for _, text, _ in script for sign in ("", "| ")]
+
+
+ANN, BOB, EVE = (f"/rooms/{who}" for who in ("blue?name=ann", "blue?name=bob", "red?name=eve"))
+
+
+@both
+async def test_chat_lets_two_clients_talk_in_one_room_of_two(server: str, tmp_path: Path) -> None:
+    """Each line reaches everybody in its room once; the transcript does not tell the server."""
+    script = [
+        *[(ANN, "", 0), (BOB, "", 0), (EVE, "", 0)],
+        *[(ANN, "hello", 1), (BOB, "", 1), (BOB, "", 0), (BOB, "hi", 1), (BOB, "well?", 1)],
+        *[(EVE, "anybody?", 1), (ANN, "yes", 3), (BOB, "", 1), (EVE, "nobody", 1)],
+    ]
+    async with served(server, "chat", tmp_path) as chat:
+        assert await transcript(chat, script) == [
+            *[f"{ANN} ", f"{BOB} ", f"{EVE} "],
+            *[f"{ANN} hello", f"{ANN} | ann: hello"],
+            *[f"{BOB} ", f"{BOB} | ann: hello", f"{BOB} "],
+            *[f"{BOB} hi", f"{BOB} | bob: hi", f"{BOB} well?", f"{BOB} | bob: well?"],
+            *[f"{EVE} anybody?", f"{EVE} | eve: anybody?"],
+            *[f"{ANN} yes", *(f"{ANN} | {line}" for line in ("bob: hi", "bob: well?", "ann: yes"))],
+            *[f"{BOB} ", f"{BOB} | ann: yes"],
+            *[f"{EVE} nobody", f"{EVE} | eve: nobody"],
+        ]
+
+
+@both
+@pytest.mark.parametrize("url", ["/rooms/blue?name=", "/rooms?name=ann"])
+async def test_chat_refuses_who_has_no_name_or_no_room(
+    server: str, url: str, tmp_path: Path
+) -> None:
+    """A close before accept is a 403."""
+    async with served(server, "chat", tmp_path) as chat:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(chat.ws_url(*url.split("?")))
+    assert refused.value.response.status_code == 403
+
+
+@both
+async def test_fastapi_counts_words_until_bye(server: str, tmp_path: Path) -> None:
+    """A greeting, a dependency in the replies, and an end that the app decides."""
+    async with served(server, "fastapi_app", tmp_path) as words:
+        async with connect(words.ws_url("/words", "token=swordfish")) as client:
+            greeting = await client.recv()
+            await client.send("a day at the races")
+            reply = await client.recv()
+            await client.send("bye")
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+    assert (greeting, reply) == ('{"hello":"groucho"}', '{"user":"groucho","words":5}')
+    assert client.close_code == 1000
+
+
+@both
+@pytest.mark.parametrize("query", ["", "token=wrong"])
+async def test_fastapi_refuses_a_wrong_token(server: str, query: str, tmp_path: Path) -> None:
+    """The status that the dependency raises is the status of the handshake."""
+    async with served(server, "fastapi_app", tmp_path) as words:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(words.ws_url("/words", query))
+    assert refused.value.response.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("server", "statuses"), [(UVICORN, [200, 401, 404]), (GATEWAY, [403, 403, 426])]
+)
+async def test_fastapi_serves_http_by_uvicorn_only(
+    server: str, statuses: list[int], tmp_path: Path
+) -> None:
+    """A WebSocket API of API Gateway has no HTTP side, and so the local one has none."""
+    async with served(server, "fastapi_app", tmp_path) as web, httpx.AsyncClient() as client:
+        paths = ["/me?token=swordfish", "/me", "/"]
+        answers = [await client.get(web.http_url(path)) for path in paths]
+    assert [answer.status_code for answer in answers] == statuses
+
+
+async def test_fastapi_handler_answers_http_events() -> None:
+    """On Lambda the same handler has the events of an HTTP API, through Mangum."""
+    event = {
+        "version": "2.0",
+        "rawPath": "/me",
+        "rawQueryString": "token=swordfish",
+        "headers": {},
+        "requestContext": {"http": {"method": "GET", "path": "/me", "sourceIp": "192.0.2.1"}},
+    }
+    example = runpy.run_path(str(ROOT / "examples" / "fastapi_app.py"))
+    answer = await example["handler"].handle(event)
+    assert (answer["statusCode"], answer["body"]) == (200, '{"user":"groucho"}')
+
+
+def _demo(script: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-B", str(script)]
+    return subprocess.run(
+        command, env={**os.environ, "TMPDIR": str(folder)}, capture_output=True, text=True
+    )
+
+
+def test_demo_shows_a_conversation_beside_its_events(tmp_path: Path) -> None:
+    """Every event of both connections, every line that was seen, and no file left behind."""
+    demo = _demo(ROOT / "examples" / "demo.py", tmp_path)
+    assert (demo.returncode, demo.stderr) == (0, "")
+    events = re.findall(r"(CONNECT|MESSAGE|DISCONNECT) +(\S+)", demo.stdout)
+    ann, bob = (connection for _, connection in events[:2])
+    names = {ann: "ann", bob: "bob"}
+    assert [f"{kind} {names[connection]}" for kind, connection in events] == [
+        *["CONNECT ann", "CONNECT bob", "MESSAGE ann", "MESSAGE bob", "MESSAGE bob"],
+        *["MESSAGE ann", "MESSAGE bob", "DISCONNECT ann", "DISCONNECT bob"],
+    ]
+    assert re.findall(r"\w+ gets \| .*", demo.stdout)[-1] == "bob gets | ann: So am I!"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_demo_fails_with_a_reason(tmp_path: Path) -> None:
+    """Whoever runs it sees what was wrong, and so does make."""
+    shutil.copy(ROOT / "examples" / "demo.py", tmp_path)
+    (tmp_path / "chat.py").write_text("import no_such_module\n")
+    demo = _demo(tmp_path / "demo.py", tmp_path)
+    assert (demo.returncode, demo.stdout) == (1, "")
+    assert "No module named 'no_such_module'" in demo.stderr
+    assert demo.stderr.splitlines()[-1] == "demo: failed: longwire dev ended with code 2"
+    assert {path.name for path in tmp_path.iterdir()} == {"demo.py", "chat.py"}

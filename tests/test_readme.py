@@ -1,0 +1,179 @@
+"""The README says what is so: its code runs, its commands exist, its tables are the code's."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import longwire
+from longwire import ConfigurationError, Longwire, config
+from longwire.config import Settings
+from longwire.settings import OWN, STORES
+from longwire.testing import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from longwire.types import Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+# Each python block begins with the name of its file.
+FILES = {code.split()[1]: code for language, code in FENCES if language == "python"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write all that the README shows into files, as a reader would."""
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
+    return tmp_path
+
+
+def _run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_every_python_block_is_run() -> None:
+    """A new block needs a test here."""
+    assert sorted(FILES) == ["client.py", "counter.py", "main.py", "test_main.py"]
+
+
+def test_the_app_passes_its_own_test(folder: Path) -> None:
+    """The README's test runs against the README's app."""
+    output = _run(folder, "-m", "pytest", "-q", "-W", "error", "--rootdir", str(folder))
+    assert "1 passed" in output
+
+
+def test_the_client_talks_to_longwire_dev(folder: Path) -> None:
+    """The commands and the client, with a free port instead of the usual one."""
+    command = [sys.executable, "-m", "longwire", "dev", "main:app", "--port", "0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as gateway:
+        try:
+            assert gateway.stdout is not None
+            ready = re.search(r"ws://127.0.0.1:\d+", gateway.stdout.readline())
+            assert ready is not None
+            client = FILES["client.py"].replace("ws://127.0.0.1:3001", ready[0])
+            assert _run(folder, "-c", client) == "hello ann\nann: HI\n"
+        finally:
+            gateway.terminate()
+
+
+async def test_the_counter_begins_anew_with_each_message() -> None:
+    """The README's warning is true."""
+    names: dict[str, Any] = {}
+    exec(FILES["counter.py"], names)
+    async with Gateway(names["app"]) as gateway, gateway.connect() as ws:
+        for _ in range(2):
+            await ws.send("")
+            assert await ws.receive() == "message 1"
+
+
+# Commands
+
+
+def _words(pattern: str, text: str) -> set[str]:
+    return set(re.findall(pattern, text))
+
+
+def test_every_make_target_exists() -> None:
+    """Those in the text and those in shell blocks."""
+    targets = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    shown = _words(r"(?m)(?:^|`)make ([a-z]+)", README)
+    assert shown
+    assert shown <= targets
+
+
+def test_every_option_exists() -> None:
+    """They are options of `longwire dev`; no other program's are shown."""
+    options = r"--[a-z][a-z-]*"
+    existing = _words(options, _run(ROOT, "-m", "longwire", "dev", "--help"))
+    shown = _words(options, README)
+    assert shown
+    assert shown <= existing
+
+
+def test_every_example_exists() -> None:
+    """Files that the README names are there."""
+    assert all((ROOT / name).exists() for name in _words(r"`([\w/]+(?:\.py|\.md|/))`", README))
+
+
+# Tables
+
+
+def _rows(head: str) -> Iterator[list[str]]:
+    table = README.split(f"\n{head}", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    for row in table:
+        yield [cell.strip() for cell in row[1:-1].split("|")]
+
+
+def _code(cell: str) -> str:
+    return cell.strip("`")
+
+
+def test_settings_are_all_there_with_their_defaults() -> None:
+    """In the order and with the defaults of the code."""
+    shown = {_code(name): default for name, _, default, _ in _rows("| `ws_config` key |")}
+    assert list(shown) == [key.name for key in OWN]
+    defaults = Settings(backend="memory", params={})
+    for name in shown.keys() - {"backend", "params"}:
+        default = getattr(defaults, name.removeprefix("api_gateway_"))
+        value = ast.literal_eval(_code(shown[name]))
+        assert value == (list(default) if isinstance(default, frozenset) else default)
+
+
+def test_stores_are_all_there_with_their_parameters() -> None:
+    """Names, defaults and what each store needs."""
+    rows = {_code(name): rest for name, *rest in _rows("| `backend` | needs |")}
+    assert rows.keys() == STORES.keys()
+    for name, (needs, params, *_) in rows.items():
+        shown = re.findall(r"`(\w+)(?:=([^`]*))?`", params)
+        expected = [(key.name, key.default) for key in STORES[name].keys]
+        assert [(key, ast.literal_eval(text or "None")) for key, text in shown] == expected
+        alternatives = [", ".join(f"`{key}`" for key in keys) for keys in STORES[name].needs]
+        assert needs == ", or ".join(alternatives)
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("backend", "dsn", "available"),
+    [
+        (_code(row[0]), dsn, row[4])
+        for row in _rows("| `backend` | needs |")
+        for dsn in re.findall(r"`([^`]+)`", row[3])
+    ],
+)
+def test_dsn_forms_are_taken(backend: str, dsn: str, available: str) -> None:
+    """Each makes a handler with that store, or says that it is not available yet."""
+    assert config.load(None, dsn).backend == backend
+    if available == "yes":
+        assert Longwire(_app, dsn=dsn).settings.backend == backend
+    else:
+        with pytest.raises(ConfigurationError, match="not available yet"):
+            Longwire(_app, dsn=dsn)
+
+
+def test_changelog_has_the_version() -> None:
+    """A release has a heading of its own."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{longwire.__version__}]" in changes

@@ -276,9 +276,7 @@ async def test_where_nothing_runs_after_the_response_an_ended_app_ends_at_the_fi
         await asyncio.to_thread(handler.close)
 
 
-async def test_a_greeting_whose_process_died_delays_the_first_message_no_longer_than_its_lease() -> (
-    None
-):
+async def test_a_greeting_whose_process_died_is_waited_for_until_its_lease_ends() -> None:
     """Nobody knows whether it has arrived, and no frame may arrive twice."""
     store = MemoryBackend()
     async with talk(websocket(_greet), backend=store) as client:

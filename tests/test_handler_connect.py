@@ -42,8 +42,10 @@ async def test_an_app_that_waits_for_the_client_is_accepted() -> None:
         assert await client.connect() == OK
 
 
-async def test_the_chosen_subprotocol_is_the_only_header() -> None:
-    """API Gateway hands on this header and no other."""
+async def test_the_chosen_subprotocol_is_the_only_header(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """API Gateway hands on this header and no other; the log names what it drops."""
 
     async def app(websocket: WebSocket) -> None:
         offered = websocket.scope["subprotocols"]
@@ -54,6 +56,7 @@ async def test_the_chosen_subprotocol_is_the_only_header() -> None:
     async with talk(websocket(app)) as client:
         answer = await client.connect(headers=headers)
     assert answer == {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "chat.v1"}}
+    assert "API Gateway drops the headers that the app accepted with: x-lost" in caplog.text
 
 
 async def _close(websocket: WebSocket) -> None:

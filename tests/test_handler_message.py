@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
-from longwire import ManagementError
+from longwire import BackendError, ManagementError
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import Reply
 from tests.talk import talk
@@ -367,3 +367,17 @@ async def test_excluded_headers_are_missing_in_messages() -> None:
         await client.until("secret")
         await client.say("x")
         assert client.frames == ["secret", "None"]
+
+
+async def test_a_store_that_does_not_answer_ends_the_event_in_time() -> None:
+    """The error names the store, the operation and the time."""
+
+    class Hanging(MemoryBackend):
+        async def get(self, connection_id: str) -> Any:
+            await asyncio.Event().wait()
+
+    async with talk(websocket(_echo), backend=Hanging()) as client:
+        await client.connect()
+        client.seconds = 0.1
+        with pytest.raises(BackendError, match=r"memory: get failed: no answer within the 0\.0"):
+            await client.say("x")

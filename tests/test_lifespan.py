@@ -94,6 +94,31 @@ def test_a_failed_startup_is_an_error_and_is_tried_again() -> None:
     handler.close()
 
 
+def test_a_startup_that_outlasts_an_event_goes_on_for_the_next() -> None:
+    """It is bounded by the deadline, and not begun again."""
+    started = asyncio.Event()
+    begun = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal begun
+        if scope["type"] == "lifespan":
+            begun += 1
+            await receive()
+            await started.wait()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        else:
+            await _without_lifespan(scope, receive, send)
+
+    handler = Longwire(app, ws_config=MEMORY)
+    with pytest.raises(LifespanError, match=r"the app.s startup takes longer than 0\.0"):
+        handler(connect_event(), LambdaContext(0.1))
+    started.set()
+    assert handler(connect_event(), LambdaContext()) == OK
+    assert begun == 1
+    handler.close()
+
+
 async def _without_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "websocket":
         raise ValueError("no lifespan here")

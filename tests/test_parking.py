@@ -225,6 +225,24 @@ async def test_cleaning_up_at_a_park_touches_neither_client_nor_store() -> None:
     assert cleaned == 3
 
 
+async def test_an_error_while_an_app_is_cancelled_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its cleaning up may fail; the event has not."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        try:
+            await websocket.receive_text()
+        finally:
+            raise ValueError("cleaning up")
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == {"statusCode": 200}
+    (record,) = caplog.records
+    assert "the app raised while it was being cancelled" in record.message
+
+
 async def test_tasks_left_behind_by_an_ended_app_may_finish() -> None:
     """Fire and forget, as under a server; but not for ever."""
     saved = asyncio.Event()

@@ -6,11 +6,12 @@ import asyncio
 import base64
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from longwire import record
 from longwire.exceptions import (
     ASGIMessageError,
+    BackendError,
     ConnectionGoneError,
     ManagementError,
     MessageTooLargeError,
@@ -19,12 +20,14 @@ from longwire.exceptions import (
 from longwire.management import MAX_MESSAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from longwire.config import Settings
     from longwire.management import Management
     from longwire.record import ConnectionRecord, Frame
     from longwire_backends import Backend
+
+T = TypeVar("T")
 
 logger = logging.getLogger("longwire")
 
@@ -73,7 +76,8 @@ class Connection:
 
     async def save(self, connection: ConnectionRecord) -> None:
         """Store the record of a new connection."""
-        await self._backend.put(self.id, self._dumps(connection), self.expires_at)
+        value = self._dumps(connection)
+        await self._store("put", self._backend.put(self.id, value, self.expires_at))
 
     async def read(self) -> ConnectionRecord | None:
         """Return the stored record.
@@ -81,7 +85,7 @@ class Connection:
         Raises:
             StoredRecordError: it is not one that this version can read.
         """
-        stored = await self._backend.get(self.id)
+        stored = await self._store("get", self._backend.get(self.id))
         if stored is None:
             return None
         self.expires_at = stored.expires_at
@@ -93,18 +97,20 @@ class Connection:
         Returns:
             The changed record; None when it is gone or `change` found nothing to do.
         """
-        while (stored := await self._backend.get(self.id)) is not None:
+        while stored := await self._store("get", self._backend.get(self.id)):
             current = record.loads(stored.value)
             if not change(current):
                 return None
-            value = self._dumps(current)
-            if await self._backend.update(self.id, value, stored.expires_at, stored.version):
+            update = self._backend.update(
+                self.id, self._dumps(current), stored.expires_at, stored.version
+            )
+            if await self._store("update", update):
                 return current
         return None
 
     async def take(self) -> ConnectionRecord | None:
         """Take the record out; whoever gets it is the one to tell the app of the end."""
-        stored = await self._backend.take(self.id)
+        stored = await self._store("take", self._backend.take(self.id))
         if stored is None:
             return None
         self.ended = True
@@ -174,6 +180,18 @@ class Connection:
             return False
         await asyncio.sleep(seconds)
         return True
+
+    async def _store(self, operation: str, answer: Awaitable[T]) -> T:
+        """Wait for the store no longer than this event may take."""
+        left = max(0.0, self.deadline - time.monotonic())
+        try:
+            async with asyncio.timeout(left) as limit:
+                return await answer
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            detail = f"no answer within the {left:.3g} s that were left of the event's time"
+            raise BackendError(self._backend.name, operation, detail) from error
 
     def _dumps(self, connection: ConnectionRecord) -> str:
         return record.dumps(connection, exclude_headers=self._settings.exclude_headers)

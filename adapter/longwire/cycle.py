@@ -93,6 +93,7 @@ class Run:
         answer: how far the app's answer to the handshake has come.
         accepted: whether it has been `websocket.accept`.
         subprotocol: what `websocket.accept` chose.
+        dropped_headers: names of the headers in `websocket.accept`, which the client will not see.
         status: the HTTP status of a refusal; None until there is one.
         cut_off: the tasks that were still busy when the step was ended, for the log.
     """
@@ -110,6 +111,7 @@ class Run:
         self.answer = Answer.PENDING
         self.accepted = False
         self.subprotocol: str | None = None
+        self.dropped_headers: list[str] = []
         self.status: int | None = None
         self.cut_off = ""
         self._client = client
@@ -321,6 +323,8 @@ class Run:
         if subprotocol is not None and not isinstance(subprotocol, str):
             raise ASGIMessageError(f"websocket.accept: subprotocol is {subprotocol!r}, not a str")
         self.answer, self.accepted, self.subprotocol = Answer.ACCEPTED, True, subprotocol
+        headers = message.get("headers") or ()
+        self.dropped_headers = [bytes(name).decode("latin-1") for name, _ in headers]
         self._decided_at = self._loop.time()
 
     def _deny(self, status: int, answer: Answer = Answer.CLOSED) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from longwire import config, events, http
 from longwire.deferred import AfterResponse
 from longwire.exceptions import ConfigurationError, EventLoopError
-from longwire.invocation import Invocation
+from longwire.invocation import Invocation, time_left
 from longwire.lifespan import Lifespan, LifespanMode
 from longwire.management import Management
 from longwire_aws.http import HTTPClient
@@ -121,7 +121,8 @@ class Longwire:
             self._abandoned.detach()
 
     async def _handle(self, raw: LambdaEvent, context: Any, after: AfterResponse | None) -> Any:
-        lifespan = await self._started()
+        lifespan = self._current_lifespan()
+        await lifespan.startup(time_left(context))
         if not events.is_websocket_event(raw):
             return await http.respond(self._http, self._app, lifespan.state, raw, context)
         event = events.parse(raw)
@@ -144,15 +145,11 @@ class Longwire:
             case events.DisconnectEvent():
                 return await invocation.disconnect(event)
 
-    async def _started(self) -> Lifespan:
+    def _current_lifespan(self) -> Lifespan:
+        """Return the lifespan of this loop; one whose startup failed is tried again."""
         loop = asyncio.get_running_loop()
-        if self._lifespan is None or self._loop is not loop:
+        if self._lifespan is None or self._loop is not loop or self._lifespan.failed:
             self._lifespan, self._loop = Lifespan(self._app, self._lifespan_mode), loop
-        try:
-            await self._lifespan.startup()
-        except Exception:
-            self._lifespan = None
-            raise
         return self._lifespan
 
 

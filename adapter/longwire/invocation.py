@@ -11,7 +11,7 @@ from longwire import scope
 from longwire.connection import Connection
 from longwire.cycle import Outcome, Run, Stage, SupersededError, disconnect_message
 from longwire.delivery import Departed, Greeting, Replies, greeted, release_greeting, settle
-from longwire.endings import handshake_status, log_ending
+from longwire.endings import handshake_status, is_disconnect, log_ending
 from longwire.endpoint import management_endpoint
 from longwire.events import ConnectEvent
 from longwire.exceptions import ConnectionGoneError, StoredRecordError
@@ -71,7 +71,7 @@ class Invocation:
         self._state = state
         self._after = after
         self._request = event.context
-        self._deadline = time.monotonic() + _time_left(context)
+        self._deadline = time.monotonic() + time_left(context)
         self._connection = Connection(
             event.context.connection_id,
             management_endpoint(
@@ -120,6 +120,12 @@ class Invocation:
     ) -> bool:
         """Store the connection; tell whether its run goes on after the response."""
         log_ending(run, outcome, self._connection.id)
+        if run.dropped_headers:
+            logger.warning(
+                "connection %s: API Gateway drops the headers that the app accepted with: %s",
+                self._connection.id,
+                ", ".join(run.dropped_headers),
+            )
         record.ended = run.ended
         record.answered = len(client.frames)
         run.respond()
@@ -316,7 +322,14 @@ class Invocation:
         )
 
     async def _stop(self, run: Run) -> None:
+        error = run.error
         given_up = await run.stop()
+        if error is None and run.error is not None and not is_disconnect(run.error):
+            logger.error(
+                "connection %s: the app raised while it was being cancelled",
+                self._connection.id,
+                exc_info=run.error,
+            )
         if given_up:
             logger.error(
                 "connection %s: the app ignored its cancellation and is given up: %s",
@@ -330,8 +343,8 @@ class Invocation:
         return allowed is None or origin is None or origin in allowed
 
 
-def _time_left(context: Any) -> float:
-    """Return how many seconds this event may take."""
+def time_left(context: Any) -> float:
+    """Return how many seconds an event with this Lambda context may take."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     seconds = remaining() / 1000 if remaining is not None else DEFAULT_TIME
     return float(max(0.0, seconds - min(DEADLINE_MARGIN, seconds * DEADLINE_PART)))

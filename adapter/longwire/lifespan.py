@@ -35,18 +35,29 @@ class Lifespan:
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
 
-    async def startup(self) -> None:
+    async def startup(self, timeout: float) -> None:
         """Run the app's startup; whoever calls while it runs waits for the same one.
 
+        Args:
+            timeout: seconds to wait for it; it goes on after that, for the next call.
+
         Raises:
-            LifespanError: it failed, or the mode is "on" and the app has no lifespan.
+            LifespanError: it failed, takes longer, or the mode is "on" and there is no lifespan.
         """
         if self._mode == "off":
             return
         if self._task is None:
             self._inbox.put_nowait({"type": "lifespan.startup"})
             self._task = asyncio.get_running_loop().create_task(self._run(), name="lifespan")
-        await asyncio.shield(self._started)
+        done, _ = await asyncio.wait({self._started}, timeout=timeout)
+        if not done:
+            raise LifespanError(f"the app's startup takes longer than {timeout:.3g} s")
+        self._started.result()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the startup is over and was in vain."""
+        return self._started.done() and self._started.exception() is not None
 
     async def shutdown(self) -> None:
         """Run the app's shutdown; what goes wrong there is logged."""

@@ -1,0 +1,212 @@
+"""HTTP/1.1 requests over kept-alive connections, plain or TLS, and nothing more.
+
+Not supported, on purpose: proxies (nor the variables that name them), redirects, HTTP/2,
+compression, pipelining, cookies, client certificates, and bodies that do not fit in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from longwire_aws.channel import connect
+from longwire_aws.exchange import TOKEN, Connection, MalformedError, Response, StaleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
+
+_URL = re.compile(
+    r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?((?:[/?][!\"$-~]*)?)",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(r"[^\x00\r\n]*")
+
+
+class TransportError(OSError):
+    """No usable answer came. The text names host, port and what happened.
+
+    Attributes:
+        sent: False when the request surely never reached the server, so that it may be repeated.
+    """
+
+    def __init__(self, detail: str, *, sent: bool) -> None:
+        super().__init__(detail)
+        self.sent = sent
+
+
+class TransportTimeoutError(TransportError, TimeoutError):
+    """No connection, or no complete answer, within the time limit."""
+
+
+class HTTPClient:
+    """A client for one event loop at a time; idle connections of an earlier loop are closed.
+
+    Args:
+        pool_size: connections to one scheme, host and port; further requests wait.
+        connect_timeout: seconds for the name, the connection and the TLS handshake.
+    """
+
+    def __init__(self, *, pool_size: int = 100, connect_timeout: float = 3.0) -> None:
+        self._pool_size = pool_size
+        self._connect_timeout = connect_timeout
+        self._pools: dict[_Origin, _Pool] = {}
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        # An idle connection is no more than a descriptor, so a dropped client closes its own.
+        weakref.finalize(self, _close_pools, self._pools)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        timeout: float,
+    ) -> Response:
+        """Send one request and read the whole answer, whatever its status.
+
+        The path and query of `url` go out exactly as they are. `Host` and `Content-Length` are
+        added where they are missing. A kept-alive connection that turns out to be closed before
+        the first byte of an answer is replaced, once, by a new one.
+
+        Args:
+            timeout: seconds for everything, waiting for a free connection included.
+
+        Raises:
+            ValueError: the method, URL or a header cannot be sent.
+            TransportError: no answer, or one that is not HTTP.
+        """
+        request = _compose(method, url, headers, body)
+        origin = request.origin
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await self._perform(self._pool(origin), request)
+        except TransportError:
+            raise
+        except (OSError, MalformedError) as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                what = "answer" if request.sent else "connection"
+                detail = f"{origin}: no {what} within {timeout:.3g} s"
+                raise TransportTimeoutError(detail, sent=request.sent) from error
+            raise TransportError(f"{origin}: {_reason(error)}", sent=request.sent) from error
+
+    async def close(self) -> None:
+        """Close what is idle; what is in use closes when its request ends. Reopens on demand."""
+        _close_pools(self._pools)
+
+    async def _perform(self, pool: _Pool, request: _Request) -> Response:
+        async with pool.slots:
+            connection = pool.take()
+            if connection is not None:
+                with contextlib.suppress(StaleError):
+                    return await pool.exchange(connection, request)
+            request.sent = False
+            return await pool.exchange(await self._connect(request.origin), request)
+
+    def _pool(self, origin: _Origin) -> _Pool:
+        home = (os.getpid(), asyncio.get_running_loop())
+        if home != self._home:
+            _close_pools(self._pools)
+            self._home = home
+        if origin not in self._pools:
+            self._pools[origin] = _Pool(self._pool_size)
+        return self._pools[origin]
+
+    async def _connect(self, origin: _Origin) -> Connection:
+        try:
+            async with asyncio.timeout(self._connect_timeout) as limit:
+                return Connection(await connect(origin.host, origin.port, tls=origin.tls))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            detail = f"{origin}: no connection within {self._connect_timeout:.3g} s"
+            raise TransportTimeoutError(detail, sent=False) from error
+
+
+class _Origin(NamedTuple):
+    tls: bool
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(slots=True)
+class _Request:
+    origin: _Origin
+    method: str
+    data: bytes
+    sent: bool = False
+
+
+def _compose(method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> _Request:
+    match = _URL.fullmatch(url)
+    if match is None or int(match[3] or 0) > 65535:
+        raise ValueError("the URL is not an absolute http:// or https:// URL in plain ASCII")
+    if not all(map(TOKEN.fullmatch, [method, *(name for name, _ in headers)])):
+        raise ValueError("the method or the name of a header has characters that HTTP forbids")
+    if not all(_VALUE.fullmatch(value) for _, value in headers):
+        raise ValueError("the value of a header has a line break or a NUL in it")
+    tls = match[1].lower() == "https"
+    given = {name.lower() for name, _ in headers}
+    target = match[4] if match[4].startswith("/") else "/" + match[4]
+    lines = [f"{method} {target} HTTP/1.1"]
+    if "host" not in given:
+        lines.append(f"Host: {match[2]}:{match[3]}" if match[3] else f"Host: {match[2]}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    if "content-length" not in given and (body or method in ("POST", "PUT", "PATCH")):
+        lines.append(f"Content-Length: {len(body)}")
+    port = int(match[3] or (443 if tls else 80))
+    data = "\r\n".join([*lines, "", ""]).encode("utf-8") + body
+    return _Request(_Origin(tls, match[2].strip("[]"), port), method, data)
+
+
+def _reason(error: OSError | MalformedError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+class _Pool:
+    """The connections to one origin. The last one used is the first to be used again."""
+
+    def __init__(self, size: int) -> None:
+        self.slots = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    def take(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.looks_alive():
+                return connection
+            connection.close()
+        return None
+
+    async def exchange(self, connection: Connection, request: _Request) -> Response:
+        request.sent = True
+        try:
+            return await connection.exchange(request.method, request.data)
+        finally:
+            if connection.reusable and not self._closed:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _close_pools(pools: dict[_Origin, _Pool]) -> None:
+    while pools:
+        pools.popitem()[1].close()

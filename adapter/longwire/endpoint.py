@@ -1,0 +1,74 @@
+"""Where the management API of an API is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from longwire.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_EXECUTE_API = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
+_LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)", re.IGNORECASE)
+_HTTP_URL = re.compile(
+    r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?(?:/[!\"$->@-~]*)?",
+    re.IGNORECASE,
+)
+
+
+def management_endpoint(
+    *,
+    api_id: str,
+    stage: str,
+    domain_name: str | None,
+    explicit: str | None,
+    region_name: str | None,
+    environ: Mapping[str, str],
+) -> str:
+    """Return the URL that `/@connections/...` is appended to.
+
+    It is `explicit`, else WS_MANAGEMENT_ENDPOINT, else the API's execute-api URL. It is never made
+    of a custom domain and the stage: a custom domain has mapping paths, not stages.
+
+    Raises:
+        ConfigurationError: the region is unknown, or a given endpoint is not a URL.
+    """
+    if explicit:
+        return explicit.rstrip("/")
+    if given := environ.get("WS_MANAGEMENT_ENDPOINT"):
+        return _given_endpoint(given)
+    region = region_name or _region(domain_name, environ)
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://{quote(api_id, safe='')}.execute-api.{region}.{suffix}/{quote(stage, safe='')}"
+
+
+def _given_endpoint(given: str) -> str:
+    if "://" not in given:
+        given = f"{'http' if _LOOPBACK.match(given) else 'https'}://{given}"
+    if not is_http_url(given):
+        raise ConfigurationError(
+            "the environment variable WS_MANAGEMENT_ENDPOINT is not an http:// or https:// URL; "
+            "expected for example https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"
+        )
+    return given.rstrip("/")
+
+
+def is_http_url(text: str) -> bool:
+    """Tell whether text is an http or https URL with a host, and with nothing after its path."""
+    match = _HTTP_URL.fullmatch(text)
+    return match is not None and int(match[1] or 1) in range(1, 65536)
+
+
+def _region(domain_name: str | None, environ: Mapping[str, str]) -> str:
+    found = _EXECUTE_API.search(domain_name or "")
+    region = found[1] if found else environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    if not region:
+        raise ConfigurationError(
+            "the region of the management API is unknown: set ws_config['api_gateway_region_name'] "
+            "(or the environment variable AWS_REGION), or the whole URL with "
+            "ws_config['api_gateway_endpoint_url']"
+        )
+    return region

@@ -1,0 +1,8 @@
+"""`python -m longwire`, the same as `longwire`."""
+
+import sys
+
+from longwire.local.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

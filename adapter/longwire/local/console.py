@@ -1,0 +1,60 @@
+"""What `longwire dev` shows of each event: one line, without payloads or query strings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from longwire.local.results import (
+    MalformedResultError,
+    Outcome,
+    Raised,
+    Refused,
+    Returned,
+    TimedOut,
+    parse_result,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from longwire.local.session import Invocation
+
+
+def event_line(invocation: Invocation, time: datetime) -> str:
+    """Describe one event, for example `13:45:46 MESSAGE QWErT_fA $default 200 3.1 ms 1 post`."""
+    context = invocation.event["requestContext"]
+    words = [
+        f"{time:%H:%M:%S}",
+        f"{context['eventType']:<10}",
+        context["connectionId"][:8],
+        f"{context['routeKey'] or '-':<11}",
+        _result(invocation),
+        f"{invocation.seconds * 1000:.1f} ms",
+    ]
+    if invocation.posts:
+        words.append(f"{invocation.posts} post{'s' if invocation.posts > 1 else ''}")
+    if context["eventType"] == "DISCONNECT":
+        words.append(f"{context['disconnectStatusCode']} {context['disconnectReason']}".rstrip())
+    return "  ".join(words)
+
+
+def _result(invocation: Invocation) -> str:
+    if invocation.outcome is None:
+        return "Forbidden: no route for this message"
+    text = _outcome(invocation.outcome)
+    if isinstance(invocation.verdict, Refused):
+        return f"{text}, client gets {invocation.verdict.status}"
+    return text
+
+
+def _outcome(outcome: Outcome) -> str:
+    match outcome:
+        case TimedOut():
+            return "timed out"
+        case Raised(error):
+            return f"raised {type(error).__name__}"
+        case Returned(value):
+            try:
+                return str(parse_result(value).status)
+            except MalformedResultError as error:
+                return f"malformed ({error})"

@@ -1,0 +1,213 @@
+"""The Lambda function, run in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Literal
+
+from longwire.exceptions import LongwireError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from longwire.types import LambdaEvent
+
+    Handle = Callable[[LambdaEvent, "Context"], Awaitable[object]]
+
+logger = logging.getLogger("longwire.local")
+
+# Lambda's own longest timeout is 15 minutes; API Gateway does not wait longer than 29 seconds.
+DEFAULT_TIMEOUT = 30.0
+
+
+class FunctionTimeoutError(LongwireError, TimeoutError):
+    """The function did not end within its own timeout, and was stopped as Lambda stops it."""
+
+
+class Context:
+    """Lambda's context object.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
+
+    Args:
+        timeout: seconds that the function may run, counted from now.
+    """
+
+    function_version = "$LATEST"
+    # Lambda gives this one as a string.
+    memory_limit_in_mb = "128"
+    identity = None
+    client_context = None
+
+    def __init__(self, timeout: float, *, function_name: str = "longwire-dev") -> None:
+        self.aws_request_id = str(uuid.uuid4())
+        self.function_name = function_name
+        self.invoked_function_arn = (
+            f"arn:aws:lambda:us-east-1:000000000000:function:{function_name}"
+        )
+        self.log_group_name = f"/aws/lambda/{function_name}"
+        self.log_stream_name = "local"
+        self._deadline = time.monotonic() + timeout
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self._deadline - time.monotonic()) * 1000))
+
+
+def kind(target: Any) -> Literal["handler", "lambda", "asgi"]:
+    """Tell a Longwire handler, a plain Lambda function and an ASGI app apart."""
+    from longwire.handler import Longwire
+
+    if isinstance(target, Longwire):
+        return "handler"
+    least, most = arity(target)
+    return "lambda" if most is not None and least <= 2 <= most else "asgi"
+
+
+def arity(target: Callable[..., Any]) -> tuple[int, int | None]:
+    """Return how many positional arguments are needed at least, and taken at most.
+
+    None is no limit, or that it cannot be told.
+    """
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return 0, None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return 0, None
+    positional = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    needed = [parameter for parameter in positional if parameter.default is parameter.empty]
+    return len(needed), len(positional)
+
+
+def to_handle(target: Any) -> Handle:
+    """Return one way to await the answer of a handler or of a plain Lambda function.
+
+    A synchronous function gets a thread for each event, so that waiting in it stops nobody else.
+    """
+    if kind(target) == "handler":
+        handle: Handle = target.handle
+        return handle
+    if inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(target.__call__):
+        coroutine_function: Handle = target
+        return coroutine_function
+
+    async def in_thread(event: LambdaEvent, context: Context) -> object:
+        return await _run_in_thread(lambda: target(event, context))
+
+    return in_thread
+
+
+class InlineFunction:
+    """Runs the function on the event loop of the caller."""
+
+    def __init__(self, target: Any, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self._handle = to_handle(target)
+        self._timeout = timeout
+
+    async def invoke(self, event: LambdaEvent) -> object:
+        """Return what the function returns.
+
+        Raises:
+            FunctionTimeoutError: it ran longer than its timeout.
+            Exception: whatever it raised.
+        """
+        try:
+            async with asyncio.timeout(self._timeout) as deadline:
+                return await self._handle(event, Context(self._timeout))
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+        raise FunctionTimeoutError(f"the function ran longer than {self._timeout:g} seconds")
+
+
+class ThreadFunction:
+    """Runs the function on an event loop and a thread of its own.
+
+    An app that blocks its loop blocks its other connections, as it does on a server, but never
+    the gateway: timeouts are seen, and pings are answered.
+    """
+
+    def __init__(self, target: Any, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self._target = target
+        self._inline = InlineFunction(target, timeout=timeout)
+        self._loop = asyncio.new_event_loop()
+        # A daemon, since nothing can stop an app that blocks for ever.
+        self._thread = threading.Thread(target=self._run, name="longwire-function", daemon=True)
+
+    async def invoke(self, event: LambdaEvent) -> object:
+        """Like `InlineFunction.invoke`, from any other loop."""
+        work = self._inline.invoke(event)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    @contextlib.asynccontextmanager
+    async def running(self, *, grace: float = 5.0) -> AsyncIterator[ThreadFunction]:
+        """Run the thread; at the end the handler shuts down, within `grace` seconds."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            await self._stop(grace)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    async def _stop(self, grace: float) -> None:
+        closing = asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
+        done, _ = await asyncio.wait({asyncio.wrap_future(closing)}, timeout=grace)
+        if not done:
+            logger.warning("the function did not shut down within %g seconds", grace)
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        await asyncio.to_thread(self._thread.join, grace)
+
+    async def _shut_down(self) -> None:
+        if kind(self._target) == "handler":
+            try:
+                await self._target.aclose()
+            except Exception:
+                logger.exception("the handler failed to shut down")
+        remaining = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in remaining:
+            task.cancel()
+        await asyncio.gather(*remaining, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_asyncgens()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def _run_in_thread(call: Callable[[], object]) -> object:
+    """Call in a daemon thread: one that never returns must not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[object] = loop.create_future()
+
+    def run() -> None:
+        try:
+            result, error = call(), None
+        except Exception as exc:
+            result, error = None, exc
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, error)
+
+    def settle(result: object, error: Exception | None) -> None:
+        if answered.done():  # timed out or cancelled
+            return
+        if error is not None:
+            answered.set_exception(error)
+        else:
+            answered.set_result(result)
+
+    threading.Thread(target=run, name="longwire-lambda", daemon=True).start()
+    return await answered

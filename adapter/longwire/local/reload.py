@@ -1,0 +1,59 @@
+"""`longwire dev --reload`: a process that starts the gateway again when a source file changes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from watchfiles import PythonFilter, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# Milliseconds between two looks at whether the child still lives.
+_TICK = 100
+# Seconds for clients and the function to end in, before the child is killed.
+_GRACE = 15.0
+
+# The child's exit code for what editing a file will not mend, such as a port in use.
+_GIVE_UP = 1
+
+
+def supervise(command: Sequence[str], app_dir: Path) -> int:
+    """Run `command`, again after each change of a .py file, until Ctrl-C or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    child: subprocess.Popen[bytes] | None = None
+    changes = watch(
+        app_dir,
+        watch_filter=PythonFilter(),
+        stop_event=stop,
+        rust_timeout=_TICK,
+        yield_on_timeout=True,
+    )
+    # The first turn comes when the watch is on, so that no change is missed.
+    for changed in changes:
+        if child is None or changed:
+            _end(child)
+            child = subprocess.Popen(command)
+        elif child.poll() == _GIVE_UP:
+            return _GIVE_UP
+    _end(child)
+    return 0
+
+
+def _end(child: subprocess.Popen[bytes] | None) -> None:
+    if child is None or child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        sys.stderr.write("longwire: the gateway did not stop in time and is killed\n")
+        child.kill()
+        child.wait()

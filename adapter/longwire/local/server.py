@@ -1,0 +1,144 @@
+"""API Gateway on one local port: WebSockets, and the management API beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self, cast
+
+from longwire.local.connection import GOING_AWAY
+from longwire.local.function import InlineFunction
+from longwire.local.gateway import Gateway
+from longwire.local.http import HTTPConnection
+from longwire.local.management_api import BUFFER_FULL, GONE, POSTED, REMOVED, Answer, Post
+from longwire.local.session import Session, Tasks
+from longwire.local.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from longwire.local.connection import Connection, Handshake
+    from longwire.local.session import Function, Invocation
+    from longwire.local.websocket import WebSocket
+    from longwire.types import LambdaHandler
+
+# Seconds that a POST waits for a client that does not read, before it is answered with 429.
+SLOW_CLIENT_WAIT = 2.0
+# Seconds that clients and the function have to end in when the gateway stops.
+STOP_TIMEOUT = 5.0
+
+
+def _ignore(invocation: Invocation) -> None:
+    pass
+
+
+class LocalGateway:
+    """An asynchronous context manager that serves one WebSocket API.
+
+    Args:
+        function: a plain Lambda function, or whatever has `invoke(event)`.
+        settings: the forwarded port and protocol are set to the real ones.
+        port: 0 takes a free one.
+        observer: told of each event as soon as it is answered.
+
+    Attributes:
+        url: where clients connect, `ws://host:port`.
+        address: the host and port that were asked for.
+        management_url: what `/@connections` follows, `http://host:port/stage`.
+    """
+
+    def __init__(
+        self,
+        function: Function | LambdaHandler,
+        settings: Settings | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        observer: Callable[[Invocation], None] = _ignore,
+    ) -> None:
+        self.stopping = False
+        self._function = cast(
+            "Function", function if hasattr(function, "invoke") else InlineFunction(function)
+        )
+        self._settings = settings or Settings()
+        self.address = (host, port)
+        self._observer = observer
+        self._tasks = Tasks()
+        self._idle: set[HTTPConnection] = set()
+        self._sessions: dict[str, Session] = {}
+        self._sockets: dict[str, WebSocket] = {}
+
+    async def __aenter__(self) -> Self:
+        host, port = self.address
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: HTTPConnection(self), host, port)
+        port = self._server.sockets[0].getsockname()[1]
+        netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.url = f"ws://{netloc}"
+        self.management_url = f"http://{netloc}/{self._settings.stage}"
+        settings = replace(self._settings, forwarded_port=port, forwarded_proto="http")
+        self.rules = Gateway(settings, clock=time.time, random_bytes=os.urandom)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop: clients are told 1001, the function gets its `$disconnect` events.
+
+        The management API answers until the function is done with them.
+        """
+        self.stopping = True
+        for session in list(self._sessions.values()):
+            session.close(GOING_AWAY)
+        for socket in list(self._sockets.values()):
+            self._tasks.spawn(socket.closed.wait())
+        await self._tasks.settle(STOP_TIMEOUT)
+        self._server.close()
+        for connection in list(self._idle):
+            connection.stop()
+        await self._server.wait_closed()
+
+    # For the connections
+
+    def spawn(self, work: Coroutine[None, None, None]) -> object:
+        return self._tasks.spawn(work)
+
+    def connected(self, connection: HTTPConnection) -> None:
+        self._idle.add(connection)
+
+    def disconnected(self, connection: HTTPConnection) -> None:
+        self._idle.discard(connection)
+
+    def begin(self, handshake: Handshake) -> Session:
+        session = Session(self.rules, self._function, handshake, self._tasks, self._observer)
+        self._sessions[session.connection.connection_id] = session
+        return session
+
+    def opened(self, session: Session, socket: WebSocket) -> None:
+        self._sockets[session.connection.connection_id] = socket
+
+    def ended(self, session: Session) -> None:
+        """The socket of this session is gone, or never was one."""
+        self._sessions.pop(session.connection.connection_id, None)
+        self._sockets.pop(session.connection.connection_id, None)
+
+    # The management API
+
+    async def manage(self, method: str, path: str, body: bytes) -> Answer:
+        decision = self.rules.manage(method, path, body)
+        if isinstance(decision, Answer):
+            return decision
+        if isinstance(decision, Post):
+            return await self._post(decision.connection, decision.data)
+        self._sessions[decision.connection.connection_id].close()
+        return REMOVED
+
+    async def _post(self, connection: Connection, data: bytes) -> Answer:
+        session = self._sessions[connection.connection_id]
+        socket = self._sockets[connection.connection_id]
+        if not await socket.writable(SLOW_CLIENT_WAIT):
+            return BUFFER_FULL
+        if session.ended:
+            return GONE
+        session.post(data)
+        return POSTED

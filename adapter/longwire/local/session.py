@@ -1,0 +1,333 @@
+"""One client connection: which events the function gets for it, when, and what follows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from longwire.local import results
+from longwire.local.connection import DELETED, GOING_AWAY, State
+from longwire.local.settings import CONNECT, DISCONNECT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from longwire.local.connection import Connection, Ending, Handshake
+    from longwire.local.gateway import Gateway
+    from longwire.types import LambdaEvent
+
+T = TypeVar("T")
+
+logger = logging.getLogger("longwire.local")
+
+# From so many unanswered messages on, no more are read from this client.
+BACKLOG = 100
+
+
+class Client(Protocol):
+    """The side of a session that faces the client."""
+
+    def send_text(self, data: bytes) -> None:
+        """Send a text message."""
+
+    def close(self, ending: Ending) -> None:
+        """Close the connection with this code and reason."""
+
+    def hold(self, on: bool) -> None:
+        """Stop reading from the client, or go on."""
+
+
+class Function(Protocol):
+    """The side of a session that faces the Lambda function."""
+
+    async def invoke(self, event: LambdaEvent) -> object:
+        """Return what the function returns; raise what it raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One event and what became of it, for logs and tests.
+
+    Attributes:
+        outcome: None for a message that had no route and so never reached the function.
+        verdict: of a CONNECT event; None for others.
+        seconds: until the answer, or until it was no longer waited for.
+        posts: frames posted to this connection since its previous event was answered.
+    """
+
+    event: LambdaEvent
+    outcome: results.Outcome | None
+    seconds: float
+    posts: int
+    verdict: results.Accepted | results.Refused | None = None
+
+
+class Tasks:
+    """Tasks that somebody else's end must not cancel; asyncio itself keeps no reference to them.
+
+    Each begins in a copy of the context that this object was made in: a task that a function
+    causes, by closing its connection for example, must not see that function's context variables.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._context = contextvars.copy_context()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        # Not `create_task(context=...)`: a task factory looks at the context that it is called in.
+        context = self._context.copy()
+        task = context.run(asyncio.get_running_loop().create_task, coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def settle(self, timeout: float) -> None:
+        """Wait for all tasks, at most `timeout` seconds; then cancel what still runs."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while self._tasks and loop.time() < deadline:
+            await asyncio.wait(
+                self._tasks,
+                timeout=deadline - loop.time(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        remaining = list(self._tasks)
+        for task in remaining:
+            task.cancel()
+        await asyncio.gather(*remaining, return_exceptions=True)
+
+
+class Session:
+    """The events of one connection.
+
+    The owner calls `connect`; after an accepted handshake was written, `open`; then `receive` for
+    each message, and `client_closed` when the client has closed or vanished. All but `connect`
+    return at once: the function works in tasks of its own.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        function: Function,
+        handshake: Handshake,
+        tasks: Tasks,
+        observer: Callable[[Invocation], None],
+    ) -> None:
+        self.connection: Connection = gateway.admit(handshake)
+        self._gateway = gateway
+        self._function = function
+        self._tasks = tasks
+        self._observer = observer
+        self._client: Client | None = None
+        # Set by the first thing that ends the connection; whatever comes later finds it set.
+        self._ending: Ending | None = None
+        # The gateway itself ended it: messages that the function has not begun are dropped,
+        # as a server does not read on after it closed.
+        self._dropping = False
+        self._last: asyncio.Task[None] | None = None
+        self._backlog = 0
+        self._timers: list[asyncio.TimerHandle] = []
+        self._active = 0.0
+        self._posts_reported = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether anything has ended the connection, from either side."""
+        return self._ending is not None
+
+    # The handshake
+
+    async def connect(self) -> results.Accepted | results.Refused:
+        """Ask the function whether the client may connect."""
+        verdict: results.Accepted | results.Refused = results.Accepted()
+        if CONNECT in self._gateway.settings.routes:
+            event = self._gateway.connect_event(self.connection)
+            outcome, seconds = await self._invoke(event)
+            verdict = results.connect_verdict(outcome)
+            self._report(event, outcome, seconds, verdict)
+        if isinstance(verdict, results.Refused):
+            self._gateway.close(self.connection)
+        elif self._ending is not None:
+            # Accepted, but the client did not wait: the function must hear of its end.
+            self._finish(self._ending)
+        return verdict
+
+    def open(self, client: Client) -> None:
+        """The client has its 101: the connection can be posted to, and its clocks run."""
+        self._client = client
+        self._gateway.open(self.connection)
+        loop = asyncio.get_running_loop()
+        self._active = loop.time()
+        settings = self._gateway.settings
+        self._timers = [
+            loop.call_later(settings.lifetime, self.expire),
+            loop.call_later(settings.idle_timeout, self._check_idle),
+        ]
+
+    # From the client
+
+    def receive(self, text: str) -> None:
+        """A whole text message has come."""
+        if self.connection.state is not State.OPEN:
+            return
+        self._touch()
+        self._backlog += 1
+        if self._backlog >= BACKLOG and self._client is not None:
+            self._client.hold(True)
+        self._schedule(lambda: self._message(text))
+
+    def client_closed(self, ending: Ending) -> None:
+        """The client has closed, has vanished, or broke the protocol."""
+        if self._ending is not None:
+            return
+        self._ending = ending
+        if self.connection.state is State.OPEN:
+            self._finish(ending)
+
+    # From the function and the gateway
+
+    def post(self, data: bytes) -> None:
+        """Send a text message that the function posted."""
+        self.connection.posts += 1
+        if not _is_utf8(data):
+            logger.warning(
+                "%s: posted bytes are not UTF-8, and every frame is text: the client will break",
+                self.connection.connection_id,
+            )
+        self._send(data)
+
+    def close(self, ending: Ending = DELETED) -> None:
+        """End the connection from the gateway's side."""
+        if self._ending is not None:
+            return
+        self._ending = ending
+        self._dropping = True
+        if self._client is not None:
+            self._client.close(ending)
+            self._finish(ending)
+
+    def expire(self) -> None:
+        """The connection was idle for too long, or has lived for too long."""
+        self.close(GOING_AWAY)
+
+    async def answered(self) -> None:
+        """Wait until the function has answered everything that the client caused so far."""
+        while self._last is not None and not self._last.done():
+            await asyncio.wait({self._last})
+
+    def _check_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = self._active + self._gateway.settings.idle_timeout
+        if loop.time() >= due:
+            self.expire()
+        else:
+            self._timers[1] = loop.call_at(due, self._check_idle)
+
+    def _touch(self) -> None:
+        self._gateway.touch(self.connection)
+        self._active = asyncio.get_running_loop().time()
+
+    def _send(self, data: bytes) -> None:
+        if self.connection.state is State.OPEN and self._client is not None:
+            self._touch()
+            self._client.send_text(data)
+
+    def _finish(self, ending: Ending) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._gateway.close(self.connection)
+        if DISCONNECT in self._gateway.settings.routes:
+            self._schedule(lambda: self._disconnect(ending))
+
+    # Invocations
+
+    def _schedule(self, step: Callable[[], Awaitable[None]]) -> None:
+        before = None if self._gateway.settings.unordered else self._last
+        self._last = self._tasks.spawn(_after(before, step))
+
+    async def _message(self, text: str) -> None:
+        if not self._dropping:
+            await self._route(text)
+        self._backlog -= 1
+        if self._backlog == BACKLOG - 1 and self._client is not None:
+            self._client.hold(False)
+
+    async def _route(self, text: str) -> None:
+        route_key = self._gateway.select_route(text)
+        if route_key is None:
+            frame = self._gateway.forbidden_frame(self.connection)
+            self._report(self._gateway.message_event(self.connection, "", text), None, 0.0)
+            self._send(frame)
+            return
+        event = self._gateway.message_event(self.connection, route_key, text)
+        outcome, seconds = await self._invoke(event)
+        self._report(event, outcome, seconds)
+        reply = results.message_reply(
+            outcome,
+            connection_id=self.connection.connection_id,
+            request_id=event["requestContext"]["requestId"],
+            route_responses=self._gateway.settings.route_responses,
+        )
+        if reply is not None:
+            self._send(reply)
+
+    async def _disconnect(self, ending: Ending) -> None:
+        event = self._gateway.disconnect_event(self.connection, ending)
+        outcome, seconds = await self._invoke(event)
+        self._report(event, outcome, seconds)
+
+    async def _invoke(self, event: LambdaEvent) -> tuple[results.Outcome, float]:
+        """Invoke the function; on the integration timeout it goes on, but nobody waits."""
+        began = time.monotonic()
+        task = self._tasks.spawn(self._function.invoke(event))
+        await asyncio.wait({task}, timeout=self._gateway.settings.integration_timeout)
+        seconds = time.monotonic() - began
+        if not task.done():
+            task.add_done_callback(_log_late_error)
+            return results.TimedOut(), seconds
+        error = _error(task)
+        if error is not None:
+            logger.error("the function raised", exc_info=error)
+            return results.Raised(error), seconds
+        return results.Returned(task.result()), seconds
+
+    def _report(
+        self,
+        event: LambdaEvent,
+        outcome: results.Outcome | None,
+        seconds: float,
+        verdict: results.Accepted | results.Refused | None = None,
+    ) -> None:
+        posts = self.connection.posts - self._posts_reported
+        self._posts_reported = self.connection.posts
+        self._observer(Invocation(event, outcome, seconds, posts, verdict))
+
+
+async def _after(before: asyncio.Task[None] | None, step: Callable[[], Awaitable[None]]) -> None:
+    if before is not None:
+        await asyncio.wait({before})
+    await step()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _error(task: asyncio.Task[object]) -> BaseException | None:
+    if task.cancelled():
+        return asyncio.CancelledError("the function was cancelled")
+    return task.exception()
+
+
+def _log_late_error(task: asyncio.Task[object]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.error("the function raised after the integration timeout", exc_info=error)

@@ -1,0 +1,385 @@
+"""API Gateway in memory, for tests of your own app: the rules of `longwire dev`, no sockets.
+
+    async with Gateway(app) as gateway:
+        async with gateway.connect(query={"token": "t"}) as ws:
+            await ws.send("hello")
+            assert await ws.receive() == "hello"
+
+Works on asyncio: asyncio.run, anyio's pytest plugin, pytest-asyncio. The function runs on the loop
+of the test, so that a debugger and a traceback show everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import urlencode, urlsplit
+
+from longwire.exceptions import LongwireError
+from longwire.local import gateway as rules
+from longwire.local import management_api, results
+from longwire.local.connection import (
+    BINARY,
+    GOING_AWAY,
+    LOST,
+    NO_STATUS,
+    Ending,
+    Handshake,
+)
+from longwire.local.function import DEFAULT_TIMEOUT, InlineFunction, kind
+from longwire.local.session import Invocation, Session, Tasks
+from longwire.local.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+    from longwire.handler import Longwire
+    from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
+    from longwire_aws.http import Response
+
+    Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
+
+__all__ = ["Answer", "Closed", "Gateway", "Refused", "WebSocket"]
+
+# Seconds that the function has to hear of the end in when the gateway stops.
+STOP_TIMEOUT = 5.0
+
+
+class Refused(LongwireError):
+    """The handshake was refused.
+
+    Attributes:
+        status: the HTTP status that the client gets.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the handshake was refused with status {status}")
+        self.status = status
+
+
+class Closed(LongwireError):
+    """The connection is closed, and everything that was sent before has been received.
+
+    Attributes:
+        code: the close code that the client sees.
+        reason: the reason beside it.
+    """
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(f"the connection is closed: {ending.code} {ending.reason}".rstrip())
+        self.code, self.reason = ending
+
+
+class Answer(NamedTuple):
+    """An event and what the function returned.
+
+    If it raised, `result` is the exception; if it did not answer in time, a TimeoutError.
+    """
+
+    event: LambdaEvent
+    result: object
+
+
+class Gateway:
+    """An asynchronous context manager: one WebSocket API in front of one function.
+
+    Args:
+        target: an ASGI app, a `Longwire` handler or a plain Lambda function.
+        ws_config: for an ASGI app; the memory backend if not given.
+        timeout: seconds that the function may run.
+        settings: fields of `longwire.local.settings.Settings`, for example `stage="prod"`,
+            `integration_timeout=0.1`.
+
+    Attributes:
+        answers: every event so far with the function's answer, oldest first.
+    """
+
+    def __init__(
+        self,
+        target: ASGIApp | Longwire | LambdaHandler,
+        ws_config: Mapping[str, Any] | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        **settings: Any,
+    ) -> None:
+        self.answers: list[Answer] = []
+        self._rules = rules.Gateway(Settings(**settings), clock=time.time, random_bytes=os.urandom)
+        self._target = _wrap(target, ws_config)
+        self._function = InlineFunction(self._target, timeout=timeout)
+        self._sessions: dict[str, Session] = {}
+
+    async def __aenter__(self) -> Self:
+        self._tasks = Tasks()
+        if kind(self._target) == "handler":
+            self._target.transport = _Transport(self)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close what is open with 1001, then run the app's shutdown."""
+        for session in list(self._sessions.values()):
+            session.close(GOING_AWAY)
+        await self._tasks.settle(STOP_TIMEOUT)
+        if kind(self._target) == "handler":
+            await self._target.aclose()
+
+    @contextlib.asynccontextmanager
+    async def connect(
+        self,
+        path: str | None = None,
+        *,
+        query: str | Pairs = "",
+        headers: Pairs = (),
+        subprotocols: Sequence[str] = (),
+        source_ip: str = "127.0.0.1",
+    ) -> AsyncIterator[WebSocket]:
+        """Open a connection; the end of the block closes it with 1000.
+
+        Args:
+            path: the path that the app sees. API Gateway has none, so it is sent as the query
+                parameter `path`, which `ws_config["path_query"]` reads by default.
+
+        Raises:
+            Refused: the function did not accept, or failed.
+        """
+        handshake = Handshake(
+            tuple(self._headers(headers, subprotocols)), _query(path, query), source_ip
+        )
+        session = Session(self._rules, self._function, handshake, self._tasks, self._observe)
+        socket = WebSocket(self, session)
+        verdict = await session.connect()
+        if isinstance(verdict, results.Refused):
+            raise Refused(verdict.status)
+        socket.subprotocol = verdict.subprotocol
+        self._sessions[socket.connection_id] = session
+        session.open(socket._inbox)
+        try:
+            yield socket
+        finally:
+            await socket.close()
+            del self._sessions[socket.connection_id]
+
+    async def expire(self, ws: WebSocket) -> None:
+        """Let the idle timeout or the lifetime of a connection pass, in no time."""
+        session = ws._session
+        session.expire()
+        await session.answered()
+
+    async def manage(self, method: str, path: str, body: bytes = b"") -> management_api.Answer:
+        """Answer a request to the management API, `/{stage}/@connections/{connection_id}`."""
+        decision = self._rules.manage(method, path, body)
+        if isinstance(decision, management_api.Answer):
+            return decision
+        session = self._sessions[decision.connection.connection_id]
+        if isinstance(decision, management_api.Post):
+            session.post(decision.data)
+            return management_api.POSTED
+        session.close()
+        return management_api.REMOVED
+
+    def _headers(self, headers: Pairs, subprotocols: Sequence[str]) -> list[tuple[str, str]]:
+        given = _pairs(headers)
+        names = {name.lower() for name, _ in given}
+        usual = [
+            ("Host", self._rules.settings.domain_name),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+        ]
+        if subprotocols:
+            usual.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+        return [*(pair for pair in usual if pair[0].lower() not in names), *given]
+
+    def _observe(self, invocation: Invocation) -> None:
+        match invocation.outcome:
+            case results.Returned(result) | results.Raised(result):
+                self.answers.append(Answer(invocation.event, result))
+            case results.TimedOut():
+                self.answers.append(Answer(invocation.event, TimeoutError(results.TIMED_OUT)))
+
+
+class WebSocket:
+    """A client's end of a connection.
+
+    Attributes:
+        connection_id: as in the events.
+        subprotocol: the one that the function chose, if any.
+    """
+
+    def __init__(self, gateway: Gateway, session: Session) -> None:
+        self.connection_id = session.connection.connection_id
+        self.subprotocol: str | None = None
+        self._gateway = gateway
+        self._session = session
+        self._inbox = _Inbox()
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The events of this connection with the function's answers, oldest first."""
+        return [
+            answer
+            for answer in self._gateway.answers
+            if answer.event["requestContext"]["connectionId"] == self.connection_id
+        ]
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code that this client sees; None while the connection is open."""
+        return self._inbox.ending.code if self._inbox.ending else None
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason beside it."""
+        return self._inbox.ending.reason if self._inbox.ending else None
+
+    async def send(self, *frames: str) -> None:
+        """Send one text message; with several arguments, in as many frames.
+
+        Raises:
+            Closed: it cannot be sent any more.
+        """
+        self._check_open()
+        ending = self._gateway._rules.oversize([len(frame.encode()) for frame in frames])
+        if ending is None:
+            self._session.receive("".join(frames))
+        else:
+            await self._break(ending)
+
+    async def send_json(self, value: object) -> None:
+        """Send a value as JSON text."""
+        await self.send(json.dumps(value))
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message, which API Gateway answers with close code 1003."""
+        self._check_open()
+        await self._break(BINARY)
+
+    async def receive(self, timeout: float = 1.0) -> str:
+        """Return the next message.
+
+        Raises:
+            Closed: there is none, and none will come.
+            TimeoutError: nothing came within `timeout` seconds; the text has the last answer.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._inbox.next()
+        except TimeoutError:
+            last = repr(self.answers[-1].result) if self.answers else "nothing yet"
+        raise TimeoutError(f"nothing came within {timeout:g} s; the last answer was: {last}")
+
+    async def receive_json(self, timeout: float = 1.0) -> Any:
+        """Return the next message, read as JSON."""
+        return json.loads(await self.receive(timeout))
+
+    async def nothing(self, seconds: float = 0.05) -> None:
+        """Check that nothing comes once every event so far is answered, nor `seconds` later.
+
+        Raises:
+            AssertionError: something came; the text shows it.
+        """
+        await self._session.answered()
+        try:
+            async with asyncio.timeout(seconds):
+                message = await self._inbox.next()
+        except TimeoutError:
+            return
+        except Closed as error:
+            raise AssertionError(str(error)) from None
+        raise AssertionError(f"a message came: {message!r}")
+
+    async def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Close, and wait until the function has been told; None closes without a code."""
+        if self._inbox.ending is None:
+            await self._break(NO_STATUS if code is None else Ending(code, reason))
+        await self._session.answered()
+
+    async def vanish(self) -> None:
+        """Lose the connection without a close frame, and wait until the function has been told."""
+        if self._inbox.ending is None:
+            await self._break(LOST)
+
+    def _check_open(self) -> None:
+        if self._inbox.ending is not None:
+            raise Closed(self._inbox.ending)
+
+    async def _break(self, ending: Ending) -> None:
+        self._inbox.close(ending)
+        self._session.client_closed(ending)
+        await self._session.answered()
+
+
+class _Inbox:
+    """What has come for a client; the `Client` of its session."""
+
+    def __init__(self) -> None:
+        self.ending: Ending | None = None
+        self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def send_text(self, data: bytes) -> None:
+        if self.ending is None:
+            self._messages.put_nowait(data)
+
+    def close(self, ending: Ending) -> None:
+        if self.ending is None:
+            self.ending = ending
+            self._messages.put_nowait(None)
+
+    def hold(self, on: bool) -> None:
+        pass  # nothing is read here: whoever sends, sends
+
+    async def next(self) -> str:
+        message = await self._messages.get()
+        if message is None:
+            self._messages.put_nowait(None)  # closed for the next one too
+            raise Closed(self.ending or LOST)
+        return message.decode()
+
+
+class _Transport:
+    """Speaks to the management API in memory, whatever host and path stand before it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        timeout: float,
+    ) -> Response:
+        from longwire_aws.http import Response
+
+        await asyncio.sleep(0)  # a real request lets other tasks run
+        stage = self._gateway._rules.settings.stage
+        path = re.sub(r"^.*/(?:@|%40)connections/", f"/{stage}/@connections/", urlsplit(url).path)
+        answer = await self._gateway.manage(method, path, body)
+        return Response(answer.status, dict(answer.headers), answer.body)
+
+
+def _wrap(target: Any, ws_config: Mapping[str, Any] | None) -> Any:
+    from longwire.handler import Longwire
+
+    if kind(target) == "asgi":
+        return Longwire(target, ws_config=ws_config or {"backend": "memory", "params": {}})
+    if ws_config is not None:
+        raise ValueError("ws_config is for an ASGI app; a handler has its own")
+    return target
+
+
+def _query(path: str | None, query: str | Pairs) -> str:
+    text = query if isinstance(query, str) else urlencode(_pairs(query))
+    if path is None:
+        return text
+    return "&".join(part for part in (urlencode({"path": path}), text) if part)
+
+
+def _pairs(pairs: Pairs) -> list[tuple[str, str]]:
+    # keys() is what tells a mapping, here as for dict().
+    return list(pairs.items()) if hasattr(pairs, "items") else list(pairs)

@@ -30,6 +30,10 @@ class FunctionTimeoutError(LongwireError, TimeoutError):
     """The function did not end within its own timeout, and was stopped as Lambda stops it."""
 
 
+def _nothing() -> None:
+    """Stand in where nobody wants to know."""
+
+
 class Context:
     """Lambda's context object.
 
@@ -37,6 +41,10 @@ class Context:
 
     Args:
         timeout: seconds that the function may run, counted from now.
+
+    Attributes:
+        waits_for_client: not Lambda's, but the gateway's own: a handler calls it when its app waits
+            for the client again while other tasks of it go on.
     """
 
     function_version = "$LATEST"
@@ -45,7 +53,14 @@ class Context:
     identity = None
     client_context = None
 
-    def __init__(self, timeout: float, *, function_name: str = "longwire-dev") -> None:
+    def __init__(
+        self,
+        timeout: float,
+        waits_for_client: Callable[[], object] = _nothing,
+        *,
+        function_name: str = "longwire-dev",
+    ) -> None:
+        self.waits_for_client = waits_for_client
         self.aws_request_id = str(uuid.uuid4())
         self.function_name = function_name
         self.invoked_function_arn = (
@@ -114,7 +129,9 @@ class InlineFunction:
         self._handle = to_handle(target)
         self._timeout = timeout
 
-    async def invoke(self, event: LambdaEvent) -> object:
+    async def invoke(
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = _nothing
+    ) -> object:
         """Return what the function returns.
 
         Raises:
@@ -123,7 +140,7 @@ class InlineFunction:
         """
         try:
             async with asyncio.timeout(self._timeout) as deadline:
-                return await self._handle(event, Context(self._timeout))
+                return await self._handle(event, Context(self._timeout, waits_for_client))
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -144,9 +161,11 @@ class ThreadFunction:
         # A daemon, since nothing can stop an app that blocks for ever.
         self._thread = threading.Thread(target=self._run, name="longwire-function", daemon=True)
 
-    async def invoke(self, event: LambdaEvent) -> object:
+    async def invoke(
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = _nothing
+    ) -> object:
         """Like `InlineFunction.invoke`, from any other loop."""
-        work = self._inline.invoke(event)
+        work = self._inline.invoke(event, waits_for_client)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     @contextlib.asynccontextmanager

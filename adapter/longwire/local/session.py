@@ -44,8 +44,15 @@ class Client(Protocol):
 class Function(Protocol):
     """The side of a session that faces the Lambda function."""
 
-    async def invoke(self, event: LambdaEvent) -> object:
-        """Return what the function returns; raise what it raises."""
+    async def invoke(
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = ...
+    ) -> object:
+        """Return what the function returns; raise what it raises.
+
+        Args:
+            waits_for_client: called, from any thread, when the function has done all that the
+                client's next message could depend on, though it goes on.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,9 @@ class Session:
         # The gateway itself ended it: messages that the function has not begun are dropped,
         # as a server does not read on after it closed.
         self._dropping = False
-        self._last: asyncio.Task[None] | None = None
+        # Done when the function is ready for the next event of this connection.
+        self._turn: asyncio.Event | None = None
+        self._steps: set[asyncio.Task[None]] = set()
         self._backlog = 0
         self._timers: list[asyncio.TimerHandle] = []
         self._active = 0.0
@@ -178,7 +187,7 @@ class Session:
         self._backlog += 1
         if self._backlog >= BACKLOG and self._client is not None:
             self._client.hold(True)
-        self._schedule(lambda: self._message(text))
+        self._schedule(lambda turn: self._message(text, turn))
 
     def client_closed(self, ending: Ending) -> None:
         """The client has closed, has vanished, or broke the protocol."""
@@ -216,8 +225,8 @@ class Session:
 
     async def answered(self) -> None:
         """Wait until the function has answered everything that the client caused so far."""
-        while self._last is not None and not self._last.done():
-            await asyncio.wait({self._last})
+        while self._steps:
+            await asyncio.wait(self._steps)
 
     def _check_idle(self) -> None:
         loop = asyncio.get_running_loop()
@@ -241,22 +250,25 @@ class Session:
             timer.cancel()
         self._gateway.close(self.connection)
         if DISCONNECT in self._gateway.settings.routes:
-            self._schedule(lambda: self._disconnect(ending))
+            self._schedule(lambda turn: self._disconnect(ending))
 
     # Invocations
 
-    def _schedule(self, step: Callable[[], Awaitable[None]]) -> None:
-        before = None if self._gateway.settings.unordered else self._last
-        self._last = self._tasks.spawn(_after(before, step))
+    def _schedule(self, step: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+        before = None if self._gateway.settings.unordered else self._turn
+        self._turn = asyncio.Event()
+        task = self._tasks.spawn(_in_turn(before, step, self._turn))
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
 
-    async def _message(self, text: str) -> None:
+    async def _message(self, text: str, turn: asyncio.Event) -> None:
         if not self._dropping:
-            await self._route(text)
+            await self._route(text, turn)
         self._backlog -= 1
         if self._backlog == BACKLOG - 1 and self._client is not None:
             self._client.hold(False)
 
-    async def _route(self, text: str) -> None:
+    async def _route(self, text: str, turn: asyncio.Event) -> None:
         route_key = self._gateway.select_route(text)
         if route_key is None:
             frame = self._gateway.forbidden_frame(self.connection)
@@ -264,7 +276,7 @@ class Session:
             self._send(frame)
             return
         event = self._gateway.message_event(self.connection, route_key, text)
-        outcome, seconds = await self._invoke(event)
+        outcome, seconds = await self._invoke(event, turn)
         self._report(event, outcome, seconds)
         reply = results.message_reply(
             outcome,
@@ -280,10 +292,18 @@ class Session:
         outcome, seconds = await self._invoke(event)
         self._report(event, outcome, seconds)
 
-    async def _invoke(self, event: LambdaEvent) -> tuple[results.Outcome, float]:
-        """Invoke the function; on the integration timeout it goes on, but nobody waits."""
+    async def _invoke(
+        self, event: LambdaEvent, turn: asyncio.Event | None = None
+    ) -> tuple[results.Outcome, float]:
+        """Invoke the function; on the integration timeout it goes on, but nobody waits.
+
+        An app may wait for the client while it still has work of its own. The next message is its
+        own then: with `turn` set, the next event begins.
+        """
         began = time.monotonic()
-        task = self._tasks.spawn(self._function.invoke(event))
+        loop, end_turn = asyncio.get_running_loop(), (turn or asyncio.Event()).set
+        call = self._function.invoke(event, lambda: loop.call_soon_threadsafe(end_turn))
+        task = self._tasks.spawn(call)
         await asyncio.wait({task}, timeout=self._gateway.settings.integration_timeout)
         seconds = time.monotonic() - began
         if not task.done():
@@ -307,10 +327,17 @@ class Session:
         self._observer(Invocation(event, outcome, seconds, posts, verdict))
 
 
-async def _after(before: asyncio.Task[None] | None, step: Callable[[], Awaitable[None]]) -> None:
+async def _in_turn(
+    before: asyncio.Event | None,
+    step: Callable[[asyncio.Event], Awaitable[None]],
+    turn: asyncio.Event,
+) -> None:
     if before is not None:
-        await asyncio.wait({before})
-    await step()
+        await before.wait()
+    try:
+        await step(turn)
+    finally:
+        turn.set()
 
 
 def _is_utf8(data: bytes) -> bool:

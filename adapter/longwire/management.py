@@ -20,7 +20,6 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from longwire.endpoint import management_endpoint
 from longwire.exceptions import (
     ConnectionGoneError,
     LongwireError,
@@ -28,8 +27,6 @@ from longwire.exceptions import (
     MessageTooLargeError,
 )
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
-
-__all__ = ["ConnectionInfo", "Management", "Signer", "Transport", "management_endpoint"]
 
 MAX_MESSAGE = 128 * 1024
 """Bytes of one message: PostToConnection's `Data` takes no more."""
@@ -218,9 +215,10 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
 def _said(response: Response) -> str:
     """Quote the `message` of an answer of AWS; whatever else is there is nobody's to repeat."""
     try:
-        message = _json_object(response.body).get("message")
+        said = _json_object(response.body)
     except ValueError:
         return ", not in the form of API Gateway: is something else at this endpoint?"
+    message = said.get("message") or said.get("Message")  # IAM's refusals have a capital
     return f": {message[:200]}" if isinstance(message, str) and message else ""
 
 

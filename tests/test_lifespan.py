@@ -134,6 +134,19 @@ def test_an_app_without_a_lifespan_goes_on_without() -> None:
     handler.close()
 
 
+def test_an_app_that_takes_every_scope_for_a_connection_goes_on_without() -> None:
+    """It accepts the lifespan, which is an error there, and waits for a message."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    handler = Longwire(app, ws_config=MEMORY)
+    assert handler(connect_event(), LambdaContext()) == OK
+    handler.close()
+
+
 def test_a_lifespan_that_must_be_there_and_is_not_is_an_error() -> None:
     """`lifespan="on"`."""
     handler = Longwire(_without_lifespan, ws_config=MEMORY, lifespan="on")

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
-from longwire.exceptions import LifespanError
+from longwire.exceptions import ASGIMessageError, LifespanError
 
 if TYPE_CHECKING:
     from longwire.types import ASGIApp, Message
@@ -92,7 +92,7 @@ class Lifespan:
             logger.debug("the app has no lifespan: it raised %r", error)
 
     async def _send(self, message: Message) -> None:
-        match message["type"]:
+        match message.get("type"):
             case "lifespan.startup.complete":
                 _settle(self._started)
             case "lifespan.startup.failed":
@@ -104,6 +104,9 @@ class Lifespan:
             case "lifespan.shutdown.failed":
                 logger.error("the app's shutdown failed: %s", message.get("message", ""))
                 _settle(self._stopped)
+            case kind:
+                # An app that takes every scope for a connection learns here that this is none.
+                raise ASGIMessageError(f"the app sent {kind!r}, but this is the lifespan scope")
 
 
 def _settle(future: asyncio.Future[None]) -> None:

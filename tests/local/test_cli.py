@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from longwire import __version__
 from longwire.local import cli
+from longwire.local.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,6 +193,45 @@ def test_usage_errors_have_exit_code_2(
         cli.main(arguments)
     assert caught.value.code == 2
     assert capsys.readouterr().err.endswith(f"error: {text}\n")
+
+
+def test_defaults_of_the_command_line_are_those_of_settings() -> None:
+    """Nothing is said twice."""
+    assert cli.settings_from(cli.make_parser().parse_args(["dev", "a:b"])) == Settings()
+
+
+def test_every_option_of_the_gateway_reaches_its_settings() -> None:
+    """Routes are added to the three that have a $."""
+    options = cli.make_parser().parse_args(
+        [
+            "dev",
+            "a:b",
+            "--stage",
+            "prod",
+            "--route",
+            "chat",
+            "--route",
+            "join",
+            "--unordered",
+            "--lifetime",
+            "3",
+            "--idle-timeout",
+            "2",
+            "--integration-timeout",
+            "1",
+            "--route-selection-expression",
+            "$request.body.kind",
+        ]
+    )
+    assert cli.settings_from(options) == Settings(
+        stage="prod",
+        routes=frozenset({"$connect", "$disconnect", "$default", "chat", "join"}),
+        route_selection_expression="$request.body.kind",
+        unordered=True,
+        lifetime=3,
+        idle_timeout=2,
+        integration_timeout=1,
+    )
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,6 +135,17 @@ async def test_only_the_returned_subprotocol_is_selected(
         assert "X-Other" not in client.response.headers
 
 
+@pytest.mark.parametrize(
+    ("host", "connectable"), [("0.0.0.0", "127.0.0.1"), ("localhost", "localhost")]
+)
+async def test_the_url_can_be_connected_to(host: str, connectable: str) -> None:
+    """Also when the gateway listens on every address."""
+    async with LocalGateway(RecordingFunction(), host=host) as gateway:
+        assert gateway.url.startswith(f"ws://{connectable}:")
+        async with connect(gateway.url):
+            pass
+
+
 async def test_no_extension_is_negotiated(gateway: LocalGateway) -> None:
     """Compression would hide the sizes of frames."""
     async with connect(gateway.url, compression="deflate") as client:
@@ -142,7 +153,7 @@ async def test_no_extension_is_negotiated(gateway: LocalGateway) -> None:
         assert "Sec-WebSocket-Extensions" not in client.response.headers
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 500, 501])
+@pytest.mark.parametrize("status", [304, 400, 401, 403, 404, 418, 499, 500, 501])
 async def test_a_refused_handshake_has_the_status_of_the_function(
     gateway: LocalGateway, function: RecordingFunction, status: int
 ) -> None:

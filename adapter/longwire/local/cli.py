@@ -139,7 +139,8 @@ _HELP = {
 }
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def settings_from(options: argparse.Namespace) -> Settings:
+    """Turn parsed options into the settings of the gateway."""
     default = Settings()
     return Settings(
         stage=options.stage,
@@ -160,7 +161,7 @@ def _dev(options: argparse.Namespace) -> int:
     from longwire.local.importer import import_target
     from longwire.local.server import LocalGateway
 
-    settings = _settings(options)
+    settings = settings_from(options)
     target = _prepare(import_target(options.target, options.app_dir), options)
     function = ThreadFunction(target, timeout=options.timeout)
     gateway = LocalGateway(function, settings, host=options.host, port=options.port, observer=_show)
@@ -268,7 +269,7 @@ def _reload(arguments: list[str], options: argparse.Namespace) -> int:
     from longwire.local.reload import supervise
 
     # What is wrong with the command line is said once, not at every restart.
-    _settings(options)
+    settings_from(options)
     rest = [argument for argument in arguments if argument != "--reload"]
     return supervise([sys.executable, "-m", "longwire", *rest], options.app_dir)
 

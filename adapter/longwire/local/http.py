@@ -67,8 +67,8 @@ class HTTPConnection(asyncio.Protocol):
         self._closing = False
 
     def stop(self) -> None:
-        """Close at once."""
-        self._transport.close()
+        """Close at once, whatever the client has not read."""
+        self._transport.abort()
 
     # From the transport
 

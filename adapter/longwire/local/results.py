@@ -133,7 +133,7 @@ def message_reply(
                 response = parse_result(value)
             except MalformedResultError:
                 return error_frame(INTERNAL_SERVER_ERROR, connection_id, request_id)
-    return response.body.encode() if route_responses else None
+    return response.body.encode(errors="replace") if route_responses else None
 
 
 def error_frame(message: str, connection_id: str, request_id: str) -> bytes:

@@ -29,6 +29,8 @@ SLOW_CLIENT_WAIT = 2.0
 # Seconds that clients and the function have to end in when the gateway stops.
 STOP_TIMEOUT = 5.0
 
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
 
 def _ignore(invocation: Invocation) -> None:
     pass
@@ -75,6 +77,8 @@ class LocalGateway:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: HTTPConnection(self), host, port)
         port = self._server.sockets[0].getsockname()[1]
+        # A server may listen on every address, but nobody can connect to "every address".
+        host = _LOOPBACK.get(host, host)
         netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.url = f"ws://{netloc}"
         self.management_url = f"http://{netloc}/{self._settings.stage}"

@@ -29,7 +29,7 @@ BACKLOG = 100
 
 
 class Client(Protocol):
-    """The side of a session that faces the client."""
+    """The side of a session that faces the client. Nothing is called after either side's end."""
 
     def send_text(self, data: bytes) -> None:
         """Send a text message."""
@@ -262,11 +262,13 @@ class Session:
         task.add_done_callback(self._steps.discard)
 
     async def _message(self, text: str, turn: asyncio.Event) -> None:
-        if not self._dropping:
-            await self._route(text, turn)
-        self._backlog -= 1
-        if self._backlog == BACKLOG - 1 and self._client is not None:
-            self._client.hold(False)
+        try:
+            if not self._dropping:
+                await self._route(text, turn)
+        finally:
+            self._backlog -= 1
+            if self._backlog == BACKLOG - 1 and self._client is not None and not self.ended:
+                self._client.hold(False)
 
     async def _route(self, text: str, turn: asyncio.Event) -> None:
         route_key = self._gateway.select_route(text)

@@ -7,8 +7,7 @@ import logging
 from typing import TYPE_CHECKING, cast
 
 from websockets.datastructures import Headers
-from websockets.frames import BINARY as BINARY_FRAME
-from websockets.frames import CONT, TEXT, Frame
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
@@ -80,8 +79,6 @@ class WebSocket(asyncio.Protocol):
 
     def send_text(self, data: bytes) -> None:
         """Send a message in frames of at most the frame limit, always as text."""
-        if self._protocol.state is not State.OPEN:
-            return
         size = self._frame_limit
         parts = [data[start : start + size] for start in range(0, len(data), size)] or [b""]
         for number, part in enumerate(parts, start=1):
@@ -91,9 +88,8 @@ class WebSocket(asyncio.Protocol):
 
     def close(self, ending: Ending) -> None:
         """Begin the closing handshake; the socket ends when the client has answered, or soon."""
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_close(ending.code, ending.reason)
-            self._flush()
+        self._protocol.send_close(ending.code, ending.reason)
+        self._flush()
         # Its answer is still to be read.
         self.hold(False)
 
@@ -144,9 +140,9 @@ class WebSocket(asyncio.Protocol):
         self._regulate_reading()
 
     def _frame_received(self, frame: Frame) -> None:
-        if frame.opcode is BINARY_FRAME:
+        if frame.opcode is Opcode.BINARY:
             self._fail(BINARY)
-        elif frame.opcode in (TEXT, CONT):
+        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
             self._parts.append(bytes(frame.data))
             if frame.fin:
                 self._message_received()

@@ -84,6 +84,7 @@ class ConnectionsServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._closing = True
         self._server.close()
         for writer in self._handlers.values():
             writer.transport.abort()  # its handler then reads the end of the stream

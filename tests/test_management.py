@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.endpoint import management_endpoint
 from longwire.exceptions import (
-    ConfigurationError,
     ConnectionGoneError,
     ManagementError,
     MessageTooLargeError,
@@ -228,73 +226,3 @@ async def test_requests_can_be_signed(server: ConnectionsServer, http: HTTPClien
     await Management(http, sign=sign).post(server.url, ID, b"x", deadline=_deadline())
     assert signed == [("POST", f"{server.url}/@connections/QWErT_fALIAMCug%3D", b"x")]
     assert server.headers[0]["authorization"] == "signature"
-
-
-API = {"api_id": "a1b2c3d4e5", "stage": "prod", "region_name": None, "explicit": None}
-EXECUTE_API = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
-
-
-@pytest.mark.parametrize(
-    ("changes", "environ", "endpoint"),
-    [
-        ({"domain_name": EXECUTE_API}, {}, f"https://{EXECUTE_API}/prod"),
-        (
-            {"domain_name": "ws.example.com"},
-            {"AWS_REGION": "eu-west-1"},
-            f"https://{EXECUTE_API}/prod",
-        ),
-        (
-            {"domain_name": None},
-            {"AWS_DEFAULT_REGION": "cn-north-1"},
-            "https://a1b2c3d4e5.execute-api.cn-north-1.amazonaws.com.cn/prod",
-        ),
-        (
-            {"domain_name": EXECUTE_API, "region_name": "us-gov-west-1"},
-            {},
-            "https://a1b2c3d4e5.execute-api.us-gov-west-1.amazonaws.com/prod",
-        ),
-        (
-            {"domain_name": EXECUTE_API, "explicit": "https://ws.example.com/mapped/"},
-            {"WS_MANAGEMENT_ENDPOINT": "other.example.com"},
-            "https://ws.example.com/mapped",
-        ),
-        (
-            {"domain_name": EXECUTE_API},
-            {"WS_MANAGEMENT_ENDPOINT": "ws.example.com/x/"},
-            "https://ws.example.com/x",
-        ),
-        (
-            {"domain_name": EXECUTE_API},
-            {"WS_MANAGEMENT_ENDPOINT": "localhost:3001/local"},
-            "http://localhost:3001/local",
-        ),
-        (
-            {"domain_name": EXECUTE_API},
-            {"WS_MANAGEMENT_ENDPOINT": "http://10.0.0.1:80/local"},
-            "http://10.0.0.1:80/local",
-        ),
-    ],
-)
-def test_the_endpoint_comes_from_the_first_that_knows(
-    changes: dict[str, Any], environ: dict[str, str], endpoint: str
-) -> None:
-    """Settings, environment, event; never a custom domain and the stage."""
-    arguments: dict[str, Any] = API | changes
-    assert management_endpoint(**arguments, environ=environ) == endpoint
-
-
-@pytest.mark.parametrize(
-    ("domain_name", "environ", "text"),
-    [
-        ("ws.example.com", {}, "the region of the management API is unknown: set ws_config"),
-        (EXECUTE_API, {"WS_MANAGEMENT_ENDPOINT": "ftp://x"}, "WS_MANAGEMENT_ENDPOINT is not an"),
-        (EXECUTE_API, {"WS_MANAGEMENT_ENDPOINT": "https://x?y"}, "WS_MANAGEMENT_ENDPOINT is not"),
-    ],
-)
-def test_an_endpoint_that_cannot_be_known_is_an_error(
-    domain_name: str, environ: dict[str, str], text: str
-) -> None:
-    """With what to set."""
-    arguments: dict[str, Any] = API | {"domain_name": domain_name}
-    with pytest.raises(ConfigurationError, match=text.replace("[", r"\[")):
-        management_endpoint(**arguments, environ=environ)

@@ -112,8 +112,6 @@ class _TLS:
     async def receive(self) -> bytes:
         try:
             return await self._run(lambda: self._tls.read(_CHUNK))
-        except self._ssl.SSLZeroReturnError:
-            return b""
         except self._ssl.SSLEOFError as error:
             # Without TLS's own goodbye nobody can tell an end from a cut.
             raise ConnectionResetError("the server cut the TLS connection") from error

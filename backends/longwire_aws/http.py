@@ -121,11 +121,9 @@ class HTTPClient:
 
     async def _connect(self, origin: _Origin) -> Connection:
         try:
-            async with asyncio.timeout(self._connect_timeout) as limit:
+            async with asyncio.timeout(self._connect_timeout):
                 return Connection(await connect(origin.host, origin.port, tls=origin.tls))
         except TimeoutError as error:
-            if not limit.expired():
-                raise
             detail = f"{origin}: no connection within {self._connect_timeout:.3g} s"
             raise TransportTimeoutError(detail, sent=False) from error
 

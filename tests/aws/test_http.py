@@ -132,9 +132,18 @@ async def test_the_pool_is_bounded() -> None:
         await client.close()
 
 
-async def test_an_idle_connection_that_was_closed_is_replaced() -> None:
+@pytest.mark.parametrize("ending", [Peer.reset, lambda peer: None], ids=["reset", "end"])
+async def test_an_idle_connection_that_was_closed_is_replaced(
+    ending: Callable[[Peer], None],
+) -> None:
     """The close is seen before anything is written, so that the server gets the request once."""
-    async with raw_server(answering(OK), answering(OK)) as server:
+
+    async def closes(peer: Peer) -> None:
+        await peer.request()
+        await peer.reply()
+        ending(peer)
+
+    async with raw_server(closes, answering(OK)) as server:
         client = HTTPClient()
         await client.request("POST", server.url, timeout=5)
         await server.ended[0].wait()
@@ -205,13 +214,21 @@ async def test_a_reused_connection_that_breaks_in_mid_answer_is_an_error() -> No
 
 
 async def test_a_silent_server_runs_into_the_time_limit() -> None:
-    """The request was sent; the connection is closed."""
-    async with raw_server(hold) as server:
+    """The request was sent, and is not sent again; the connection is closed."""
+
+    async def falls_silent(peer: Peer) -> None:
+        await peer.request()
+        await peer.reply()
+        await peer.gone()
+
+    async with raw_server(falls_silent) as server:
+        client = HTTPClient()
+        await client.request("POST", server.url, timeout=5)
         with pytest.raises(TransportTimeoutError) as caught:
-            await HTTPClient().request("POST", server.url, timeout=0.02)
+            await client.request("POST", server.url, timeout=0.05)
         await server.ended[0].wait()
     host = server.url.removeprefix("http://")
-    assert str(caught.value) == f"{host}: no answer within 0.02 s"
+    assert str(caught.value) == f"{host}: no answer within 0.05 s"
     assert caught.value.sent
 
 

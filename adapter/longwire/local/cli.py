@@ -68,7 +68,6 @@ def make_parser() -> argparse.ArgumentParser:
         "dev",
         allow_abbrev=False,
         help="run API Gateway and a function on this machine",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     dev.add_argument(
         "target", metavar="MODULE:ATTRIBUTE", help="an ASGI app, a Longwire or a Lambda handler"
@@ -81,11 +80,16 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_serving(dev: argparse.ArgumentParser) -> None:
     group = dev.add_argument_group("serving")
-    group.add_argument("--host", default="127.0.0.1")
-    group.add_argument("--port", type=port, default=3001, help="0 takes a free one")
+    group.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
+    group.add_argument(
+        "--port", type=port, default=3001, help="on which port; 0 takes a free one (%(default)s)"
+    )
     group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
     group.add_argument(
-        "--log-level", default="warning", choices=["debug", "info", "warning", "error"]
+        "--log-level",
+        default="warning",
+        choices=["debug", "info", "warning", "error"],
+        help="how much of Python's logging is shown (%(default)s)",
     )
 
 
@@ -99,31 +103,47 @@ def port(text: str) -> int:
 
 def _add_app(dev: argparse.ArgumentParser) -> None:
     group = dev.add_argument_group("the function")
-    group.add_argument("--app-dir", type=Path, default=Path(), help="where modules are looked for")
-    group.add_argument("--path", help="the path that an ASGI app sees")
-    group.add_argument("--timeout", type=float, default=30.0, help="the function's own, in seconds")
+    group.add_argument(
+        "--app-dir", type=Path, default=Path(), help="where modules are looked for (%(default)s)"
+    )
+    group.add_argument("--path", help="the path an ASGI app sees when the client gives none (/)")
+    group.add_argument(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long the function may run for one event (%(default)g)",
+    )
     store = group.add_mutually_exclusive_group()
-    store.add_argument("--backend", metavar="NAME", help="the store of an ASGI app")
-    store.add_argument("--file", metavar="FILE", help=f"an sqlite3 file ({DEFAULT_FILE})")
+    store.add_argument("--file", help=f"the sqlite3 file of an ASGI app ({DEFAULT_FILE})")
+    store.add_argument("--backend", metavar="NAME", help="another store for an ASGI app")
     group.add_argument("--params", metavar="JSON", help="the parameters of --backend")
 
 
 def _add_gateway(dev: argparse.ArgumentParser) -> None:
-    group = dev.add_argument_group("API Gateway (times in seconds)")
+    group = dev.add_argument_group("API Gateway, by default with the limits of AWS")
     default = Settings()
-    group.add_argument("--stage", default=default.stage)
+    group.add_argument("--stage", default=default.stage, help="name of the stage (%(default)s)")
     group.add_argument(
-        "--route", action="append", default=[], metavar="KEY", help="a route besides $default"
+        "--route",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a route besides $connect, $disconnect and $default; may be repeated",
     )
     group.add_argument(
         "--route-selection-expression",
         default=default.route_selection_expression,
         metavar="EXPRESSION",
+        help="where a message names its route (%(default)s)",
     )
-    for name in ("integration_timeout", "idle_timeout", "lifetime"):
-        option = "--" + name.replace("_", "-")
+    for name, what in _LIMITS.items():
         group.add_argument(
-            option, type=float, default=getattr(default, name), help=_HELP[name], metavar="SECONDS"
+            "--" + name.replace("_", "-"),
+            type=float,
+            default=getattr(default, name),
+            metavar="SECONDS",
+            help=f"{what} (%(default)g)",
         )
     group.add_argument(
         "--unordered",
@@ -132,8 +152,8 @@ def _add_gateway(dev: argparse.ArgumentParser) -> None:
     )
 
 
-_HELP = {
-    "integration_timeout": "how long an answer is waited for",
+_LIMITS = {
+    "integration_timeout": "how long the gateway waits for the function to answer an event",
     "idle_timeout": "how long a connection may be silent",
     "lifetime": "how long a connection may live",
 }

@@ -1,4 +1,7 @@
-"""What `longwire dev` shows of each event: one line, without payloads or query strings."""
+"""What `longwire dev` shows of each event: one line, without payloads or query strings.
+
+Of a refused handshake it shows the path that was asked for, which is the usual mistake.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ def _result(invocation: Invocation) -> str:
         return "Forbidden: no route for this message"
     text = _outcome(invocation.outcome)
     if isinstance(invocation.verdict, Refused):
-        return f"{text}, client gets {invocation.verdict.status}"
+        query = invocation.event.get("queryStringParameters") or {}
+        path = f"path {query['path']}" if "path" in query else "no ?path="
+        return f"{text}, client gets {invocation.verdict.status} ({path})"
     return text
 
 

@@ -150,7 +150,15 @@ class HTTPConnection(asyncio.Protocol):
         elif is_management_path(path):
             method = request.method.decode("ascii")
             self._respond(await self._owner.manage(method, path, bytes(self._body)))
-        elif not self._owner.rules.is_endpoint(path) or request.method != b"GET":
+        elif not self._owner.rules.is_endpoint(path):
+            logger.warning(
+                "refused %s: API Gateway has no paths below its stage; an app finds its own in "
+                "the query, /?path=%s",
+                path,
+                path,
+            )
+            self._respond(FORBIDDEN)
+        elif request.method != b"GET":
             self._respond(FORBIDDEN)
         else:
             await self._upgrade(request, path, query)

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from longwire.dsn import parse_dsn
 from longwire.exceptions import ConfigurationError
 from longwire.settings import OWN, STORES, Key, Store
 from longwire_backends.base import Backend
@@ -138,6 +136,8 @@ def _check_places(ws_config: Mapping[str, Any]) -> None:
 def _from_dsn(dsn: str) -> Settings:
     if not isinstance(dsn, str):
         raise ConfigurationError(f"dsn must be a string, not {_type_of(dsn)}")
+    from longwire.dsn import parse_dsn  # only who uses one pays for it
+
     parsed = parse_dsn(dsn)
     own_keys = [key for key in OWN if key.name not in ("backend", "params")]
     keys = {key.name: key for key in (*own_keys, *STORES[parsed.backend].keys)}
@@ -221,6 +221,8 @@ def _nearest(name: object, known: Iterable[str]) -> str:
     names = list(known)
     if not names:
         return "there are none"
+    import difflib  # only for those who have made a mistake
+
     near = difflib.get_close_matches(str(name), names, 1)
     return f"did you mean {near[0]!r}?" if near else f"use {_listed(names, 'or')}"
 

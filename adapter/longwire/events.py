@@ -1,4 +1,4 @@
-"""API Gateway WebSocket events, from Lambda's dictionaries to frozen dataclasses.
+"""API Gateway WebSocket events, from Lambda's dictionaries to immutable tuples.
 
 The shapes: https://docs.aws.amazon.com/apigateway/latest/developerguide/
 apigateway-websocket-api-mapping-template-reference.html. Old events and emulators put null where
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from longwire.exceptions import EventError
 
@@ -21,8 +20,7 @@ Pairs = tuple[tuple[str, str], ...]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(NamedTuple):
     """What every event says about its connection.
 
     Attributes:
@@ -40,8 +38,7 @@ class RequestContext:
     request_time: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectEvent:
+class ConnectEvent(NamedTuple):
     """A client asks to connect; headers and query parameters are in order, repeats included."""
 
     context: RequestContext
@@ -49,16 +46,14 @@ class ConnectEvent:
     query: Pairs
 
 
-@dataclass(frozen=True, slots=True)
-class MessageEvent:
+class MessageEvent(NamedTuple):
     """A client sent a message; bytes when API Gateway decoded it (CONVERT_TO_BINARY)."""
 
     context: RequestContext
     body: str | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DisconnectEvent:
+class DisconnectEvent(NamedTuple):
     """A connection has ended, at either side's wish or by failure."""
 
     context: RequestContext

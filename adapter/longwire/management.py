@@ -15,9 +15,8 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from longwire.exceptions import (
@@ -59,8 +58,7 @@ class Transport(Protocol):
     ) -> Response: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
+class ConnectionInfo(NamedTuple):
     """What API Gateway says about a connection that is open."""
 
     connected_at: datetime
@@ -69,8 +67,7 @@ class ConnectionInfo:
     user_agent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     method: str
     endpoint: str
     connection_id: str

@@ -5,8 +5,7 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket-connection-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from longwire.exceptions import StoredRecordError
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from longwire.types import LambdaEvent, Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
+class Handshake(NamedTuple):
     """What a connection's scope is made of, in every event of that connection.
 
     Attributes:

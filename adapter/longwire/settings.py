@@ -6,9 +6,8 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.endpoint import is_http_url
 from longwire_backends.base import Backend
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What values a key takes.
 
     Attributes:
@@ -45,8 +43,7 @@ class Kind:
 
     def or_none(self) -> Kind:
         """Make a kind that takes None, too; in a URL that is an empty value."""
-        return replace(
-            self,
+        return self._replace(
             expected=f"{self.expected}, or None",
             types=(*self.types, NoneType),
             fits=lambda value: value is None or self.fits(value),
@@ -55,8 +52,7 @@ class Kind:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One key. `secret` keeps even a number out of error texts."""
 
     name: str
@@ -65,8 +61,7 @@ class Key:
     secret: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """The parameters of one backend, and the alternative sets of keys of which it needs one."""
 
     keys: tuple[Key, ...]

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import abc
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +42,7 @@ class RecordTooLargeError(BackendError):
     """A record is larger than the store accepts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What a store keeps for one connection.
 
     Attributes:
@@ -58,8 +56,7 @@ class Record:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """Some members of a group, in the store's own order.
 
     Attributes:

@@ -11,12 +11,10 @@ from longwire.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_EXECUTE_API = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
-_LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)", re.IGNORECASE)
-_HTTP_URL = re.compile(
-    r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?(?:/[!\"$->@-~]*)?",
-    re.IGNORECASE,
-)
+# Compiled (and kept) by `re` at first use.
+_EXECUTE_API = r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$"
+_LOOPBACK = r"(?i)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)"
+_HTTP_URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?(?:/[!\"$->@-~]*)?"
 
 
 def management_endpoint(
@@ -47,7 +45,7 @@ def management_endpoint(
 
 def _given_endpoint(given: str) -> str:
     if "://" not in given:
-        given = f"{'http' if _LOOPBACK.match(given) else 'https'}://{given}"
+        given = f"{'http' if re.match(_LOOPBACK, given) else 'https'}://{given}"
     if not is_http_url(given):
         raise ConfigurationError(
             "the environment variable WS_MANAGEMENT_ENDPOINT is not an http:// or https:// URL; "
@@ -58,12 +56,12 @@ def _given_endpoint(given: str) -> str:
 
 def is_http_url(text: str) -> bool:
     """Tell whether text is an http or https URL with a host, and with nothing after its path."""
-    match = _HTTP_URL.fullmatch(text)
+    match = re.fullmatch(_HTTP_URL, text)
     return match is not None and int(match[1] or 1) in range(1, 65536)
 
 
 def _region(domain_name: str | None, environ: Mapping[str, str]) -> str:
-    found = _EXECUTE_API.search(domain_name or "")
+    found = re.search(_EXECUTE_API, domain_name or "")
     region = found[1] if found else environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     if not region:
         raise ConfigurationError(

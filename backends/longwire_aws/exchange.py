@@ -21,9 +21,10 @@ MAX_BODY = 16 * 1024 * 1024
 
 _MAX_LINE = 4 * 1024
 
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?", re.DOTALL)
+# Compiled (and kept) by `re` at first use, since a cold start need not pay for them.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_STATUS_LINE = r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?"
+_CHUNK_LINE = rb"(?s)([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?"
 
 
 class Response(NamedTuple):
@@ -129,7 +130,7 @@ class Connection:
     async def _read_chunks(self) -> bytes:
         body = bytearray()
         while True:
-            line = _CHUNK_LINE.fullmatch(await self._read_until(b"\r\n", _MAX_LINE, "a line"))
+            line = re.fullmatch(_CHUNK_LINE, await self._read_until(b"\r\n", _MAX_LINE, "a line"))
             if line is None:
                 raise MalformedError("the answer has a chunk without a size")
             size = int(line[1], 16)
@@ -178,16 +179,21 @@ class Connection:
         return data
 
 
+def is_token(text: str) -> bool:
+    """Tell whether HTTP allows this as a method or as the name of a header."""
+    return re.fullmatch(_TOKEN, text) is not None
+
+
 def _parse_head(head: bytes) -> tuple[int, bool, dict[str, str]]:
     """Return the status, whether the connection stays open, and the headers."""
     first, *lines = head.decode("latin-1").split("\r\n")
-    status_line = _STATUS_LINE.fullmatch(first)
+    status_line = re.fullmatch(_STATUS_LINE, first)
     if status_line is None:
         raise MalformedError("the answer is not HTTP/1.1")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not TOKEN.fullmatch(name):
+        if not colon or not is_token(name):
             raise MalformedError("the answer has a header line that is not one")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value

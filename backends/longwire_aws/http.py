@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from longwire_aws.channel import connect
-from longwire_aws.exchange import TOKEN, Connection, MalformedError, Response, StaleError
+from longwire_aws.exchange import Connection, MalformedError, Response, StaleError, is_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
-_URL = re.compile(
-    r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?((?:[/?][!\"$-~]*)?)",
-    re.IGNORECASE,
-)
-_VALUE = re.compile(r"[^\x00\r\n]*")
+# Compiled (and kept) by `re` at first use.
+_URL = r"(?i)(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?((?:[/?][!\"$-~]*)?)"
+_VALUE = r"[^\x00\r\n]*"
 
 
 class TransportError(OSError):
@@ -146,12 +144,12 @@ class _Request:
 
 
 def _compose(method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> _Request:
-    match = _URL.fullmatch(url)
+    match = re.fullmatch(_URL, url)
     if match is None or int(match[3] or 0) > 65535:
         raise ValueError("the URL is not an absolute http:// or https:// URL in plain ASCII")
-    if not all(map(TOKEN.fullmatch, [method, *(name for name, _ in headers)])):
+    if not all(map(is_token, [method, *(name for name, _ in headers)])):
         raise ValueError("the method or the name of a header has characters that HTTP forbids")
-    if not all(_VALUE.fullmatch(value) for _, value in headers):
+    if not all(re.fullmatch(_VALUE, value) for _, value in headers):
         raise ValueError("the value of a header has a line break or a NUL in it")
     tls = match[1].lower() == "https"
     given = {name.lower() for name, _ in headers}

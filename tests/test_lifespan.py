@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,28 @@ def test_synchronous_events_share_one_loop_and_one_startup() -> None:
     assert len(diary.loops) == 1
     handler.close()
     assert diary.stopped == 1
+
+
+def test_a_process_that_ends_runs_the_shutdown() -> None:
+    """Nobody has to close the handler of a Lambda function or a script."""
+    script = """
+from longwire import Longwire
+from starlette.applications import Starlette
+from contextlib import asynccontextmanager
+
+@asynccontextmanager
+async def lifespan(app):
+    print("up")
+    yield
+    print("down")
+
+handler = Longwire(Starlette(lifespan=lifespan), ws_config={"backend": "memory", "params": {}})
+from tests.lambda_events import connect_event
+print(handler(connect_event(), None)["statusCode"])
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["up", "403", "down"]
+    assert run.stderr == ""
 
 
 def test_each_event_loop_has_a_lifespan_of_its_own() -> None:

@@ -17,7 +17,7 @@ from longwire import config, events, http
 from longwire.deferred import AfterResponse
 from longwire.exceptions import ConfigurationError, EventLoopError
 from longwire.invocation import Invocation, time_left
-from longwire.lifespan import Lifespan, LifespanMode
+from longwire.lifespan import LifespanMode, Lifespans
 from longwire.management import Management
 from longwire_aws.http import HTTPClient
 
@@ -63,11 +63,9 @@ class Longwire:
         self.transport: Transport = HTTPClient()
         self._app = app
         self._http = http
-        self._lifespan_mode = lifespan
         self._backend = config.make_backend(self.settings)
-        self._lifespan: Lifespan | None = None
+        self._lifespans = Lifespans(app, lifespan)
         self._after = AfterResponse()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: asyncio.Runner | None = None
         self._one_event = threading.Lock()
 
@@ -84,7 +82,9 @@ class Longwire:
         with self._one_event:
             if self._runner is None:
                 self._runner = asyncio.Runner()
-                self._abandoned = weakref.finalize(self, _close_runner, self._runner)
+                self._abandoned = weakref.finalize(
+                    self, _close_abandoned, self._runner, self._lifespans
+                )
             # Not `Runner.run`: its guard against Ctrl-C costs a fifth of an event.
             return self._runner.get_loop().run_until_complete(
                 self._handle(event, context, after=None)
@@ -101,9 +101,7 @@ class Longwire:
     async def aclose(self) -> None:
         """Run the app's shutdown and let go of the store and all connections."""
         await self._after.finish()
-        if self._lifespan is not None:
-            await self._lifespan.shutdown()
-            self._lifespan = None
+        await self._lifespans.shutdown()
         if isinstance(self.transport, HTTPClient):
             await self.transport.close()
         await self._backend.close()
@@ -124,7 +122,7 @@ class Longwire:
             self._abandoned.detach()
 
     async def _handle(self, raw: LambdaEvent, context: Any, after: AfterResponse | None) -> Any:
-        lifespan = self._current_lifespan()
+        lifespan = self._lifespans.current()
         await lifespan.startup(time_left(context))
         if not events.is_websocket_event(raw):
             return await http.respond(self._http, self._app, lifespan.state, raw, context)
@@ -148,13 +146,6 @@ class Longwire:
             case events.DisconnectEvent():
                 return await invocation.disconnect(event)
 
-    def _current_lifespan(self) -> Lifespan:
-        """Return the lifespan of this loop; one whose startup failed is tried again."""
-        loop = asyncio.get_running_loop()
-        if self._lifespan is None or self._loop is not loop or self._lifespan.failed:
-            self._lifespan, self._loop = Lifespan(self._app, self._lifespan_mode), loop
-        return self._lifespan
-
 
 def _refuse_running_loop() -> None:
     try:
@@ -167,11 +158,12 @@ def _refuse_running_loop() -> None:
     )
 
 
-def _close_runner(runner: asyncio.Runner) -> None:
-    """Close what a handler that nobody has closed leaves behind."""
+def _close_abandoned(runner: asyncio.Runner, lifespans: Lifespans) -> None:
+    """Run the app's shutdown for a handler that nobody has closed; so at the end of the process."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        runner.close()
+        with runner:
+            runner.run(lifespans.shutdown())
     else:  # collected while another loop runs: this one cannot run any more
         runner.get_loop().close()

@@ -19,6 +19,37 @@ logger = logging.getLogger("longwire")
 LifespanMode = Literal["auto", "on", "off"]
 
 
+# Seconds that the app's shutdown may take.
+SHUTDOWN_LIMIT = 10.0
+
+
+class Lifespans:
+    """The lifespan of an app on whichever loop runs it now.
+
+    What a startup made belongs to its loop. A lifespan whose loop has ended, or whose startup has
+    failed, is replaced.
+    """
+
+    def __init__(self, app: ASGIApp, mode: LifespanMode) -> None:
+        self._app = app
+        self._mode = mode
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lifespan: Lifespan | None = None
+
+    def current(self) -> Lifespan:
+        """Return the lifespan of the running loop."""
+        loop = asyncio.get_running_loop()
+        if self._lifespan is None or self._loop is not loop or self._lifespan.failed:
+            self._lifespan, self._loop = Lifespan(self._app, self._mode), loop
+        return self._lifespan
+
+    async def shutdown(self) -> None:
+        """Run the app's shutdown, if it has been started on the running loop."""
+        lifespan, self._lifespan = self._lifespan, None
+        if lifespan is not None and self._loop is asyncio.get_running_loop():
+            await lifespan.shutdown()
+
+
 class Lifespan:
     """The lifespan of an app on the running event loop.
 
@@ -34,6 +65,7 @@ class Lifespan:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def startup(self, timeout: float) -> None:
         """Run the app's startup; whoever calls while it runs waits for the same one.
@@ -63,8 +95,15 @@ class Lifespan:
         """Run the app's shutdown; what goes wrong there is logged."""
         if self._task is None or self._task.done():
             return
+        self._stopping = True
         self._inbox.put_nowait({"type": "lifespan.shutdown"})
-        await asyncio.wait({self._task, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            {self._task, self._stopped},
+            timeout=SHUTDOWN_LIMIT,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if not done:
+            logger.error("the app's shutdown takes longer than %g s", SHUTDOWN_LIMIT)
 
     async def _run(self) -> None:
         scope = {
@@ -102,7 +141,8 @@ class Lifespan:
             case "lifespan.shutdown.complete":
                 _settle(self._stopped)
             case "lifespan.shutdown.failed":
-                logger.error("the app's shutdown failed: %s", message.get("message", ""))
+                if self._stopping:  # else its loop was closed before anybody asked it to stop
+                    logger.error("the app's shutdown failed: %s", message.get("message", ""))
                 _settle(self._stopped)
             case kind:
                 # An app that takes every scope for a connection learns here that this is none.

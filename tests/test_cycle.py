@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,7 +61,7 @@ async def _send_all(*messages: dict[str, Any]) -> tuple[list[Any], Run]:
             await send(message)
 
     run = _run(app, client)
-    await run.until_answer(_deadline())
+    await run.until_answer(_deadline(), patient=False)
     await run.stop()
     return client.did, run
 
@@ -139,6 +140,12 @@ async def test_an_illegal_message_says_what_was_expected(
     assert str(run.error) == text
 
 
+async def test_a_code_of_none_is_1000() -> None:
+    """The specification's default."""
+    did, _ = await _send_all(ACCEPT, {"type": "websocket.close", "code": None})
+    assert did == [(1000, "")]
+
+
 async def test_bytes_win_where_an_app_gives_both() -> None:
     """As uvicorn and hypercorn do."""
     did, _ = await _send_all(ACCEPT, {"type": "websocket.send", "text": "t", "bytes": b"b"})
@@ -153,18 +160,21 @@ async def test_a_reason_that_is_no_text_is_left_out() -> None:
 
 
 async def test_receive_after_an_own_close_is_a_disconnect_with_its_code() -> None:
-    """As under uvicorn."""
+    """Once; an app that goes on receiving waits, and its run parks."""
     got: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send(ACCEPT)
         await send({"type": "websocket.close", "code": 4000, "reason": "bye"})
-        got.extend([await receive(), await receive()])
+        got.append(await receive())
+        got.append(await receive())
 
     run = _run(app, Recorder())
-    await run.until_answer(_deadline())
-    assert got == [disconnect_message(4000, "bye")] * 2
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    await run.stop()
+    assert got == [disconnect_message(4000, "bye")]
+    assert run.ended
 
 
 async def test_receive_after_a_refusal_is_a_disconnect_1006() -> None:
@@ -177,7 +187,7 @@ async def test_receive_after_a_refusal_is_a_disconnect_1006() -> None:
         got.append(await receive())
 
     run = _run(app, Recorder())
-    await run.until_answer(_deadline())
+    await run.until_answer(_deadline(), patient=False)
     assert got == [disconnect_message(1006, "")]
     assert run.status == 403
 
@@ -253,7 +263,7 @@ async def test_nothing_takes_effect_while_a_run_unwinds(messages: list[dict[str,
             await send(messages[1])
 
     run = _run(app, client)
-    assert await run.until_answer(_deadline()) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
     await run.stop()
     assert client.did == []
     assert run.error is None
@@ -274,9 +284,62 @@ async def test_receive_while_a_run_unwinds_is_a_cancellation() -> None:
                 rounds += 1
 
     run = _run(app, Recorder())
-    assert await run.until_answer(_deadline()) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
     await run.stop()
     assert rounds == 3
+
+
+async def test_an_app_that_never_stops_receiving_does_not_block_the_loop() -> None:
+    """Whatever it catches: it is given up, and the loop turns."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        while not over.is_set():
+            try:
+                await receive()
+            except asyncio.CancelledError:
+                continue
+
+    over = asyncio.Event()
+    run = _run(app, Recorder())
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    assert "app c=" in await run.stop()
+    over.set()
+
+
+async def test_frames_leave_in_the_order_in_which_they_were_sent() -> None:
+    """Also when many tasks send at once and one takes longer than the next."""
+
+    class Slow(Recorder):
+        async def send(self, frame: str | bytes) -> bool:
+            for _ in range(10 - int(frame)):
+                await asyncio.sleep(0)
+            return await super().send(frame)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        frames = ({"type": "websocket.send", "text": str(number)} for number in range(10))
+        await asyncio.gather(*(send(frame) for frame in frames))
+
+    client = Slow()
+    await _run(app, client).until_answer(_deadline(), patient=False)
+    assert client.did == [str(number) for number in range(10)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
+async def test_an_eager_task_factory_changes_nothing() -> None:
+    """The app may close before its first suspension."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+    try:
+        did, run = await _send_all(ACCEPT, SEND, CLOSE)
+    finally:
+        loop.set_task_factory(before)
+    assert did == ["x", (1000, "")]
+    assert run.error is None
 
 
 async def test_a_message_on_its_way_to_a_cancelled_receive_goes_to_the_next() -> None:
@@ -315,9 +378,9 @@ async def test_runs_on_one_loop_do_not_share_their_tasks() -> None:
         await ticker
 
     noisy = _run(busy, Recorder())
-    assert await noisy.until_answer(_deadline()) is Outcome.UNANSWERED
+    assert await noisy.until_answer(_deadline(), patient=False) is Outcome.UNANSWERED
     calm = _run(_park, Recorder())
-    assert await calm.until_answer(_deadline()) is Outcome.PARKED
+    assert await calm.until_answer(_deadline(), patient=False) is Outcome.PARKED
     await calm.stop()
     await noisy.stop()
 
@@ -335,7 +398,7 @@ async def test_an_earlier_task_factory_is_still_used() -> None:
     loop.set_task_factory(factory)
     try:
         run = _run(_park, Recorder())
-        assert await run.until_answer(_deadline()) is Outcome.PARKED
+        assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
         await run.stop()
     finally:
         loop.set_task_factory(before)
@@ -357,7 +420,7 @@ async def test_a_task_that_never_waits_does_not_hang_the_run() -> None:
             await asyncio.sleep(0)
 
     run = _run(app, Recorder(), linger=0.05)
-    assert await run.until_answer(_deadline()) is Outcome.UNANSWERED
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.UNANSWERED
     assert await run.until_over(_deadline()) is Outcome.CUT_OFF
     assert re.search(r"_spin", run.cut_off)
     await run.stop()

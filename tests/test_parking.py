@@ -10,6 +10,7 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
 
 from longwire import Longwire
@@ -69,9 +70,10 @@ async def _anyio(websocket: WebSocket) -> None:
 
 async def _first_completed(websocket: WebSocket) -> None:
     await websocket.accept()
-    stop = asyncio.create_task(asyncio.Event().wait())
+    stopped = asyncio.Event()
+    stop = asyncio.create_task(stopped.wait())
     try:
-        while True:
+        while not stopped.is_set():
             text = asyncio.create_task(websocket.receive_text())
             await asyncio.wait([text, stop], return_when=asyncio.FIRST_COMPLETED)
             await websocket.send_text(text.result())
@@ -91,8 +93,56 @@ async def _thread(websocket: WebSocket) -> None:
         await websocket.send_text(await asyncio.to_thread(str.lower, text.upper()))
 
 
+async def _class_with_queue(websocket: WebSocket) -> None:
+    """The reader finds the queue as an attribute of an attribute."""
+    await Session(websocket).run()
+
+
+class Session:
+    def __init__(self, websocket: WebSocket) -> None:
+        self.websocket = websocket
+        self.outbox: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def run(self) -> None:
+        await self.websocket.accept()
+        await asyncio.gather(self.read(), Writer(self).run())
+
+    async def read(self) -> None:
+        await _reader(self.websocket, self.outbox)
+
+
+class Writer:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    async def run(self) -> None:
+        await _writer(self.session.websocket, self.session.outbox)
+
+
+async def _long_time_limits(websocket: WebSocket) -> None:
+    """A limit that ends long after the step may linger is none."""
+    await websocket.accept()
+    queue: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def write() -> None:
+        while (text := await asyncio.wait_for(queue.get(), 36_000)) is not None:
+            await websocket.send_text(text)
+
+    await asyncio.gather(_reader(websocket, queue), write())
+
+
 @pytest.mark.parametrize(
-    "endpoint", [_gather, _task_group, _anyio, _first_completed, _with_time_limit, _thread]
+    "endpoint",
+    [
+        _class_with_queue,
+        _long_time_limits,
+        _gather,
+        _task_group,
+        _anyio,
+        _first_completed,
+        _with_time_limit,
+        _thread,
+    ],
 )
 async def test_an_app_of_several_tasks_parks_at_once(endpoint: Endpoint) -> None:
     """No step is cut off and no deadline is needed, with an hour to linger."""
@@ -126,6 +176,117 @@ async def test_a_reply_of_a_busy_task_is_awaited() -> None:
         await asyncio.to_thread(released.set)
         await reply
         assert client.frames == ["a"]
+
+
+async def _debounce(websocket: WebSocket) -> None:
+    """Send what came together, once nothing more comes."""
+    await websocket.accept()
+    queue: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def write() -> None:
+        while True:
+            text = await queue.get()
+            try:
+                await asyncio.wait_for(queue.get(), 0.05)
+            except TimeoutError:
+                await websocket.send_text(str(text))
+
+    async with asyncio.TaskGroup() as group:
+        writer = group.create_task(write())
+        await _reader(websocket, queue)
+        writer.cancel()
+
+
+async def _later(websocket: WebSocket) -> None:
+    """Send from a task that a timer makes."""
+    await websocket.accept()
+    loop = asyncio.get_running_loop()
+    tasks = []
+    async for text in websocket.iter_text():
+
+        def send(text: str = text) -> None:
+            tasks.append(loop.create_task(websocket.send_text(text)))
+
+        loop.call_later(0.05, send)
+
+
+async def _thread_and_queue(websocket: WebSocket) -> None:
+    """A thread fills a queue that no other task of the run knows."""
+    await websocket.accept()
+    loop = asyncio.get_running_loop()
+
+    async def answer(text: str) -> None:
+        chunks: asyncio.Queue[str] = asyncio.Queue()
+
+        def produce() -> None:
+            loop.call_soon_threadsafe(chunks.put_nowait, text)
+
+        timer = threading.Timer(0.05, produce)
+        timer.start()
+        await websocket.send_text(await chunks.get())
+
+    async with asyncio.TaskGroup() as group:
+        async for text in websocket.iter_text():
+            group.create_task(answer(text))
+
+
+@pytest.mark.parametrize("endpoint", [_debounce, _later, _thread_and_queue])
+async def test_a_reply_that_a_timer_or_a_thread_brings_is_awaited(endpoint: Endpoint) -> None:
+    """Though every task waits for a queue, or none is there to wait."""
+    async with talk(websocket(endpoint)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["a", "b"]
+
+
+async def test_a_reply_behind_a_socket_of_anyio_is_awaited() -> None:
+    """Its reads are waits for an event; httpx reads in this way."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.05)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        writer.close()
+
+    async def app(websocket: WebSocket) -> None:
+        async def fetch(text: str) -> None:
+            async with httpx.AsyncClient() as http:
+                await websocket.send_text(text + (await http.get(url)).text)
+
+        await websocket.accept()
+        async with anyio.create_task_group() as group:
+            async for text in websocket.iter_text():
+                group.start_soon(fetch, text)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with talk(websocket(app)) as client:
+            await client.connect()
+            await client.say("a")
+            await client.say("b")
+            assert client.frames == ["aok", "bok"]
+
+
+async def test_a_heartbeat_costs_no_time(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing can come of a timer that ends after the step may linger: why wait?"""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        heart = asyncio.create_task(asyncio.sleep(36_000), name="heart")
+        try:
+            async for text in websocket.iter_text():
+                await websocket.send_text(text)
+        finally:
+            heart.cancel()
+
+    async with talk(websocket(app), linger=3600) as client:
+        client.seconds = 7200
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["a", "b"]
+    assert "heart in" in caplog.text
 
 
 async def test_a_task_that_stays_busy_is_cut_off_and_named(

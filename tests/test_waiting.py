@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
+import httpx
 import pytest
 
-from longwire.waiting import describe, is_quiet, is_runnable, waits_for
+from longwire.waiting import describe, is_quiet, is_runnable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +21,9 @@ pytestmark = pytest.mark.anyio
 
 
 class World:
-    """Things to wait for that never come, until `release`."""
+    """Things to wait for that never come, known to two tasks of a run."""
+
+    port: int
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[int] = asyncio.Queue()
@@ -29,6 +33,8 @@ class World:
         self.lock = asyncio.Lock()
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.thread = threading.Event()
+        self.condition = asyncio.Condition()
+        self.send, self.receive = anyio.create_memory_object_stream[int](0)
 
     async def items(self) -> AsyncIterator[int]:
         while True:
@@ -53,9 +59,8 @@ async def _lock(world: World) -> None:
 
 
 async def _condition(world: World) -> None:
-    condition = asyncio.Condition()
-    async with condition:
-        await condition.wait()
+    async with world.condition:
+        await world.condition.wait()
 
 
 async def _async_generator(world: World) -> None:
@@ -100,10 +105,8 @@ async def _anyio_task_group(world: World) -> None:
 
 
 async def _anyio_stream(world: World) -> None:
-    send, receive = anyio.create_memory_object_stream[int](0)
-    with send, receive:
-        async for _ in receive:
-            pass
+    async for _ in world.receive:
+        pass
 
 
 async def _sleep(world: World) -> None:
@@ -137,11 +140,25 @@ async def _wait_for_a_thread(world: World) -> None:
     await asyncio.wait([loop.run_in_executor(None, world.thread.wait)])
 
 
+async def _queue_of_its_own(world: World) -> None:
+    """Nobody else of the run knows this queue: a thread may, or another run."""
+    await asyncio.Queue[int]().get()
+
+
+async def _socket(world: World) -> None:
+    async with await anyio.connect_tcp("127.0.0.1", world.port) as stream:
+        await stream.receive()
+
+
+async def _http_client(world: World) -> None:
+    async with httpx.AsyncClient() as client:
+        await client.get(f"http://127.0.0.1:{world.port}/", timeout=60)
+
+
 QUIET = [
     _queue,
     _full_queue,
     _event,
-    _lock,
     _condition,
     _async_generator,
     _anext_with_default,
@@ -156,6 +173,10 @@ QUIET = [
 ]
 BUSY = [
     _sleep,
+    _lock,
+    _queue_of_its_own,
+    _socket,
+    _http_client,
     _future,
     _thread,
     _anyio_thread,
@@ -175,13 +196,32 @@ async def _suspended(
     async def body() -> None:
         await wait(world)
 
-    task = asyncio.create_task(body(), name="it")
-    while is_runnable(task) or any(map(is_runnable, asyncio.all_tasks() - others)):
-        await asyncio.sleep(0)
-    run = asyncio.all_tasks() - others
-    try:
-        return judge(task, run)
-    finally:
+    async def companion(world: World) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, and says nothing
+        world.port = server.getsockname()[1]
+        task = asyncio.create_task(body(), name="it")
+        other = asyncio.create_task(companion(world))
+        await _rest(others)
+        run = asyncio.all_tasks() - others
+        assert other in run
+        try:
+            return judge(task, run)
+        finally:
+            await _end(world, run)
+
+
+async def _rest(others: set[asyncio.Task[Any]]) -> None:
+    """Let the loop turn until no new task can go on."""
+    calm = 0
+    while calm < 50:
+        await asyncio.sleep(0.001 if calm > 25 else 0)  # connecting takes a moment
+        calm = 0 if any(map(is_runnable, asyncio.all_tasks() - others)) else calm + 1
+
+
+async def _end(world: World, run: set[asyncio.Task[Any]]) -> None:
+    with world.send, world.receive:
         world.thread.set()
         for one in run:
             one.cancel()
@@ -219,5 +259,4 @@ async def test_a_finished_task_waits_for_nothing() -> None:
     task = asyncio.create_task(asyncio.sleep(0))
     await task
     assert not is_runnable(task)
-    assert waits_for(task).frame is None
     assert describe([task]).endswith("in unknown")

@@ -34,6 +34,9 @@ logger = logging.getLogger("longwire")
 # For how many seconds after the response to $connect "gone" may mean "not known yet".
 NEW_CONNECTION = 2.0
 
+# How long a greeting may be on its way, in seconds.
+GREETING_LEASE = 5.0
+
 
 class Connection:
     """One connection, as one event sees it.
@@ -73,6 +76,15 @@ class Connection:
     def lease(self) -> float:
         """When this event is over for sure, in epoch seconds; others wait for it until then."""
         return time.time() + max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def greeting_lease(self) -> float:
+        """Until when others wait for a greeting, in epoch seconds.
+
+        That is far longer than it takes, and short enough for a client whose greeting was cut off
+        when a process died.
+        """
+        return min(self.lease, time.time() + GREETING_LEASE)
 
     async def save(self, connection: ConnectionRecord) -> None:
         """Store the record of a new connection."""

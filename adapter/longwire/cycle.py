@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from longwire import tasks, waiting
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from longwire.record import Frame
     from longwire.types import ASGIApp, Message, Scope
 
+_Task = asyncio.Task[Any]
+
 # How long the response to $connect waits after `accept`, in seconds: for an app that waits for the
 # client while other tasks of it are busy, and for one that is still working itself.
 WAITING_GRACE = 0.1
@@ -30,7 +33,7 @@ WORKING_GRACE = 1.0
 
 # How long a cancelled app may take to clean up, in seconds.
 UNWIND_LIMIT = 1.0
-UNWIND_ROUNDS = 3
+UNWIND_ROUNDS = 4
 
 # A task that yields to the event loop this many times without waiting for anything is busy.
 SETTLE_ROUNDS = 100
@@ -65,6 +68,23 @@ class Outcome(enum.Enum):
     DEADLINE = enum.auto()
 
 
+class _Look(NamedTuple):
+    """What a run is seen to do.
+
+    Attributes:
+        outcome: why its step is over; None while it is not.
+        waits: the app waits for the client, but other tasks keep it from parking.
+        busy: these tasks.
+        next_move: when one of them can move at the earliest, in the event loop's time; minus
+            infinity when nobody knows, infinity when none can.
+    """
+
+    outcome: Outcome | None
+    waits: bool = False
+    busy: list[_Task] = []  # noqa: RUF012  # never changed
+    next_move: float = math.inf
+
+
 class SupersededError(Exception):
     """Another event has told the app, or is telling it, that the client is gone."""
 
@@ -96,6 +116,7 @@ class Run:
         subprotocol: what `websocket.accept` chose.
         dropped_headers: names of the headers in `websocket.accept`, which the client will not see.
         status: the HTTP status of a refusal; None until there is one.
+        complete: in a replay, that the connect step was over when it was ready for the message.
         cut_off: the tasks that were still busy when the step was ended, for the log.
     """
 
@@ -114,6 +135,7 @@ class Run:
         self.subprotocol: str | None = None
         self.dropped_headers: list[str] = []
         self.status: int | None = None
+        self.complete = False
         self.cut_off = ""
         self._client = client
         self._stage = stage
@@ -121,13 +143,14 @@ class Run:
         self._linger = linger
         self._loop = asyncio.get_running_loop()
         self._inbox: deque[Message] = deque([{"type": "websocket.connect"}])
-        self._waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        self._waiters: dict[_Task, asyncio.Future[None]] = {}
         self._waited = False  # the app has asked for what only the client can give
         self._responded = False  # the response to $connect has left
         self._replayed = 0  # frames of the connect step sent once more
         self._departure: tuple[Message, int, float] | None = None
         self._active_at = self._decided_at = self._loop.time()
-        self._end: Message | None = None  # what receive() gives once the conversation is over
+        self._refused = 0
+        self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         self._changed: asyncio.Future[None] | None = None
         self._tasks: tasks.TaskSet = set()
         tasks.install(self._loop)
@@ -138,24 +161,38 @@ class Run:
 
     # What the handler asks for, in this order.
 
-    async def until_answer(self, deadline: float) -> Outcome:
+    async def until_answer(self, deadline: float, *, patient: bool) -> Outcome:
         """Run the connect step until its response can leave.
 
         Args:
             deadline: in the event loop's time.
+            patient: nothing can follow the response, so that it waits for the whole step.
         """
+        lingering_since: float | None = None
         while True:
-            look, busy = await self._look()
-            if look is not None:
-                return look
-            until = deadline
+            look = await self._look()
+            if look.outcome is not None:
+                return look.outcome
+            now, until = self._loop.time(), math.inf
+            if look.waits:
+                lingering_since = lingering_since or now
             if self.answer is not Answer.PENDING:
-                grace = WAITING_GRACE if busy else WORKING_GRACE
-                until = min(until, self._decided_at + grace)
-            if self._loop.time() >= until:
-                self.cut_off = waiting.describe(busy or self._tasks)
-                return Outcome.DEADLINE if until == deadline else Outcome.UNANSWERED
-            await self._change(until, busy)
+                until = self._answer_until(lingering_since if look.waits else None, patient)
+            if now >= until or look.next_move > until:
+                self.cut_off = waiting.describe(look.busy or self._tasks)
+                return Outcome.UNANSWERED
+            if now >= deadline:
+                return self._miss_deadline(look)
+            await self._change(self._wake_at(look, until, deadline), look.busy)
+
+    def _answer_until(self, lingering_since: float | None, patient: bool) -> float:
+        if not self.accepted:
+            return self._decided_at + WORKING_GRACE
+        if lingering_since is None:
+            return math.inf if patient else self._decided_at + WORKING_GRACE
+        if patient:
+            return max(lingering_since, self._active_at) + self._linger
+        return self._decided_at + WAITING_GRACE
 
     def respond(self) -> None:
         """Note that the response to $connect is leaving: the client may speak to others now."""
@@ -171,23 +208,23 @@ class Run:
         Returns:
             None when the app is ready, else why it never will be.
         """
-        lingering_until: float | None = None
+        lingering_until = math.inf
         while True:
-            look, busy = await self._look()
-            if look is Outcome.ENDED or self.answer in (Answer.DENYING, Answer.CLOSED):
+            look = await self._look()
+            if look.outcome is Outcome.ENDED or self.answer in (Answer.DENYING, Answer.CLOSED):
                 return Outcome.ENDED
-            if look is Outcome.PARKED:
-                return None if self.accepted else look
-            until = deadline
-            if busy and self.accepted:
-                lingering_until = lingering_until or self._loop.time() + self._linger
-                until = min(until, lingering_until)
-                if self._replayed >= answered or self._loop.time() >= until:
+            if look.outcome is Outcome.PARKED:
+                self.complete = True
+                return None if self.accepted else look.outcome
+            now = self._loop.time()
+            if look.waits and self.accepted:
+                lingering_until = min(lingering_until, now + self._linger)
+                late = now >= lingering_until or look.next_move > lingering_until
+                if self._replayed >= answered or late:
                     return None
-            if self._loop.time() >= deadline:
-                self.cut_off = waiting.describe(busy or self._tasks)
-                return Outcome.DEADLINE
-            await self._change(until, busy)
+            if now >= deadline:
+                return self._miss_deadline(look)
+            await self._change(self._wake_at(look, lingering_until, deadline), look.busy)
 
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
@@ -204,9 +241,10 @@ class Run:
         self._departure = message, sent, self._loop.time() + self._linger
 
     def lose_client(self, message: Message) -> None:
-        """Let `send()` raise and `receive()` return the disconnect from now on."""
-        self._stage = Stage.GONE
-        self._deliver(message)
+        """Let `send()` raise from now on, and `receive()` return the disconnect once."""
+        if self._stage is not Stage.GONE:
+            self._stage = Stage.GONE
+            self._deliver(message)
 
     async def until_over(
         self, deadline: float, on_waiting: Callable[[], object] | None = None
@@ -219,19 +257,25 @@ class Run:
         """
         lingering_since: float | None = None
         while True:
-            look, busy = await self._look()
-            if look is not None:
-                return look
-            now, until = self._loop.time(), deadline
-            if busy:
+            look = await self._look()
+            if look.outcome is not None:
+                return look.outcome
+            now, until = self._loop.time(), math.inf
+            if look.waits:
                 if lingering_since is None and on_waiting is not None:
                     on_waiting()
                 lingering_since = lingering_since or now
-                until = min(until, max(lingering_since, self._active_at) + self._linger)
-            if now >= until:
-                self.cut_off = waiting.describe(busy or self._tasks)
-                return Outcome.DEADLINE if until == deadline else Outcome.CUT_OFF
-            await self._change(until, busy)
+                until = max(lingering_since, self._active_at) + self._linger
+            if now >= until or look.next_move > until:
+                self.cut_off = waiting.describe(look.busy)
+                return Outcome.CUT_OFF
+            if now >= deadline:
+                return self._miss_deadline(look)
+            await self._change(self._wake_at(look, until, deadline), look.busy)
+
+    def _miss_deadline(self, look: _Look) -> Outcome:
+        self.cut_off = waiting.describe(look.busy or self._tasks)
+        return Outcome.DEADLINE
 
     async def stop(self) -> str:
         """End the run: let the app clean up without effect, then cancel what it left behind.
@@ -250,6 +294,11 @@ class Run:
         await _cancel([self._task])
         await _cancel(list(self._tasks))
         return waiting.describe(task for task in self._tasks if not task.done())
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether the app has ended and tasks of it go on."""
+        return self._task.done() and any(not task.done() for task in self._tasks)
 
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""
@@ -277,11 +326,16 @@ class Run:
     async def _receive(self) -> Message:
         while not self._inbox:
             if self._stage is Stage.UNWINDING:
-                raise asyncio.CancelledError
-            if self._end is not None:
-                return self._end
+                await self._refuse_to_wait()
             await self._wait_for_client()
         return self._inbox.popleft()
+
+    async def _refuse_to_wait(self) -> None:
+        """Cancel again an app that receives while it unwinds; in the end let it wait for ever."""
+        self._refused += 1
+        if self._refused > UNWIND_ROUNDS:
+            await self._loop.create_future()
+        raise asyncio.CancelledError
 
     async def _wait_for_client(self) -> None:
         task = asyncio.current_task()
@@ -331,7 +385,7 @@ class Run:
     def _deny(self, status: int, answer: Answer = Answer.CLOSED) -> None:
         self.answer, self.status = answer, status
         self._decided_at = self._loop.time()
-        self._end = disconnect_message(1006, "")
+        self._deliver(disconnect_message(1006, ""))
 
     async def _emit(self, frame: Frame) -> None:
         match self._stage:
@@ -355,8 +409,9 @@ class Run:
 
     async def _send_now(self, frame: Frame) -> None:
         try:
-            if await self._client.send(frame):
-                self._active_at = self._loop.time()
+            async with self._sending:
+                if await self._client.send(frame):
+                    self._active_at = self._loop.time()
         except ConnectionGoneError:
             self.lose_client(disconnect_message(1006, ""))
             raise
@@ -366,31 +421,52 @@ class Run:
             raise asyncio.CancelledError from None
 
     async def _close(self, message: Message) -> None:
-        code, reason = message.get("code", 1000), message.get("reason")
+        code, reason = message.get("code"), message.get("reason")
+        if code is None:
+            code = 1000
         if not isinstance(code, int):
             raise ASGIMessageError(f"websocket.close: code is {code!r}, not an int")
         if self._stage is Stage.GONE:
             return  # as under uvicorn: the client was faster
+        if not isinstance(reason, str):
+            reason = ""  # FastAPI gives the list of validation errors
         self.answer = Answer.CLOSED
-        # FastAPI gives the list of validation errors as the reason.
-        self._end = disconnect_message(code, reason if isinstance(reason, str) else "")
+        self._deliver(disconnect_message(code, reason))
         if self._stage is not Stage.REPLAY and self.ended:
-            await self._client.close(code, self._end["reason"])
+            async with self._sending:
+                await self._client.close(code, reason)
 
     # When a step is over.
 
-    async def _look(self) -> tuple[Outcome | None, list[asyncio.Task[Any]]]:
-        """Tell whether the step is over, and else which tasks keep it from parking."""
-        await self._settle()
+    async def _look(self) -> _Look:
+        await self._come_to_rest()
         if self._task.done():
-            return Outcome.ENDED, []
+            return _Look(Outcome.ENDED)
         if self._inbox or not self._waiters:
-            return None, []
+            return _Look(None)
         others = [task for task in self._tasks if task not in self._waiters]
         busy = [task for task in others if not waiting.is_quiet(task, self._tasks)]
-        return (None, busy) if busy else (Outcome.PARKED, [])
+        next_move = self._next_move(others, busy)
+        if busy:
+            return _Look(None, True, busy, next_move)
+        if next_move <= self._loop.time() + self._linger:
+            return _Look(None, True, others, next_move)
+        return _Look(Outcome.PARKED)
 
-    async def _settle(self) -> None:
+    def _next_move(self, others: list[_Task], busy: list[_Task]) -> float:
+        """Return when something of the run can move by itself, as far as that is known."""
+        timers = tasks.timers(self._loop, self._tasks)
+        if not all(waiting.is_asleep(task, timers) for task in busy):
+            return -math.inf
+        # A time limit of the app's own wait for the client is no reason to wait for it.
+        for_client = [task for task in others if waiting.awaits_any(task, self._waiters)]
+        limits = [*self._waiters, *for_client]
+        return min(
+            (timer.when() for timer in timers if not waiting.bounds(timer, limits)),
+            default=math.inf,
+        )
+
+    async def _come_to_rest(self) -> None:
         """Wait until no task of the run can go on by itself, or one of them never stops."""
         if len(self._tasks) <= len(self._waiters):
             return
@@ -402,11 +478,15 @@ class Run:
             if calm > 1:
                 return
 
-    async def _change(self, until: float, busy: list[asyncio.Task[Any]]) -> None:
+    def _wake_at(self, look: _Look, until: float, deadline: float) -> float:
+        known = look.next_move > -math.inf
+        return min(until, deadline, look.next_move if known else math.inf)
+
+    async def _change(self, until: float, busy: list[_Task]) -> None:
         """Wait until the run has something new to look at, or until the time has come."""
         self._changed = changed = self._loop.create_future()
         timer = self._loop.call_at(until, self._signal)
-        watched = [future for task in busy if (future := waiting.waits_for(task).future)]
+        watched = [future for task in busy if (future := waiting.awaited_future(task))]
         for future in watched:
             future.add_done_callback(self._signal)
         try:
@@ -440,6 +520,7 @@ _EXPECTED = {
 
 
 async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
+    await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
     await app(scope, receive, send)
 
 
@@ -468,7 +549,7 @@ def _status(message: Message) -> int:
     return status
 
 
-async def _cancel(running: list[asyncio.Task[Any]]) -> None:
+async def _cancel(running: list[_Task]) -> None:
     for task in running:
         task.cancel()
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
@@ -479,7 +560,7 @@ async def _cancel(running: list[asyncio.Task[Any]]) -> None:
     await _wait(running, UNWIND_LIMIT)
 
 
-async def _wait(running: list[asyncio.Task[Any]], limit: float) -> None:
+async def _wait(running: list[_Task], limit: float) -> None:
     unfinished = [task for task in running if not task.done()]
     if unfinished:
         await asyncio.wait(unfinished, timeout=limit)

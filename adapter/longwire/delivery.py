@@ -93,6 +93,11 @@ class Replies:
         self._connection = connection
         self._record = record
         self._swallowed: Counter[str] = Counter()
+        self._may_repeat = True
+
+    def hand_over(self, *, complete: bool) -> None:
+        """Begin with the replies; after a `complete` connect step nothing of it can come again."""
+        self._may_repeat = not complete
 
     def swallow(self, frame: Frame) -> None:
         self._swallowed[digest(frame)] += 1
@@ -108,6 +113,8 @@ class Replies:
         await self._connection.end()
 
     async def _repeats(self, frame: Frame) -> bool:
+        if not self._may_repeat:
+            return False
         if self._record.connecting_until > time.time():
             self._record = await self._connection.read() or self._record
         sent = self._record.sent
@@ -176,7 +183,7 @@ async def _claim(connection: Connection) -> ConnectionRecord | None:
 
     def claim(record: ConnectionRecord) -> bool:
         owed[:] = record.greeting
-        record.greeting, record.greeting_until = [], connection.lease
+        record.greeting, record.greeting_until = [], connection.greeting_lease
         return bool(owed)
 
     claimed = await connection.update(claim)
@@ -201,7 +208,7 @@ def release_greeting(record: ConnectionRecord) -> bool:
     return waiting
 
 
-def settle(record: ConnectionRecord) -> bool:
+def end_connect_step(record: ConnectionRecord) -> bool:
     """Note that the connect step is over and its greeting delivered."""
     connecting = record.connecting_until > 0.0
     record.connecting_until = 0.0

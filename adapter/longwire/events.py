@@ -145,6 +145,10 @@ def _pairs(event: LambdaEvent, multi: str, single: str) -> Pairs:
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise EventError(f"{where} holds {_kind(value)}; expected a string")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise EventError(f"{where} holds half of a surrogate pair, which is no text") from None
     return value
 
 

@@ -38,7 +38,7 @@ async def respond(
         answering = copy.copy(answering)
         answering.app = _bridge(answering.app, state)
         answering.lifespan = "off"  # it has been started already
-    elif inspect.iscoroutinefunction(answering):
+    elif inspect.iscoroutinefunction(answering) or inspect.iscoroutinefunction(answering.__call__):
         return await answering(event, context)
     return await asyncio.to_thread(_call, answering, event, context)
 

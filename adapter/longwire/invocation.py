@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from longwire import scope
 from longwire.connection import Connection
 from longwire.cycle import Outcome, Run, Stage, SupersededError, disconnect_message
-from longwire.delivery import Departed, Greeting, Replies, greeted, release_greeting, settle
+from longwire.delivery import (
+    Departed,
+    Greeting,
+    Replies,
+    end_connect_step,
+    greeted,
+    release_greeting,
+)
 from longwire.endings import handshake_status, is_disconnect, log_ending
 from longwire.endpoint import management_endpoint
 from longwire.events import ConnectEvent
@@ -32,6 +39,8 @@ logger = logging.getLogger("longwire")
 # of a short invocation.
 DEADLINE_MARGIN = 0.5
 DEADLINE_PART = 0.1
+# The part of that margin in which the store and API Gateway may still be told how it ended.
+LAST_WORDS = 0.6
 # Without a Lambda context: the time that API Gateway waits for an integration, in seconds.
 DEFAULT_TIME = 29.0
 
@@ -71,7 +80,8 @@ class Invocation:
         self._state = state
         self._after = after
         self._request = event.context
-        self._deadline = time.monotonic() + time_left(context)
+        seconds = time_left(context)
+        self._deadline = time.monotonic() + seconds
         self._connection = Connection(
             event.context.connection_id,
             management_endpoint(
@@ -82,7 +92,7 @@ class Invocation:
                 region_name=settings.region_name,
                 environ=os.environ,
             ),
-            self._deadline,
+            self._deadline + LAST_WORDS * margin(seconds),
             new=isinstance(event, ConnectEvent),
             settings=settings,
             backend=backend,
@@ -104,12 +114,17 @@ class Invocation:
         run = self._run(record, client, Stage.CONNECT, "connect")
         going_on = False
         try:
-            outcome = await run.until_answer(self._deadline)
+            outcome = await run.until_answer(self._deadline, patient=self._after is None)
             status = handshake_status(run, outcome, self._connection.id)
             if status == 200:
                 going_on = await self._accepted(run, outcome, client, record)
+            elif self._after is not None and outcome is Outcome.UNANSWERED:
+                await self._after.start(self._clean_up(run), f"refusal of {self._connection.id}")
+                going_on = True
         finally:
-            if not going_on:
+            if self._after is not None and run.left_behind:
+                await self._after.start(self._stop(run), f"end of {self._connection.id}")
+            elif not going_on:
                 await self._stop(run)
         if status == 200 and run.subprotocol:
             return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": run.subprotocol}}
@@ -141,7 +156,9 @@ class Invocation:
             await self._connection.save(record)
             return False
         going_on = outcome is Outcome.UNANSWERED
-        record.greeting_until = self._connection.lease if client.frames else 0.0
+        # While the app is still working itself, its next frame belongs before any reply.
+        greeting = client.frames or (going_on and not run.is_shared())
+        record.greeting_until = self._connection.greeting_lease if greeting else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
         if not record.ended:
             await self._connection.save(record)
@@ -159,7 +176,7 @@ class Invocation:
             if record.ended:
                 await self._connection.end()
             else:
-                await self._connection.update(settle)
+                await self._connection.update(end_connect_step)
         except ConnectionGoneError:
             await self._tell(record, disconnect_message(1006, ""))
         except SupersededError:
@@ -172,7 +189,8 @@ class Invocation:
         try:
             try:
                 await client.deliver(run.is_shared)
-                await self._connection.update(release_greeting)
+                if run.is_shared():
+                    await self._connection.update(release_greeting)
             except ConnectionGoneError:
                 run.lose_client(disconnect_message(1006, ""))
             outcome = await run.until_over(self._deadline)
@@ -180,12 +198,19 @@ class Invocation:
             if run.ended:
                 await self._connection.end()
             else:
-                await self._connection.update(settle)
+                await self._connection.update(end_connect_step)
         except SupersededError:
             logger.debug("connection %s: gone before its greeting", self._connection.id)
         finally:
             await self._stop(run)
             await self._hand_back(client, record)
+
+    async def _clean_up(self, run: Run) -> None:
+        """Let an app that has refused end what it is doing."""
+        try:
+            log_ending(run, await run.until_over(self._deadline), self._connection.id)
+        finally:
+            await self._stop(run)
 
     async def _hand_back(self, client: Greeting, record: ConnectionRecord) -> None:
         """Store a greeting that cannot be delivered here, for the first message to deliver.
@@ -202,7 +227,7 @@ class Invocation:
 
         def hand_back(stored: ConnectionRecord) -> bool:
             stored.greeting = owed
-            return settle(stored) or bool(owed)
+            return end_connect_step(stored) or bool(owed)
 
         await self._connection.update(hand_back)
 
@@ -230,10 +255,12 @@ class Invocation:
         return current is not None and not current.ended
 
     async def _reply(self, record: ConnectionRecord, message: Message) -> None:
-        run = self._run(record, Replies(self._connection, record), Stage.REPLAY, "message")
+        client = Replies(self._connection, record)
+        run = self._run(record, client, Stage.REPLAY, "message")
         try:
             outcome = await run.until_ready(record.answered, self._deadline)
             if outcome is None:
+                client.hand_over(complete=run.complete)
                 run.hand_over(message)
                 # A host that keeps a connection's messages in order may go on with the next one.
                 on_waiting = getattr(self._context, "waits_for_client", None)
@@ -347,4 +374,9 @@ def time_left(context: Any) -> float:
     """Return how many seconds an event with this Lambda context may take."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     seconds = remaining() / 1000 if remaining is not None else DEFAULT_TIME
-    return float(max(0.0, seconds - min(DEADLINE_MARGIN, seconds * DEADLINE_PART)))
+    return float(max(0.0, seconds - margin(seconds)))
+
+
+def margin(seconds: float) -> float:
+    """Return how much of this time is kept back for the end of the event."""
+    return min(DEADLINE_MARGIN, seconds * DEADLINE_PART)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from longwire.exceptions import ASGIMessageError, LifespanError
 
@@ -24,29 +25,28 @@ SHUTDOWN_LIMIT = 10.0
 
 
 class Lifespans:
-    """The lifespan of an app on whichever loop runs it now.
+    """The lifespans of an app, one for each event loop that runs it.
 
-    What a startup made belongs to its loop. A lifespan whose loop has ended, or whose startup has
-    failed, is replaced.
+    What a startup made belongs to its loop. A startup that has failed is tried again.
     """
 
     def __init__(self, app: ASGIApp, mode: LifespanMode) -> None:
         self._app = app
         self._mode = mode
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lifespan: Lifespan | None = None
+        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, Lifespan] = WeakKeyDictionary()
 
     def current(self) -> Lifespan:
         """Return the lifespan of the running loop."""
         loop = asyncio.get_running_loop()
-        if self._lifespan is None or self._loop is not loop or self._lifespan.failed:
-            self._lifespan, self._loop = Lifespan(self._app, self._mode), loop
-        return self._lifespan
+        lifespan = self._of.get(loop)
+        if lifespan is None or lifespan.failed:
+            lifespan = self._of[loop] = Lifespan(self._app, self._mode)
+        return lifespan
 
     async def shutdown(self) -> None:
         """Run the app's shutdown, if it has been started on the running loop."""
-        lifespan, self._lifespan = self._lifespan, None
-        if lifespan is not None and self._loop is asyncio.get_running_loop():
+        lifespan = self._of.pop(asyncio.get_running_loop(), None)
+        if lifespan is not None:
             await lifespan.shutdown()
 
 

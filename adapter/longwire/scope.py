@@ -117,6 +117,7 @@ def extension(context: RequestContext, phase: str, expires_at: int) -> dict[str,
 
 def dump(handshake: Handshake, *, exclude_headers: frozenset[str]) -> dict[str, Any]:
     """Return what JSON can hold; `exclude_headers` (lower-case names) are left out."""
+    offered_is_excluded = "sec-websocket-protocol" in exclude_headers
     return {
         "scheme": handshake.scheme,
         "path": handshake.path,
@@ -124,7 +125,7 @@ def dump(handshake: Handshake, *, exclude_headers: frozenset[str]) -> dict[str, 
         "headers": [pair for pair in handshake.headers if pair[0] not in exclude_headers],
         "client": handshake.client,
         "server": handshake.server,
-        "subprotocols": handshake.subprotocols,
+        "subprotocols": () if offered_is_excluded else handshake.subprotocols,
         "connected_at": handshake.connected_at,
     }
 

@@ -57,6 +57,17 @@ def spawn(coro: Coroutine[Any, Any, None], run: TaskSet, name: str) -> asyncio.T
     return context.run(asyncio.get_running_loop().create_task, coro, name=name)
 
 
+def timers(loop: asyncio.AbstractEventLoop, run: TaskSet) -> list[asyncio.TimerHandle]:
+    """List the timers that a run has set, directly or by `sleep`, `timeout` and their like.
+
+    Loops other than asyncio's own do not show theirs.
+    """
+    scheduled: list[Any] = getattr(loop, "_scheduled", [])
+    return [
+        timer for timer in scheduled if not timer.cancelled() and timer._context.get(_owner) is run
+    ]
+
+
 def _plain_task(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
 ) -> asyncio.Future[Any]:

@@ -129,6 +129,10 @@ def _context(**changes: Any) -> dict[str, Any]:
             "multiValueHeaders['a'] holds a int; expected a string",
         ),
         (
+            connect_event(query={"a": ["\ud800"]}),
+            "multiValueQueryStringParameters['a'] holds half of a surrogate pair",
+        ),
+        (
             {**connect_event(), "multiValueHeaders": "no"},
             "multiValueHeaders is a str; expected an object",
         ),

@@ -255,6 +255,65 @@ async def test_where_nothing_runs_after_the_response_the_greeting_is_stored() ->
         await asyncio.to_thread(handler.close)
 
 
+async def test_where_nothing_runs_after_the_response_a_slow_greeting_is_waited_for() -> None:
+    """It could not be sent at any later time."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await asyncio.sleep(1.1)  # longer than a response waits that something can follow
+        await websocket.send_text("state")
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+    async with ConnectionsServer() as server:
+        handler = _sync(app, server)
+        await asyncio.to_thread(handler, connect_event(), LambdaContext())
+        await asyncio.to_thread(handler, message_event("a"), LambdaContext())
+        assert server.frames("QWErT_fALIAMCug=") == [b"state", b"a"]
+        await asyncio.to_thread(handler.close)
+
+
+async def test_a_reply_that_equals_a_greeting_is_sent() -> None:
+    """The app greets only once, so its replay repeats nothing."""
+    greeted = False
+
+    async def app(websocket: WebSocket) -> None:
+        nonlocal greeted
+        await websocket.accept()
+        if not greeted:
+            greeted = True
+            await websocket.send_text("ok")
+        async for _ in websocket.iter_text():
+            await websocket.send_text("ok")
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.until("ok")
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["ok", "ok", "ok"]
+
+
+async def test_a_reply_does_not_overtake_what_the_app_still_works_on() -> None:
+    """The first run fills a cache, so the second is much faster."""
+    cache: list[str] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        if not cache:
+            await asyncio.sleep(1.2)  # longer than the response waits
+            cache.append("state")
+        await websocket.send_text(cache[0])
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == OK
+        cache.append("state")
+        await client.say("a")
+        assert client.frames == ["state", "a"]
+
+
 async def test_where_nothing_runs_after_the_response_an_ended_app_ends_at_the_first_message() -> (
     None
 ):

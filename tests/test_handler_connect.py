@@ -158,6 +158,47 @@ async def test_an_app_that_has_not_accepted_at_the_deadline_is_504(
     assert __file__ in caplog.text
 
 
+@pytest.mark.parametrize("status", [200, 403])
+async def test_the_response_does_not_wait_for_tasks_left_behind(status: int) -> None:
+    """They go on behind it, for as long as a step may linger."""
+    release = asyncio.Event()
+    saved: list[int] = []
+
+    async def save() -> None:
+        await release.wait()
+        saved.append(status)
+
+    async def app(websocket: WebSocket) -> None:
+        if status == 200:
+            await websocket.accept()
+        else:
+            await websocket.close()
+        tasks.append(asyncio.create_task(save()))
+
+    tasks: list[asyncio.Task[None]] = []
+    async with talk(websocket(app), linger=3600) as client:
+        assert await client.connect() == {"statusCode": status}
+        release.set()
+        await tasks[0]
+    assert saved == [status]
+
+
+async def test_work_after_a_refusal_is_finished_behind_the_response() -> None:
+    """A slow line in an audit log, say."""
+    release = asyncio.Event()
+    done = asyncio.Event()
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.close()
+        await release.wait()
+        done.set()
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == {"statusCode": 403}
+        release.set()
+        await done.wait()
+
+
 @pytest.mark.parametrize(
     ("origin", "status"),
     [

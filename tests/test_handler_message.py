@@ -11,11 +11,14 @@ from starlette.websockets import WebSocketDisconnect
 
 from longwire import BackendError, ManagementError
 from longwire_backends.memory import MemoryBackend
+from longwire_backends.sqlite3 import SQLite3Backend
 from tests.connections_server import Reply
 from tests.talk import talk
 from tests.test_handler_connect import OK, websocket
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.websockets import WebSocket
 
     from longwire.types import Receive, Scope, Send
@@ -367,6 +370,41 @@ async def test_excluded_headers_are_missing_in_messages() -> None:
         await client.until("secret")
         await client.say("x")
         assert client.frames == ["secret", "None"]
+
+
+async def test_an_app_cut_off_by_the_deadline_keeps_its_record(tmp_path: Path) -> None:
+    """The store is told after the app's time is over; a real one takes a moment."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        if websocket.scope["extensions"]["longwire"]["phase"] == "connect":
+            await asyncio.sleep(60)
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+    store = SQLite3Backend(tmp_path / "store.sqlite3")
+    async with talk(websocket(app), backend=store) as client:
+        client.seconds = 0.5
+        assert await client.connect() == OK
+        client.seconds = 20
+        await client.say("a")
+        assert client.frames == ["a"]
+
+
+async def test_a_reply_that_hangs_ends_with_the_deadline(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The event is answered, and the log says what was waited for."""
+    store = SQLite3Backend(tmp_path / "store.sqlite3")
+    async with talk(websocket(_echo), backend=store) as client:
+        await client.connect()
+        client.server.answers[client.connection_id].append("silence")
+        client.seconds = 0.5
+        assert await client.say("a") == OK
+        client.seconds = 20
+        await client.say("b")
+        assert client.frames == ["b"]
+    assert "was still running at the deadline" in caplog.text
 
 
 async def test_a_store_that_does_not_answer_ends_the_event_in_time() -> None:

@@ -106,6 +106,24 @@ def test_each_event_loop_has_a_lifespan_of_its_own() -> None:
     assert len(set(diary.loops)) == 2
 
 
+def test_the_handlers_own_loop_keeps_its_lifespan() -> None:
+    """Whatever other loops it is used on meanwhile."""
+    started: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        started.append("up")
+        yield
+        started.append("down")
+
+    handler = Longwire(Starlette(lifespan=lifespan), ws_config=MEMORY)
+    handler(connect_event("l1="), LambdaContext())
+    asyncio.run(handler.handle(connect_event("l2="), LambdaContext()))
+    handler(connect_event("l3="), LambdaContext())
+    handler.close()
+    assert started == ["up", "up", "down"]
+
+
 def test_a_failed_startup_is_an_error_and_is_tried_again() -> None:
     """The next event may find the database up."""
     diary = Diary(fails=True)

@@ -148,6 +148,13 @@ def test_excluded_headers_are_not_stored() -> None:
     assert load(json.loads(json.dumps(stored))).headers == (("x", "1"),)
 
 
+def test_excluded_subprotocols_are_not_stored_in_another_form() -> None:
+    """Some clients send a token there."""
+    raw = connect_event(headers={"Sec-WebSocket-Protocol": ["chat, token.secret"]})
+    stored = dump(_handshake(raw), exclude_headers=frozenset({"sec-websocket-protocol"}))
+    assert "secret" not in json.dumps(stored)
+
+
 @pytest.mark.parametrize("stored", [{}, {"scheme": "ws"}, [], "x", None])
 def test_a_foreign_scope_is_an_error(stored: Any) -> None:
     """What is not one of ours is not guessed at."""

@@ -67,7 +67,7 @@ class Connection:
         self.ended = False
         self.expires_at = int(time.time()) + settings.ttl
         self._endpoint = endpoint
-        self._new_for = NEW_CONNECTION if new else 0.0
+        self._new = new
         self._settings = settings
         self._backend = backend
         self._management = management
@@ -140,7 +140,7 @@ class Connection:
         self.ended = True
         try:
             await self._management.delete(
-                self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for
+                self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
             )
         except ConnectionGoneError:
             logger.debug("connection %s: the client was faster to leave", self.id)
@@ -159,7 +159,7 @@ class Connection:
             self.id,
             self.encode(frame),
             deadline=self.deadline,
-            new_for=self._new_for,
+            new_for=self._new_for(),
         )
 
     def encode(self, frame: Frame) -> bytes:
@@ -185,6 +185,11 @@ class Connection:
                 "only; encode them yourself or set ws_config['binary'] to 'base64'"
             ) from error
         return frame
+
+    def _new_for(self) -> float:
+        """Return for how many seconds "gone" is not believed; time to tell the app must be left."""
+        left = max(0.0, self.deadline - time.monotonic())
+        return min(NEW_CONNECTION, left / 2) if self._new else 0.0
 
     async def pause(self, seconds: float) -> bool:
         """Sleep; False (at once) when the deadline does not leave that much time."""

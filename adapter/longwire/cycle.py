@@ -10,6 +10,7 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import math
 from collections import deque
@@ -293,6 +294,10 @@ class Run:
             await _wait(busy, self._linger)
         await _cancel([self._task])
         await _cancel(list(self._tasks))
+        if self._task.cancelled():
+            # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
+            with contextlib.suppress(asyncio.CancelledError):
+                self._task.exception()
         return waiting.describe(task for task in self._tasks if not task.done())
 
     @property
@@ -473,6 +478,8 @@ class Run:
         calm = 0
         for _ in range(SETTLE_ROUNDS):
             await asyncio.sleep(0)
+            if len(self._tasks) <= len(self._waiters):
+                return
             # One round more than the tasks need lets callbacks (call_soon) move them again.
             calm = 0 if any(waiting.is_runnable(task) for task in self._tasks) else calm + 1
             if calm > 1:

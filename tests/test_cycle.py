@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.cycle import Answer, Outcome, Run, Stage, disconnect_message
+from longwire.cycle import Answer, Run, Stage, disconnect_message
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
+from longwire.watch import Outcome
 
 if TYPE_CHECKING:
     from longwire.types import Receive, Scope, Send

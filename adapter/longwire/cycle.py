@@ -1,8 +1,9 @@
 """One run of the app for one event.
 
 Each event runs the app from the top, up to where that event belongs, and takes back nothing that
-an earlier event has already done. This module decides *when* a step of a run is over and *what* the
-app's messages mean; a `Client`, handed in, does what they ask for.
+an earlier event has already done. This module decides when a step of a run is over and what the
+app's messages mean; `watch.py` sees whether the run still moves, and a `Client`, handed in, does
+what the messages ask for.
 
 ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
 """
@@ -13,19 +14,18 @@ import asyncio
 import contextlib
 import enum
 import math
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from longwire import tasks, waiting
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
+from longwire.watch import Inbox, Outcome, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from longwire.record import Frame
     from longwire.types import ASGIApp, Message, Scope
-
-_Task = asyncio.Task[Any]
+    from longwire.watch import Look
 
 # How long the response to $connect waits after `accept`, in seconds: for an app that waits for the
 # client while other tasks of it are busy, and for one that is still working itself.
@@ -35,9 +35,6 @@ WORKING_GRACE = 1.0
 # How long a cancelled app may take to clean up, in seconds.
 UNWIND_LIMIT = 1.0
 UNWIND_ROUNDS = 4
-
-# A task that yields to the event loop this many times without waiting for anything is busy.
-SETTLE_ROUNDS = 100
 
 
 class Stage(enum.Enum):
@@ -57,33 +54,6 @@ class Answer(enum.Enum):
     ACCEPTED = enum.auto()
     DENYING = enum.auto()
     CLOSED = enum.auto()
-
-
-class Outcome(enum.Enum):
-    """Why a step is over."""
-
-    ENDED = enum.auto()  # the app returned or raised
-    PARKED = enum.auto()  # it waits for the client and nothing else can move
-    CUT_OFF = enum.auto()  # it waits for the client; other tasks stayed busy for too long
-    UNANSWERED = enum.auto()  # the response must leave now, the run may go on
-    DEADLINE = enum.auto()
-
-
-class _Look(NamedTuple):
-    """What a run is seen to do.
-
-    Attributes:
-        outcome: why its step is over; None while it is not.
-        waits: the app waits for the client, but other tasks keep it from parking.
-        busy: these tasks.
-        next_move: when one of them can move at the earliest, in the event loop's time; minus
-            infinity when nobody knows, infinity when none can.
-    """
-
-    outcome: Outcome | None
-    waits: bool = False
-    busy: list[_Task] = []  # noqa: RUF012  # never changed
-    next_move: float = math.inf
 
 
 class SupersededError(Exception):
@@ -143,22 +113,19 @@ class Run:
         self._connection_id = connection_id
         self._linger = linger
         self._loop = asyncio.get_running_loop()
-        self._inbox: deque[Message] = deque([{"type": "websocket.connect"}])
-        self._waiters: dict[_Task, asyncio.Future[None]] = {}
-        self._waited = False  # the app has asked for what only the client can give
         self._responded = False  # the response to $connect has left
         self._replayed = 0  # frames of the connect step sent once more
         self._departure: tuple[Message, int, float] | None = None
         self._active_at = self._decided_at = self._loop.time()
-        self._refused = 0
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
-        self._changed: asyncio.Future[None] | None = None
         self._tasks: tasks.TaskSet = set()
+        self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
+        self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self._loop)
         self._task = tasks.spawn(
-            _call(app, scope, self._receive, self._send), self._tasks, f"app {connection_id}"
+            _call(app, scope, self._inbox.receive, self._send), self._tasks, f"app {connection_id}"
         )
-        self._task.add_done_callback(self._signal)
+        self._task.add_done_callback(self._watch.signal)
 
     # What the handler asks for, in this order.
 
@@ -171,7 +138,7 @@ class Run:
         """
         lingering_since: float | None = None
         while True:
-            look = await self._look()
+            look = await self._watch.look(self._task)
             if look.outcome is not None:
                 return look.outcome
             now, until = self._loop.time(), math.inf
@@ -180,11 +147,11 @@ class Run:
             if self.answer is not Answer.PENDING:
                 until = self._answer_until(lingering_since if look.waits else None, patient)
             if now >= until or look.next_move > until:
-                self.cut_off = waiting.describe(look.busy or self._tasks)
+                self.cut_off = self._watch.describe(look)
                 return Outcome.UNANSWERED
             if now >= deadline:
                 return self._miss_deadline(look)
-            await self._change(self._wake_at(look, until, deadline), look.busy)
+            await self._watch.change(look, min(until, deadline))
 
     def _answer_until(self, lingering_since: float | None, patient: bool) -> float:
         if not self.accepted:
@@ -211,7 +178,7 @@ class Run:
         """
         lingering_until = math.inf
         while True:
-            look = await self._look()
+            look = await self._watch.look(self._task)
             if look.outcome is Outcome.ENDED or self.answer in (Answer.DENYING, Answer.CLOSED):
                 return Outcome.ENDED
             if look.outcome is Outcome.PARKED:
@@ -225,13 +192,13 @@ class Run:
                     return None
             if now >= deadline:
                 return self._miss_deadline(look)
-            await self._change(self._wake_at(look, lingering_until, deadline), look.busy)
+            await self._watch.change(look, min(lingering_until, deadline))
 
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
         self._stage = Stage.LIVE
         self._active_at = self._loop.time()
-        self._deliver(message)
+        self._inbox.deliver(message)
 
     def expect_disconnect(self, message: Message, sent: int) -> None:
         """Let a streaming app learn that its client is gone, though it never waits for it.
@@ -245,7 +212,7 @@ class Run:
         """Let `send()` raise from now on, and `receive()` return the disconnect once."""
         if self._stage is not Stage.GONE:
             self._stage = Stage.GONE
-            self._deliver(message)
+            self._inbox.deliver(message)
 
     async def until_over(
         self, deadline: float, on_waiting: Callable[[], object] | None = None
@@ -258,7 +225,7 @@ class Run:
         """
         lingering_since: float | None = None
         while True:
-            look = await self._look()
+            look = await self._watch.look(self._task)
             if look.outcome is not None:
                 return look.outcome
             now, until = self._loop.time(), math.inf
@@ -268,14 +235,14 @@ class Run:
                 lingering_since = lingering_since or now
                 until = max(lingering_since, self._active_at) + self._linger
             if now >= until or look.next_move > until:
-                self.cut_off = waiting.describe(look.busy)
+                self.cut_off = self._watch.describe(look)
                 return Outcome.CUT_OFF
             if now >= deadline:
                 return self._miss_deadline(look)
-            await self._change(self._wake_at(look, until, deadline), look.busy)
+            await self._watch.change(look, min(until, deadline))
 
-    def _miss_deadline(self, look: _Look) -> Outcome:
-        self.cut_off = waiting.describe(look.busy or self._tasks)
+    def _miss_deadline(self, look: Look) -> Outcome:
+        self.cut_off = self._watch.describe(look)
         return Outcome.DEADLINE
 
     async def stop(self) -> str:
@@ -288,7 +255,7 @@ class Run:
             The tasks that ignored their cancellation and are given up, for the log; mostly "".
         """
         left_alone = self._task.done()
-        self._stage = Stage.UNWINDING
+        self._unwind()
         if left_alone:
             busy = [task for task in self._tasks if not waiting.is_quiet(task, self._tasks)]
             await _wait(busy, self._linger)
@@ -300,6 +267,10 @@ class Run:
                 self._task.exception()
         return waiting.describe(task for task in self._tasks if not task.done())
 
+    def _unwind(self) -> None:
+        self._stage = Stage.UNWINDING
+        self._inbox.closed = True
+
     @property
     def left_behind(self) -> bool:
         """Whether the app has ended and tasks of it go on."""
@@ -307,7 +278,7 @@ class Run:
 
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""
-        return self._waited
+        return self._inbox.waited
 
     @property
     def ended(self) -> bool:
@@ -316,7 +287,7 @@ class Run:
         An ending that a timer decides while the client may already be speaking to another event
         proves nothing, so it does not count.
         """
-        if self._stage is Stage.CONNECT and self._responded and self._waited:
+        if self._stage is Stage.CONNECT and self._responded and self._inbox.waited:
             return False
         return self._task.done() or self.answer is Answer.CLOSED
 
@@ -327,34 +298,6 @@ class Run:
         return self._task.exception() if done else None
 
     # What the app calls.
-
-    async def _receive(self) -> Message:
-        while not self._inbox:
-            if self._stage is Stage.UNWINDING:
-                await self._refuse_to_wait()
-            await self._wait_for_client()
-        return self._inbox.popleft()
-
-    async def _refuse_to_wait(self) -> None:
-        """Cancel again an app that receives while it unwinds; in the end let it wait for ever."""
-        self._refused += 1
-        if self._refused > UNWIND_ROUNDS:
-            await self._loop.create_future()
-        raise asyncio.CancelledError
-
-    async def _wait_for_client(self) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise ASGIMessageError("receive() was called outside a task")
-        self._waited = True
-        self._waiters[task] = waiter = self._loop.create_future()
-        self._signal()
-        try:
-            await waiter
-        finally:
-            del self._waiters[task]
-            if self._inbox:  # cancelled with a message on its way: another may have it
-                self._wake_waiter()
 
     async def _send(self, message: Message) -> None:
         if self._stage is Stage.UNWINDING:
@@ -390,7 +333,8 @@ class Run:
     def _deny(self, status: int, answer: Answer = Answer.CLOSED) -> None:
         self.answer, self.status = answer, status
         self._decided_at = self._loop.time()
-        self._deliver(disconnect_message(1006, ""))
+        if answer is Answer.CLOSED:
+            self._inbox.deliver(disconnect_message(1006, ""))
 
     async def _emit(self, frame: Frame) -> None:
         match self._stage:
@@ -400,8 +344,8 @@ class Run:
                 raise ConnectionGoneError(self._connection_id)
             case _:
                 await self._send_now(frame)
-        if self._waiters:
-            self._signal()
+        if self._inbox.waiters:
+            self._watch.signal()
 
     def _replay(self, frame: Frame) -> None:
         if self._departure is not None:
@@ -422,7 +366,7 @@ class Run:
             raise
         except SupersededError:
             self._task.cancel()
-            self._stage = Stage.UNWINDING
+            self._unwind()
             raise asyncio.CancelledError from None
 
     async def _close(self, message: Message) -> None:
@@ -436,86 +380,10 @@ class Run:
         if not isinstance(reason, str):
             reason = ""  # FastAPI gives the list of validation errors
         self.answer = Answer.CLOSED
-        self._deliver(disconnect_message(code, reason))
+        self._inbox.deliver(disconnect_message(code, reason))
         if self._stage is not Stage.REPLAY and self.ended:
             async with self._sending:
                 await self._client.close(code, reason)
-
-    # When a step is over.
-
-    async def _look(self) -> _Look:
-        await self._come_to_rest()
-        if self._task.done():
-            return _Look(Outcome.ENDED)
-        if self._inbox or not self._waiters:
-            return _Look(None)
-        others = [task for task in self._tasks if task not in self._waiters]
-        busy = [task for task in others if not waiting.is_quiet(task, self._tasks)]
-        next_move = self._next_move(others, busy)
-        if busy:
-            return _Look(None, True, busy, next_move)
-        if next_move <= self._loop.time() + self._linger:
-            return _Look(None, True, others, next_move)
-        return _Look(Outcome.PARKED)
-
-    def _next_move(self, others: list[_Task], busy: list[_Task]) -> float:
-        """Return when something of the run can move by itself, as far as that is known."""
-        timers = tasks.timers(self._loop, self._tasks)
-        if not all(waiting.is_asleep(task, timers) for task in busy):
-            return -math.inf
-        # A time limit of the app's own wait for the client is no reason to wait for it.
-        for_client = [task for task in others if waiting.awaits_any(task, self._waiters)]
-        limits = [*self._waiters, *for_client]
-        return min(
-            (timer.when() for timer in timers if not waiting.bounds(timer, limits)),
-            default=math.inf,
-        )
-
-    async def _come_to_rest(self) -> None:
-        """Wait until no task of the run can go on by itself, or one of them never stops."""
-        if len(self._tasks) <= len(self._waiters):
-            return
-        calm = 0
-        for _ in range(SETTLE_ROUNDS):
-            await asyncio.sleep(0)
-            if len(self._tasks) <= len(self._waiters):
-                return
-            # One round more than the tasks need lets callbacks (call_soon) move them again.
-            calm = 0 if any(waiting.is_runnable(task) for task in self._tasks) else calm + 1
-            if calm > 1:
-                return
-
-    def _wake_at(self, look: _Look, until: float, deadline: float) -> float:
-        known = look.next_move > -math.inf
-        return min(until, deadline, look.next_move if known else math.inf)
-
-    async def _change(self, until: float, busy: list[_Task]) -> None:
-        """Wait until the run has something new to look at, or until the time has come."""
-        self._changed = changed = self._loop.create_future()
-        timer = self._loop.call_at(until, self._signal)
-        watched = [future for task in busy if (future := waiting.awaited_future(task))]
-        for future in watched:
-            future.add_done_callback(self._signal)
-        try:
-            await changed
-        finally:
-            timer.cancel()
-            for future in watched:
-                future.remove_done_callback(self._signal)
-
-    def _signal(self, _: object = None) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
-
-    def _deliver(self, message: Message) -> None:
-        self._inbox.append(message)
-        self._wake_waiter()
-
-    def _wake_waiter(self) -> None:
-        for waiter in self._waiters.values():
-            if not waiter.done():
-                waiter.set_result(None)
-                return
 
 
 _EXPECTED = {
@@ -556,7 +424,7 @@ def _status(message: Message) -> int:
     return status
 
 
-async def _cancel(running: list[_Task]) -> None:
+async def _cancel(running: list[asyncio.Task[Any]]) -> None:
     for task in running:
         task.cancel()
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
@@ -567,7 +435,7 @@ async def _cancel(running: list[_Task]) -> None:
     await _wait(running, UNWIND_LIMIT)
 
 
-async def _wait(running: list[_Task], limit: float) -> None:
+async def _wait(running: list[asyncio.Task[Any]], limit: float) -> None:
     unfinished = [task for task in running if not task.done()]
     if unfinished:
         await asyncio.wait(unfinished, timeout=limit)

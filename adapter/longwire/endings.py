@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from longwire.cycle import Outcome
 from longwire.exceptions import ConnectionGoneError
+from longwire.watch import Outcome
 
 if TYPE_CHECKING:
     from longwire.cycle import Run

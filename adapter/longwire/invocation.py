@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from longwire import scope
 from longwire.connection import Connection
-from longwire.cycle import Outcome, Run, Stage, SupersededError, disconnect_message
+from longwire.cycle import Run, Stage, SupersededError, disconnect_message
 from longwire.delivery import (
     Departed,
     Greeting,
@@ -23,6 +23,7 @@ from longwire.endpoint import management_endpoint
 from longwire.events import ConnectEvent
 from longwire.exceptions import ConnectionGoneError, StoredRecordError
 from longwire.record import ConnectionRecord
+from longwire.watch import Outcome
 
 if TYPE_CHECKING:
     from longwire.config import Settings

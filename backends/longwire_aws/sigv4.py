@@ -1,0 +1,184 @@
+"""AWS Signature Version 4 in the `Authorization` header, for one request whose body is in memory.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+
+Not supported, on purpose: signatures in the query, chunk by chunk or over an unsigned body, SigV4a.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+
+# What a proxy or a tracer may change on the way would break the signature: botocore's list.
+_UNSIGNED = frozenset(
+    {
+        "baggage",
+        "connection",
+        "expect",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "traceparent",
+        "tracestate",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "x-amzn-trace-id",
+    }
+)
+_OURS = frozenset({"authorization", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"})
+
+
+class Credentials(NamedTuple):
+    """The keys of somebody at AWS; only the access key, which is a name, is ever shown."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials(access_key={self.access_key!r}, ...)"
+
+
+def sign(
+    method: str,
+    url: str,
+    headers: Sequence[tuple[str, str]],
+    body: bytes,
+    *,
+    credentials: Credentials,
+    service: str,
+    region: str,
+    now: float,
+) -> list[tuple[str, str]]:
+    """Return the headers to send besides `headers`, so that AWS knows who asks and for what.
+
+    The path and query of `url` are taken for what goes over the wire: an HTTP client must send
+    them unchanged. Its `Host` is the one in `headers`, or host and port as they are in `url`.
+    For S3 the path must be percent-encoded as AWS does it: all but letters, digits and `-._~/`.
+
+    Args:
+        method: in the case in which it is sent.
+        headers: what is sent anyway; all are signed but those that change on the way.
+        now: seconds since the epoch, as `time.time()` has them.
+
+    Raises:
+        ValueError: the URL has no scheme, or `headers` has one of the headers that are made here.
+    """
+    host, path, query = _split(url)
+    timestamp = _timestamp(int(now))
+    body_hash = hashlib.sha256(body).hexdigest()
+    added = [("X-Amz-Date", timestamp)]
+    if credentials.token:
+        added.append(("X-Amz-Security-Token", credentials.token))
+    if service == "s3":
+        added.append(("X-Amz-Content-SHA256", body_hash))
+    else:
+        path = _canonical_path(path)
+    names, lines = _canonical_headers(host, headers, added)
+    request = f"{method}\n{path}\n{_canonical_query(query)}\n{lines}\n{names}\n{body_hash}"
+    date = timestamp[:8]
+    scope = f"{date}/{region}/{service}/aws4_request"
+    request_hash = hashlib.sha256(request.encode()).hexdigest()
+    to_sign = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{request_hash}"
+    key = _signing_key(credentials.secret_key, date, region, service)
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    authorization = (
+        f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
+        f"SignedHeaders={names}, Signature={signature}"
+    )
+    added.append(("Authorization", authorization))
+    return added
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Return host with port, path and query, each as it goes over the wire."""
+    scheme, separator, rest = url.partition("://")
+    if not (scheme and separator):
+        raise ValueError("the URL to sign has no scheme: it has to begin with https:// or http://")
+    rest, _, query = rest.partition("?")
+    host, _, path = rest.partition("/")
+    return host, f"/{path}", query
+
+
+@lru_cache(maxsize=4)
+def _timestamp(now: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+
+
+def _canonical_path(path: str) -> str:
+    """Encode what is on the wire once more, escapes included, as every service but S3 does."""
+    if "//" in path or "/." in path:
+        path = _without_dots(path)
+    return quote(path)
+
+
+def _without_dots(path: str) -> str:
+    """Take out `.`, `..` and empty segments, since AWS does so before it checks the signature."""
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    end = "/" if kept and path.endswith("/") else ""
+    return f"/{'/'.join(kept)}{end}"
+
+
+def _canonical_query(query: str) -> str:
+    if not query:
+        return ""
+    pairs = []
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        pairs.append((_canonical_part(name), _canonical_part(value)))
+    return "&".join([f"{name}={value}" for name, value in sorted(pairs)])
+
+
+def _canonical_part(text: str) -> str:
+    """Decode and encode, since one text has many encodings, and AWS signs just one of them."""
+    return quote(unquote_to_bytes(text), safe="")
+
+
+def _canonical_headers(
+    host: str, headers: Sequence[tuple[str, str]], added: Sequence[tuple[str, str]]
+) -> tuple[str, str]:
+    """Return the names of the signed headers, and their lines."""
+    given: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        if name in _OURS:
+            raise ValueError(f"the header {name} is made by the signer and cannot be given")
+        if name not in _UNSIGNED:
+            value = _trimmed(value)
+            given[name] = f"{given[name]},{value}" if name in given else value
+    signed = {"host": host} | given
+    for name, value in added:
+        signed[name.lower()] = _trimmed(value)
+    names = sorted(signed)
+    return ";".join(names), "".join([f"{name}:{signed[name]}\n" for name in names])
+
+
+def _trimmed(value: str) -> str:
+    return " ".join(value.split())
+
+
+# A key is good for a day, a region and a service; a process uses very few of them.
+@lru_cache(maxsize=32)
+def _signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
+    key = f"AWS4{secret_key}".encode()
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key

@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,19 @@ def test_public_names_are_these() -> None:
     ]
     for module in (longwire, longwire_backends):
         assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_the_wheel_holds_nothing_else(tmp_path: Path) -> None:
+    """Generic folder names never become import names."""
+    root = SOURCES["longwire"].parent.parent
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=root, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert tops == {*SOURCES, f"longwire-{longwire.__version__}.dist-info"}
+    assert {f"{package}/py.typed" for package in SOURCES} <= set(names)
 
 
 def test_importing_longwire_loads_no_driver_and_no_framework() -> None:

@@ -12,7 +12,12 @@ from starlette.websockets import WebSocketDisconnect
 from longwire import Longwire
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
-from tests.lambda_events import LambdaContext, connect_event, message_event
+from tests.lambda_events import (
+    LambdaContext,
+    connect_event,
+    disconnect_event,
+    message_event,
+)
 from tests.talk import talk
 from tests.test_handler_connect import OK, websocket
 
@@ -348,3 +353,95 @@ async def test_a_greeting_whose_process_died_is_waited_for_until_its_lease_ends(
         await store.put(client.connection_id, value, stored.expires_at)
         await client.say("a")
         assert client.frames == ["hello", "hello", "a"]
+
+
+async def test_a_refused_frame_of_a_greeting_is_logged_and_the_rest_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody is left to raise it to; it is not sent again."""
+    async with talk(websocket(_greet)) as client:
+        client.server.answers[client.connection_id].append(500)
+        await client.connect()
+        await client.until("hello")
+        await client.say("a")
+        assert client.frames == ["hello", "a"]
+    assert "a frame of its greeting was lost: " in caplog.text
+
+
+async def test_a_refused_frame_of_a_stored_greeting_is_logged_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The message is handled all the same."""
+    async with ConnectionsServer() as server:
+        handler = _sync(_greet, server)
+        await asyncio.to_thread(handler, connect_event(), LambdaContext())
+        server.answers["QWErT_fALIAMCug="].append(403)
+        await asyncio.to_thread(handler, message_event("a"), LambdaContext())
+        assert [body for _, body in server.delivered] == [b"hello", b"a"]
+        await asyncio.to_thread(handler.close)
+    assert "a frame of its greeting was lost: " in caplog.text
+
+
+async def test_a_client_gone_before_a_stored_greeting_is_told_to_the_app() -> None:
+    """By the message that was to deliver it; `$disconnect` then finds nothing."""
+    codes: list[int] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+        try:
+            await websocket.receive_text()
+        except WebSocketDisconnect as gone:
+            codes.append(gone.code)
+
+    async with ConnectionsServer(unknown_is_gone=True) as server:
+        handler = _sync(app, server)
+        await asyncio.to_thread(handler, connect_event(), LambdaContext())
+        for _ in range(2):
+            await asyncio.to_thread(handler, message_event("a"), LambdaContext())
+        await asyncio.to_thread(handler, disconnect_event(), LambdaContext())
+        await asyncio.to_thread(handler.close)
+    assert codes == [1006]
+
+
+async def test_a_client_seen_leaving_during_its_greeting_is_told_once() -> None:
+    """`$disconnect` may come while the greeting still waits for the connection to be known."""
+    codes: list[int] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+        try:
+            await websocket.receive_text()
+        except WebSocketDisconnect as gone:
+            codes.append(gone.code)
+
+    async with talk(websocket(app)) as client:
+        await client.handler.handle(connect_event(client.connection_id), LambdaContext(1.0))
+        await client.server.until(lambda: len(client.server.requests) > 1)
+        await client.leave(4001)
+        await client.handler._after.wait()
+    assert codes == [4001]
+
+
+async def test_a_streaming_app_whose_client_leaves_learns_from_its_next_send() -> None:
+    """Its connect step goes on behind the response, so this run is the one to tell it."""
+    ends: list[str] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        try:
+            while True:
+                await websocket.send_text("x")
+                await asyncio.sleep(0.01)
+        except WebSocketDisconnect as gone:
+            ends.append(f"{websocket.scope['extensions']['longwire']['phase']} {gone.code}")
+
+    async with talk(websocket(app)) as client:
+        client.seconds = 4
+        await client.connect()
+        await client.server.until(lambda: len(client.frames) > 3)
+        client.vanish()
+        await client.handler._after.wait()
+        await client.leave()
+    assert ends == ["connect 1006"]

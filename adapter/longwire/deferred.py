@@ -32,13 +32,17 @@ class AfterResponse:
         # A task that is cancelled before its first step never comes to its `finally`.
         await asyncio.sleep(0)
 
+    async def wait(self) -> None:
+        """Wait for all that is still going on."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+            await asyncio.sleep(0)  # their done-callbacks take them out
+
     async def finish(self) -> None:
         """Cancel what is still going on and wait until it has put its affairs in order."""
         for task in self._tasks:
             task.cancel()
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
-            await asyncio.sleep(0)  # their done-callbacks take them out
+        await self.wait()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

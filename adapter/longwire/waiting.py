@@ -114,7 +114,10 @@ def bounds(timer: asyncio.TimerHandle, tasks: Iterable[_Task]) -> bool:
     handle: Any = timer  # its fields have no public names; repr() shows them
     bound = getattr(handle._callback, "__self__", None)
     owner = getattr(bound, "_task", None) or getattr(bound, "_host_task", None)
-    return any(task is owner or awaited_future(task) in handle._args for task in tasks)
+    futures = [argument for argument in handle._args if asyncio.isfuture(argument)]
+    return any(
+        task is owner or any(awaited_future(task) is future for future in futures) for task in tasks
+    )
 
 
 def describe(tasks: Iterable[_Task]) -> str:

@@ -219,7 +219,7 @@ async def test_requests_can_be_signed(server: ConnectionsServer, http: HTTPClien
     """The headers of a signer go with each request."""
     signed: list[tuple[str, str, bytes]] = []
 
-    def sign(method: str, url: str, body: bytes) -> list[tuple[str, str]]:
+    async def sign(method: str, url: str, body: bytes) -> list[tuple[str, str]]:
         signed.append((method, url, body))
         return [("Authorization", "signature")]
 

@@ -124,9 +124,11 @@ async def test_each_attempt_is_signed_anew() -> None:
     """A signature has a time in it."""
     http = MemoryTransport(Response(429, {}, b""), OK)
     stamps = iter("12")
-    management = Management(
-        http, random=lambda: 0.0, sign=lambda method, url, body: [("Authorization", next(stamps))]
-    )
+
+    async def sign(method: str, url: str, body: bytes) -> list[tuple[str, str]]:
+        return [("Authorization", next(stamps))]
+
+    management = Management(http, random=lambda: 0.0, sign=sign)
     await management.delete(ENDPOINT, ID, deadline=time.monotonic() + 20)
     assert [headers for headers, _ in http.requests] == [
         [("Authorization", "1")],

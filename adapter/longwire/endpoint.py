@@ -38,7 +38,7 @@ def management_endpoint(
         return explicit.rstrip("/")
     if given := environ.get("WS_MANAGEMENT_ENDPOINT"):
         return _given_endpoint(given)
-    region = region_name or _region(domain_name, environ)
+    region = region_name or _region(domain_name or "", environ)
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return f"https://{quote(api_id, safe='')}.execute-api.{region}.{suffix}/{quote(stage, safe='')}"
 
@@ -60,8 +60,19 @@ def is_http_url(text: str) -> bool:
     return match is not None and int(match[1] or 1) in range(1, 65536)
 
 
-def _region(domain_name: str | None, environ: Mapping[str, str]) -> str:
-    found = re.search(_EXECUTE_API, domain_name or "")
+def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]) -> str:
+    """Return the region that a request to this URL is signed for.
+
+    Raises:
+        ConfigurationError: the region is unknown.
+    """
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0]
+    found = re.search(_EXECUTE_API, host)  # such a URL is right whatever the settings say
+    return found[1] if found else region_name or _region(host, environ)
+
+
+def _region(domain_name: str, environ: Mapping[str, str]) -> str:
+    found = re.search(_EXECUTE_API, domain_name)
     region = found[1] if found else environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     if not region:
         raise ConfigurationError(

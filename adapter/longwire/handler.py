@@ -19,6 +19,7 @@ from longwire.exceptions import ConfigurationError, EventLoopError
 from longwire.invocation import Invocation, time_left
 from longwire.lifespan import LifespanMode, Lifespans
 from longwire.management import Management
+from longwire.signing import RequestSigner
 from longwire_aws.http import HTTPClient
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Longwire:
         self._app = app
         self._http = http
         self._backend = config.make_backend(self.settings)
+        self._sign = RequestSigner(self.settings.region_name)
         self._lifespans = Lifespans(app, lifespan)
         self._after = AfterResponse()
         self._runner: asyncio.Runner | None = None
@@ -134,7 +136,10 @@ class Longwire:
             context,
             settings=self.settings,
             backend=self._backend,
-            management=Management(self.transport),
+            # A transport of somebody else's leads to no AWS, where requests have to be signed.
+            management=Management(
+                self.transport, sign=self._sign if isinstance(self.transport, HTTPClient) else None
+            ),
             state=lifespan.state,
             after=after,
         )

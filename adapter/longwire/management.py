@@ -14,7 +14,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
@@ -30,7 +30,7 @@ from longwire_aws.http import Response, TransportError, TransportTimeoutError
 MAX_MESSAGE = 128 * 1024
 """Bytes of one message: PostToConnection's `Data` takes no more."""
 
-Signer = Callable[[str, str, bytes], Sequence[tuple[str, str]]]
+Signer = Callable[[str, str, bytes], Awaitable[Sequence[tuple[str, str]]]]
 """(method, URL, body) -> the headers that sign the request."""
 
 _UNREACHED_RETRIES = 3
@@ -159,13 +159,26 @@ class Management:
         timeout = call.deadline - time.monotonic()
         if timeout <= 0:
             return TransportTimeoutError("no time was left for the request", sent=False)
-        headers = self._sign(call.method, call.url, call.body) if self._sign else ()
+        headers = await self._signature(call, timeout)
         try:
             return await self._http.request(
                 call.method, call.url, headers, call.body, timeout=timeout
             )
         except TransportError as error:
             return error
+
+    async def _signature(self, call: _Call, timeout: float) -> Sequence[tuple[str, str]]:
+        if self._sign is None:
+            return ()
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._sign(call.method, call.url, call.body)
+        except TimeoutError as error:
+            detail = f"{call.method} was not sent: looking for AWS credentials took too long"
+            raise ManagementError(call.connection_id, detail) from error
+        except LongwireError as error:
+            detail = f"{call.method} cannot be signed: {error}"
+            raise ManagementError(call.connection_id, detail) from error
 
 
 def _call(

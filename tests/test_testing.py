@@ -279,3 +279,34 @@ def test_it_needs_no_third_party_package() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout == "['longwire', 'longwire_aws', 'longwire_backends']\n"
+
+
+async def test_an_app_that_stays_busy_fails_the_test_that_leaves_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half a minute of silence would tell nobody anything."""
+    monkeypatch.setattr("longwire.testing.ANSWER_TIMEOUT", 0.05)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError, match=r"the app was still busy with an event after 0\.05 s"):
+        async with Gateway(app, timeout=0.5) as gateway, gateway.connect() as ws:
+            await ws.send("loop")
+
+
+async def test_bytes_are_no_text() -> None:
+    """The error names the method that takes them."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    data: Any = b"x"
+    async with Gateway(app) as gateway, gateway.connect() as ws:
+        with pytest.raises(TypeError, match="send_bytes"):
+            await ws.send(data)

@@ -48,6 +48,8 @@ __all__ = ["Answer", "Closed", "Gateway", "Refused", "WebSocket"]
 
 # Seconds that the function has to hear of the end in when the gateway stops.
 STOP_TIMEOUT = 5.0
+# Seconds that a client waits, as it leaves, for the app to be done with what it has sent.
+ANSWER_TIMEOUT = 5.0
 
 
 class Refused(LongwireError):
@@ -167,7 +169,7 @@ class Gateway:
         """Let the idle timeout or the lifetime of a connection pass, in no time."""
         session = ws._session
         session.expire()
-        await session.answered()
+        await _answered(session)
 
     async def manage(self, method: str, path: str, body: bytes = b"") -> management_api.Answer:
         """Answer a request to the management API, `/{stage}/@connections/{connection_id}`."""
@@ -240,8 +242,11 @@ class WebSocket:
 
         Raises:
             Closed: it cannot be sent any more.
+            TypeError: a frame is not text; `send_bytes` sends bytes.
         """
         self._check_open()
+        if not all(isinstance(frame, str) for frame in frames):
+            raise TypeError("send() takes text; send_bytes() sends bytes, send_json() the rest")
         ending = self._gateway._rules.oversize([len(frame.encode()) for frame in frames])
         if ending is None:
             self._session.receive("".join(frames))
@@ -281,7 +286,7 @@ class WebSocket:
         Raises:
             AssertionError: something came; the text shows it.
         """
-        await self._session.answered()
+        await _answered(self._session)
         try:
             async with asyncio.timeout(seconds):
                 message = await self._inbox.next()
@@ -295,7 +300,7 @@ class WebSocket:
         """Close, and wait until the function has been told; None closes without a code."""
         if self._inbox.ending is None:
             await self._break(NO_STATUS if code is None else Ending(code, reason))
-        await self._session.answered()
+        await _answered(self._session)
 
     async def vanish(self) -> None:
         """Lose the connection without a close frame, and wait until the function has been told."""
@@ -309,7 +314,23 @@ class WebSocket:
     async def _break(self, ending: Ending) -> None:
         self._inbox.close(ending)
         self._session.client_closed(ending)
-        await self._session.answered()
+        await _answered(self._session)
+
+
+async def _answered(session: Session) -> None:
+    """Wait until the function has answered every event so far.
+
+    Raises:
+        TimeoutError: it is busy with one for a long time.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            await session.answered()
+    except TimeoutError:
+        raise TimeoutError(
+            f"the app was still busy with an event after {ANSWER_TIMEOUT:g} s; "
+            "Gateway(timeout=seconds) ends it sooner"
+        ) from None
 
 
 class _Inbox:

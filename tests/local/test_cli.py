@@ -47,6 +47,18 @@ READY = re.compile(
     r"management API (http://127\.0\.0\.1:\d+/\w+)/@connections\n"
 )
 
+HANGING = """
+import asyncio
+
+
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    await receive()
+    print("hangs", flush=True)
+    await asyncio.sleep(60)
+"""
+
 
 class Dev:
     """A running `longwire dev`; one that a failed test leaves behind is killed."""
@@ -108,12 +120,28 @@ def test_an_app_is_served_until_a_signal_comes(directory: Path, number: signal.S
             with pytest.raises(ConnectionClosed):
                 client.recv()
             assert client.protocol.close_code == 1001
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.startswith("longwire dev: stopping: 1 connected, ")
     words = [line.split()[1:2] for line in out.splitlines()]
     assert words == [["CONNECT"], ["MESSAGE"], ["1001"], ["DISCONNECT"]]
     assert "secret" not in out
     assert "hello" not in out
     assert (directory / cli.DEFAULT_FILE).exists()
+
+
+def test_a_second_signal_does_not_wait_for_the_app(tmp_path: Path) -> None:
+    """One that hangs has a few seconds after the first."""
+    (tmp_path / "hanging.py").write_text(HANGING)
+    with Dev(tmp_path, "hanging:app") as dev, connect(dev.ready()[1]) as client:
+        client.send("hang")
+        assert "CONNECT" in dev.line()
+        assert dev.line() == "hangs\n"
+        dev.process.send_signal(signal.SIGINT)
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        code, _, err = dev.stop(signal.SIGINT)
+    assert code == 128 + signal.SIGINT
+    assert "Ctrl-C again to stop now" in err
 
 
 def test_a_lambda_function_is_told_the_endpoint(directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from longwire.handler import Longwire
 from longwire.local.function import (
     Context,
+    FunctionExitError,
     FunctionTimeoutError,
     InlineFunction,
     ThreadFunction,
@@ -232,3 +234,42 @@ def test_context_is_the_context_of_lambda() -> None:
     assert context.identity is None
     assert context.client_context is None
     assert context.aws_request_id != Context(30.0).aws_request_id
+
+
+async def exit_if_asked(event: dict[str, Any], context: Any) -> object:
+    if event.get("exit"):
+        sys.exit(5)
+    return event
+
+
+def exit_if_asked_in_a_thread(event: dict[str, Any], context: Any) -> object:
+    if event.get("exit"):
+        sys.exit(5)
+    return event
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("handler", [exit_if_asked, exit_if_asked_in_a_thread])
+async def test_a_function_that_exits_is_an_error_of_its_event(handler: Any) -> None:
+    """Lambda would start a new process for the next one; here the old one goes on."""
+    async with ThreadFunction(handler).running() as function:
+        with pytest.raises(FunctionExitError, match="ended its process: SystemExit"):
+            await function.invoke({"exit": True})
+        assert await function.invoke({"a": 1}) == {"a": 1}
+
+
+@pytest.mark.anyio
+async def test_a_task_that_exits_does_not_end_the_function() -> None:
+    """asyncio lets SystemExit end its loop; the next event must find one all the same."""
+
+    async def leave() -> None:
+        sys.exit(5)
+
+    async def handler(event: dict[str, Any], context: Any) -> object:
+        if event.get("exit"):
+            await asyncio.wait([asyncio.create_task(leave())])
+        return event
+
+    async with ThreadFunction(handler).running() as function:
+        assert await function.invoke({"exit": True}) == {"exit": True}
+        assert await function.invoke({"a": 1}) == {"a": 1}

@@ -241,15 +241,35 @@ async def _serve(gateway: LocalGateway, function: ThreadFunction, target: Any) -
             _warn_elsewhere(target, gateway.management_url)
             print(ready_line(gateway), flush=True)
             await stop.wait()
+            _say_what_is_left(gateway)
         finally:
             await gateway.__aexit__(None, None, None)
 
 
+def _say_what_is_left(gateway: LocalGateway) -> None:
+    if clients := gateway.clients:
+        print(
+            f"longwire dev: stopping: {clients} connected, whose last events may take a few "
+            "seconds (Ctrl-C again to stop now)",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def _stop_signal() -> asyncio.Event:
-    """Return an event that Ctrl-C and SIGTERM set."""
+    """Return an event that Ctrl-C and SIGTERM set; a second one ends the process at once.
+
+    Between the two the clients are closed and the function gets its `$disconnect` events.
+    """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def stop_or_exit(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        loop.call_soon_threadsafe(stop.set)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        signal.signal(number, stop_or_exit)
     return stop
 
 

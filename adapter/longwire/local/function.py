@@ -34,6 +34,10 @@ def _nothing() -> None:
     """Stand in where nobody wants to know."""
 
 
+class FunctionExitError(LongwireError):
+    """The function ended its process, as `sys.exit` does."""
+
+
 class Context:
     """Lambda's context object.
 
@@ -136,6 +140,7 @@ class InlineFunction:
 
         Raises:
             FunctionTimeoutError: it ran longer than its timeout.
+            FunctionExitError: it called `sys.exit`, or the like.
             Exception: whatever it raised.
         """
         try:
@@ -144,6 +149,8 @@ class InlineFunction:
         except TimeoutError:
             if not deadline.expired():
                 raise
+        except SystemExit as error:
+            raise FunctionExitError(f"the function ended its process: {error!r}") from error
         raise FunctionTimeoutError(f"the function ran longer than {self._timeout:g} seconds")
 
 
@@ -158,6 +165,7 @@ class ThreadFunction:
         self._target = target
         self._inline = InlineFunction(target, timeout=timeout)
         self._loop = asyncio.new_event_loop()
+        self._stopping = False
         # A daemon, since nothing can stop an app that blocks for ever.
         self._thread = threading.Thread(target=self._run, name="longwire-function", daemon=True)
 
@@ -179,10 +187,13 @@ class ThreadFunction:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.close()
+        while not self._stopping:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # asyncio lets these two end its loop. Lambda would start a new process.
+                logger.error("the app tried to end the process: %r; it goes on here", error)
+        self._loop.close()
 
     async def _stop(self, grace: float) -> None:
         closing = asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
@@ -190,6 +201,7 @@ class ThreadFunction:
         if not done:
             logger.warning("the function did not shut down within %g seconds", grace)
             return
+        self._stopping = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         await asyncio.to_thread(self._thread.join, grace)
 
@@ -213,10 +225,14 @@ async def _run_in_thread(call: Callable[[], object]) -> object:
     answered: asyncio.Future[object] = loop.create_future()
 
     def run() -> None:
+        result: object = None
+        error: Exception | None = None
         try:
-            result, error = call(), None
+            result = call()
+        except SystemExit as exit_:
+            error = FunctionExitError(f"the function ended its process: {exit_!r}")
         except Exception as exc:
-            result, error = None, exc
+            error = exc
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(settle, result, error)
 

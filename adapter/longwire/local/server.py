@@ -102,6 +102,11 @@ class LocalGateway:
             connection.stop()
         await self._server.wait_closed()
 
+    @property
+    def clients(self) -> int:
+        """How many connections there are."""
+        return len(self._sessions)
+
     # For the connections
 
     def spawn(self, work: Coroutine[None, None, None]) -> object:

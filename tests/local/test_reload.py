@@ -19,6 +19,8 @@ def handler(event, context):
     return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "v%d"}}
 """
 
+RESTARTING = "longwire dev: reload_app.py changed, restarting\n"
+
 
 def subprotocol(url: str) -> str | None:
     with connect(url, subprotocols=[Subprotocol("v1"), Subprotocol("v2")]) as client:
@@ -33,13 +35,14 @@ def test_a_change_restarts_the_gateway(tmp_path: Path) -> None:
         assert subprotocol(dev.ready()[1]) == "v1"
         source.write_text("def broken(:\n")
         assert dev.process.stderr is not None
+        assert dev.process.stderr.readline() == RESTARTING
         error = dev.process.stderr.readline()
         assert "reload_app.py:1: SyntaxError: invalid syntax" in error
         source.write_text(VERSION % 2)
         assert [dev.line().split()[1] for _ in range(2)] == ["CONNECT", "DISCONNECT"]
         assert subprotocol(dev.ready()[1]) == "v2"
         code, _, err = dev.stop(signal.SIGINT)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, RESTARTING)
 
 
 def test_a_child_that_cannot_serve_ends_the_supervisor(tmp_path: Path) -> None:

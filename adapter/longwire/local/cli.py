@@ -257,14 +257,15 @@ def _say_what_is_left(gateway: LocalGateway) -> None:
 
 
 def _stop_signal() -> asyncio.Event:
-    """Return an event that Ctrl-C and SIGTERM set; a second one ends the process at once.
+    """Return an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the process at once.
 
-    Between the two the clients are closed and the function gets its `$disconnect` events.
+    Between the two the clients are closed and the function gets its `$disconnect` events. With
+    --reload, Ctrl-C reaches this process and its supervisor, which then sends a SIGTERM.
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def stop_or_exit(number: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() and number == signal.SIGINT:
             os._exit(128 + number)
         loop.call_soon_threadsafe(stop.set)
 

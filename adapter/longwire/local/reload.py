@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,10 @@ def supervise(command: Sequence[str], app_dir: Path) -> int:
     # The first turn comes when the watch is on, so that no change is missed.
     for changed in changes:
         if child is None or changed:
+            if child is not None:
+                names = ", ".join(sorted({os.path.relpath(path, app_dir) for _, path in changed}))
+                sys.stderr.write(f"longwire dev: {names} changed, restarting\n")
+                sys.stderr.flush()
             _end(child)
             child = subprocess.Popen(command)
         elif child.poll() == _GIVE_UP:

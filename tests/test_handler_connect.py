@@ -158,6 +158,28 @@ async def test_an_app_that_has_not_accepted_at_the_deadline_is_504(
     assert __file__ in caplog.text
 
 
+async def test_the_response_waits_a_moment_for_an_app_that_still_works() -> None:
+    """What it does next may be a part of the connection: a close, a group, a greeting."""
+    checked = asyncio.Event()
+    accepted = asyncio.Event()
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        accepted.set()
+        await checked.wait()
+        await websocket.close(4401)
+
+    async with talk(websocket(app)) as client:
+        answer = asyncio.create_task(client.connect())
+        await accepted.wait()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not answer.done()
+        checked.set()
+        assert await answer == OK
+        await client.until_deleted()
+
+
 @pytest.mark.parametrize("status", [200, 403])
 async def test_the_response_does_not_wait_for_tasks_left_behind(status: int) -> None:
     """They go on behind it, for as long as a step may linger."""

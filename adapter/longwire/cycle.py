@@ -146,7 +146,7 @@ class Run:
                 lingering_since = lingering_since or now
             if self.answer is not Answer.PENDING:
                 until = self._answer_until(lingering_since if look.waits else None, patient)
-            if now >= until or look.next_move > until:
+            if now >= until or (look.waits and look.next_move > until):
                 self.cut_off = self._watch.describe(look)
                 return Outcome.UNANSWERED
             if now >= deadline:
@@ -234,7 +234,7 @@ class Run:
                     on_waiting()
                 lingering_since = lingering_since or now
                 until = max(lingering_since, self._active_at) + self._linger
-            if now >= until or look.next_move > until:
+            if now >= until or (look.waits and look.next_move > until):
                 self.cut_off = self._watch.describe(look)
                 return Outcome.CUT_OFF
             if now >= deadline:

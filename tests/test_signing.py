@@ -67,7 +67,7 @@ async def _echo(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_a_reply_to_api_gateway_is_signed() -> None:
     """For the region of its URL and the service execute-api."""
     handler = Longwire(_echo, ws_config={"backend": "memory", "params": {}}, lifespan="off")
-    handler.transport = transport = Recorder()
+    handler._client = transport = Recorder()
     await handler.handle(connect_event(), LambdaContext())
     await handler.handle(message_event("hi"), LambdaContext())
     await handler.aclose()

@@ -17,7 +17,7 @@ from longwire.exceptions import (
     MessageTooLargeError,
     StoredRecordError,
 )
-from longwire.management import MAX_MESSAGE
+from longwire.record import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,7 +60,7 @@ class Connection:
         new: bool,
         settings: Settings,
         backend: Backend,
-        management: Management,
+        management: Callable[[], Management],
     ) -> None:
         self.id = connection_id
         self.deadline = deadline
@@ -139,7 +139,7 @@ class Connection:
             logger.debug("connection %s: took an unreadable record out", self.id)
         self.ended = True
         try:
-            await self._management.delete(
+            await self._management().delete(
                 self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
             )
         except ConnectionGoneError:
@@ -154,7 +154,7 @@ class Connection:
             ConnectionGoneError: the client is gone.
             ManagementError: API Gateway refused the frame or did not answer.
         """
-        await self._management.post(
+        await self._management().post(
             self._endpoint,
             self.id,
             self.encode(frame),

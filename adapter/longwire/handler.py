@@ -18,15 +18,14 @@ from longwire.deferred import AfterResponse
 from longwire.exceptions import ConfigurationError, EventLoopError
 from longwire.invocation import Invocation, time_left
 from longwire.lifespan import LifespanMode, Lifespans
-from longwire.management import Management
-from longwire.signing import RequestSigner
-from longwire_aws.http import HTTPClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from longwire.management import Transport
+    from longwire.management import Management, Transport
+    from longwire.signing import RequestSigner
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
+    from longwire_aws.http import HTTPClient
 
 
 class Longwire:
@@ -61,11 +60,12 @@ class Longwire:
         if lifespan not in get_args(LifespanMode):
             raise ConfigurationError(f"lifespan is {lifespan!r}; expected 'auto', 'on' or 'off'")
         self.settings = config.load(ws_config, dsn)
-        self.transport: Transport = HTTPClient()
+        self._transport: Transport | None = None
         self._app = app
         self._http = http
         self._backend = config.make_backend(self.settings)
-        self._sign = RequestSigner(self.settings.region_name)
+        self._client: HTTPClient | None = None
+        self._signer: RequestSigner | None = None
         self._lifespans = Lifespans(app, lifespan)
         self._after = AfterResponse()
         self._runner: asyncio.Runner | None = None
@@ -100,12 +100,38 @@ class Longwire:
         """
         return await self._handle(event, context, after=self._after)
 
+    @property
+    def transport(self) -> Transport:
+        """What speaks HTTP to the management API; a test may set another before the first event."""
+        if self._transport is not None:
+            return self._transport
+        if self._client is None:
+            from longwire_aws.http import HTTPClient
+
+            self._client = HTTPClient()
+        return self._client
+
+    @transport.setter
+    def transport(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def _management(self) -> Management:
+        """Make a client of the management API; a cold start that posts nothing imports none."""
+        from longwire.management import Management
+        from longwire.signing import RequestSigner
+
+        if self._transport is not None:  # leads to no AWS, where requests have to be signed
+            return Management(self._transport)
+        if self._signer is None:
+            self._signer = RequestSigner(self.settings.region_name)
+        return Management(self.transport, sign=self._signer)
+
     async def aclose(self) -> None:
         """Run the app's shutdown and let go of the store and all connections."""
         await self._after.finish()
         await self._lifespans.shutdown()
-        if isinstance(self.transport, HTTPClient):
-            await self.transport.close()
+        if self._client is not None:
+            await self._client.close()
         await self._backend.close()
 
     def close(self) -> None:
@@ -136,10 +162,7 @@ class Longwire:
             context,
             settings=self.settings,
             backend=self._backend,
-            # A transport of somebody else's leads to no AWS, where requests have to be signed.
-            management=Management(
-                self.transport, sign=self._sign if isinstance(self.transport, HTTPClient) else None
-            ),
+            management=self._management,
             state=lifespan.state,
             after=after,
         )

@@ -26,6 +26,8 @@ from longwire.record import ConnectionRecord
 from longwire.watch import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from longwire.config import Settings
     from longwire.cycle import Client
     from longwire.deferred import AfterResponse
@@ -70,7 +72,7 @@ class Invocation:
         *,
         settings: Settings,
         backend: Backend,
-        management: Management,
+        management: Callable[[], Management],
         state: dict[str, Any],
         after: AfterResponse | None,
     ) -> None:

@@ -25,10 +25,8 @@ from longwire.exceptions import (
     ManagementError,
     MessageTooLargeError,
 )
+from longwire.record import MAX_MESSAGE
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
-
-MAX_MESSAGE = 128 * 1024
-"""Bytes of one message: PostToConnection's `Data` takes no more."""
 
 Signer = Callable[[str, str, bytes], Awaitable[Sequence[tuple[str, str]]]]
 """(method, URL, body) -> the headers that sign the request."""

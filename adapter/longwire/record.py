@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 VERSION = 1
 Frame = str | bytes
 
+MAX_MESSAGE = 128 * 1024
+"""Bytes of one message to a client: PostToConnection's `Data` takes no more."""
+
 # A connect step that sends more than this is a stream, not a greeting; a replay is told apart from
 # news by its first sends, so the record need not grow with the stream.
 MAX_DIGESTS = 256

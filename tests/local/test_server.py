@@ -430,6 +430,24 @@ async def test_a_client_that_does_not_read_blocks_nobody(
             assert await client.recv() == "still here"
 
 
+async def test_a_client_that_is_not_idle_sees_1001_at_the_end_of_its_lifetime() -> None:
+    """Two hours on AWS, however much is said; the function is told the same."""
+    function = RecordingFunction()
+    async with LocalGateway(function, Settings(lifetime=0.1)) as gateway:
+        async with connect(gateway.url) as client:
+            with pytest.raises(ConnectionClosed):
+                await keep_talking(client)
+        assert (client.close_code, client.close_reason) == (1001, "Going away")
+        context = (await function.wait_for("DISCONNECT"))["requestContext"]
+    assert (context["disconnectStatusCode"], context["disconnectReason"]) == (1001, "Going away")
+
+
+async def keep_talking(client: ClientConnection) -> None:
+    while True:
+        await client.send("still here")
+        await asyncio.sleep(0)
+
+
 async def test_an_idle_client_sees_1001() -> None:
     """Going away, on both sides."""
     function = RecordingFunction()

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ["tests.servers.redis", "tests.servers.postgresql", "tests.servers.aws"]
+
 
 @pytest.fixture
 def anyio_backend() -> str:

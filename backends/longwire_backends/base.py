@@ -75,17 +75,30 @@ class Backend(abc.ABC):
     again after `close` or after the other side broke it. It works on whichever event loop calls it.
     Every method may raise `BackendError`; nothing of a driver's own escapes.
 
-    Ids and group names are any non-empty text. Whatever has expired counts as missing, whether or
-    not the store has deleted it yet.
+    Ids and group names are any text of 1 to 1,024 bytes in UTF-8, without NUL. Whatever has expired
+    counts as missing, whether or not the store has deleted it yet.
 
     Args:
         clock: epoch seconds; tests hand in their own.
+
+    Attributes:
+        name: as in `ws_config["backend"]`.
+        record_limit: bytes of a record's value that the store takes at most; None for any number.
     """
 
     name: ClassVar[str]
+    record_limit: ClassVar[int | None] = None
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+
+    async def create(self) -> tuple[str, ...]:
+        """Create what the store needs and has not got: a file, a table, a bucket; safe to repeat.
+
+        Returns:
+            What was done, and what was there already, each as the text of one line.
+        """
+        return (f"{self.name}: nothing to create",)
 
     @abc.abstractmethod
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
@@ -136,3 +149,13 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     async def close(self) -> None:
         """Let go of connections and threads; a later call opens them again."""
+
+    def _check_size(self, operation: str, value: str) -> None:
+        """Raise `RecordTooLargeError` when the value is over `record_limit`."""
+        limit = self.record_limit
+        # No character takes more than four bytes, so most values need not be encoded to know.
+        if limit is None or len(value) * 4 <= limit or (size := len(value.encode())) <= limit:
+            return
+        raise RecordTooLargeError(
+            self.name, operation, f"a record of {size} bytes is over the store's limit of {limit}"
+        )

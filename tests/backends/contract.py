@@ -17,7 +17,7 @@ from typing import ClassVar, TypeAlias
 
 import pytest
 
-from longwire_backends.base import Backend, Record
+from longwire_backends.base import Backend, Record, RecordTooLargeError
 
 OpenBackend: TypeAlias = Callable[[Callable[[], float]], Backend]
 
@@ -72,6 +72,8 @@ class BackendContract:
 
     # False for stores that expire by themselves, whose `sweep` does nothing.
     sweeps: ClassVar[bool] = True
+    # Where the store's own limit is too large for a test: the bytes to test the check with.
+    tested_limit: ClassVar[int | None] = None
     # Members of the group that is read in pages.
     crowd: ClassVar[int] = 5_000
 
@@ -130,6 +132,38 @@ class BackendContract:
         assert len(value.encode()) > 200_000
         version = await backend.put("a", value, clock.now + 60)
         assert await backend.get("a") == Record(value, version, clock.now + 60)
+
+    async def test_a_record_over_the_limit_is_refused(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """The error is typed, tells both sizes, and the record stays as it was."""
+        limit = backend.record_limit
+        if limit is None:
+            pytest.skip("this store takes records of any size")
+        limit = min(limit, self.tested_limit or limit)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(backend), "record_limit", limit)
+            version = await backend.put("a", "é" * (limit // 2 - 100), clock.now + 60)
+            for writing in (
+                backend.put("a", "é" * (limit // 2 + 1), clock.now + 60),
+                backend.update("a", "é" * (limit // 2 + 1), clock.now + 60, version),
+            ):
+                with pytest.raises(RecordTooLargeError, match=f"limit of {limit}"):
+                    await writing
+            record = await backend.get("a")
+        assert record is not None
+        assert (len(record.value), record.version) == (limit // 2 - 100, version)
+
+    async def test_create_may_be_repeated(self, backend: Backend, clock: Clock) -> None:
+        """What is there stays, and so does what is in it; each time it says what it did."""
+        await backend.put("a", "v", clock.now + 60)
+        for _ in range(2):
+            said = await backend.create()
+            assert said
+            assert all(said)
+        record = await backend.get("a")
+        assert record is not None
+        assert record.value == "v"
 
     async def test_odd_ids_are_told_apart(self, backend: Backend, clock: Clock) -> None:
         """Any text is an id of its own."""

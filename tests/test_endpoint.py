@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from longwire.endpoint import is_http_url, management_endpoint
+from longwire.endpoint import management_endpoint
 from longwire.exceptions import ConfigurationError
 
 OWN_DOMAIN = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
@@ -109,22 +109,3 @@ def test_an_unknown_region_is_an_error() -> None:
         "(or the environment variable AWS_REGION), or the whole URL with "
         "ws_config['api_gateway_endpoint_url']"
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        ("http://a", True),
-        ("HTTPS://a.example:8443/b/c", True),
-        ("http://[::1]:1/", True),
-        ("http://a:0", False),
-        ("http://u:p@a", False),
-        ("http://a/b?c", False),
-        ("http://a/b#c", False),
-        ("http://a/\r\nb", False),
-        ("//a", False),
-    ],
-)
-def test_a_url_has_a_scheme_a_host_and_a_path(text: str, is_one: bool) -> None:
-    """What could not be extended by a path, or not be sent, is none."""
-    assert is_http_url(text) is is_one

@@ -213,16 +213,3 @@ async def test_no_time_left_is_an_error_at_once(
     with pytest.raises(ManagementError, match="no time was left"):
         await management.post(server.url, ID, b"x", deadline=_deadline(-1))
     assert server.requests == []
-
-
-async def test_requests_can_be_signed(server: ConnectionsServer, http: HTTPClient) -> None:
-    """The headers of a signer go with each request."""
-    signed: list[tuple[str, str, bytes]] = []
-
-    async def sign(method: str, url: str, body: bytes) -> list[tuple[str, str]]:
-        signed.append((method, url, body))
-        return [("Authorization", "signature")]
-
-    await Management(http, sign=sign).post(server.url, ID, b"x", deadline=_deadline())
-    assert signed == [("POST", f"{server.url}/@connections/QWErT_fALIAMCug%3D", b"x")]
-    assert server.headers[0]["authorization"] == "signature"

@@ -91,15 +91,14 @@ async def test_a_connection_that_times_out_is_not_tried_again() -> None:
         (403, b'{"message":"Forbidden"}', f"403: Forbidden (endpoint {ENDPOINT}); {CAUSES}"),
         (403, b'{"Message":"User: x"}', f"403: User: x (endpoint {ENDPOINT}); {CAUSES}"),
         (403, b"", f"403 (endpoint {ENDPOINT}); {CAUSES}"),
-        (400, b'{"message":7}', "400"),
-        (400, b'{"message":"' + b"m" * 500 + b'"}', "400: " + "m" * 200),
+        (400, b'{"message":"' + b"m" * 500 + b'"}', "400: " + "m" * 300),
         *(
             (
                 502,
                 body,
                 "502, not in the form of API Gateway: is something else at this endpoint?",
             )
-            for body in (b"<html>proxy</html>", b"[1]", b"\xff")
+            for body in (b"<html>proxy</html>", b"[1]", b'{"message":7}', b"\xff")
         ),
     ],
 )
@@ -118,19 +117,3 @@ async def test_a_client_may_have_no_user_agent(identity: str) -> None:
     http = MemoryTransport(Response(200, {}, f'{{{times},"identity":{identity}}}'.encode()))
     info = await Management(http).get(ENDPOINT, ID, deadline=time.monotonic() + 20)
     assert (info.source_ip, info.user_agent) == ("::1", None)
-
-
-async def test_each_attempt_is_signed_anew() -> None:
-    """A signature has a time in it."""
-    http = MemoryTransport(Response(429, {}, b""), OK)
-    stamps = iter("12")
-
-    async def sign(method: str, url: str, body: bytes) -> list[tuple[str, str]]:
-        return [("Authorization", next(stamps))]
-
-    management = Management(http, random=lambda: 0.0, sign=sign)
-    await management.delete(ENDPOINT, ID, deadline=time.monotonic() + 20)
-    assert [headers for headers, _ in http.requests] == [
-        [("Authorization", "1")],
-        [("Authorization", "2")],
-    ]

@@ -12,7 +12,7 @@ from longwire import Longwire
 from longwire.endpoint import signing_region
 from longwire.exceptions import ConfigurationError, ManagementError
 from longwire.management import Management
-from longwire.signing import RequestSigner
+from longwire.signing import SigningTransport
 from longwire_aws.http import HTTPClient, Response
 from tests.lambda_events import LambdaContext, connect_event, message_event
 
@@ -67,7 +67,8 @@ async def _echo(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_a_reply_to_api_gateway_is_signed() -> None:
     """For the region of its URL and the service execute-api."""
     handler = Longwire(_echo, ws_config={"backend": "memory", "params": {}}, lifespan="off")
-    handler._client = transport = Recorder()
+    transport = Recorder()
+    handler.transport = SigningTransport(transport, None)
     await handler.handle(connect_event(), LambdaContext())
     await handler.handle(message_event("hi"), LambdaContext())
     await handler.aclose()
@@ -80,32 +81,51 @@ async def test_a_reply_to_api_gateway_is_signed() -> None:
     )
 
 
+async def _headers(url: str = URL) -> dict[str, str]:
+    """Return the headers that one POST to this URL goes out with."""
+    recorder = Recorder()
+    await SigningTransport(recorder, None).request("POST", url, (), b"", timeout=5)
+    return recorder.requests[0][2]
+
+
 async def test_a_session_token_goes_with_the_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda's keys are temporary; they are read anew when they change."""
-    sign = RequestSigner(None)
-    first = dict(await sign("POST", URL, b""))
+    first = await _headers()
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
-    second = dict(await sign("POST", URL, b""))
+    second = await _headers()
     assert "X-Amz-Security-Token" not in first
     assert second["X-Amz-Security-Token"] == "token"
     assert "x-amz-security-token" in second["Authorization"]
 
 
-async def test_plain_http_is_not_signed() -> None:
-    """Only a gateway on the developer's machine speaks it, and it needs no keys."""
-    assert await RequestSigner(None)("POST", "http://localhost:3001/local", b"") == ()
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"])
+async def test_plain_http_is_signed_only_with_what_is_at_hand(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Only a gateway on this machine speaks it, and most need neither keys nor region."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    url = "http://localhost:3001/local/@connections/c%3D"
+    assert "Authorization" in await _headers(url)
+    monkeypatch.delenv(name)
+    assert await _headers(url) == {}
 
 
 async def test_half_a_pair_of_keys_is_an_error_of_the_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It says what is missing, and nothing secret."""
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    management = Management(Recorder(), sign=RequestSigner(None))
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    management = Management(SigningTransport(Recorder(), None))
     with pytest.raises(ManagementError, match="POST cannot be signed: ") as caught:
         await management.post(URL, "c=", b"x", deadline=time.monotonic() + 20)
-    assert "AWS_ACCESS_KEY_ID" in str(caught.value)
-    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
+    assert "AWS_SECRET_ACCESS_KEY is not" in str(caught.value)
+
+
+async def test_an_unknown_region_is_an_error_of_the_request() -> None:
+    """The text says which settings there are."""
+    management = Management(SigningTransport(Recorder(), None))
+    with pytest.raises(ManagementError, match="POST cannot be signed: the region of the"):
+        await management.post("https://ws.example.com", "c=", b"x", deadline=time.monotonic() + 20)
 
 
 @pytest.mark.parametrize(

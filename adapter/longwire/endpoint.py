@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from longwire.exceptions import ConfigurationError
+from longwire_aws.endpoints import dns_suffix, environment_region, is_http_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 # Compiled (and kept) by `re` at first use.
 _EXECUTE_API = r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$"
 _LOOPBACK = r"(?i)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)"
-_HTTP_URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?(?:/[!\"$->@-~]*)?"
 
 
 def management_endpoint(
@@ -39,8 +39,8 @@ def management_endpoint(
     if given := environ.get("WS_MANAGEMENT_ENDPOINT"):
         return _given_endpoint(given)
     region = region_name or _region(domain_name or "", environ)
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return f"https://{quote(api_id, safe='')}.execute-api.{region}.{suffix}/{quote(stage, safe='')}"
+    host = f"{quote(api_id, safe='')}.execute-api.{region}.{dns_suffix(region)}"
+    return f"https://{host}/{quote(stage, safe='')}"
 
 
 def _given_endpoint(given: str) -> str:
@@ -52,12 +52,6 @@ def _given_endpoint(given: str) -> str:
             "expected for example https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"
         )
     return given.rstrip("/")
-
-
-def is_http_url(text: str) -> bool:
-    """Tell whether text is an http or https URL with a host, and with nothing after its path."""
-    match = re.fullmatch(_HTTP_URL, text)
-    return match is not None and int(match[1] or 1) in range(1, 65536)
 
 
 def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]) -> str:
@@ -73,7 +67,7 @@ def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]
 
 def _region(domain_name: str, environ: Mapping[str, str]) -> str:
     found = re.search(_EXECUTE_API, domain_name)
-    region = found[1] if found else environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    region = found[1] if found else environment_region(environ)
     if not region:
         raise ConfigurationError(
             "the region of the management API is unknown: set ws_config['api_gateway_region_name'] "

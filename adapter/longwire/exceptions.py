@@ -4,7 +4,6 @@ LongwireError
 ├── ConfigurationError (ValueError)      ws_config, dsn or the command line is wrong
 ├── EventError (ValueError)              the event is not one of API Gateway's WebSocket events
 ├── LifespanError                        the app's startup failed
-├── CredentialsError                     there are no AWS keys to sign with
 ├── StoredRecordError                    what a store returned is not a record of ours
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
 ├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
@@ -28,7 +27,6 @@ __all__ = [
     "BackendError",
     "ConfigurationError",
     "ConnectionGoneError",
-    "CredentialsError",
     "EventError",
     "EventLoopError",
     "LifespanError",
@@ -50,10 +48,6 @@ class EventLoopError(LongwireError, RuntimeError):
 
 class LifespanError(LongwireError):
     """The app's startup failed; the next event tries it again."""
-
-
-class CredentialsError(LongwireError):
-    """There are no AWS keys to sign with; the text says where they were looked for."""
 
 
 class StoredRecordError(LongwireError):

@@ -22,9 +22,9 @@ from longwire.lifespan import LifespanMode, Lifespans
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from longwire.management import Management, Transport
-    from longwire.signing import RequestSigner
+    from longwire.management import Management
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
+    from longwire_aws.client import Transport
     from longwire_aws.http import HTTPClient
 
 
@@ -65,7 +65,6 @@ class Longwire:
         self._http = http
         self._backend = config.make_backend(self.settings)
         self._client: HTTPClient | None = None
-        self._signer: RequestSigner | None = None
         self._lifespans = Lifespans(app, lifespan)
         self._after = AfterResponse()
         self._runner: asyncio.Runner | None = None
@@ -103,13 +102,13 @@ class Longwire:
     @property
     def transport(self) -> Transport:
         """What speaks HTTP to the management API; a test may set another before the first event."""
-        if self._transport is not None:
-            return self._transport
-        if self._client is None:
+        if self._transport is None:
+            from longwire.signing import SigningTransport
             from longwire_aws.http import HTTPClient
 
             self._client = HTTPClient()
-        return self._client
+            self._transport = SigningTransport(self._client, self.settings.region_name)
+        return self._transport
 
     @transport.setter
     def transport(self, transport: Transport) -> None:
@@ -118,13 +117,8 @@ class Longwire:
     def _management(self) -> Management:
         """Make a client of the management API; a cold start that posts nothing imports none."""
         from longwire.management import Management
-        from longwire.signing import RequestSigner
 
-        if self._transport is not None:  # leads to no AWS, where requests have to be signed
-            return Management(self._transport)
-        if self._signer is None:
-            self._signer = RequestSigner(self.settings.region_name)
-        return Management(self.transport, sign=self._signer)
+        return Management(self.transport)
 
     async def aclose(self) -> None:
         """Run the app's shutdown and let go of the store and all connections."""

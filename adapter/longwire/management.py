@@ -14,22 +14,26 @@ import json
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from longwire.exceptions import (
+    ConfigurationError,
     ConnectionGoneError,
     LongwireError,
     ManagementError,
     MessageTooLargeError,
 )
 from longwire.record import MAX_MESSAGE
+from longwire_aws.client import CredentialsError
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
+from longwire_aws.refusal import Refusal, advice, read_refusal
 
-Signer = Callable[[str, str, bytes], Awaitable[Sequence[tuple[str, str]]]]
-"""(method, URL, body) -> the headers that sign the request."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire_aws.client import Transport
 
 _UNREACHED_RETRIES = 3
 
@@ -40,20 +44,6 @@ _FORBIDDEN_CAUSES = (
     "the request was not signed, or the clock of this machine is wrong"
 )
 _NO_ROUTE = "a VPC without a route to execute-api looks like this"
-
-
-class Transport(Protocol):
-    """What sends requests: `longwire_aws.http.HTTPClient`, or something in memory."""
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        *,
-        timeout: float,
-    ) -> Response: ...
 
 
 class ConnectionInfo(NamedTuple):
@@ -88,7 +78,6 @@ class Management:
     Args:
         http: sends the requests.
         random: a number from 0 to 1, for the jitter of waits.
-        sign: makes the headers that sign a request; None sends it unsigned.
     """
 
     def __init__(
@@ -96,11 +85,9 @@ class Management:
         http: Transport,
         *,
         random: Callable[[], float] = random.random,
-        sign: Signer | None = None,
     ) -> None:
         self._http = http
         self._random = random
-        self._sign = sign
 
     async def post(
         self,
@@ -157,24 +144,11 @@ class Management:
         timeout = call.deadline - time.monotonic()
         if timeout <= 0:
             return TransportTimeoutError("no time was left for the request", sent=False)
-        headers = await self._signature(call, timeout)
         try:
-            return await self._http.request(
-                call.method, call.url, headers, call.body, timeout=timeout
-            )
+            return await self._http.request(call.method, call.url, (), call.body, timeout=timeout)
         except TransportError as error:
             return error
-
-    async def _signature(self, call: _Call, timeout: float) -> Sequence[tuple[str, str]]:
-        if self._sign is None:
-            return ()
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._sign(call.method, call.url, call.body)
-        except TimeoutError as error:
-            detail = f"{call.method} was not sent: looking for AWS credentials took too long"
-            raise ManagementError(call.connection_id, detail) from error
-        except LongwireError as error:
+        except (CredentialsError, ConfigurationError) as error:
             detail = f"{call.method} cannot be signed: {error}"
             raise ManagementError(call.connection_id, detail) from error
 
@@ -210,9 +184,11 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
         case Response(status=410):
             return ConnectionGoneError(call.connection_id)
         case Response():
-            detail = f"{call.method} answered {answer.status}{_said(answer)}"
+            refusal = read_refusal(answer)
+            detail = f"{call.method} answered {answer.status}{_said(refusal, answer)}"
             if answer.status == 403:
-                detail += f" (endpoint {call.endpoint}); {_FORBIDDEN_CAUSES}"
+                causes = advice(refusal, answer, time.time()) or _FORBIDDEN_CAUSES
+                detail += f" (endpoint {call.endpoint}); {causes}"
             return ManagementError(call.connection_id, detail, status=answer.status)
         case TransportTimeoutError():
             detail = f"{call.method} timed out: {answer}; {_NO_ROUTE}"
@@ -220,25 +196,16 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
     return ManagementError(call.connection_id, f"{call.method} failed: {answer}")
 
 
-def _said(response: Response) -> str:
-    """Quote the `message` of an answer of AWS; whatever else is there is nobody's to repeat."""
-    try:
-        said = _json_object(response.body)
-    except ValueError:
+def _said(refusal: Refusal, response: Response) -> str:
+    if refusal.message:
+        return f": {refusal.message}"
+    if response.body and not refusal.code:
         return ", not in the form of API Gateway: is something else at this endpoint?"
-    message = said.get("message") or said.get("Message")  # IAM's refusals have a capital
-    return f": {message[:200]}" if isinstance(message, str) and message else ""
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    value = json.loads(body or b"{}")
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
+    return ""
 
 
 def _connection_info(body: bytes) -> ConnectionInfo:
-    fields = _json_object(body)
+    fields: dict[str, Any] = json.loads(body)
     identity = fields["identity"]
     return ConnectionInfo(
         connected_at=datetime.fromisoformat(fields["connectedAt"]),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.endpoint import is_http_url
+from longwire_aws.endpoints import is_http_url
 from longwire_backends.base import Backend
 
 if TYPE_CHECKING:

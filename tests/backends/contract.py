@@ -133,9 +133,7 @@ class BackendContract:
         version = await backend.put("a", value, clock.now + 60)
         assert await backend.get("a") == Record(value, version, clock.now + 60)
 
-    async def test_a_record_over_the_limit_is_refused(
-        self, backend: Backend, clock: Clock
-    ) -> None:
+    async def test_a_record_over_the_limit_is_refused(self, backend: Backend, clock: Clock) -> None:
         """The error is typed, tells both sizes, and the record stays as it was."""
         limit = backend.record_limit
         if limit is None:

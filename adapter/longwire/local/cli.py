@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from longwire.local.function import ThreadFunction
     from longwire.local.server import LocalGateway
     from longwire.local.session import Invocation
+    from longwire.local.signatures import Caller
 
 CANNOT_SERVE, USAGE = 1, 2
 DEFAULT_FILE = ".longwire.sqlite3"
@@ -150,6 +151,12 @@ def _add_gateway(dev: argparse.ArgumentParser) -> None:
         action="store_true",
         help="invoke the messages of one connection in parallel, as AWS does",
     )
+    group.add_argument(
+        "--verify-signatures",
+        action="store_true",
+        help="answer 403 to requests to the management API that are not signed with the AWS keys "
+        "and region in the environment, as they are when this starts",
+    )
 
 
 _LIMITS = {
@@ -173,6 +180,17 @@ def settings_from(options: argparse.Namespace) -> Settings:
     )
 
 
+def caller_from(options: argparse.Namespace) -> Caller | None:
+    """Return whose signatures are wanted, if any.
+
+    Raises:
+        ConfigurationError: they are, and the environment has no keys or no region.
+    """
+    from longwire.local import signatures
+
+    return signatures.caller_from(os.environ) if options.verify_signatures else None
+
+
 # Serving
 
 
@@ -181,10 +199,17 @@ def _dev(options: argparse.Namespace) -> int:
     from longwire.local.importer import import_target
     from longwire.local.server import LocalGateway
 
-    settings = settings_from(options)
+    settings, caller = settings_from(options), caller_from(options)
     target = _prepare(import_target(options.target, options.app_dir), options)
     function = ThreadFunction(target, timeout=options.timeout)
-    gateway = LocalGateway(function, settings, host=options.host, port=options.port, observer=_show)
+    gateway = LocalGateway(
+        function,
+        settings,
+        host=options.host,
+        port=options.port,
+        observer=_show,
+        verify=caller,
+    )
     asyncio.run(_serve(gateway, function, target))
     return 0
 
@@ -311,6 +336,7 @@ def _reload(arguments: list[str], options: argparse.Namespace) -> int:
 
     # What is wrong with the command line is said once, not at every restart.
     settings_from(options)
+    caller_from(options)
     rest = [argument for argument in arguments if argument != "--reload"]
     return supervise([sys.executable, "-m", "longwire", *rest], options.app_dir)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from longwire.local import management_api, proxy_events, results, routes
+from longwire.local import management_api, proxy_events, results, routes, signatures
 from longwire.local.connection import TOO_BIG, Connection, Ending, Handshake, State
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Gateway:
     Args:
         clock: epoch seconds.
         random_bytes: returns as many random bytes as it is asked for.
+        verify: whose signatures the management API wants; None looks at none.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Gateway:
         *,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        verify: signatures.Caller | None = None,
     ) -> None:
         self.settings = settings
         self.connections: dict[str, Connection] = {}
         self._clock = clock
         self._random_bytes = random_bytes
+        self._verify = verify
 
     # Connections
 
@@ -109,6 +112,12 @@ class Gateway:
     def disconnect_event(self, connection: Connection, ending: Ending) -> LambdaEvent:
         request = proxy_events.Request(self._new_id(), self._now())
         return proxy_events.disconnect_event(self.settings, connection, request, ending)
+
+    def refusal(self, request: signatures.Request) -> management_api.Answer | None:
+        """Return the answer to a request to `@connections` that is not signed as it must be."""
+        if self._verify is None:
+            return None
+        return signatures.refusal(self._verify, request, self._clock())
 
     def manage(
         self, method: str, path: str, body: bytes

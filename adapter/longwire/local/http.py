@@ -12,6 +12,7 @@ import h11
 from longwire.local.connection import LOST, Handshake
 from longwire.local.management_api import FORBIDDEN, Answer, is_management_path, json_answer
 from longwire.local.results import Refused
+from longwire.local.signatures import Request
 from longwire.local.websocket import CLOSE_TIMEOUT, WebSocket, answer_handshake
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Owner(Protocol):
 
     def ended(self, session: Session) -> None: ...
 
-    async def manage(self, method: str, path: str, body: bytes) -> Answer: ...
+    async def manage(self, request: Request) -> Answer: ...
 
     def connected(self, connection: HTTPConnection) -> None: ...
 
@@ -148,8 +149,7 @@ class HTTPConnection(asyncio.Protocol):
         if len(target) > URL_LIMIT:
             self._respond(json_answer(414, "Request URI Too Long"))
         elif is_management_path(path):
-            method = request.method.decode("ascii")
-            self._respond(await self._owner.manage(method, path, bytes(self._body)))
+            self._respond(await self._owner.manage(self._to_manage(request, target)))
         elif not self._owner.rules.is_endpoint(path):
             logger.warning(
                 "refused %s: API Gateway has no paths below its stage; an app finds its own in "
@@ -162,6 +162,10 @@ class HTTPConnection(asyncio.Protocol):
             self._respond(FORBIDDEN)
         else:
             await self._upgrade(request, path, query)
+
+    def _to_manage(self, request: h11.Request, target: str) -> Request:
+        headers = _decode(request.headers)
+        return Request(request.method.decode("ascii"), target, headers, bytes(self._body))
 
     def _respond(self, answer: Answer, *, close: bool = False) -> None:
         if self._transport.is_closing():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from longwire.local.connection import Connection, Handshake
     from longwire.local.session import Function, Invocation
+    from longwire.local.signatures import Caller, Request
     from longwire.local.websocket import WebSocket
     from longwire.types import LambdaHandler
 
@@ -44,6 +45,7 @@ class LocalGateway:
         settings: the forwarded port and protocol are set to the real ones.
         port: 0 takes a free one.
         observer: told of each event as soon as it is answered.
+        verify: whose signatures the management API wants; None looks at none, as by default.
 
     Attributes:
         url: where clients connect, `ws://host:port`.
@@ -59,6 +61,7 @@ class LocalGateway:
         host: str = "127.0.0.1",
         port: int = 0,
         observer: Callable[[Invocation], None] = _ignore,
+        verify: Caller | None = None,
     ) -> None:
         self.stopping = False
         self._function = cast(
@@ -67,6 +70,7 @@ class LocalGateway:
         self._settings = settings or Settings()
         self.address = (host, port)
         self._observer = observer
+        self._verify = verify
         self._tasks = Tasks()
         self._idle: set[HTTPConnection] = set()
         self._sessions: dict[str, Session] = {}
@@ -83,7 +87,9 @@ class LocalGateway:
         self.url = f"ws://{netloc}"
         self.management_url = f"http://{netloc}/{self._settings.stage}"
         settings = replace(self._settings, forwarded_port=port, forwarded_proto="http")
-        self.rules = Gateway(settings, clock=time.time, random_bytes=os.urandom)
+        self.rules = Gateway(
+            settings, clock=time.time, random_bytes=os.urandom, verify=self._verify
+        )
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -133,8 +139,12 @@ class LocalGateway:
 
     # The management API
 
-    async def manage(self, method: str, path: str, body: bytes) -> Answer:
-        decision = self.rules.manage(method, path, body)
+    async def manage(self, request: Request) -> Answer:
+        # Whoever is not known is told nothing, not even that a connection is gone.
+        if refusal := self.rules.refusal(request):
+            return refusal
+        path = request.target.partition("?")[0]
+        decision = self.rules.manage(request.method, path, request.body)
         if isinstance(decision, Answer):
             return decision
         if isinstance(decision, Post):

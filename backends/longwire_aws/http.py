@@ -15,12 +15,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from longwire_aws.channel import connect
-from longwire_aws.exchange import Connection, MalformedError, Response, StaleError, is_token
+from longwire_aws.exchange import (
+    MAX_BODY,
+    Connection,
+    MalformedError,
+    Response,
+    StaleError,
+    is_token,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
+__all__ = ["MAX_BODY", "HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
 # Compiled (and kept) by `re` at first use.
 _URL = r"(?i)(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?((?:[/?][!\"$-~]*)?)"

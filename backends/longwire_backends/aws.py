@@ -1,0 +1,204 @@
+"""What the DynamoDB and the S3 store share: where their service is, repeats, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import time
+from typing import TYPE_CHECKING
+
+from longwire_aws.client import CredentialsError, SignedClient
+from longwire_aws.endpoints import dns_suffix, environment_endpoint, environment_region
+from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
+from longwire_aws.refusal import advice, read_refusal
+from longwire_backends.base import BackendError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# The service did not do what it was asked, and would do it a little later.
+_THROTTLED = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+# Times that a request without an answer is repeated.
+_REPEATS = 2
+# With an endpoint of one's own the region may not matter, but a signature has one.
+_ANY_REGION = "us-east-1"
+
+
+class Service:
+    """One AWS service, as the store `backend` speaks to it.
+
+    Args:
+        backend: the store's name, for its errors.
+        name: the service's name in hosts and signatures, for example "dynamodb".
+        region_name: None takes the one in the environment.
+        endpoint_url: None takes the one in the environment, else AWS's own.
+        timeout: seconds for one operation, with all its repeats.
+        clock: epoch seconds.
+
+    Attributes:
+        region: where the service is.
+        endpoint_url: what replaces AWS's own address, without a slash at the end; or None.
+
+    Raises:
+        ConfigurationError: the region is unknown, or the environment's endpoint is not a URL.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        name: str,
+        *,
+        region_name: str | None,
+        endpoint_url: str | None,
+        timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._backend = backend
+        self._name = name
+        self._timeout = timeout
+        self._clock = clock
+        self.endpoint_url = _endpoint(name, endpoint_url)
+        self.region = _region(backend, region_name, self.endpoint_url)
+        self._http = HTTPClient()
+        self._client = SignedClient(self._http, name, lambda _: self.region, clock=clock)
+
+    @property
+    def host(self) -> str:
+        """AWS's own host for this service in this region."""
+        return f"{self._name}.{self.region}.{dns_suffix(self.region)}"
+
+    async def request(
+        self,
+        operation: str,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        repeatable: bool = True,
+    ) -> Response:
+        """Send a request; repeat it while the service says that it has too much to do.
+
+        Args:
+            operation: what the store is doing, for its errors.
+            repeatable: doing it twice is as good as doing it once, so that a request whose answer
+                was lost is sent again.
+
+        Returns:
+            The answer, with a status of 200 to 499.
+
+        Raises:
+            BackendError: no answer, or one that says that the service failed.
+        """
+        until = time.monotonic() + self._timeout
+        attempt = 0
+        while True:
+            answer = await self._attempt(operation, method, url, headers, body, until)
+            if isinstance(answer, Response) and not _has_failed(answer):
+                return answer
+            pause = 0.025 * 2 ** min(attempt, 6) * (1 + random.random())
+            out_of_time = time.monotonic() + pause >= until
+            if out_of_time or not _may_repeat(answer, repeatable, attempt):
+                raise self._failure(operation, answer)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def close(self) -> None:
+        """Close idle connections; a later request opens new ones."""
+        await self._http.close()
+
+    def refused(self, operation: str, response: Response) -> BackendError:
+        """Make the error of an answer that the store cannot use."""
+        return BackendError(self._backend, operation, self.explain(response))
+
+    def explain(self, response: Response) -> str:
+        """Say what the service said, and what to do about it."""
+        refusal = read_refusal(response)
+        if refusal == ("", ""):
+            return f"status {response.status}, not in the form of AWS; {self._check()}"
+        said = ": ".join(part for part in refusal if part)
+        todo = advice(refusal, response, self._clock())
+        return f"{said}; {todo}" if todo else said
+
+    async def _attempt(
+        self,
+        operation: str,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        until: float,
+    ) -> Response | TransportError:
+        left = max(0.001, until - time.monotonic())
+        try:
+            return await self._client.request(method, url, headers, body, timeout=left)
+        except TransportError as error:
+            return error
+        except CredentialsError as error:
+            raise BackendError(self._backend, operation, str(error)) from error
+
+    def _failure(self, operation: str, answer: Response | TransportError) -> BackendError:
+        if isinstance(answer, Response):
+            return self.refused(operation, answer)
+        detail = f"{answer}; {self._check()}"
+        if isinstance(answer, TransportTimeoutError):
+            detail += f"; a VPC without an endpoint for {self._name} looks like this"
+        error = BackendError(self._backend, operation, detail)
+        error.__cause__ = answer
+        return error
+
+    def _check(self) -> str:
+        if self.endpoint_url is None:
+            return f"check region_name ({self.region})"
+        return "check endpoint_url"
+
+
+def _has_failed(response: Response) -> bool:
+    return response.status >= 500 or _is_throttled(response)
+
+
+def _is_throttled(response: Response) -> bool:
+    return response.status >= 400 and read_refusal(response).code in _THROTTLED
+
+
+def _may_repeat(answer: Response | TransportError, repeatable: bool, attempt: int) -> bool:
+    if isinstance(answer, Response):
+        return _is_throttled(answer) or (repeatable and attempt < _REPEATS)
+    if isinstance(answer, TransportTimeoutError):
+        return False
+    return attempt < _REPEATS and (repeatable or not answer.sent)
+
+
+def _endpoint(service: str, endpoint_url: str | None) -> str | None:
+    if endpoint_url is not None:
+        return endpoint_url.rstrip("/")
+    try:
+        return environment_endpoint(service.upper(), os.environ)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _region(backend: str, region_name: str | None, endpoint_url: str | None) -> str:
+    region = region_name or environment_region(os.environ)
+    if region is None and endpoint_url is not None:
+        return _ANY_REGION
+    if region is None:
+        raise ConfigurationError(
+            f"{backend}: the region is unknown: set region_name in its parameters, or the "
+            "environment variable AWS_REGION"
+        )
+    # It becomes a part of a host name.
+    if not re.fullmatch(r"[a-z0-9-]+", region):
+        raise ConfigurationError(f"{backend}: {region!r} is not a region such as 'eu-west-1'")
+    return region

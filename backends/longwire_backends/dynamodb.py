@@ -1,0 +1,359 @@
+"""A store in one DynamoDB table.
+
+| item | `pk` | `sk` | further attributes |
+|---|---|---|---|
+| a record | `connection#{id}` | `record` | `value`, `version`, `expires_at` |
+| a member of a group | `group#{name}` | the connection's id | `expires_at` |
+| a group of a connection | `groups#{id}` | the group's name | `expires_at` |
+
+`expires_at` (epoch seconds) is the table's TTL attribute. DynamoDB deletes what has expired late,
+after days at times, so every read looks at it, too.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from longwire_aws.refusal import read_refusal
+from longwire_backends.aws import Service
+from longwire_backends.base import (
+    Backend,
+    BackendError,
+    ConfigurationError,
+    Page,
+    Record,
+    RecordTooLargeError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire_aws.http import Response
+
+_TTL_ATTRIBUTE = "expires_at"
+_KEYS = [("pk", "HASH"), ("sk", "RANGE")]
+
+# Seconds that `create` waits for a table, and between two looks.
+_CREATE_TIMEOUT = 120.0
+_CREATE_PAUSE = 0.5
+
+
+class DynamoDBBackend(Backend):
+    """Keeps records and memberships as items of one table; `create` makes it.
+
+    Reads are strongly consistent: a message may follow its handshake at once.
+
+    Args:
+        table_name: the table, or its ARN.
+        region_name: None takes the one in the environment.
+        endpoint_url: another server than AWS's; None takes the one in the environment, if any.
+        timeout: seconds for one operation.
+        clock: epoch seconds; tests hand in their own.
+
+    Raises:
+        ConfigurationError: the table's name cannot be one, or the region is unknown.
+    """
+
+    name = "dynamodb"
+    # An item may have 400 KB with its keys and the names of its attributes.
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+    record_limit = 397_000
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(clock=clock)
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}|arn:[!-~]{1,1000}", table_name):
+            raise ConfigurationError(
+                "table_name: expected 3 to 255 letters, digits, '_', '-' and '.', or an ARN, "
+                f"got {table_name!r}"
+            )
+        self._table = table_name
+        self._service = Service(
+            self.name,
+            "dynamodb",
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            timeout=timeout,
+            # Not `clock`, which says when records expire: AWS checks signatures by the real time.
+            clock=time.time,
+        )
+        self._url = f"{self._service.endpoint_url or f'https://{self._service.host}'}/"
+
+    # Records
+
+    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+        self._check_size("put", value)
+        version = _new_version()
+        item = _record(connection_id, value, version, expires_at)
+        await self._call("put", "PutItem", {"Item": item})
+        return version
+
+    async def get(self, connection_id: str) -> Record | None:
+        answer = await self._call(
+            "get", "GetItem", {"Key": _record_key(connection_id), "ConsistentRead": True}
+        )
+        return self._read_record("get", answer.get("Item"))
+
+    async def take(self, connection_id: str) -> Record | None:
+        answer = await self._call(
+            "take",
+            "DeleteItem",
+            {"Key": _record_key(connection_id), "ReturnValues": "ALL_OLD"},
+            repeatable=False,
+        )
+        return self._read_record("take", answer.get("Attributes"))
+
+    async def update(
+        self, connection_id: str, value: str, expires_at: int, version: str
+    ) -> str | None:
+        self._check_size("update", value)
+        new_version = _new_version()
+        written = await self._call(
+            "update",
+            "PutItem",
+            {
+                "Item": _record(connection_id, value, new_version, expires_at),
+                "ConditionExpression": "#version = :version AND #expires_at > :now",
+                "ExpressionAttributeNames": {"#version": "version", "#expires_at": _TTL_ATTRIBUTE},
+                "ExpressionAttributeValues": {":version": {"S": version}, ":now": self._now()},
+            },
+            repeatable=False,
+            unless="ConditionalCheckFailedException",
+        )
+        return new_version if written is not _UNMET else None
+
+    def _read_record(self, operation: str, item: Any) -> Record | None:
+        if not item:
+            return None
+        try:
+            record = Record(
+                item["value"]["S"], item["version"]["S"], int(item[_TTL_ATTRIBUTE]["N"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            detail = f"the table {self._table} has an item that is not one of Longwire's"
+            raise BackendError(self.name, operation, detail) from error
+        return record if record.expires_at > self._clock() else None
+
+    # Groups
+
+    async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
+        # The connection's own item first: who finds it can also end a membership cut off here.
+        for key in (_joined_key(connection_id, group), _member_key(group, connection_id)):
+            item = {**key, _TTL_ATTRIBUTE: {"N": str(expires_at)}}
+            await self._call("group_add", "PutItem", {"Item": item})
+
+    async def group_discard(self, group: str, connection_id: str) -> None:
+        for key in (_member_key(group, connection_id), _joined_key(connection_id, group)):
+            await self._call("group_discard", "DeleteItem", {"Key": key})
+
+    async def group_members(
+        self, group: str, *, limit: int = 1000, after: str | None = None
+    ) -> Page:
+        start = None if after is None else _member_key(group, after)
+        names, last = await self._query("group_members", f"group#{group}", start, limit)
+        return Page(names, last)
+
+    async def groups(self, connection_id: str) -> tuple[str, ...]:
+        found: list[str] = []
+        start = None
+        while True:
+            names, last = await self._query("groups", f"groups#{connection_id}", start)
+            found += names
+            if last is None:
+                # DynamoDB sorts by UTF-8, which is the order of Python's texts.
+                return tuple(found)
+            start = _joined_key(connection_id, last)
+
+    async def _query(
+        self, operation: str, partition: str, start: Any, limit: int | None = None
+    ) -> tuple[tuple[str, ...], str | None]:
+        """Return the sort keys of one page that have not expired, and the last that it read."""
+        request = {
+            "KeyConditionExpression": "pk = :pk",
+            "FilterExpression": "#expires_at > :now",
+            "ProjectionExpression": "sk",
+            "ExpressionAttributeNames": {"#expires_at": _TTL_ATTRIBUTE},
+            "ExpressionAttributeValues": {":pk": {"S": partition}, ":now": self._now()},
+            "ConsistentRead": True,
+        }
+        if limit is not None:
+            request["Limit"] = limit
+        if start is not None:
+            request["ExclusiveStartKey"] = start
+        answer = await self._call(operation, "Query", request)
+        try:
+            names = tuple([item["sk"]["S"] for item in answer["Items"]])
+            last = answer.get("LastEvaluatedKey")
+            return names, last["sk"]["S"] if last else None
+        except (KeyError, TypeError) as error:
+            raise self._not_dynamodb(operation) from error
+
+    def _now(self) -> dict[str, str]:
+        return {"N": str(int(self._clock()))}
+
+    async def sweep(self) -> int:
+        return 0
+
+    # The table
+
+    async def create(self) -> tuple[str, ...]:
+        return (await self._create_table(), await self._expire_items())
+
+    async def _create_table(self) -> str:
+        made = await self._call(
+            "create",
+            "CreateTable",
+            {
+                "AttributeDefinitions": [
+                    {"AttributeName": name, "AttributeType": "S"} for name, _ in _KEYS
+                ],
+                "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in _KEYS],
+                "BillingMode": "PAY_PER_REQUEST",
+            },
+            unless="ResourceInUseException",
+        )
+        await self._wait_for_table()
+        where = f"table {self._table} in {self._service.region}"
+        return f"{where} is there already" if made is _UNMET else f"created {where}"
+
+    async def _wait_for_table(self) -> None:
+        until = time.monotonic() + _CREATE_TIMEOUT
+        while True:
+            answer = await self._call("create", "DescribeTable", {})
+            table = answer.get("Table", {})
+            if table.get("TableStatus") == "ACTIVE":
+                break
+            if time.monotonic() > until:
+                detail = f"the table is {table.get('TableStatus')} after {_CREATE_TIMEOUT:.0f} s"
+                raise BackendError(self.name, "create", detail)
+            await asyncio.sleep(_CREATE_PAUSE)
+        keys = [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]]
+        if sorted(keys) != sorted(_KEYS):
+            raise BackendError(self.name, "create", self._other_keys())
+
+    async def _expire_items(self) -> str:
+        answer = await self._call(
+            "create", "DescribeTimeToLive", {}, unless="UnknownOperationException"
+        )
+        if answer is _UNMET:
+            return "this server knows no TTL: items that have expired will stay"
+        state = answer.get("TimeToLiveDescription", {})
+        if state.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+            if state.get("AttributeName") == _TTL_ATTRIBUTE:
+                return f"TTL on {_TTL_ATTRIBUTE} is on already"
+            detail = f"the table's TTL is on another attribute than {_TTL_ATTRIBUTE}; turn it off"
+            raise BackendError(self.name, "create", detail)
+        await self._call(
+            "create",
+            "UpdateTimeToLive",
+            {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": _TTL_ATTRIBUTE}},
+        )
+        return f"turned TTL on {_TTL_ATTRIBUTE} on"
+
+    async def close(self) -> None:
+        await self._service.close()
+
+    # Requests
+
+    async def _call(
+        self,
+        operation: str,
+        action: str,
+        request: dict[str, Any],
+        *,
+        repeatable: bool = True,
+        unless: str | None = None,
+    ) -> dict[str, Any]:
+        """Ask DynamoDB; `_UNMET` when it refuses with the code `unless`."""
+        headers = (
+            ("Content-Type", "application/x-amz-json-1.0"),
+            ("X-Amz-Target", f"DynamoDB_20120810.{action}"),
+        )
+        body = json.dumps({"TableName": self._table, **request}, separators=(",", ":")).encode()
+        response = await self._service.request(
+            operation, "POST", self._url, headers, body, repeatable=repeatable
+        )
+        if response.status != 200:
+            if unless is not None and read_refusal(response).code == unless:
+                return _UNMET
+            raise self._refused(operation, response)
+        try:
+            answer = json.loads(response.body)
+        except ValueError as error:
+            raise self._not_dynamodb(operation) from error
+        if not isinstance(answer, dict):
+            raise self._not_dynamodb(operation)
+        return answer
+
+    def _refused(self, operation: str, response: Response) -> BackendError:
+        code, message = read_refusal(response)
+        if code == "ResourceNotFoundException":
+            return BackendError(self.name, operation, self._no_table())
+        if code == "ValidationException" and "Item size" in message:
+            return RecordTooLargeError(self.name, operation, message)
+        if code == "ValidationException" and re.search("(?i)key element|keys? .*schema", message):
+            return BackendError(self.name, operation, f"{self._other_keys()} ({message})")
+        return self._service.refused(operation, response)
+
+    def _no_table(self) -> str:
+        params = json.dumps({"table_name": self._table, "region_name": self._service.region})
+        return (
+            f"there is no table {self._table} in {self._service.region}; create it with: "
+            f"longwire init --backend dynamodb --params '{params}'"
+        )
+
+    def _other_keys(self) -> str:
+        return (
+            f"the table {self._table} has other keys than pk and sk, so it is not one of "
+            "Longwire's; give another table_name"
+        )
+
+    def _not_dynamodb(self, operation: str) -> BackendError:
+        detail = f"the answer is not one of DynamoDB: is something else at {self._url}?"
+        return BackendError(self.name, operation, detail)
+
+
+_UNMET: dict[str, Any] = {}
+"""What `_call` returns for the refusal that its caller expects."""
+
+
+def _record_key(connection_id: str) -> dict[str, Any]:
+    return _key(f"connection#{connection_id}", "record")
+
+
+def _member_key(group: str, connection_id: str) -> dict[str, Any]:
+    return _key(f"group#{group}", connection_id)
+
+
+def _joined_key(connection_id: str, group: str) -> dict[str, Any]:
+    return _key(f"groups#{connection_id}", group)
+
+
+def _key(pk: str, sk: str) -> dict[str, Any]:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _record(connection_id: str, value: str, version: str, expires_at: int) -> dict[str, Any]:
+    return {
+        **_record_key(connection_id),
+        "value": {"S": value},
+        "version": {"S": version},
+        _TTL_ATTRIBUTE: {"N": str(expires_at)},
+    }
+
+
+def _new_version() -> str:
+    return os.urandom(8).hex()

@@ -1,0 +1,114 @@
+"""The keys of the S3 store's objects, and how listings of them are read (pure).
+
+Keys are below the store's prefix. Each part of a key that is anybody's text is percent-encoded, or
+hashed when it is long, so that it is one part and no key leaves the prefix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+from xml.etree import ElementTree
+
+# Two encoded texts, their folder and an expiry: below 600 bytes of the 1,024 that a key may have.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+_TEXT_LIMIT = 280
+# Nothing that is encoded has it.
+_HASHED = "!"
+# It sorts after every expiry.
+_END = "~"
+
+RECORDS, GROUPS, MEMBERSHIPS = "connections/", "groups/", "memberships/"
+
+
+class Entry(NamedTuple):
+    """A membership as its key has it.
+
+    Attributes:
+        key: below the folder that was listed.
+        name: the member of the group, or the group of the connection; still encoded.
+        expires_at: epoch seconds.
+    """
+
+    key: str
+    name: str
+    expires_at: int
+
+    def text(self) -> str | None:
+        """Return the name; None when the key has only a hash of it."""
+        return None if self.name.startswith(_HASHED) else unquote(self.name)
+
+
+def record_key(connection_id: str) -> str:
+    return RECORDS + _encode(connection_id)
+
+
+def group_folder(group: str) -> str:
+    return f"{GROUPS}{_encode(group)}/"
+
+
+def memberships_folder(connection_id: str) -> str:
+    return f"{MEMBERSHIPS}{_encode(connection_id)}/"
+
+
+def membership_folder(connection_id: str, group: str) -> str:
+    """Return the folder in which a connection's one membership is, under its expiry."""
+    return f"{memberships_folder(connection_id)}{_encode(group)}/"
+
+
+def membership_keys(group: str, connection_id: str, expires_at: int) -> tuple[str, str]:
+    """Return the keys of a membership: the connection's own, and the group's."""
+    return (
+        f"{membership_folder(connection_id, group)}{expires_at}",
+        f"{group_folder(group)}{_encode(connection_id)}/{expires_at}",
+    )
+
+
+def after(entry: Entry) -> str:
+    """Return what sorts after all keys of this entry's name, whatever their expiry."""
+    return f"{entry.name}/{_END}"
+
+
+def parse_entry(key: str) -> Entry:
+    """Read `name/expires_at`, or only `expires_at`.
+
+    Raises:
+        ValueError: it ends in something else.
+    """
+    path, _, expires_at = key.rpartition("/")
+    return Entry(key, path.rpartition("/")[2], int(expires_at))
+
+
+def parse_listing(body: bytes, folder: str) -> tuple[list[str], bool]:
+    """Read an answer of ListObjectsV2: the keys without their folder, and whether there are more.
+
+    Raises:
+        ValueError: it is not such an answer.
+    """
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError as error:
+        raise ValueError(str(error)) from error
+    if _tag(root) != "ListBucketResult":
+        raise ValueError(f"its root is {_tag(root)}")
+    keys = [
+        (field.text or "").removeprefix(folder)
+        for child in root
+        if _tag(child) == "Contents"
+        for field in child
+        if _tag(field) == "Key"
+    ]
+    return keys, any(_tag(child) == "IsTruncated" and child.text == "true" for child in root)
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _encode(text: str) -> str:
+    # A dot alone, or two, would be a step up to whatever normalises paths.
+    encoded = quote(text, safe="").replace(".", "%2E")
+    if len(encoded) <= _TEXT_LIMIT:
+        return encoded
+    return _HASHED + hashlib.sha256(text.encode()).hexdigest()

@@ -343,38 +343,63 @@ def test_a_backend_object_is_used_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "ws_config",
+    ("ws_config", "name"),
     [
-        params("redis", host="h"),
-        params("postgresql", uri="postgresql://h/d"),
-        params("dynamodb", table_name="t"),
-        params("s3", bucket="b"),
+        (params("redis", host="h"), "RedisBackend"),
+        (params("postgresql", uri="postgresql://h/d"), "PostgreSQLBackend"),
+        (params("dynamodb", table_name="ttt", region_name="eu-west-1"), "DynamoDBBackend"),
+        (params("s3", bucket="bbb", region_name="eu-west-1"), "S3Backend"),
     ],
 )
-def test_a_store_of_a_later_version_is_not_available_yet(ws_config: dict[str, Any]) -> None:
-    """Its parameters are validated all the same."""
+def test_a_store_with_a_server_is_made_without_it(ws_config: dict[str, Any], name: str) -> None:
+    """Every parameter that is documented is one of the class; nothing is opened yet."""
+    made = make_backend(load(ws_config, None))
+    assert (type(made).__name__, made.name) == (name, ws_config["backend"])
+
+
+@pytest.mark.parametrize(
+    "ws_config", [params("dynamodb", table_name="ttt"), params("s3", bucket="bbb")]
+)
+def test_a_region_that_nobody_tells_is_an_error(
+    ws_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the constructor, not of the first event."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigurationError) as caught:
         make_backend(load(ws_config, None))
-    name = ws_config["backend"]
-    assert str(caught.value) == f"the backend {name!r} is not available yet; use 'sqlite3'"
+    assert str(caught.value) == (
+        f"{ws_config['backend']}: the region is unknown: set region_name in its parameters, or the "
+        "environment variable AWS_REGION"
+    )
 
 
 NO_DRIVER = """
 import sys
-sys.modules["aiosqlite"] = None
+driver, dsn = sys.argv[1:]
+sys.modules[driver] = None
 from longwire.config import load, make_backend
 try:
-    make_backend(load(None, "sqlite:////tmp/never-made.sqlite3"))
+    make_backend(load(None, dsn))
 except ValueError as error:
     print(error)
 """
 
 
-def test_a_missing_driver_prints_the_pip_line() -> None:
-    """An interpreter that cannot import aiosqlite says how to install it."""
-    command = [sys.executable, "-c", NO_DRIVER]
+@pytest.mark.parametrize(
+    ("backend", "driver", "dsn"),
+    [
+        ("sqlite3", "aiosqlite", "sqlite:////tmp/never-made.sqlite3"),
+        ("redis", "redis", "redis://h"),
+        ("postgresql", "psycopg2", "postgresql://h/d"),
+    ],
+)
+def test_a_missing_driver_prints_the_pip_line(backend: str, driver: str, dsn: str) -> None:
+    """An interpreter that cannot import the driver says how to install it."""
+    command = [sys.executable, "-c", NO_DRIVER, driver, dsn]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout == "the backend 'sqlite3' needs aiosqlite: pip install 'longwire[sqlite3]'\n"
+    text = f"the backend '{backend}' needs {driver}: pip install 'longwire[{backend}]'\n"
+    assert done.stdout == text
 
 
 BROKEN_DRIVER = """

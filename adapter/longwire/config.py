@@ -71,7 +71,7 @@ def make_backend(settings: Settings) -> Backend:
     """Make the store that the settings name; only its own module is imported.
 
     Raises:
-        ConfigurationError: it is not available, its driver is missing, or a parameter is wrong.
+        ConfigurationError: its driver is missing, or a parameter is wrong.
     """
     match settings.backend:
         case Backend() as backend:
@@ -84,8 +84,22 @@ def make_backend(settings: Settings) -> Backend:
             with _driver("aiosqlite", extra="sqlite3"):
                 from longwire_backends.sqlite3 import SQLite3Backend
             return SQLite3Backend(**settings.params)
-        case name:
-            raise ConfigurationError(f"the backend {name!r} is not available yet; use 'sqlite3'")
+        case "redis":
+            with _driver("redis", extra="redis"):
+                from longwire_backends.redis import RedisBackend
+            return RedisBackend(**settings.params)
+        case "postgresql":
+            with _driver("psycopg2", extra="postgresql"):
+                from longwire_backends.postgresql import PostgreSQLBackend
+            return PostgreSQLBackend(**settings.params)
+        case "dynamodb":
+            from longwire_backends.dynamodb import DynamoDBBackend
+
+            return DynamoDBBackend(**settings.params)
+        case _:  # "s3": `load` lets no other name through
+            from longwire_backends.s3 import S3Backend
+
+            return S3Backend(**settings.params)
 
 
 @contextlib.contextmanager

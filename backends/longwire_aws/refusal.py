@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -112,6 +111,8 @@ def advice(refusal: Refusal, response: Response, now: float) -> str:
 
 
 def _skew(response: Response, now: float) -> str:
+    from email.utils import parsedate_to_datetime  # dear to import, and seldom needed
+
     try:
         then = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
     except ValueError:

@@ -55,6 +55,11 @@ class SQLite3Backend(Backend):
         self._opening: Future[SQLite3File] | None = None
         self._opening_lock = Lock()
 
+    async def create(self) -> tuple[str, ...]:
+        there = os.path.exists(self._path)
+        await self._opened()
+        return (f"{self._path} is there already" if there else f"created {self._path}",)
+
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
         version = _new_version()
         await self._execute(

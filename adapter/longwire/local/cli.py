@@ -1,7 +1,7 @@
-"""`longwire dev MODULE:ATTRIBUTE`: API Gateway and the function on this machine.
+"""`longwire dev MODULE:ATTRIBUTE`: API Gateway and the function on this machine; `longwire init`.
 
-Exit codes: 0 after Ctrl-C or SIGTERM, 1 when it cannot serve, 2 when the command line or what it
-names is wrong.
+Exit codes: 0 after Ctrl-C or SIGTERM or when all is done, 1 when it cannot serve or create, 2 when
+the command line or what it names is wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import longwire
-from longwire.exceptions import ConfigurationError
+from longwire.exceptions import BackendError, ConfigurationError
 from longwire.local.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from longwire.local.server import LocalGateway
     from longwire.local.session import Invocation
     from longwire.local.signatures import Caller
+    from longwire_backends import Backend
 
 CANNOT_SERVE, USAGE = 1, 2
 DEFAULT_FILE = ".longwire.sqlite3"
@@ -47,10 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
     )
     try:
+        if options.command == "init":
+            return _init(options)
         return _reload(arguments, options) if options.reload else _dev(options)
     except ConfigurationError as error:
         return _fail(error, USAGE)
-    except CannotServeError as error:
+    except (CannotServeError, BackendError) as error:
         return _fail(error, CANNOT_SERVE)
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
@@ -64,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Declare every option, with the defaults of `Settings`."""
     parser = argparse.ArgumentParser(prog="longwire", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"longwire {longwire.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     dev = commands.add_parser(
         "dev",
         allow_abbrev=False,
@@ -76,7 +79,22 @@ def make_parser() -> argparse.ArgumentParser:
     _add_serving(dev)
     _add_app(dev)
     _add_gateway(dev)
+    init = commands.add_parser(
+        "init",
+        allow_abbrev=False,
+        help="create what a store needs: its table, bucket or file",
+        description="Create what a store needs and has not got; safe to repeat.",
+    )
+    _add_init(init)
     return parser
+
+
+def _add_init(init: argparse.ArgumentParser) -> None:
+    store = init.add_mutually_exclusive_group(required=True)
+    store.add_argument("--backend", metavar="NAME", help="the store, as in ws_config")
+    store.add_argument("--dsn", metavar="URL", help="the store and its parameters in one URL")
+    init.add_argument("--params", metavar="JSON", help="the parameters of --backend")
+    _add_log_level(init)
 
 
 def _add_serving(dev: argparse.ArgumentParser) -> None:
@@ -86,6 +104,10 @@ def _add_serving(dev: argparse.ArgumentParser) -> None:
         "--port", type=port, default=3001, help="on which port; 0 takes a free one (%(default)s)"
     )
     group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
+    _add_log_level(group)
+
+
+def _add_log_level(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--log-level",
         default="warning",
@@ -231,17 +253,21 @@ def _prepare(target: Any, options: argparse.Namespace) -> Any:
 
 
 def _ws_config(options: argparse.Namespace) -> dict[str, Any]:
-    if options.params is not None and options.backend is None:
-        raise ConfigurationError("--params: needs --backend")
-    config: dict[str, Any] = {
+    config = _store(options) or {
         "backend": "sqlite3",
         "params": {"file_path": options.file or DEFAULT_FILE},
     }
-    if options.backend is not None:
-        config = {"backend": options.backend, "params": _json_object(options.params or "{}")}
     if options.path is not None:
         config["path"] = options.path
     return config
+
+
+def _store(options: argparse.Namespace) -> dict[str, Any] | None:
+    if options.backend is not None:
+        return {"backend": options.backend, "params": _json_object(options.params or "{}")}
+    if options.params is not None:
+        raise ConfigurationError("--params: needs --backend")
+    return None
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -339,6 +365,25 @@ def _reload(arguments: list[str], options: argparse.Namespace) -> int:
     caller_from(options)
     rest = [argument for argument in arguments if argument != "--reload"]
     return supervise([sys.executable, "-m", "longwire", *rest], options.app_dir)
+
+
+# Creating
+
+
+def _init(options: argparse.Namespace) -> int:
+    from longwire.config import load, make_backend
+
+    backend = make_backend(load(_store(options), options.dsn))
+    asyncio.run(_create(backend))
+    return 0
+
+
+async def _create(backend: Backend) -> None:
+    try:
+        for line in await backend.create():
+            print(line)
+    finally:
+        await backend.close()
 
 
 def _fail(error: object, code: int) -> int:

@@ -278,7 +278,7 @@ def test_it_needs_no_third_party_package() -> None:
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout == "['longwire', 'longwire_backends']\n"
+    assert result.stdout == "['longwire', 'longwire_aws', 'longwire_backends']\n"
 
 
 async def test_an_app_that_stays_busy_fails_the_test_that_leaves_it(

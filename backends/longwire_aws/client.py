@@ -91,7 +91,7 @@ class SignedClient:
         refusal = read_refusal(response)
         if are_keys_expired(refusal):
             self._keys.discard(credentials)
-            newer = await self._credentials(until - time.monotonic())
+            newer = await self._credentials(_left(until))
             if newer != credentials:
                 return await self._send(newer, method, url, headers, body, until)
         elif is_clock_wrong(refusal) and self._clock() - signed_at > _FROZEN:
@@ -117,8 +117,9 @@ class SignedClient:
             region=self._region(url),
             now=self._clock(),
         )
-        left = until - time.monotonic()
-        return await self._http.request(method, url, [*headers, *signature], body, timeout=left)
+        return await self._http.request(
+            method, url, [*headers, *signature], body, timeout=_left(until)
+        )
 
     async def _credentials(self, timeout: float) -> sigv4.Credentials:
         if (known := self._keys.current()) is not None:
@@ -130,3 +131,7 @@ class SignedClient:
             raise CredentialsError(
                 f"no AWS keys: looking for them took longer than {timeout:.3g} s"
             ) from error
+
+
+def _left(until: float) -> float:
+    return max(0.0, until - time.monotonic())

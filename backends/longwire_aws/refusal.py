@@ -48,7 +48,7 @@ def read_refusal(response: Response) -> Refusal:
 def _from_json(body: bytes) -> tuple[str, str]:
     try:
         said = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", ""
     if not isinstance(said, dict):
         return "", ""
@@ -68,7 +68,7 @@ def _from_xml(body: bytes) -> tuple[str, str] | None:
 
     try:
         root = ElementTree.fromstring(body)
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, LookupError, ValueError):  # the latter two: odd encodings
         return "", ""
     if root.tag.rpartition("}")[2] != "Error":
         return "", ""

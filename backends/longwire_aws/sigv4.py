@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -81,19 +81,58 @@ def sign(
     timestamp = _timestamp(int(now))
     body_hash = hashlib.sha256(body).hexdigest()
     added = _added(timestamp, credentials.token, body_hash if service == "s3" else None)
-    names, lines = _header_lines(host, headers, added)
-    if service != "s3":
-        path = _canonical_path(path)
-    query = _canonical_query(query)
-    request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{body_hash}"
-    scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"
-    signature = _signature(credentials.secret_key, timestamp, scope, request)
-    authorization = (
-        f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
-        f"SignedHeaders={names}, Signature={signature}"
+    signed = {"host": host}
+    if headers:
+        signed |= _given(headers)
+    for name, value in added:
+        signed[name.lower()] = value.strip()
+    authorization = authorize(
+        method,
+        path,
+        query,
+        signed,
+        body_hash,
+        credentials=credentials,
+        service=service,
+        region=region,
+        timestamp=timestamp,
     )
     added.append(("Authorization", authorization))
     return added
+
+
+def authorize(
+    method: str,
+    path: str,
+    query: str,
+    signed: Mapping[str, str],
+    body_hash: str,
+    *,
+    credentials: Credentials,
+    service: str,
+    region: str,
+    timestamp: str,
+) -> str:
+    """Return the value of `Authorization` for a request that has all its headers.
+
+    Args:
+        path: with `query`, as it goes over the wire.
+        signed: the headers to sign: names in lower case, values without needless spaces.
+        body_hash: SHA-256, in hexadecimal digits.
+        timestamp: as in `X-Amz-Date`.
+    """
+    names = sorted(signed)
+    lines = "".join([f"{name}:{signed[name]}\n" for name in names])
+    if service != "s3":
+        path = _canonical_path(path)
+    shown = ";".join(names)
+    request = f"{method}\n{path}\n{_canonical_query(query)}\n{lines}\n{shown}\n{body_hash}"
+    scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"
+    signature = _signature(credentials.secret_key, timestamp, scope, request)
+    return (
+        f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
+        f"SignedHeaders={shown}, Signature={signature}"
+    )
 
 
 def _split(url: str) -> tuple[str, str, str]:
@@ -156,19 +195,6 @@ def _added(timestamp: str, token: str | None, body_hash: str | None) -> list[tup
     return added
 
 
-def _header_lines(
-    host: str, headers: Sequence[tuple[str, str]], added: list[tuple[str, str]]
-) -> tuple[str, str]:
-    """Return the names of all signed headers, and their lines."""
-    signed = {"host": host}
-    if headers:
-        signed |= _given(headers)
-    for name, value in added:
-        signed[name.lower()] = value.strip()
-    names = sorted(signed)
-    return ";".join(names), "".join([f"{name}:{signed[name]}\n" for name in names])
-
-
 def _given(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return those of the headers that are signed, as they are signed."""
     signed: dict[str, str] = {}
@@ -177,12 +203,13 @@ def _given(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
         if name in _OURS:
             raise ValueError(f"the header {name} is made by the signer and cannot be given")
         if name not in _UNSIGNED:
-            value = _trimmed(value)
+            value = trimmed(value)
             signed[name] = f"{signed[name]},{value}" if name in signed else value
     return signed
 
 
-def _trimmed(value: str) -> str:
+def trimmed(value: str) -> str:
+    """Return the value of a header as it is signed."""
     return " ".join(value.split())
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from longwire.local import management_api, proxy_events, results, routes, signatures
+from longwire.local import management_api, proxy_events, results, routes
 from longwire.local.connection import TOO_BIG, Connection, Ending, Handshake, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from longwire.local.settings import Settings
+    from longwire.local.signatures import Caller, Request
     from longwire.types import LambdaEvent
 
 
@@ -30,7 +31,7 @@ class Gateway:
         *,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
-        verify: signatures.Caller | None = None,
+        verify: Caller | None = None,
     ) -> None:
         self.settings = settings
         self.connections: dict[str, Connection] = {}
@@ -113,10 +114,12 @@ class Gateway:
         request = proxy_events.Request(self._new_id(), self._now())
         return proxy_events.disconnect_event(self.settings, connection, request, ending)
 
-    def refusal(self, request: signatures.Request) -> management_api.Answer | None:
+    def refusal(self, request: Request) -> management_api.Answer | None:
         """Return the answer to a request to `@connections` that is not signed as it must be."""
         if self._verify is None:
             return None
+        from longwire.local import signatures  # most never need it
+
         return signatures.refusal(self._verify, request, self._clock())
 
     def manage(

@@ -6,9 +6,9 @@ https://repost.aws/knowledge-center/api-gateway-troubleshoot-403-forbidden
 
 The types of the errors and most texts are those that API Gateway was seen to answer. No answer of
 its own was found, and the text is AWS's for other services or our own, for: an algorithm, a
-terminator, a date or a credential of the wrong form, and a header that is signed and not sent, or
-sent and not signed. AWS repeats what it was sent in some of its texts; here only a region and the
-time are repeated, and only when they look like it, since anything else may be a secret.
+terminator, a date or a credential of the wrong form, and a header that is signed and not sent. AWS
+repeats what it was sent in some of its texts; here only a region and the time are repeated, and
+only when they look like it, since anything else may be a secret.
 
 Not supported: signatures in the query, and a `Date` header instead of `X-Amz-Date`.
 """
@@ -16,6 +16,7 @@ Not supported: signatures in the query, and a `Date` header instead of `X-Amz-Da
 from __future__ import annotations
 
 import calendar
+import hashlib
 import hmac
 import re
 import time
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from longwire.exceptions import ConfigurationError
 from longwire.local.management_api import Answer, json_answer
-from longwire_aws.sigv4 import Credentials, sign
+from longwire_aws.sigv4 import Credentials, authorize, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,8 +39,6 @@ _TERMINATOR = "aws4_request"
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 _TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-\d{1,2}", re.ASCII)
-# What `sign` makes itself.
-_MADE = frozenset({"x-amz-date", "x-amz-security-token"})
 
 _INCOMPLETE = "IncompleteSignatureException"
 _INVALID = "InvalidSignatureException"
@@ -117,7 +116,7 @@ def refusal(caller: Caller, request: Request, now: float) -> Answer | None:
         _check_signed_headers(claim.signed_headers, headers)
         _check_scope(claim, caller.region)
         _check_keys(claim.access_key, headers.get("x-amz-security-token"), caller.credentials)
-        _check_signature(claim, request, caller)
+        _check_signature(claim, request, headers, caller)
     except _RefusedError as refused:
         return refused.answer
     return None
@@ -150,7 +149,7 @@ def _claim(headers: Mapping[str, str]) -> _Claim:
     return _Claim(
         access_key,
         tuple(scope),
-        frozenset(parameters["SignedHeaders"].lower().split(";")),
+        frozenset(parameters["SignedHeaders"].split(";")),
         parameters["Signature"],
         _epoch(headers["x-amz-date"]),
     )
@@ -250,42 +249,28 @@ def _check_keys(access_key: str, token: str | None, expected: Credentials) -> No
         )
 
 
-def _check_signature(claim: _Claim, request: Request, caller: Caller) -> None:
-    expected = _signed_again(claim, request, caller)
-    if frozenset(expected.get("SignedHeaders", "").split(";")) != claim.signed_headers:
-        raise _RefusedError(
-            _INVALID,
-            "The local gateway cannot check a signature over headers that may change on the way, "
-            "such as User-Agent, or over X-Amz-Content-SHA256: sign without them.",
-        )
-    if not _same(expected["Signature"], claim.signature):
+def _check_signature(
+    claim: _Claim, request: Request, headers: Mapping[str, str], caller: Caller
+) -> None:
+    path, _, query = request.target.partition("?")
+    expected = authorize(
+        request.method,
+        path,
+        query,
+        {name: trimmed(headers[name]) for name in claim.signed_headers},
+        hashlib.sha256(request.body).hexdigest(),
+        credentials=caller.credentials,
+        service=SERVICE,
+        region=caller.region,
+        timestamp=_timestamp(claim.time),
+    )
+    if not _same(_parameters(expected)["Signature"], claim.signature):
         raise _RefusedError(
             _INVALID,
             "The request signature we calculated does not match the signature you provided. "
             "Check your AWS Secret Access Key and signing method. Consult the service "
             "documentation for details.",
         )
-
-
-def _signed_again(claim: _Claim, request: Request, caller: Caller) -> dict[str, str]:
-    """Sign what the request says that it signed; empty when `sign` leaves that to nobody."""
-    names = claim.signed_headers - _MADE
-    headers = [(name, value) for name, value in request.headers if name.lower() in names]
-    try:
-        made = sign(
-            request.method,
-            # The host is among the headers.
-            f"http://gateway{request.target}",
-            headers,
-            request.body,
-            credentials=caller.credentials,
-            service=SERVICE,
-            region=caller.region,
-            now=claim.time,
-        )
-    except ValueError:
-        return {}
-    return _parameters(dict(made)["Authorization"])
 
 
 def _same(one: str, other: str) -> bool:

@@ -102,9 +102,11 @@ def test_every_make_target_exists() -> None:
 
 
 def test_every_option_exists() -> None:
-    """They are options of `longwire dev`; no other program's are shown."""
+    """They are options of the commands of `longwire`; no other program's are shown."""
     options = r"--[a-z][a-z-]*"
-    existing = _words(options, _run(ROOT, "-m", "longwire", "dev", "--help"))
+    existing = set.union(
+        *(_words(options, _run(ROOT, "-m", "longwire", name, "--help")) for name in ("dev", "init"))
+    )
     shown = _words(options, README)
     assert shown
     assert shown <= existing

@@ -45,11 +45,14 @@ def _result(invocation: Invocation) -> str:
     if invocation.outcome is None:
         return "Forbidden: no route for this message"
     text = _outcome(invocation.outcome)
-    if isinstance(invocation.verdict, Refused):
-        query = invocation.event.get("queryStringParameters") or {}
-        path = f"path {query['path']}" if "path" in query else "no ?path="
-        return f"{text}, client gets {invocation.verdict.status} ({path})"
-    return text
+    if not isinstance(invocation.verdict, Refused):
+        return text
+    text += f", client gets {invocation.verdict.status}"
+    if invocation.verdict.status >= 500:
+        return text
+    # The usual reason of a refusal is a path that the app does not have.
+    query = invocation.event.get("queryStringParameters") or {}
+    return f"{text} (path {query['path']})" if "path" in query else f"{text} (no ?path=)"
 
 
 def _outcome(outcome: Outcome) -> str:

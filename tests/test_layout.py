@@ -29,6 +29,10 @@ ALLOWED = {
 THIRD_PARTY = {
     "longwire_backends/sqlite3.py": {"aiosqlite"},
     "longwire_backends/sqlite3_file.py": {"aiosqlite"},
+    "longwire_backends/redis.py": {"redis"},
+    "longwire_backends/redis_errors.py": {"redis"},
+    "longwire_backends/postgresql.py": {"psycopg2"},
+    "longwire_backends/postgresql_connection.py": {"psycopg2"},
     "longwire/http.py": {"mangum"},
     "longwire/local/http.py": {"h11", "websockets"},
     "longwire/local/websocket.py": {"h11", "websockets"},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import longwire
-from longwire import ConfigurationError, Longwire, config
+from longwire import Longwire
 from longwire.config import Settings
 from longwire.settings import OWN, STORES
 from longwire.testing import Gateway

@@ -42,7 +42,9 @@ def read_refusal(response: Response) -> Refusal:
     # "com.amazonaws.dynamodb.v20120810#ThrottlingException", "GoneException:http://internal..."
     code = code.rpartition("#")[2].partition(":")[0]
     first_line = message.strip().partition("\n")[0]
-    return Refusal(code[:_TEXT_LIMIT], first_line[:_TEXT_LIMIT])
+    # Who finds fault with the header `Authorization` repeats it in the same line.
+    said = first_line.partition("AWS4-HMAC-SHA256")[0].rstrip()
+    return Refusal(code[:_TEXT_LIMIT], said[:_TEXT_LIMIT])
 
 
 def _from_json(body: bytes) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -10,7 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from longwire_aws.client import CredentialsError, SignedClient
-from longwire_aws.endpoints import dns_suffix, environment_endpoint, environment_region
+from longwire_aws.endpoints import (
+    dns_suffix,
+    environment_endpoint,
+    environment_region,
+    is_http_url,
+)
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
 from longwire_aws.refusal import advice, read_refusal
 from longwire_backends.base import BackendError, ConfigurationError
@@ -23,6 +29,7 @@ _THROTTLED = frozenset(
     {
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
+        "RequestTimeout",  # S3 waited in vain for the rest of the request
         "SlowDown",
         "Throttling",
         "ThrottlingException",
@@ -51,7 +58,7 @@ class Service:
         endpoint_url: what replaces AWS's own address, without a slash at the end; or None.
 
     Raises:
-        ConfigurationError: the region is unknown, or the environment's endpoint is not a URL.
+        ConfigurationError: the region is unknown, or the endpoint is not a URL.
     """
 
     def __init__(
@@ -68,7 +75,7 @@ class Service:
         self._name = name
         self._timeout = timeout
         self._clock = clock
-        self.endpoint_url = _endpoint(name, endpoint_url)
+        self.endpoint_url = _endpoint(backend, name, endpoint_url)
         self.region = _region(backend, region_name, self.endpoint_url)
         self._http = HTTPClient()
         self._client = SignedClient(self._http, name, lambda _: self.region, clock=clock)
@@ -118,6 +125,15 @@ class Service:
         """Close idle connections; a later request opens new ones."""
         await self._http.close()
 
+    def init_command(self, **params: str) -> str:
+        """Return what to type into a shell, so that a store with these parameters is created."""
+        import shlex  # only who has forgotten to create the store pays for it
+
+        params["region_name"] = self.region
+        if self.endpoint_url is not None:
+            params["endpoint_url"] = self.endpoint_url
+        return f"longwire init --backend {self._backend} --params {shlex.quote(json.dumps(params))}"
+
     def refused(self, operation: str, response: Response) -> BackendError:
         """Make the error of an answer that the store cannot use."""
         return BackendError(self._backend, operation, self.explain(response))
@@ -147,10 +163,20 @@ class Service:
             return error
         except CredentialsError as error:
             raise BackendError(self._backend, operation, str(error)) from error
+        except ValueError:
+            # All else in the request is made here. No cause: it may quote a part of a key.
+            detail = (
+                "the AWS keys cannot be sent: is there a line break or another odd character in "
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_SESSION_TOKEN?"
+            )
+            raise BackendError(self._backend, operation, detail) from None
 
     def _failure(self, operation: str, answer: Response | TransportError) -> BackendError:
         if isinstance(answer, Response):
-            return self.refused(operation, answer)
+            detail = self.explain(answer)
+            if _is_throttled(answer):
+                detail += f"; it was repeated for {self._timeout:.3g} s"
+            return BackendError(self._backend, operation, detail)
         detail = f"{answer}; {self._check()}"
         if isinstance(answer, TransportTimeoutError):
             detail += f"; a VPC without an endpoint for {self._name} looks like this"
@@ -180,13 +206,19 @@ def _may_repeat(answer: Response | TransportError, repeatable: bool, attempt: in
     return attempt < _REPEATS and (repeatable or not answer.sent)
 
 
-def _endpoint(service: str, endpoint_url: str | None) -> str | None:
+def _endpoint(backend: str, service: str, endpoint_url: str | None) -> str | None:
     if endpoint_url is not None:
+        if not is_http_url(endpoint_url):
+            # It is not shown, since it may have a password in it.
+            raise ConfigurationError(
+                f"{backend}: endpoint_url is not an http:// or https:// URL with a host, and "
+                "without user, query and fragment"
+            )
         return endpoint_url.rstrip("/")
     try:
         return environment_endpoint(service.upper(), os.environ)
     except ValueError as error:
-        raise ConfigurationError(str(error)) from None
+        raise ConfigurationError(f"{backend}: {error}") from None
 
 
 def _region(backend: str, region_name: str | None, endpoint_url: str | None) -> str:

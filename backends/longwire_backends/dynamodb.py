@@ -37,7 +37,13 @@ if TYPE_CHECKING:
     from longwire_aws.http import Response
 
 _TTL_ATTRIBUTE = "expires_at"
+_NO_TTL = "this server knows no TTL: items that have expired will stay"
 _KEYS = [("pk", "HASH"), ("sk", "RANGE")]
+# How DynamoDB says that a table's keys have other names or types than the request's.
+_OTHER_KEYS = (
+    "(?i)key element|key schema|missing the key|mismatch for key|conditions on the keys|"
+    "does not match schema type"
+)
 
 # Seconds that `create` waits for a table, and between two looks.
 _CREATE_TIMEOUT = 120.0
@@ -231,37 +237,46 @@ class DynamoDBBackend(Backend):
 
     async def _wait_for_table(self) -> None:
         until = time.monotonic() + _CREATE_TIMEOUT
-        while True:
-            answer = await self._call("create", "DescribeTable", {})
-            table = answer.get("Table", {})
-            if table.get("TableStatus") == "ACTIVE":
-                break
+        while (table := await self._describe_table()).get("TableStatus") != "ACTIVE":
             if time.monotonic() > until:
-                detail = f"the table is {table.get('TableStatus')} after {_CREATE_TIMEOUT:.0f} s"
+                status = table.get("TableStatus", "not to be seen")
+                detail = f"the table is {status} after {_CREATE_TIMEOUT:.0f} s"
                 raise BackendError(self.name, "create", detail)
             await asyncio.sleep(_CREATE_PAUSE)
-        keys = [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]]
-        if sorted(keys) != sorted(_KEYS):
+        try:
+            keys = [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]]
+            types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+        except (KeyError, TypeError) as error:
+            raise self._not_dynamodb("create") from error
+        if sorted(keys) != sorted(_KEYS) or any(types.get(name) != "S" for name, _ in _KEYS):
             raise BackendError(self.name, "create", self._other_keys())
+
+    async def _describe_table(self) -> dict[str, Any]:
+        # For some seconds a new table may not be found.
+        # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DescribeTable.html
+        answer = await self._call("create", "DescribeTable", {}, unless="ResourceNotFoundException")
+        return _object(answer.get("Table"))
 
     async def _expire_items(self) -> str:
         answer = await self._call(
             "create", "DescribeTimeToLive", {}, unless="UnknownOperationException"
         )
         if answer is _UNMET:
-            return "this server knows no TTL: items that have expired will stay"
-        state = answer.get("TimeToLiveDescription", {})
+            return _NO_TTL
+        state = _object(answer.get("TimeToLiveDescription"))
         if state.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
             if state.get("AttributeName") == _TTL_ATTRIBUTE:
                 return f"TTL on {_TTL_ATTRIBUTE} is on already"
             detail = f"the table's TTL is on another attribute than {_TTL_ATTRIBUTE}; turn it off"
             raise BackendError(self.name, "create", detail)
-        await self._call(
+        # A server may know the question and not the command.
+        turned = await self._call(
             "create",
             "UpdateTimeToLive",
             {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": _TTL_ATTRIBUTE}},
+            unless="UnknownOperationException",
         )
-        return f"turned TTL on {_TTL_ATTRIBUTE} on"
+        return _NO_TTL if turned is _UNMET else f"turned TTL on {_TTL_ATTRIBUTE} on"
 
     async def close(self) -> None:
         await self._service.close()
@@ -292,7 +307,7 @@ class DynamoDBBackend(Backend):
             raise self._refused(operation, response)
         try:
             answer = json.loads(response.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._not_dynamodb(operation) from error
         if not isinstance(answer, dict):
             raise self._not_dynamodb(operation)
@@ -304,21 +319,19 @@ class DynamoDBBackend(Backend):
             return BackendError(self.name, operation, self._no_table())
         if code == "ValidationException" and "Item size" in message:
             return RecordTooLargeError(self.name, operation, message)
-        if code == "ValidationException" and re.search("(?i)key element|keys? .*schema", message):
+        if code == "ValidationException" and re.search(_OTHER_KEYS, message):
             return BackendError(self.name, operation, f"{self._other_keys()} ({message})")
         return self._service.refused(operation, response)
 
     def _no_table(self) -> str:
-        params = json.dumps({"table_name": self._table, "region_name": self._service.region})
-        return (
-            f"there is no table {self._table} in {self._service.region}; create it with: "
-            f"longwire init --backend dynamodb --params '{params}'"
-        )
+        command = self._service.init_command(table_name=self._table)
+        where = f"{self._table} in {self._service.region}"
+        return f"there is no table {where}; create it with: {command}"
 
     def _other_keys(self) -> str:
         return (
-            f"the table {self._table} has other keys than pk and sk, so it is not one of "
-            "Longwire's; give another table_name"
+            f"the table {self._table} has other keys than the texts pk and sk, so it is not one "
+            "of Longwire's; give another table_name"
         )
 
     def _not_dynamodb(self, operation: str) -> BackendError:
@@ -353,6 +366,10 @@ def _record(connection_id: str, value: str, version: str, expires_at: int) -> di
         "version": {"S": version},
         _TTL_ATTRIBUTE: {"N": str(expires_at)},
     }
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _new_version() -> str:

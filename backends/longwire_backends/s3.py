@@ -10,12 +10,15 @@ What a listing has to tell is in the keys, since it shows no bodies; `s3_keys.py
 no expiry by the second: `sweep` deletes what has expired. A record's version is its ETag and its
 expiry, and writes that depend on it are S3's conditional requests.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
+
+Another server than S3 has to know them all, deletes included, and must not say once more of what is
+gone that it has been deleted: otherwise a record is taken more than once.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import time
@@ -26,7 +29,14 @@ from longwire_aws.http import MAX_BODY
 from longwire_aws.refusal import read_refusal
 from longwire_backends import s3_keys
 from longwire_backends.aws import Service
-from longwire_backends.base import Backend, BackendError, ConfigurationError, Page, Record
+from longwire_backends.base import (
+    Backend,
+    BackendError,
+    ConfigurationError,
+    Page,
+    Record,
+    RecordTooLargeError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -75,6 +85,7 @@ class S3Backend(Backend):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(clock=clock)
+        self._timeout = timeout
         self._bucket = _checked_bucket(bucket)
         self._prefix = _checked_prefix(prefix)
         self._service = Service(
@@ -102,9 +113,13 @@ class S3Backend(Backend):
 
     async def take(self, connection_id: str) -> Record | None:
         key = s3_keys.record_key(connection_id)
+        until = time.monotonic() + self._timeout
         while record := self._alive(await self._read("take", key)):
             if await self._delete_version("take", key, record.version):
                 return record
+            if time.monotonic() > until:
+                detail = f"the record was never the one just read, for {self._timeout:.3g} s"
+                raise BackendError(self.name, "take", detail)
         return None
 
     async def update(
@@ -126,13 +141,15 @@ class S3Backend(Backend):
         self._check(operation, response, {200, 404})
         if response.status == 404:
             return None
+        etag = self._etag(operation, response)
         try:
             head, _, value = response.body.decode("utf-8").partition("\n")
             expires_at = int(head.partition(" ")[0])
-        except ValueError as error:
+        except ValueError:
             detail = f"the object {self._prefix}{key} is not one of Longwire's; give another prefix"
-            raise BackendError(self.name, operation, detail) from error
-        return Record(value, self._version(operation, response, expires_at), expires_at)
+            # No cause: it quotes what it could not read.
+            raise BackendError(self.name, operation, detail) from None
+        return Record(value, f"{etag} {expires_at}", expires_at)
 
     def _alive(self, record: Record | None) -> Record | None:
         return record if record and record.expires_at > self._clock() else None
@@ -144,11 +161,14 @@ class S3Backend(Backend):
         return response.status == 204
 
     def _version(self, operation: str, response: Response, expires_at: int) -> str:
+        return f"{self._etag(operation, response)} {expires_at}"
+
+    def _etag(self, operation: str, response: Response) -> str:
         etag = response.headers.get("etag")
         if etag is None:
             detail = f"the answer has no ETag: is something else at {self._url}?"
             raise BackendError(self.name, operation, detail)
-        return f"{etag} {expires_at}"
+        return etag
 
     # Groups
 
@@ -178,19 +198,19 @@ class S3Backend(Backend):
         folder = s3_keys.group_folder(group)
         keys, truncated = await self._list("group_members", folder, after or "", limit)
         entries = [self._entry("group_members", folder, key) for key in keys]
-        members = await self._names("group_members", folder, entries)
-        return Page(members, s3_keys.after(entries[-1]) if truncated else None)
+        now = self._clock()
+        members = await self._names("group_members", folder, entries, now)
+        return Page(members, s3_keys.after(entries[-1], now) if truncated else None)
 
     async def groups(self, connection_id: str) -> tuple[str, ...]:
         folder = s3_keys.memberships_folder(connection_id)
         entries = [entry async for entry in self._entries("groups", folder)]
-        return tuple(sorted(await self._names("groups", folder, entries)))
+        return tuple(sorted(await self._names("groups", folder, entries, self._clock())))
 
     async def _names(
-        self, operation: str, folder: str, entries: Iterable[Entry]
+        self, operation: str, folder: str, entries: Iterable[Entry], now: float
     ) -> tuple[str, ...]:
         """Return the names of those that have not expired, each once."""
-        now = self._clock()
         alive = {entry.name: entry for entry in entries if entry.expires_at > now}
         names: list[str] = []
         for entry in alive.values():
@@ -243,14 +263,17 @@ class S3Backend(Backend):
     # The bucket
 
     async def create(self) -> tuple[str, ...]:
-        response = await self._ask("create", "HEAD", self._url)
+        # Not HEAD, whose answer has no body that could say what is wrong.
+        response = await self._ask("create", "GET", f"{self._url}?list-type=2&max-keys=1")
         if response.status == 200:
+            self._listing("create", response, "")
             return (f"bucket {self._bucket} is there already",)
-        if response.status != 404:
+        if read_refusal(response).code != "NoSuchBucket":
             raise self._refused("create", response)
         region = self._service.region
         response = await self._ask("create", "PUT", self._url, _location(region))
-        self._check("create", response, {200})
+        if read_refusal(response).code != "BucketAlreadyOwnedByYou":
+            self._check("create", response, {200})
         return (f"created bucket {self._bucket} in {region}",)
 
     async def close(self) -> None:
@@ -293,6 +316,9 @@ class S3Backend(Backend):
         url = f"{self._url}?{urlencode(query, quote_via=quote, safe='')}"
         response = await self._ask(operation, "GET", url)
         self._check(operation, response, {200})
+        return self._listing(operation, response, folder)
+
+    def _listing(self, operation: str, response: Response, folder: str) -> tuple[list[str], bool]:
         try:
             return s3_keys.parse_listing(response.body, folder)
         except ValueError as error:
@@ -336,7 +362,9 @@ class S3Backend(Backend):
             raise self._refused(operation, response)
 
     def _refused(self, operation: str, response: Response) -> BackendError:
-        return BackendError(self.name, operation, self._problem(response))
+        too_large = read_refusal(response).code == "EntityTooLarge"
+        kind = RecordTooLargeError if too_large else BackendError
+        return kind(self.name, operation, self._problem(response))
 
     def _problem(self, response: Response) -> str:
         home = response.headers.get("x-amz-bucket-region")
@@ -344,11 +372,8 @@ class S3Backend(Backend):
             return f"the bucket {self._bucket} is in {home}: set region_name to it"
         code = read_refusal(response).code
         if code == "NoSuchBucket":
-            params = json.dumps({"bucket": self._bucket, "region_name": self._service.region})
-            return (
-                f"there is no bucket {self._bucket}; create it with: "
-                f"longwire init --backend s3 --params '{params}'"
-            )
+            command = self._service.init_command(bucket=self._bucket)
+            return f"there is no bucket {self._bucket}; create it with: {command}"
         detail = self._service.explain(response)
         if code == "AccessDenied":
             detail += (
@@ -360,10 +385,12 @@ class S3Backend(Backend):
 
 def _checked_bucket(bucket: str) -> str:
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-    if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+    if not re.fullmatch(
+        r"(?!.*\.\.)(?![0-9]+(\.[0-9]+){3}$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket
+    ):
         raise ConfigurationError(
             "bucket: expected 3 to 63 small letters, digits, dots and hyphens, with a letter or "
-            f"digit at both ends, got {bucket!r}"
+            f"digit at both ends, and not an IP address, got {bucket!r}"
         )
     return bucket
 
@@ -372,6 +399,9 @@ def _checked_prefix(prefix: str) -> str:
     parts = [part for part in prefix.split("/") if part]
     if any(part in (".", "..") for part in parts):
         raise ConfigurationError(f"prefix: '.' and '..' mean nothing in S3, got {prefix!r}")
+    # XML, which is how S3 lists keys, cannot have them.
+    if not prefix.isprintable():
+        raise ConfigurationError(f"prefix: expected no control characters, got {prefix!r}")
     if len(prefix.encode()) > _PREFIX_LIMIT:
         raise ConfigurationError(f"prefix: expected at most {_PREFIX_LIMIT} bytes")
     return "".join(f"{part}/" for part in parts)

@@ -65,9 +65,13 @@ def membership_keys(group: str, connection_id: str, expires_at: int) -> tuple[st
     )
 
 
-def after(entry: Entry) -> str:
-    """Return what sorts after all keys of this entry's name, whatever their expiry."""
-    return f"{entry.name}/{_END}"
+def after(entry: Entry, now: float) -> str:
+    """Return where the listing goes on behind an entry.
+
+    That is behind all keys of its name, so that nobody is listed twice; but where the membership
+    has expired, a later one may follow.
+    """
+    return f"{entry.name}/{_END}" if entry.expires_at > now else entry.key
 
 
 def parse_entry(key: str) -> Entry:
@@ -88,7 +92,7 @@ def parse_listing(body: bytes, folder: str) -> tuple[list[str], bool]:
     """
     try:
         root = ElementTree.fromstring(body)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:
         raise ValueError(str(error)) from error
     if _tag(root) != "ListBucketResult":
         raise ValueError(f"its root is {_tag(root)}")

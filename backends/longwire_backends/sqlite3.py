@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from longwire_backends.base import Backend, BackendError, ConfigurationError, Page, Record
-from longwire_backends.sqlite3_file import SQLite3File, run_in_thread
+from longwire_backends.sqlite3_file import SQLite3File, is_there, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class SQLite3Backend(Backend):
         self._opening_lock = Lock()
 
     async def create(self) -> tuple[str, ...]:
-        there = os.path.exists(self._path)
+        there = is_there(self._path)
         await self._opened()
         return (f"{self._path} is there already" if there else f"created {self._path}",)
 

@@ -138,6 +138,10 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
         time.sleep(0.005)
 
 
+def is_there(path: str) -> bool:
+    return _identity(path) is not None
+
+
 def _identity(path: str) -> tuple[int, int] | None:
     try:
         status = os.stat(path)

@@ -1,0 +1,627 @@
+"""The Redis store keeps the contract, and what is its own: arguments, keys, loops, processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from longwire_backends.base import Backend, BackendError, ConfigurationError
+from longwire_backends.redis import _POOL_SIZE, RedisBackend
+from tests.backends.contract import BackendContract, Clock, OpenBackend, members
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.servers.redis import RedisServer, StartRedis
+
+FAR = 1 << 40
+TLS_FILES = Path(__file__).parents[1] / "aws" / "tls"
+
+MALFORMED = (
+    "uri: expected redis://user:password@host:port/database or rediss://..., with special"
+    " characters of user and password percent-encoded"
+)
+
+PREAMBLE = """
+import asyncio, os, sys
+from longwire_backends.redis import RedisBackend
+FAR = 1 << 40
+backend = RedisBackend(host="127.0.0.1", port=int(sys.argv[1]), key_prefix=sys.argv[2], timeout=30)
+"""
+
+WRITER = """
+async def main(me):
+    for n in range(100):
+        await backend.put(f"{me}-{n}", "v", FAR)
+        await backend.group_add("g", f"{me}-{n}", FAR)
+
+print("ready", flush=True)
+sys.stdin.readline()
+asyncio.run(main(sys.argv[3]))
+"""
+
+INCREMENTER = """
+async def increment():
+    version = None
+    while version is None:
+        record = await backend.get("counter")
+        version = await backend.update("counter", str(int(record.value) + 1), FAR, record.version)
+
+async def main():
+    await asyncio.gather(*(increment() for _ in range(20)))
+
+print("ready", flush=True)
+sys.stdin.readline()
+asyncio.run(main())
+"""
+
+# Parent and child go on with what were the same idle connections.
+FORK = """
+async def use(me):
+    for n in range(50):
+        await backend.put(f"{me}-{n}", f"{me} {n}", FAR)
+        assert (await backend.get(f"{me}-{n}")).value == f"{me} {n}"
+
+asyncio.run(use("before"))
+child = os.fork()
+asyncio.run(use("parent" if child else "child"))
+sys.exit(os.waitpid(child, 0)[1] if child else 0)
+"""
+
+ENDINGS = {
+    "without closing": "asyncio.run(backend.put('a', 'v', FAR))",
+    "in mid-operation": """
+async def main():
+    await backend.get("a")
+    asyncio.ensure_future(backend.put("a", "v" * 100_000, FAR))
+    await asyncio.sleep(0)
+asyncio.run(main())
+""",
+    "while connecting": """
+async def main():
+    asyncio.ensure_future(backend.put("a", "v", FAR))
+    await asyncio.sleep(0)
+asyncio.run(main())
+""",
+    "with a loop that nobody closed": """
+loop = asyncio.new_event_loop()
+loop.run_until_complete(backend.put("a", "v", FAR))
+loop.close()
+""",
+    "with the backend gone": "asyncio.run(backend.put('a', 'v', FAR)); del backend",
+}
+
+
+class TestRedisBackend(BackendContract):
+    """Its storage is what has a prefix of its own."""
+
+    sweeps = False
+    tested_limit = 1000
+
+    @pytest.fixture
+    def open_backend(self, redis_server: RedisServer, prefix: str) -> OpenBackend:
+        """Open the same keys each time."""
+        return lambda clock: RedisBackend(
+            host="127.0.0.1", port=redis_server.port, key_prefix=prefix, clock=clock
+        )
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix that no other test uses."""
+    return f"{uuid.uuid4()}:"
+
+
+@pytest.fixture
+def connect(redis_server: RedisServer, prefix: str) -> Callable[..., RedisBackend]:
+    """Open backends on the shared server."""
+    return lambda **options: RedisBackend(
+        host="127.0.0.1", port=redis_server.port, **{"key_prefix": prefix, "timeout": 30, **options}
+    )
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "redis",
+        "localhost:6379",
+        "http://:hunter2@localhost",
+        "unix:///tmp/hunter2.sock",
+        "redis://",
+        "redis:///0",
+        "redis://:hunter2@",
+        "redis://:hunter2@localhost:port",
+        "redis://:hunter2@localhost:0",
+        "redis://:hunter2@localhost:70000",
+        "redis://:hun/ter2@localhost",
+        "redis://:hun#ter2@localhost",
+        "redis://:hunter2@localhost/zero",
+        "redis://:hunter2@localhost/0/1",
+        "redis://:hunter2@localhost/-1",
+        "redis://:hunter2@localhost?db=x",
+        "redis://:hunter2@[::1",
+    ],
+)
+def test_a_malformed_uri_is_refused(uri: str) -> None:
+    """The text tells the form, and shows nothing of what was given."""
+    with pytest.raises(ConfigurationError) as raised:
+        RedisBackend(uri=uri)
+    assert str(raised.value) == MALFORMED
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "uri, host: give one of them, and not both"),
+        ({"uri": "redis://a", "host": "a"}, "uri, host: give one of them, and not both"),
+        (
+            {"uri": "redis://a", "password": "hunter2", "port": 6380, "db": 1},
+            "uri: has everything in it, so do not give port, password, db",
+        ),
+        ({"uri": "redis://a", "ssl": True}, "uri: has everything in it, so do not give ssl"),
+        (
+            {"uri": "redis://a?client_name=hunter2"},
+            "uri: expected no options but db and those of ssl_...",
+        ),
+        (
+            {"uri": "rediss://a?ssl_cert_reqs=hunter2"},
+            "uri: redis-py cannot use one of ssl_cert_reqs",
+        ),
+        ({"uri": "rediss://a?ssl_hunter=2"}, "uri: redis-py cannot use one of ssl_hunter"),
+        (
+            {"uri": "rediss://a?ssl_ca_certs=/no/hunter2"},
+            "uri: redis-py cannot use one of ssl_ca_certs",
+        ),
+        ({"host": "a", "timeout": 0}, "timeout: expected seconds above 0, got 0"),
+    ],
+)
+def test_a_wrong_argument_is_refused(options: dict[str, Any], text: str) -> None:
+    """The constructor names what is wrong, and shows no secret."""
+    with pytest.raises(ConfigurationError) as raised:
+        RedisBackend(**options)
+    assert str(raised.value) == text
+
+
+@pytest.mark.anyio
+async def test_a_uri_says_everything(start_redis: StartRedis) -> None:
+    """User, password with odd characters, and database are taken from it, each decoded once."""
+    server = start_redis("--user", "me", "on", ">p%40/:", "~*", "+@all", "--user", "default", "off")
+    options: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "username": "me",
+        "password": "p%40/:",
+        "db": 3,
+    }
+    for uri in ("/3", "?db=3"):
+        from_uri = RedisBackend(uri=f"redis://me:p%2540%2F%3A@127.0.0.1:{server.port}{uri}")
+        from_options = RedisBackend(**options)
+        other_database = RedisBackend(**{**options, "db": 2})
+        await from_uri.put("a", "v", FAR)
+        assert await other_database.get("a") is None
+        assert await from_options.take("a") is not None
+        for backend in (from_uri, from_options, other_database):
+            await backend.close()
+
+
+@pytest.mark.anyio
+async def test_a_database_that_does_not_exist_is_reported(redis_server: RedisServer) -> None:
+    """Redis has sixteen, unless it is told otherwise."""
+    backend = RedisBackend(host="127.0.0.1", port=redis_server.port, db=99)
+    with pytest.raises(BackendError) as raised:
+        await backend.get("a")
+    assert str(raised.value) == (
+        f"redis: get failed: 127.0.0.1:{redis_server.port} answers: DB index is out of range"
+    )
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_two_prefixes_share_nothing(connect: Callable[..., RedisBackend]) -> None:
+    """Each prefix is a store of its own."""
+    first, second = connect(), connect(key_prefix=f"{uuid.uuid4()}:")
+    await first.put("a", "v", FAR)
+    await first.group_add("g", "a", FAR)
+    assert await second.get("a") is None
+    assert await members(second, "g") == []
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content", [b"", b"v", b"0123456789abcdef x\nv", b"\xff"])
+async def test_what_is_not_ours_is_reported(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str, content: bytes
+) -> None:
+    """A key of somebody else's is named, and an update leaves it alone."""
+    backend = connect()
+    redis_server.command(b"SET", f"{prefix}record:a".encode(), content)
+    with pytest.raises(BackendError) as raised:
+        await backend.get("a")
+    assert str(raised.value) == (
+        f"redis: get failed: '{prefix}record:a' is not one of Longwire's, give another key_prefix"
+    )
+    assert await backend.update("a", "v", FAR, "") is None
+    await backend.put("a", "v", FAR)
+    assert await backend.get("a") is not None
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_a_key_of_another_type_is_reported(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """Also where a script finds it."""
+    backend = connect()
+    redis_server.command(b"SADD", f"{prefix}record:a".encode(), b"x")
+    redis_server.command(b"SADD", f"{prefix}group:g".encode(), b"x")
+    for operation, doing in {
+        "get": backend.get("a"),
+        "take": backend.take("a"),
+        "update": backend.update("a", "v", FAR, "x"),
+        "group_add": backend.group_add("g", "a", FAR),
+        "group_members": backend.group_members("g"),
+    }.items():
+        with pytest.raises(BackendError) as raised:
+            await doing
+        assert str(raised.value) == (
+            f"redis: {operation} failed: a key under {prefix} is not one of Longwire's, give"
+            " another key_prefix"
+        )
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_text_that_is_not_unicode_is_reported(connect: Callable[..., RedisBackend]) -> None:
+    """A lone surrogate can be neither stored nor looked for."""
+    backend = connect()
+    for operation, doing in {
+        "put": backend.put("a", "\ud800", FAR),
+        "get": backend.get("\ud800"),
+        "update": backend.update("a", "\ud800", FAR, "x"),
+        "group_add": backend.group_add("\ud800", "a", FAR),
+        "group_members": backend.group_members("g", after="\ud800"),
+    }.items():
+        with pytest.raises(BackendError, match=rf"^redis: {operation} failed: .*surrogates"):
+            await doing
+    assert await backend.get("a") is None
+    await backend.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("expires_at", [-1, 0, 1, 1_000_000_000])
+async def test_a_record_that_has_expired_already_is_missing(
+    connect: Callable[..., RedisBackend], expires_at: int
+) -> None:
+    """Redis refuses some of these expiries; to us they are all the same."""
+    backend = connect()
+    version = await backend.put("a", "v", FAR)
+    assert await backend.update("a", "v", expires_at, version) is not None
+    assert await backend.get("a") is None
+    await backend.put("a", "v", expires_at)
+    assert await backend.get("a") is None
+    assert await backend.take("a") is None
+    await backend.group_add("g", "a", expires_at)
+    assert await members(backend, "g") == []
+    assert await backend.groups("a") == ()
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_an_expiry_beyond_redis_is_kept(connect: Callable[..., RedisBackend]) -> None:
+    """More seconds than Redis can count are as good as for ever."""
+    backend = connect()
+    await backend.put("a", "v", 1 << 70)
+    await backend.group_add("g", "a", 1 << 70)
+    record = await backend.get("a")
+    assert record is not None
+    assert record.expires_at == 1 << 70
+    assert await members(backend, "g") == ["a"]
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_every_key_expires(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """Each at the latest expiry of what is in it."""
+    soon = int(time.time()) + 1000
+    backend = connect()
+    await backend.put("a", "v", soon)
+    for member, expires_at in (("a", soon), ("b", soon + 50), ("c", soon + 20)):
+        await backend.group_add("g", member, expires_at)
+    await backend.group_add("h", "b", soon)
+    for key, seconds in {
+        "record:a": 1000,
+        "group:g": 1050,
+        "group-expiry:g": 1050,
+        "group:h": 1000,
+        "groups:a": 1000,
+        "groups:b": 1050,
+        "groups:c": 1020,
+    }.items():
+        left = int(redis_server.command(b"TTL", (prefix + key).encode())[1:])
+        assert seconds - 100 < left <= seconds + 1
+        assert abs(left + time.time() - (soon + seconds - 1000)) < 60
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_expired_members_leave_the_store_as_others_come(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """At most a hundred at a time, so that nobody waits long; a thousand comers, and all left."""
+    clock = Clock()
+    backend = connect(clock=clock)
+    for start in range(0, 250, 50):
+        await asyncio.gather(
+            *(backend.group_add("g", f"old-{start + n}", clock.now + 60) for n in range(50))
+        )
+    clock.now += 60
+    sizes = []
+    for n in range(4):
+        await backend.group_add("g", f"new-{n}", clock.now + 600)
+        sizes.append(redis_server.command(b"ZCARD", f"{prefix}group:g".encode()))
+        assert redis_server.command(b"ZCARD", f"{prefix}group-expiry:g".encode()) == sizes[-1]
+    assert sizes == [b":151\r\n", b":52\r\n", b":3\r\n", b":4\r\n"]
+    assert len(await members(backend, "g")) == 4
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_commands_are_counted(start_redis: StartRedis) -> None:
+    """One command for each operation on a warm connection, and nothing besides."""
+    server = start_redis()
+    backend = RedisBackend(host="127.0.0.1", port=server.port, timeout=30)
+    operations: dict[str, Callable[[Backend], Any]] = {
+        "set": lambda backend: backend.put("a", "v", FAR),
+        "get": lambda backend: backend.get("a"),
+        "getdel": lambda backend: backend.take("a"),
+        "evalsha": lambda backend: backend.update("a", "v", FAR, "x"),
+        "zrangebylex": lambda backend: backend.group_members("g"),
+        "zrangebyscore": lambda backend: backend.groups("a"),
+    }
+    for operation in operations.values():
+        await operation(backend)
+    for command, operation in operations.items():
+        server.forget_calls()
+        for _ in range(10):
+            await operation(backend)
+        inside = {"getrange": 10} if command == "evalsha" else {}
+        assert server.calls() == {command: 10, **inside}
+        # Those of this test itself; the backend has opened none.
+        assert b"total_connections_received:2\r\n" in server.command(b"INFO", b"stats")
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_scripts_that_the_server_forgot_are_sent_again(start_redis: StartRedis) -> None:
+    """As after a restart or SCRIPT FLUSH."""
+    server = start_redis()
+    backend = RedisBackend(host="127.0.0.1", port=server.port)
+    version: str | None = await backend.put("a", "v", FAR)
+    for _ in range(3):
+        version = await backend.update("a", "v", FAR, version or "")
+        assert version
+        server.command(b"SCRIPT", b"FLUSH")
+        await backend.group_add("g", "a", FAR)
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_many_operations_share_few_connections(start_redis: StartRedis) -> None:
+    """A broadcast does not open a connection for each of its members."""
+    server = start_redis()
+    backend = RedisBackend(host="127.0.0.1", port=server.port, timeout=30)
+    await asyncio.gather(*(backend.put(str(n), str(n), FAR) for n in range(500)))
+    records = await asyncio.gather(*(backend.get(str(n)) for n in range(500)))
+    assert [record and record.value for record in records] == [str(n) for n in range(500)]
+    clients = server.command(b"CLIENT", b"LIST", b"TYPE", b"normal")
+    # The one more is that of this test itself.
+    assert clients.count(b" laddr=") <= _POOL_SIZE + 1
+    await backend.close()
+
+
+# A connection of a loop that has ended cannot be closed in order any more.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_loops_come_and_go(connect: Callable[..., RedisBackend]) -> None:
+    """A backend that was used on one loop works on the next."""
+    backend = connect()
+    for n in range(5):
+        asyncio.run(backend.put(str(n), "v", FAR))
+        assert asyncio.run(backend.get(str(n)))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(asyncio.wait_for(backend.get("0"), 30))
+    loop.close()
+    assert asyncio.run(backend.take("0"))
+    asyncio.run(backend.close())
+    backend._clients.clear()
+    gc.collect()  # here, where the warnings are ignored
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_several_loops_at_once(connect: Callable[..., RedisBackend]) -> None:
+    """Threads with a loop each may share a backend, and each reads its own records."""
+    backend = connect()
+    failed: list[object] = []
+
+    async def use(me: int) -> None:
+        for n in range(50):
+            await backend.put(f"{me}", f"{me} {n}", FAR)
+            record = await backend.get(f"{me}")
+            if record is None or record.value != f"{me} {n}":
+                failed.append(record)
+
+    threads = [threading.Thread(target=lambda me=me: asyncio.run(use(me))) for me in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    asyncio.run(backend.close())
+    backend._clients.clear()
+    gc.collect()  # here, where the warnings are ignored
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_dies_in_mid_operation_breaks_nothing(
+    connect: Callable[..., RedisBackend],
+) -> None:
+    """What was under way on it is closed, with nothing said, and others work."""
+    backend = connect()
+
+    async def leave() -> None:
+        writing = [asyncio.ensure_future(backend.put(n, "v" * 1_000_000, FAR)) for n in "abcde"]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in writing)
+
+    asyncio.run(leave())
+    gc.collect()
+    assert asyncio.run(backend.get("nobody")) is None
+    asyncio.run(backend.close())
+    backend._clients.clear()
+    gc.collect()  # here, where the warnings are ignored
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_shares_nothing_but_the_server(redis_server: RedisServer, prefix: str) -> None:
+    """Neither reads the answers of the other."""
+    process = start(FORK, redis_server, prefix)
+    assert finish(process) == (0, "", "")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_process_ends_by_itself(redis_server: RedisServer, prefix: str, ending: str) -> None:
+    """A script that closes nothing ends at once, without a word."""
+    process = start(ENDINGS[ending], redis_server, prefix)
+    assert finish(process) == (0, "", "")
+
+
+@pytest.mark.anyio
+async def test_two_processes_lose_nothing(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """Each finds what both have written."""
+    run_together([start(WRITER, redis_server, prefix, me) for me in range(2)])
+    expected = sorted(f"{me}-{n}" for me in range(2) for n in range(100))
+    backend = connect()
+    assert await members(backend, "g") == expected
+    for connection_id in expected:
+        assert await backend.get(connection_id)
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_two_processes_lose_no_update(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """Twenty writers each that read, change and retry leave all their changes."""
+    backend = connect()
+    await backend.put("counter", "0", FAR)
+    run_together([start(INCREMENTER, redis_server, prefix) for _ in range(2)])
+    record = await backend.get("counter")
+    assert record is not None
+    assert record.value == "40"
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_tls_checks_the_server(redis_server: RedisServer, prefix: str) -> None:
+    """With its authority known it works, also for large records; else nothing is sent."""
+    async with tls_proxy(redis_server) as port:
+        known = f"ssl_ca_certs={TLS_FILES / 'authority.pem'}"
+        uri = f"rediss://127.0.0.1:{port}"
+        backend = RedisBackend(uri=f"{uri}?{known}", key_prefix=prefix)
+        for value in ("v", "v" * 1_000_000):
+            await backend.put("a", value, FAR)
+            record = await backend.get("a")
+            assert record is not None
+            assert record.value == value
+        await backend.close()
+        unchecked = RedisBackend(uri=f"{uri}?ssl_cert_reqs=none", key_prefix=prefix)
+        assert await unchecked.get("a") is not None
+        await unchecked.close()
+        for refused, reason in (
+            (RedisBackend(host="127.0.0.1", port=port, ssl=True), "unable to get local issuer"),
+            (RedisBackend(uri=f"rediss://127.0.0.2:{port}?{known}"), "IP address mismatch"),
+        ):
+            with pytest.raises(BackendError, match=reason) as raised:
+                await refused.get("a")
+            assert str(raised.value).startswith("redis: get failed: cannot connect to ")
+
+
+@pytest.mark.anyio
+@contextlib.asynccontextmanager
+async def tls_proxy(server: RedisServer) -> AsyncIterator[int]:
+    """Speak TLS in front of a server; yield the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS_FILES / "server.pem")
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(OSError):
+            await writer.start_tls(context)
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    # 127.0.0.2 is answered, too, which the certificate does not name.
+    proxy = await asyncio.start_server(serve, "0.0.0.0", 0)
+    try:
+        yield proxy.sockets[0].getsockname()[1]
+    finally:
+        proxy.close()
+        await proxy.wait_closed()
+
+
+def start(
+    script: str, server: RedisServer, *arguments: object, flags: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
+    """Start Python on a script that has a `backend`."""
+    return subprocess.Popen(
+        [sys.executable, *flags, "-c", PREAMBLE + script, str(server.port), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for a process; return its status, output and errors."""
+    output, errors = process.communicate(timeout=50)
+    return process.returncode, output, errors
+
+
+def run_together(processes: list[subprocess.Popen[str]]) -> None:
+    """Let processes begin at the same time once each of them is ready, and end without errors."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [finish(process) for process in processes] == [(0, "", "")] * len(processes)

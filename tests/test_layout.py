@@ -33,6 +33,7 @@ THIRD_PARTY = {
     "longwire_backends/redis_errors.py": {"redis"},
     "longwire_backends/postgresql.py": {"psycopg2"},
     "longwire_backends/postgresql_connection.py": {"psycopg2"},
+    "longwire_backends/postgresql_errors.py": {"psycopg2"},
     "longwire/http.py": {"mangum"},
     "longwire/local/http.py": {"h11", "websockets"},
     "longwire/local/websocket.py": {"h11", "websockets"},

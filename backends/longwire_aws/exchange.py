@@ -50,7 +50,7 @@ class ClosedError(ConnectionError):
 
 
 class StaleError(Exception):
-    """A reused connection had been closed before the first byte of an answer."""
+    """An idle connection had been closed before the first byte of an answer."""
 
 
 class Connection:
@@ -59,7 +59,6 @@ class Connection:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._buffer = bytearray()
-        self._used = False
         self._answered = False
         self.reusable = False
 
@@ -79,24 +78,25 @@ class Connection:
     def close(self) -> None:
         self._channel.sock.close()
 
-    async def exchange(self, method: str, data: bytes) -> Response:
+    async def exchange(self, method: str, data: bytes, *, idle: bool) -> Response:
         """Send a complete request and read its answer; sets `reusable`.
 
+        Args:
+            idle: it was not in use for so long that the other side may have closed it.
+
         Raises:
-            StaleError: the connection had been used before, and was found closed.
+            StaleError: it was idle, and was found closed.
             MalformedError: the answer is not HTTP/1.x, or is over a limit.
             OSError: the connection broke.
         """
         self.reusable = self._answered = False
         try:
             await self._channel.send(data)
-            response = await self._read_response(method)
+            return await self._read_response(method)
         except ConnectionError as error:
-            if self._used and not self._answered:
+            if idle and not self._answered:
                 raise StaleError from error
             raise
-        self._used = True
-        return response
 
     async def _read_response(self, method: str) -> Response:
         while True:

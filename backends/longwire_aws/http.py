@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
+import time
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,13 +26,17 @@ from longwire_aws.exchange import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["MAX_BODY", "HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
 # Compiled (and kept) by `re` at first use.
 _URL = r"(?i)(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?((?:[/?][!\"$-~]*)?)"
 _VALUE = r"[^\x00\r\n]*"
+
+# Seconds without use before which no server closes a connection: one that breaks sooner, while it
+# has a request, may have taken it.
+_IDLE = 1.0
 
 
 class TransportError(OSError):
@@ -56,11 +61,20 @@ class HTTPClient:
     Args:
         pool_size: connections to one scheme, host and port; further requests wait.
         connect_timeout: seconds for the name, the connection and the TLS handshake.
+        clock: seconds that go on while the process is frozen, which those of a monotonic clock
+            need not do.
     """
 
-    def __init__(self, *, pool_size: int = 100, connect_timeout: float = 3.0) -> None:
+    def __init__(
+        self,
+        *,
+        pool_size: int = 100,
+        connect_timeout: float = 3.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._pool_size = pool_size
         self._connect_timeout = connect_timeout
+        self._clock = clock
         self._pools: dict[_Origin, _Pool] = {}
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         # An idle connection is no more than a descriptor, so a dropped client closes its own.
@@ -78,8 +92,8 @@ class HTTPClient:
         """Send one request and read the whole answer, whatever its status.
 
         The path and query of `url` go out exactly as they are. `Host` and `Content-Length` are
-        added where they are missing. A kept-alive connection that turns out to be closed before
-        the first byte of an answer is replaced, once, by a new one.
+        added where they are missing. A connection that was idle for a second or longer, and turns
+        out to be closed before the first byte of an answer, is replaced, once, by a new one.
 
         Args:
             timeout: seconds for everything, waiting for a free connection included.
@@ -108,10 +122,10 @@ class HTTPClient:
 
     async def _perform(self, pool: _Pool, request: _Request) -> Response:
         async with pool.slots:
-            connection = pool.take()
-            if connection is not None:
+            if (kept := pool.take()) is not None:
+                connection, idle = kept
                 with contextlib.suppress(StaleError):
-                    return await pool.exchange(connection, request)
+                    return await pool.exchange(connection, request, idle=idle)
             request.sent = False
             return await pool.exchange(await self._connect(request.origin), request)
 
@@ -121,7 +135,7 @@ class HTTPClient:
             _close_pools(self._pools)
             self._home = home
         if origin not in self._pools:
-            self._pools[origin] = _Pool(self._pool_size)
+            self._pools[origin] = _Pool(self._pool_size, self._clock)
         return self._pools[origin]
 
     async def _connect(self, origin: _Origin) -> Connection:
@@ -181,33 +195,37 @@ def _reason(error: OSError | MalformedError) -> str:
 class _Pool:
     """The connections to one origin. The last one used is the first to be used again."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, clock: Callable[[], float]) -> None:
         self.slots = asyncio.Semaphore(size)
-        self._idle: list[Connection] = []
+        self._clock = clock
+        self._idle: list[tuple[Connection, float]] = []
         self._closed = False
 
-    def take(self) -> Connection | None:
+    def take(self) -> tuple[Connection, bool] | None:
+        """Return a connection that may be used again, and whether it was idle for long."""
         while self._idle:
-            connection = self._idle.pop()
+            connection, since = self._idle.pop()
             if connection.looks_alive():
-                return connection
+                return connection, abs(self._clock() - since) >= _IDLE
             connection.close()
         return None
 
-    async def exchange(self, connection: Connection, request: _Request) -> Response:
+    async def exchange(
+        self, connection: Connection, request: _Request, *, idle: bool = False
+    ) -> Response:
         request.sent = True
         try:
-            return await connection.exchange(request.method, request.data)
+            return await connection.exchange(request.method, request.data, idle=idle)
         finally:
             if connection.reusable and not self._closed:
-                self._idle.append(connection)
+                self._idle.append((connection, self._clock()))
             else:
                 connection.close()
 
     def close(self) -> None:
         self._closed = True
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
 
 
 def _close_pools(pools: dict[_Origin, _Pool]) -> None:

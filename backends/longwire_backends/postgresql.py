@@ -19,6 +19,12 @@ from longwire_backends.postgresql_connection import (
     PostgreSQLConnection,
     Statement,
 )
+from longwire_backends.postgresql_errors import (
+    CHECK_NETWORK,
+    MAY_NOT_CREATE,
+    OTHER_TABLE,
+    explain,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,43 +64,6 @@ CREATE INDEX IF NOT EXISTS "{{0}}_group_connection" ON "{{0}}_group" (connection
 
 # The user's own options win over these.
 _DEFAULTS = {"fallback_application_name": "longwire", "keepalives_idle": 60}
-
-# What a statement meets in a table that has other columns, or that is none.
-_OTHER_TABLE = (
-    errors.UndefinedColumn,
-    errors.InvalidColumnReference,
-    errors.DatatypeMismatch,
-    errors.UndefinedFunction,
-    errors.NotNullViolation,
-    errors.WrongObjectType,
-)
-_MAY_NOT_CREATE = (errors.InsufficientPrivilege, errors.InvalidSchemaName)
-
-_PREAMBLE = r"^(connection to server .*? failed: )?((FATAL|ERROR|PANIC): +)?"
-_CHECK_NETWORK = "check host and port, and that the function's network leads there"
-_POOL = "raise max_connections, or put a pooler such as PgBouncer or RDS Proxy in front"
-_LOST = "the connection to {address} broke before an answer came"
-# By SQLSTATE and text, as "57P01 terminating ..."; while a connection is opened there is no code.
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_ADVICE = (
-    ("no answer within", "{address} is too busy or out of reach, or another client holds a lock"),
-    ("Connection refused", "nothing listens at {address}: check host and port, start the server"),
-    (
-        "(translate|resolve) host name|Name or service",
-        "check host, and that names can be looked up from here",
-    ),
-    ("timed out|unreachable|No route", f"{{address}} cannot be reached: {_CHECK_NETWORK}"),
-    ("(password|SCRAM) authentication|no password|^28", "check user and password"),
-    ("^(None|3D000) database .* does not exist", "create it, or give another database"),
-    ("^53300|too many (clients|connections)|connection slots", _POOL),
-    ("(starting up|shutting down|recovery mode)", "try again when it is up"),
-    ("no pg_hba.conf entry", "allow this client there, or add sslmode=require to uri"),
-    ("^25006", "this server is read-only: give the address of the primary"),
-    ("^42501", "grant the role what it needs on both tables"),
-    ("^53100", "the server's disk is full: make room"),
-    ("^57014", "the server has a limit or somebody who cancels: see statement_timeout"),
-    ("^57P0[125]|^08|closed the connection|terminating|reset by peer|SSL connection", _LOST),
-)
 
 
 class PostgreSQLBackend(Backend):
@@ -290,7 +259,7 @@ class PostgreSQLBackend(Backend):
             with self._errors(operation):
                 await self._run(Statement(_CREATE.format(self._table)))
         except BackendError as error:
-            if not isinstance(error.__cause__, _MAY_NOT_CREATE):
+            if not isinstance(error.__cause__, MAY_NOT_CREATE):
                 raise
             raise BackendError(self.name, operation, self._init_text()) from error.__cause__
 
@@ -326,14 +295,14 @@ class PostgreSQLBackend(Backend):
             raise BackendError(self.name, operation, self._detail(error)) from error
 
     def _detail(self, error: Exception) -> str:
-        if isinstance(error, _OTHER_TABLE):
+        if isinstance(error, OTHER_TABLE):
             return (
                 f"the table {self._table} or {self._members} is not one of Longwire's,"
                 " give another table_name"
             )
         if isinstance(error, ConnectTimeoutError):
-            return f"{self._address} does not answer: {error} (connect_timeout); {_CHECK_NETWORK}"
-        return _explained(error, self._address)
+            return f"{self._address} does not answer: {error} (connect_timeout); {CHECK_NETWORK}"
+        return explain(error, self._address)
 
     def _init_text(self) -> str:
         return (
@@ -391,21 +360,3 @@ def _address(parameters: dict[str, Any]) -> str:
 
 def _new_version() -> str:
     return os.urandom(8).hex()
-
-
-def _explained(error: Exception, address: str) -> str:
-    """Make one line of an error: what was said, and what to do."""
-    said = _condensed(error)
-    for pattern, advice in _ADVICE:
-        if re.search(pattern, f"{getattr(error, 'pgcode', None)} {said}"):
-            return f"{said}; {advice.format(address=address)}"
-    return said
-
-
-def _condensed(error: Exception) -> str:
-    """Return an error's text as one line, without what every one of them begins with."""
-    if isinstance(error, psycopg2.Error) and error.diag.message_primary:
-        return error.diag.message_primary
-    # The lines below it are hints, for which we have our own, or parts of the statement.
-    line = str(error).strip().partition("\n")[0]
-    return re.sub(_PREAMBLE, "", line) or type(error).__name__

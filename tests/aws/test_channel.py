@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ async def test_an_idle_tls_connection_that_was_closed_is_replaced(
     """TLS's goodbye is as good as an end."""
     ok = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     async with raw_server(ok, ok, tls=server_context) as server:
-        client = HTTPClient()
+        client = HTTPClient(clock=itertools.count().__next__)  # a second at each look
         await client.request("POST", server.url, timeout=5)
         await server.ended[0].wait()
         assert (await client.request("POST", server.url, timeout=5)).status == 200

@@ -19,7 +19,7 @@ from tests.aws.other_servers import asgi_server, standard_library_server
 from tests.aws.raw_server import OK, Peer, answering, raw_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 pytestmark = pytest.mark.anyio
 
@@ -152,22 +152,58 @@ async def test_an_idle_connection_that_was_closed_is_replaced(
 
 
 @pytest.mark.parametrize("ending", [Peer.reset, lambda peer: None], ids=["reset", "end"])
-async def test_a_reused_connection_found_closed_before_an_answer_is_replaced(
-    ending: Callable[[Peer], None],
+@pytest.mark.parametrize("seconds", [1, 3600, -3600], ids=["idle", "frozen", "clock set back"])
+async def test_an_idle_connection_found_closed_before_an_answer_is_replaced(
+    ending: Callable[[Peer], None], seconds: int
 ) -> None:
     """The close that only shows after writing costs the caller nothing either."""
+    async with raw_server(_dies_at_its_second_request(ending), answering(OK)) as server:
+        client, clock = _client_with_a_clock()
+        await client.request("POST", server.url, timeout=5)
+        clock.now += seconds
+        assert (await client.request("POST", server.url, timeout=5)).body == b"ok"
+        assert server.connected == 2
 
+
+@pytest.mark.parametrize("ending", [Peer.reset, lambda peer: None], ids=["reset", "end"])
+async def test_a_busy_connection_that_closes_before_an_answer_is_an_error(
+    ending: Callable[[Peer], None],
+) -> None:
+    """Nobody closes a connection just used: the server may have acted on the request."""
+    async with raw_server(_dies_at_its_second_request(ending)) as server:
+        client, clock = _client_with_a_clock()
+        await client.request("POST", server.url, timeout=5)
+        clock.now += 0.9
+        with pytest.raises(TransportError) as caught:
+            await client.request("POST", server.url, timeout=5)
+        assert server.connected == 1
+    assert caught.value.sent
+
+
+class _Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 1762868735.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _client_with_a_clock() -> tuple[HTTPClient, _Clock]:
+    clock = _Clock()
+    return HTTPClient(clock=clock), clock
+
+
+def _dies_at_its_second_request(
+    ending: Callable[[Peer], None],
+) -> Callable[[Peer], Awaitable[None]]:
     async def dies(peer: Peer) -> None:
         await peer.request()
         await peer.reply()
         await peer.reader.readexactly(1)
         ending(peer)
 
-    async with raw_server(dies, answering(OK)) as server:
-        client = HTTPClient()
-        await client.request("POST", server.url, timeout=5)
-        assert (await client.request("POST", server.url, timeout=5)).body == b"ok"
-        assert server.connected == 2
+    return dies
 
 
 @pytest.mark.parametrize(

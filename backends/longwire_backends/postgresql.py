@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import time
@@ -13,7 +12,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import parse_dsn
 
-from longwire_backends.base import Backend, BackendError, ConfigurationError, Page, Record
+from longwire_backends.base import BackendError, ConfigurationError
 from longwire_backends.postgresql_connection import (
     ConnectTimeoutError,
     PostgreSQLConnection,
@@ -25,14 +24,12 @@ from longwire_backends.postgresql_errors import (
     OTHER_TABLE,
     explain,
 )
+from longwire_backends.sql import SQLBackend, checked_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from longwire_backends.postgresql_connection import Row
-
-# Rows that one statement of `sweep` deletes, to stay far below the time limit of a statement.
-_SWEEP_BATCH = 1000
 
 # Times that a statement is run when the server undoes it to let another one through.
 _ATTEMPTS = 10
@@ -66,7 +63,7 @@ CREATE INDEX IF NOT EXISTS "{{0}}_group_connection" ON "{{0}}_group" (connection
 _DEFAULTS = {"fallback_application_name": "longwire", "keepalives_idle": 60}
 
 
-class PostgreSQLBackend(Backend):
+class PostgreSQLBackend(SQLBackend):
     """Keeps records and memberships in two tables, over one connection per process.
 
     The tables are created when the first statement finds them missing, if the role may do that.
@@ -107,9 +104,7 @@ class PostgreSQLBackend(Backend):
         timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(clock=clock)
-        self._table = _checked_table(table_name)
-        self._members = f"{self._table}_group"
+        super().__init__(checked_table(table_name, _LONGEST_TABLE), clock=clock)
         given = {"host": host, "port": port, "user": user, "password": password}
         if uri is None:
             parameters = _checked_parts(given | {"dbname": database})
@@ -133,118 +128,16 @@ class PostgreSQLBackend(Backend):
             for table, exists in there.items()
         )
 
-    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
-        self._check_size("put", value)
-        version = _new_version()
-        await self._execute(
-            "put",
-            f'INSERT INTO "{self._table}" (connection_id, value, version, expires_at)'
-            " VALUES (%s, %s, %s, %s) ON CONFLICT (connection_id) DO UPDATE SET"
-            " value = excluded.value, version = excluded.version, expires_at = excluded.expires_at",
-            (connection_id, value, version, expires_at),
+    def _sweeping(self, table: str) -> str:
+        # A row that somebody else has locked is being renewed or deleted.
+        return (
+            f'DELETE FROM "{table}" WHERE ctid = ANY (ARRAY (SELECT ctid FROM "{table}"'
+            " WHERE expires_at <= ? LIMIT ? FOR UPDATE SKIP LOCKED)) RETURNING 1"
         )
-        return version
-
-    async def get(self, connection_id: str) -> Record | None:
-        rows = await self._execute(
-            "get",
-            f'SELECT value, version, expires_at FROM "{self._table}"'
-            " WHERE connection_id = %s AND expires_at > %s",
-            (connection_id, self._now()),
-        )
-        return Record(*rows[0]) if rows else None
-
-    async def take(self, connection_id: str) -> Record | None:
-        rows = await self._execute(
-            "take",
-            f'DELETE FROM "{self._table}" WHERE connection_id = %s AND expires_at > %s'
-            " RETURNING value, version, expires_at",
-            (connection_id, self._now()),
-            repeatable=False,
-        )
-        return Record(*rows[0]) if rows else None
-
-    async def update(
-        self, connection_id: str, value: str, expires_at: int, version: str
-    ) -> str | None:
-        self._check_size("update", value)
-        new_version = _new_version()
-        rows = await self._execute(
-            "update",
-            f'UPDATE "{self._table}" SET value = %s, version = %s, expires_at = %s'
-            " WHERE connection_id = %s AND version = %s AND expires_at > %s RETURNING 1",
-            (value, new_version, expires_at, connection_id, version, self._now()),
-            repeatable=False,
-        )
-        return new_version if rows else None
-
-    async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
-        await self._execute(
-            "group_add",
-            f'INSERT INTO "{self._members}" (group_name, connection_id, expires_at)'
-            " VALUES (%s, %s, %s) ON CONFLICT (group_name, connection_id) DO UPDATE SET"
-            " expires_at = excluded.expires_at",
-            (group, connection_id, expires_at),
-        )
-
-    async def group_discard(self, group: str, connection_id: str) -> None:
-        await self._execute(
-            "group_discard",
-            f'DELETE FROM "{self._members}" WHERE group_name = %s AND connection_id = %s',
-            (group, connection_id),
-        )
-
-    async def group_members(
-        self, group: str, *, limit: int = 1000, after: str | None = None
-    ) -> Page:
-        rows = await self._execute(
-            "group_members",
-            f'SELECT connection_id FROM "{self._members}"'
-            " WHERE group_name = %s AND connection_id > %s AND expires_at > %s"
-            " ORDER BY connection_id LIMIT %s",
-            # One more than asked for tells whether there is a next page.
-            (group, after or "", self._now(), limit + 1),
-        )
-        members = tuple(connection_id for (connection_id,) in rows[:limit])
-        return Page(members, members[-1] if len(rows) > limit else None)
-
-    async def groups(self, connection_id: str) -> tuple[str, ...]:
-        rows = await self._execute(
-            "groups",
-            f'SELECT group_name FROM "{self._members}"'
-            " WHERE connection_id = %s AND expires_at > %s ORDER BY group_name",
-            (connection_id, self._now()),
-        )
-        return tuple(group for (group,) in rows)
-
-    async def sweep(self) -> int:
-        now = self._now()
-        return await self._sweep_table(self._table, now) + await self._sweep_table(
-            self._members, now
-        )
-
-    async def _sweep_table(self, table: str, now: int) -> int:
-        deleted = 0
-        while True:
-            rows = await self._execute(
-                "sweep",
-                # A row that somebody else has locked is being renewed or deleted.
-                f'DELETE FROM "{table}" WHERE expires_at <= %s AND ctid = ANY (ARRAY'
-                f' (SELECT ctid FROM "{table}" WHERE expires_at <= %s LIMIT %s'
-                " FOR UPDATE SKIP LOCKED)) RETURNING 1",
-                (now, now, _SWEEP_BATCH),
-            )
-            deleted += len(rows)
-            if len(rows) < _SWEEP_BATCH:
-                return deleted
 
     async def close(self) -> None:
         with self._errors("close"):
             await self._connection.close()
-
-    def _now(self) -> int:
-        # As a fraction it would make the server compare numbers that no index helps with.
-        return math.floor(self._clock())
 
     async def _exists(self, table: str, columns: str) -> bool:
         with self._errors("create"):
@@ -271,7 +164,7 @@ class PostgreSQLBackend(Backend):
         *,
         repeatable: bool = True,
     ) -> list[Row]:
-        statement = Statement(sql, parameters, repeatable)
+        statement = Statement(sql.replace("?", "%s"), parameters, repeatable)
         with self._errors(operation):
             try:
                 return await self._run(statement)
@@ -312,15 +205,6 @@ class PostgreSQLBackend(Backend):
         )
 
 
-def _checked_table(table_name: str) -> str:
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", table_name) and len(table_name) <= _LONGEST_TABLE:
-        return table_name
-    raise ConfigurationError(
-        f"table_name: expected at most {_LONGEST_TABLE} letters, digits and underscores,"
-        f" not a digit first, got {table_name!r}"
-    )
-
-
 def _checked_parts(parts: dict[str, Any]) -> dict[str, Any]:
     if None in parts.values():
         raise ConfigurationError("expected uri, or database, user, password and host")
@@ -356,7 +240,3 @@ def _address(parameters: dict[str, Any]) -> str:
     hosts = parameters.get("host") or parameters.get("hostaddr") or os.environ.get("PGHOST")
     port = parameters.get("port") or os.environ.get("PGPORT") or 5432
     return f"{hosts or 'localhost'}:{port}"
-
-
-def _new_version() -> str:
-    return os.urandom(8).hex()

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import sqlite3
 import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from longwire_backends.base import Backend, BackendError, ConfigurationError, Page, Record
+from longwire_backends.base import BackendError, ConfigurationError
+from longwire_backends.sql import SQLBackend, checked_table
 from longwire_backends.sqlite3_file import SQLite3File, is_there, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
-# Rows that one statement of `sweep` deletes; meanwhile nobody else can write.
-_SWEEP_BATCH = 1000
 
-
-class SQLite3Backend(Backend):
+class SQLite3Backend(SQLBackend):
     """Keeps records and memberships in two tables of one file.
 
     The file and its tables are made at first use; its folder must exist. A file that is deleted or
@@ -46,11 +43,9 @@ class SQLite3Backend(Backend):
         table_name: str = "connection",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(clock=clock)
+        super().__init__(_checked_table(table_name), clock=clock)
         _check_sqlite(sqlite3.sqlite_version_info)
         self._path = _checked_path(os.fspath(file_path))
-        self._table = _checked_table(table_name)
-        self._members = f"{self._table}_group"
         self._file: SQLite3File | None = None
         self._opening: Future[SQLite3File] | None = None
         self._opening_lock = Lock()
@@ -60,104 +55,11 @@ class SQLite3Backend(Backend):
         await self._opened()
         return (f"{self._path} is there already" if there else f"created {self._path}",)
 
-    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
-        version = _new_version()
-        await self._execute(
-            "put",
-            f'INSERT INTO "{self._table}" (connection_id, value, version, expires_at)'
-            " VALUES (?, ?, ?, ?) ON CONFLICT (connection_id) DO UPDATE SET"
-            " value = excluded.value, version = excluded.version, expires_at = excluded.expires_at",
-            (connection_id, value, version, expires_at),
+    def _sweeping(self, table: str) -> str:
+        return (
+            f'DELETE FROM "{table}" WHERE rowid IN'
+            f' (SELECT rowid FROM "{table}" WHERE expires_at <= ? LIMIT ?) RETURNING 1'
         )
-        return version
-
-    async def get(self, connection_id: str) -> Record | None:
-        rows = await self._execute(
-            "get",
-            f'SELECT value, version, expires_at FROM "{self._table}"'
-            " WHERE connection_id = ? AND expires_at > ?",
-            (connection_id, self._clock()),
-        )
-        return Record(*rows[0]) if rows else None
-
-    async def take(self, connection_id: str) -> Record | None:
-        rows = await self._execute(
-            "take",
-            f'DELETE FROM "{self._table}" WHERE connection_id = ? AND expires_at > ?'
-            " RETURNING value, version, expires_at",
-            (connection_id, self._clock()),
-        )
-        return Record(*rows[0]) if rows else None
-
-    async def update(
-        self, connection_id: str, value: str, expires_at: int, version: str
-    ) -> str | None:
-        new_version = _new_version()
-        rows = await self._execute(
-            "update",
-            f'UPDATE "{self._table}" SET value = ?, version = ?, expires_at = ?'
-            " WHERE connection_id = ? AND version = ? AND expires_at > ? RETURNING 1",
-            (value, new_version, expires_at, connection_id, version, self._clock()),
-        )
-        return new_version if rows else None
-
-    async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
-        await self._execute(
-            "group_add",
-            f'INSERT INTO "{self._members}" (group_name, connection_id, expires_at)'
-            " VALUES (?, ?, ?) ON CONFLICT (group_name, connection_id) DO UPDATE SET"
-            " expires_at = excluded.expires_at",
-            (group, connection_id, expires_at),
-        )
-
-    async def group_discard(self, group: str, connection_id: str) -> None:
-        await self._execute(
-            "group_discard",
-            f'DELETE FROM "{self._members}" WHERE group_name = ? AND connection_id = ?',
-            (group, connection_id),
-        )
-
-    async def group_members(
-        self, group: str, *, limit: int = 1000, after: str | None = None
-    ) -> Page:
-        rows = await self._execute(
-            "group_members",
-            f'SELECT connection_id FROM "{self._members}"'
-            " WHERE group_name = ? AND connection_id > ? AND expires_at > ?"
-            " ORDER BY connection_id LIMIT ?",
-            # One more than asked for tells whether there is a next page.
-            (group, after or "", self._clock(), limit + 1),
-        )
-        members = tuple(connection_id for (connection_id,) in rows[:limit])
-        return Page(members, members[-1] if len(rows) > limit else None)
-
-    async def groups(self, connection_id: str) -> tuple[str, ...]:
-        rows = await self._execute(
-            "groups",
-            f'SELECT group_name FROM "{self._members}"'
-            " WHERE connection_id = ? AND expires_at > ? ORDER BY group_name",
-            (connection_id, self._clock()),
-        )
-        return tuple(group for (group,) in rows)
-
-    async def sweep(self) -> int:
-        now = self._clock()
-        return await self._sweep_table(self._table, now) + await self._sweep_table(
-            self._members, now
-        )
-
-    async def _sweep_table(self, table: str, now: float) -> int:
-        deleted = 0
-        while True:
-            rows = await self._execute(
-                "sweep",
-                f'DELETE FROM "{table}" WHERE rowid IN'
-                f' (SELECT rowid FROM "{table}" WHERE expires_at <= ? LIMIT ?) RETURNING 1',
-                (now, _SWEEP_BATCH),
-            )
-            deleted += len(rows)
-            if len(rows) < _SWEEP_BATCH:
-                return deleted
 
     async def close(self) -> None:
         file, self._file = self._file, None
@@ -166,7 +68,12 @@ class SQLite3Backend(Backend):
                 await file.close()
 
     async def _execute(
-        self, operation: str, sql: str, parameters: tuple[object, ...]
+        self,
+        operation: str,
+        sql: str,
+        parameters: tuple[object, ...],
+        *,
+        repeatable: bool = True,
     ) -> list[sqlite3.Row]:
         file = await self._opened()
         with self._errors(operation):
@@ -218,13 +125,8 @@ def _checked_path(file_path: str) -> str:
 
 
 def _checked_table(table_name: str) -> str:
-    if not re.fullmatch(r"(?!(?i:sqlite_))[A-Za-z_][A-Za-z0-9_]*", table_name):
+    if table_name.lower().startswith("sqlite_"):
         raise ConfigurationError(
-            "table_name: expected letters, digits and underscores, not a digit first"
-            f" and not sqlite_ in front, got {table_name!r}"
+            f"table_name: SQLite keeps names with sqlite_ in front to itself, got {table_name!r}"
         )
-    return table_name
-
-
-def _new_version() -> str:
-    return os.urandom(8).hex()
+    return checked_table(table_name)

@@ -339,7 +339,7 @@ def test_sweep_deletes_in_batches(
     backend: PostgreSQLBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than one statement deletes is counted and deleted all the same."""
-    monkeypatch.setattr("longwire_backends.postgresql._SWEEP_BATCH", 2)
+    monkeypatch.setattr("longwire_backends.sql.SWEEP_BATCH", 2)
 
     async def scenario() -> None:
         for n in range(5):

@@ -1,0 +1,176 @@
+"""What the stores in SQL databases share: the statements on their two tables."""
+
+from __future__ import annotations
+
+import abc
+import math
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from longwire_backends.base import Backend, ConfigurationError, Page, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# Rows that one statement of `sweep` deletes: meanwhile nobody else can write to SQLite, and
+# PostgreSQL's statements have a time limit.
+SWEEP_BATCH = 1000
+
+
+class SQLBackend(Backend):
+    """Keeps records in `{table}` and memberships in `{table}_group`.
+
+    Args:
+        table: a name that needs no escaping.
+        clock: epoch seconds.
+    """
+
+    def __init__(self, table: str, *, clock: Callable[[], float]) -> None:
+        super().__init__(clock=clock)
+        self._table = table
+        self._members = f"{table}_group"
+
+    @abc.abstractmethod
+    async def _execute(
+        self,
+        operation: str,
+        sql: str,
+        parameters: tuple[object, ...],
+        *,
+        repeatable: bool = True,
+    ) -> Sequence[Any]:
+        """Run one statement, in which `?` stands for each parameter, and return its rows.
+
+        Args:
+            operation: what the backend is doing, for its errors.
+            repeatable: running it twice does no harm.
+        """
+
+    @abc.abstractmethod
+    def _sweeping(self, table: str) -> str:
+        """Return the statement that deletes some rows and returns one row for each.
+
+        Its parameters are the time up to which they have expired, and how many they may be.
+        """
+
+    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+        self._check_size("put", value)
+        version = _new_version()
+        await self._execute(
+            "put",
+            f'INSERT INTO "{self._table}" (connection_id, value, version, expires_at)'
+            " VALUES (?, ?, ?, ?) ON CONFLICT (connection_id) DO UPDATE SET"
+            " value = excluded.value, version = excluded.version, expires_at = excluded.expires_at",
+            (connection_id, value, version, expires_at),
+        )
+        return version
+
+    async def get(self, connection_id: str) -> Record | None:
+        rows = await self._execute(
+            "get",
+            f'SELECT value, version, expires_at FROM "{self._table}"'
+            " WHERE connection_id = ? AND expires_at > ?",
+            (connection_id, self._now()),
+        )
+        return Record(*rows[0]) if rows else None
+
+    async def take(self, connection_id: str) -> Record | None:
+        rows = await self._execute(
+            "take",
+            f'DELETE FROM "{self._table}" WHERE connection_id = ? AND expires_at > ?'
+            " RETURNING value, version, expires_at",
+            (connection_id, self._now()),
+            repeatable=False,
+        )
+        return Record(*rows[0]) if rows else None
+
+    async def update(
+        self, connection_id: str, value: str, expires_at: int, version: str
+    ) -> str | None:
+        self._check_size("update", value)
+        new_version = _new_version()
+        rows = await self._execute(
+            "update",
+            f'UPDATE "{self._table}" SET value = ?, version = ?, expires_at = ?'
+            " WHERE connection_id = ? AND version = ? AND expires_at > ? RETURNING 1",
+            (value, new_version, expires_at, connection_id, version, self._now()),
+            repeatable=False,
+        )
+        return new_version if rows else None
+
+    async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
+        await self._execute(
+            "group_add",
+            f'INSERT INTO "{self._members}" (group_name, connection_id, expires_at)'
+            " VALUES (?, ?, ?) ON CONFLICT (group_name, connection_id) DO UPDATE SET"
+            " expires_at = excluded.expires_at",
+            (group, connection_id, expires_at),
+        )
+
+    async def group_discard(self, group: str, connection_id: str) -> None:
+        await self._execute(
+            "group_discard",
+            f'DELETE FROM "{self._members}" WHERE group_name = ? AND connection_id = ?',
+            (group, connection_id),
+        )
+
+    async def group_members(
+        self, group: str, *, limit: int = 1000, after: str | None = None
+    ) -> Page:
+        rows = await self._execute(
+            "group_members",
+            f'SELECT connection_id FROM "{self._members}"'
+            " WHERE group_name = ? AND connection_id > ? AND expires_at > ?"
+            " ORDER BY connection_id LIMIT ?",
+            # One more than asked for tells whether there is a next page.
+            (group, after or "", self._now(), limit + 1),
+        )
+        members = tuple(connection_id for (connection_id,) in rows[:limit])
+        return Page(members, members[-1] if len(rows) > limit else None)
+
+    async def groups(self, connection_id: str) -> tuple[str, ...]:
+        rows = await self._execute(
+            "groups",
+            f'SELECT group_name FROM "{self._members}"'
+            " WHERE connection_id = ? AND expires_at > ? ORDER BY group_name",
+            (connection_id, self._now()),
+        )
+        return tuple(group for (group,) in rows)
+
+    async def sweep(self) -> int:
+        now = self._now()
+        return await self._sweep_table(self._table, now) + await self._sweep_table(
+            self._members, now
+        )
+
+    async def _sweep_table(self, table: str, now: int) -> int:
+        deleted = 0
+        while True:
+            rows = await self._execute("sweep", self._sweeping(table), (now, SWEEP_BATCH))
+            deleted += len(rows)
+            if len(rows) < SWEEP_BATCH:
+                return deleted
+
+    def _now(self) -> int:
+        # As a fraction it would make PostgreSQL compare numbers that no index helps with.
+        return math.floor(self._clock())
+
+
+def checked_table(table_name: str, limit: int | None = None) -> str:
+    """Return the name if it is one that can be quoted as it is.
+
+    Raises:
+        ConfigurationError: it is not, or it has more characters than `limit`.
+    """
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", table_name) and len(table_name) <= (limit or 1000):
+        return table_name
+    at_most = f"at most {limit} " if limit else ""
+    raise ConfigurationError(
+        f"table_name: expected {at_most}letters, digits and underscores, not a digit first,"
+        f" got {table_name!r}"
+    )
+
+
+def _new_version() -> str:
+    return os.urandom(8).hex()

@@ -6,11 +6,8 @@ import asyncio
 import contextlib
 import gc
 import itertools
-import json
 import os
 import random
-import subprocess
-import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +19,7 @@ from longwire_backends import postgresql_connection
 from longwire_backends.base import BackendError, ConfigurationError, Page
 from longwire_backends.postgresql import PostgreSQLBackend
 from tests.backends.contract import BackendContract, OpenBackend, members
+from tests.backends.processes import ProcessContract, finish, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,41 +28,6 @@ if TYPE_CHECKING:
 
 FAR = 1 << 40
 _names = itertools.count()
-
-PREAMBLE = """
-import asyncio, json, os, sys
-from longwire_backends.postgresql import PostgreSQLBackend
-FAR = 1 << 40
-backend = PostgreSQLBackend(**json.loads(sys.argv[1]))
-"""
-
-WRITER = """
-async def main(me):
-    for n in range(30):
-        await backend.put(f"{me}-{n}", "v", FAR)
-        await backend.group_add("g", f"{me}-{n}", FAR)
-        if n % 10 == 0:
-            await backend.close()
-
-print("ready", flush=True)
-sys.stdin.readline()
-asyncio.run(main(sys.argv[2]))
-"""
-
-INCREMENTER = """
-async def increment():
-    version = None
-    while version is None:
-        record = await backend.get("counter")
-        version = await backend.update("counter", str(int(record.value) + 1), FAR, record.version)
-
-async def main():
-    await asyncio.gather(*(increment() for _ in range(20)))
-
-print("ready", flush=True)
-sys.stdin.readline()
-asyncio.run(main())
-"""
 
 # The parent's connection must survive both the child's use of its own and the child's end.
 FORK = """
@@ -79,30 +42,6 @@ asyncio.run(backend.put("parent", "v", FAR))
 asyncio.run(backend.close())
 sys.exit(status)
 """
-
-ENDINGS = {
-    "without closing": "asyncio.run(backend.put('a', 'v', FAR))",
-    "after several loops": "for _ in range(3): asyncio.run(backend.put('a', 'v', FAR))",
-    "in mid-statement": """
-async def main():
-    await backend.get("a")
-    asyncio.ensure_future(backend.put("a", "v" * 1_000_000, FAR))
-    await asyncio.sleep(0)
-asyncio.run(main())
-""",
-    "while opening": """
-async def main():
-    asyncio.ensure_future(backend.put("a", "v", FAR))
-    await asyncio.sleep(0)
-asyncio.run(main())
-""",
-    "with a loop that nobody closed": """
-loop = asyncio.new_event_loop()
-loop.run_until_complete(backend.put("a", "v", FAR))
-loop.close()
-""",
-    "with the backend gone": "asyncio.run(backend.put('a', 'v', FAR)); del backend",
-}
 
 
 @pytest.fixture
@@ -549,28 +488,6 @@ def test_twenty_meet_a_missing_table(
     asyncio.run(scenario())
 
 
-def test_processes_share_the_tables(backend: PostgreSQLBackend, parameters: dict[str, Any]) -> None:
-    """Three processes make the tables together, open and close them, and lose nothing."""
-    run_together([start(WRITER, parameters, me) for me in range(3)])
-    expected = sorted(f"{me}-{n}" for me in range(3) for n in range(30))
-
-    async def scenario() -> None:
-        assert await members(backend, "g") == expected
-        for connection_id in expected:
-            assert await backend.get(connection_id)
-
-    asyncio.run(scenario())
-
-
-def test_processes_lose_no_update(backend: PostgreSQLBackend, parameters: dict[str, Any]) -> None:
-    """Two processes that read, change and retry leave all their changes."""
-    asyncio.run(backend.put("counter", "0", FAR))
-    run_together([start(INCREMENTER, parameters) for _ in range(2)])
-    record = asyncio.run(backend.get("counter"))
-    assert record is not None
-    assert record.value == "40"
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_fork_has_its_own_connection(
     backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_proxy: Proxy
@@ -578,18 +495,26 @@ def test_a_fork_has_its_own_connection(
     """Parent and child go on; the parent stays on the connection that it had."""
     # From Python 3.12 on a fork warns of any thread.
     flags = ("-X", "dev", "-W", "error", "-W", "ignore::DeprecationWarning")
-    forking = start(FORK, proxied(parameters, postgresql_proxy), flags=flags)
+    forking = start(_source(proxied(parameters, postgresql_proxy)), FORK, flags=flags)
     assert finish(forking) == (0, "", "")
     assert postgresql_proxy.connections == 2
     for connection_id in ("before", "child", "parent"):
         assert asyncio.run(backend.get(connection_id))
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_process_ends_by_itself(parameters: dict[str, Any], ending: str) -> None:
-    """A script that closes nothing ends at once, without a word."""
-    process = start(ENDINGS[ending], parameters, flags=("-X", "dev", "-W", "error"))
-    assert finish(process) == (0, "", "")
+class TestProcesses(ProcessContract):
+    """The tables are not there until one of them makes them."""
+
+    @pytest.fixture
+    def source(self, parameters: dict[str, Any]) -> str:
+        return _source(parameters)
+
+
+def _source(parameters: dict[str, Any]) -> str:
+    return (
+        "from longwire_backends.postgresql import PostgreSQLBackend\n"
+        f"backend = PostgreSQLBackend(**{parameters!r})"
+    )
 
 
 async def put_take_close(backend: PostgreSQLBackend) -> str | None:
@@ -624,41 +549,3 @@ def run_in_threads(functions: list[Callable[[], object]]) -> None:
 def proxied(parameters: dict[str, Any], proxy: Proxy) -> dict[str, Any]:
     """Lead through a proxy instead."""
     return parameters | {"port": proxy.port}
-
-
-def start(
-    script: str, parameters: dict[str, Any], *arguments: object, flags: tuple[str, ...] = ()
-) -> subprocess.Popen[str]:
-    """Start Python on a script that has a `backend`."""
-    return subprocess.Popen(
-        [
-            sys.executable,
-            *flags,
-            "-c",
-            PREAMBLE + script,
-            json.dumps(parameters),
-            *map(str, arguments),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for a process; return its status, output and errors."""
-    output, errors = process.communicate(timeout=50)
-    return process.returncode, output, errors
-
-
-def run_together(processes: list[subprocess.Popen[str]]) -> None:
-    """Let processes begin at the same time once each of them is ready, and end without errors."""
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "ready"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    assert [finish(process) for process in processes] == [(0, "", "")] * len(processes)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import ssl
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -20,6 +17,7 @@ import pytest
 from longwire_backends.base import Backend, BackendError, ConfigurationError
 from longwire_backends.redis import _POOL_SIZE, RedisBackend
 from tests.backends.contract import BackendContract, Clock, OpenBackend, members
+from tests.backends.processes import ProcessContract
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,75 +31,6 @@ MALFORMED = (
     "uri: expected redis://user:password@host:port/database or rediss://..., with special"
     " characters of user and password percent-encoded"
 )
-
-PREAMBLE = """
-import asyncio, os, sys
-from longwire_backends.redis import RedisBackend
-FAR = 1 << 40
-backend = RedisBackend(host="127.0.0.1", port=int(sys.argv[1]), key_prefix=sys.argv[2], timeout=30)
-"""
-
-WRITER = """
-async def main(me):
-    for n in range(100):
-        await backend.put(f"{me}-{n}", "v", FAR)
-        await backend.group_add("g", f"{me}-{n}", FAR)
-
-print("ready", flush=True)
-sys.stdin.readline()
-asyncio.run(main(sys.argv[3]))
-"""
-
-INCREMENTER = """
-async def increment():
-    version = None
-    while version is None:
-        record = await backend.get("counter")
-        version = await backend.update("counter", str(int(record.value) + 1), FAR, record.version)
-
-async def main():
-    await asyncio.gather(*(increment() for _ in range(20)))
-
-print("ready", flush=True)
-sys.stdin.readline()
-asyncio.run(main())
-"""
-
-# Parent and child go on with what were the same idle connections.
-FORK = """
-async def use(me):
-    for n in range(50):
-        await backend.put(f"{me}-{n}", f"{me} {n}", FAR)
-        assert (await backend.get(f"{me}-{n}")).value == f"{me} {n}"
-
-asyncio.run(use("before"))
-child = os.fork()
-asyncio.run(use("parent" if child else "child"))
-sys.exit(os.waitpid(child, 0)[1] if child else 0)
-"""
-
-ENDINGS = {
-    "without closing": "asyncio.run(backend.put('a', 'v', FAR))",
-    "in mid-operation": """
-async def main():
-    await backend.get("a")
-    asyncio.ensure_future(backend.put("a", "v" * 100_000, FAR))
-    await asyncio.sleep(0)
-asyncio.run(main())
-""",
-    "while connecting": """
-async def main():
-    asyncio.ensure_future(backend.put("a", "v", FAR))
-    await asyncio.sleep(0)
-asyncio.run(main())
-""",
-    "with a loop that nobody closed": """
-loop = asyncio.new_event_loop()
-loop.run_until_complete(backend.put("a", "v", FAR))
-loop.close()
-""",
-    "with the backend gone": "asyncio.run(backend.put('a', 'v', FAR)); del backend",
-}
 
 
 class TestRedisBackend(BackendContract):
@@ -501,46 +430,18 @@ def test_a_loop_that_dies_in_mid_operation_breaks_nothing(
     gc.collect()  # here, where the warnings are ignored
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_fork_shares_nothing_but_the_server(redis_server: RedisServer, prefix: str) -> None:
-    """Neither reads the answers of the other."""
-    process = start(FORK, redis_server, prefix)
-    assert finish(process) == (0, "", "")
+class TestProcesses(ProcessContract):
+    """redis-py warns of connections whose loop is gone."""
 
+    silent = False
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_process_ends_by_itself(redis_server: RedisServer, prefix: str, ending: str) -> None:
-    """A script that closes nothing ends at once, without a word."""
-    process = start(ENDINGS[ending], redis_server, prefix)
-    assert finish(process) == (0, "", "")
-
-
-@pytest.mark.anyio
-async def test_two_processes_lose_nothing(
-    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
-) -> None:
-    """Each finds what both have written."""
-    run_together([start(WRITER, redis_server, prefix, me) for me in range(2)])
-    expected = sorted(f"{me}-{n}" for me in range(2) for n in range(100))
-    backend = connect()
-    assert await members(backend, "g") == expected
-    for connection_id in expected:
-        assert await backend.get(connection_id)
-    await backend.close()
-
-
-@pytest.mark.anyio
-async def test_two_processes_lose_no_update(
-    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
-) -> None:
-    """Twenty writers each that read, change and retry leave all their changes."""
-    backend = connect()
-    await backend.put("counter", "0", FAR)
-    run_together([start(INCREMENTER, redis_server, prefix) for _ in range(2)])
-    record = await backend.get("counter")
-    assert record is not None
-    assert record.value == "40"
-    await backend.close()
+    @pytest.fixture
+    def source(self, redis_server: RedisServer, prefix: str) -> str:
+        return (
+            "from longwire_backends.redis import RedisBackend\n"
+            f'backend = RedisBackend(host="127.0.0.1", port={redis_server.port},'
+            f" key_prefix={prefix!r}, timeout=30)"
+        )
 
 
 @pytest.mark.anyio
@@ -594,34 +495,3 @@ async def tls_proxy(server: RedisServer) -> AsyncIterator[int]:
     finally:
         proxy.close()
         await proxy.wait_closed()
-
-
-def start(
-    script: str, server: RedisServer, *arguments: object, flags: tuple[str, ...] = ()
-) -> subprocess.Popen[str]:
-    """Start Python on a script that has a `backend`."""
-    return subprocess.Popen(
-        [sys.executable, *flags, "-c", PREAMBLE + script, str(server.port), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for a process; return its status, output and errors."""
-    output, errors = process.communicate(timeout=50)
-    return process.returncode, output, errors
-
-
-def run_together(processes: list[subprocess.Popen[str]]) -> None:
-    """Let processes begin at the same time once each of them is ready, and end without errors."""
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    assert [finish(process) for process in processes] == [(0, "", "")] * len(processes)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from tests.servers import unavailable
+from tests.servers.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ class RedisServer:
     """
 
     def __init__(self, program: str, *arguments: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="redis-", ignore_cleanup_errors=True)
         # Linux then ends the server even where this process is killed and cannot.
         setpriv = shutil.which("setpriv")
@@ -145,12 +146,6 @@ def start_redis(redis_program: str) -> Iterator[StartRedis]:
             return server
 
         yield start
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -1,14 +1,16 @@
-"""What runs in a measured process, with the interpreter of either virtualenv.
+"""A measured process that runs the app, with the interpreter of either virtualenv.
 
-    python -m benchmarks.measured cold NAME URL FILE
-    python -m benchmarks.measured warm NAME URL FILE
+    python -m benchmarks.measured cold NAME ARGUMENTS
+    python -m benchmarks.measured warm NAME ARGUMENTS
 
-NAME is longwire, mangum, or (cold only) app, URL the management API, FILE the SQLite file.
+NAME is longwire or mangum, and ARGUMENTS, in JSON, are what the adapter is made with.
 
-`cold` prints how long it took, in seconds of CPU and of wall time, from before the app is imported
-until the first CONNECT is answered; for `app`, until it is imported. `warm` reads a number of
-connections from each line of its input, and prints for each kind of event the seconds that one took
-on average: all connections connect, then each sends one message, then all disconnect.
+`cold` prints the seconds of CPU and of wall time from before the app is imported until the first
+CONNECT is answered. Three more names have nothing to answer: `app` imports the app, `asyncio` just
+asyncio and ssl, and `construct` makes a Longwire around an app that imports nothing.
+
+`warm` reads lines such as "MESSAGE 10": so many clients, always the same ones, then send an event
+of this kind, one after the other. It prints the seconds that one event took on average.
 
 CPU is that of the whole process, threads included.
 """
@@ -72,34 +74,28 @@ def event(kind: str, connection_id: str) -> dict[str, Any]:
     return {**SENT_WITH[kind], "requestContext": context, "isBase64Encoded": False}
 
 
-def make_handler(name: str, url: str, file: str) -> Handler:
+def make_handler(name: str, arguments: str) -> Handler:
     """Import the app and an adapter, and put them together.
 
     The app has no lifespan, so neither adapter has to look for one; Mangum would do so at every
     event.
     """
+    import json
+
+    from benchmarks.app import app
+
     if name == "longwire":
-        from benchmarks.app import app
         from longwire import Longwire
 
-        store = {"backend": "sqlite3", "params": {"file_path": file}}
-        return Longwire(app, ws_config={**store, "api_gateway_endpoint_url": url}, lifespan="off")
+        return Longwire(app, lifespan="off", **json.loads(arguments))
 
     import asyncio
     import importlib
 
-    from benchmarks.app import app
-
     # Not by its types: another Mangum, without WebSockets, is installed beside Longwire.
     mangum: Any = importlib.import_module("mangum")
     asyncio.set_event_loop(asyncio.new_event_loop())  # Mangum 0.12.4 expects to find one
-    handler: Handler = mangum.Mangum(
-        app,
-        lifespan="off",
-        dsn=f"sqlite://{file}",
-        api_gateway_endpoint_url=f"{url}/@connections",
-        api_gateway_region_name="eu-west-1",
-    )
+    handler: Handler = mangum.Mangum(app, lifespan="off", **json.loads(arguments))
     return handler
 
 
@@ -109,27 +105,49 @@ def answer(handler: Handler, kind: str, connection_id: str) -> None:
         raise RuntimeError(f"{kind} was answered with {response}")
 
 
-def cold(name: str, url: str, file: str) -> None:
+def construct(arguments: str) -> None:
+    import json
+
+    from longwire import Longwire
+
+    async def app(scope: object, receive: object, send: object) -> None: ...
+
+    Longwire(app, lifespan="off", **json.loads(arguments))
+
+
+def cold(name: str, arguments: str) -> None:
     # Measured from here: what Python itself needs to start is the same for all.
     cpu, wall = time.process_time(), time.perf_counter()
     if name == "app":
         import benchmarks.app  # noqa: F401 - that it is imported is all
+    elif name == "asyncio":
+        import asyncio  # noqa: F401
+        import ssl  # noqa: F401
+    elif name == "construct":
+        construct(arguments)
     else:
-        answer(make_handler(name, url, file), "CONNECT", f"cold-{os.getpid()}")
+        answer(make_handler(name, arguments), "CONNECT", f"cold-{os.getpid()}")
     print(time.process_time() - cpu, time.perf_counter() - wall)
 
 
-def warm(name: str, url: str, file: str) -> None:
-    handler = make_handler(name, url, file)
-    for number, line in enumerate(sys.stdin):
-        ids = [f"{name}-{os.getpid()}-{number}-{client}" for client in range(int(line))]
-        figures = []
-        for kind in SENT_WITH:
-            cpu, wall = time.process_time(), time.perf_counter()
-            for connection_id in ids:
-                answer(handler, kind, connection_id)
-            figures += [time.process_time() - cpu, time.perf_counter() - wall]
-        print(*(figure / len(ids) for figure in figures), flush=True)
+def warm(name: str, arguments: str) -> None:
+    handler = make_handler(name, arguments)
+
+    def perform(kind: str, clients: int) -> None:
+        for client in range(clients):
+            answer(handler, kind, f"{name}-{os.getpid()}-{client}")
+
+    time_orders(perform)
+
+
+def time_orders(perform: Callable[[str, int], None]) -> None:
+    """Do what each line of the input says, so many times; print what once took."""
+    for line in sys.stdin:
+        what, times = line.split()
+        cpu, wall = time.process_time(), time.perf_counter()
+        perform(what, int(times))
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        print(cpu / int(times), wall / int(times), flush=True)
 
 
 if __name__ == "__main__":

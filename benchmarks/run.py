@@ -1,188 +1,212 @@
-"""Compare Longwire with Mangum 0.12.4, side by side.
+"""Compare Longwire with Mangum 0.12.4, and its AWS client with boto3, side by side.
 
     python -m benchmarks.run PYTHON_WITH_MANGUM
 
-Both run the same Starlette app with a sqlite3 file, each in a process of its own, and post to the
-same `@connections` server in a third. Rounds run in turn, so that a machine that is slower for a
-while is so for both; shown are medians. `measured.py` says what is timed. The aims are printed to
-compare with: no figure makes this fail.
+Both adapters run the same Starlette app, each in a process of its own, with the same store, and
+post to the same `@connections` server in a third. Rounds run in turn; shown are medians.
+`measured.py` and `client.py` say what is timed. Each aim is printed with what became of it in this
+run: no figure makes this fail.
 """
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
-from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tests.connections_server import ConnectionsServer
+from benchmarks.race import Contender, Figures, Measured, run_cold, run_warm
+from benchmarks.servers import all_stores, canned_dynamodb, connections, proxy, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
+    from benchmarks.servers import Server, Store
 
-WARM_ROUNDS = 9
-COLD_ROUNDS = 15
+CLIENT_ROUNDS = 41
+EVENT_ROUNDS = 7
+START_ROUNDS = 11
 
 # Lambda sets none of these, and they change what a cold start or a TLS context costs.
-DISTORTING = {"AWS_CA_BUNDLE", "PYTHONDONTWRITEBYTECODE", "SSL_CERT_DIR", "SSL_CERT_FILE"}
-
+DISTORTING = {"PYTHONDONTWRITEBYTECODE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"}
 # Without credentials here, Mangum would look for them elsewhere at every reply.
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+AWS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
 
-AIMS = {"CONNECT": ">= 2.5x", "MESSAGE, one reply": ">= 100x", "DISCONNECT": ">= 2.5x"}
 
-LABEL = 36  # columns
+class Aim(NamedTuple):
+    """What a ratio should be: how much cheaper Longwire is, or, with `at_most`, how much dearer."""
 
-Figures = tuple[float, ...]  # seconds of CPU and of wall time, in turn
+    bound: float | None
+    at_most: bool = False
+    clock: Literal["CPU", "wall"] = "CPU"
+
+    def judge(self, figure: float) -> str:
+        if self.bound is None:
+            return ""
+        reached = figure <= self.bound if self.at_most else figure >= self.bound
+        sign = "<=" if self.at_most else ">="
+        return f"{sign} {self.bound:g}: {'met' if reached else 'missed'}"
 
 
-class Contender(NamedTuple):
-    """An adapter and its interpreter; so many clients come and go in each of its rounds."""
+CLIENT_AIMS = {
+    "POST": ("one signed POST, kept alive", Aim(15)),
+    "SIGN": ("sign one request", Aim(7)),
+    "GET": ("DynamoDB, get a record", Aim(8)),
+}
+CLIENT_TIMES = {"longwire": 300, "boto3": 60}
 
-    name: str
-    python: str
-    clients: int
-    environ: dict[str, str]
+AWS_STORES = ("dynamodb", "s3")
+EVENT_AIMS = {"CONNECT": Aim(3), "MESSAGE": Aim(100), "DISCONNECT": Aim(3)}
+DYNAMODB_AIMS = dict.fromkeys(EVENT_AIMS, Aim(100))
+# So many clients come and go in a round. With Mangum and AWS one event takes long, and of two or
+# three of them one has a garbage collection that doubles what it takes.
+CLIENTS = {"longwire": 100, "mangum": 8}
+AWS_CLIENTS = {"longwire": 15, "mangum": 4}
+
+# Against Mangum, and against the import of the app.
+COLD_AIMS = {
+    "sqlite3": (Aim(2, clock="wall"), Aim(1.25, at_most=True, clock="wall")),
+    "dynamodb": (Aim(3, clock="wall"), Aim(1.5, at_most=True, clock="wall")),
+}
+FREE_TLS = Aim(None)
+CONSTRUCTION = Aim(None, at_most=True)
+
+REQUESTS_AIM = Aim(1, at_most=True)
+COUNTED = 5  # messages
+
+LABEL = 34  # columns
+
+
+class Adapters(NamedTuple):
+    """How to run either adapter, and where it posts to."""
+
+    python_with_mangum: str
+    management: Server
+
+    def contender(
+        self, mode: str, name: str, store: Store, *, port: int | None = None, times: int = 1
+    ) -> Contender:
+        """Make a contender; `port` replaces that of the store."""
+        adapter = "mangum" if name == "mangum" else "longwire"
+        arguments = store.arguments(
+            adapter, self.management.address, store.port if port is None else port
+        )
+        command = ["-m", "benchmarks.measured", mode, name, arguments]
+        python = self.python_with_mangum if adapter == "mangum" else sys.executable
+        return Contender(command, times, python)
 
 
 def main(python_with_mangum: str) -> None:
-    with connections_server() as (url, arrived), tempfile.TemporaryDirectory() as folder:
-        (empty := Path(folder, "empty")).mkdir()
-        app = Contender("app", sys.executable, 0, {})
-        longwire = Contender("longwire", sys.executable, 100, {})
-        mangum = Contender("mangum", python_with_mangum, 10, {})
-        # httpx makes a TLS context for every reply; this one has no certificates to read.
-        lighter = mangum._replace(clients=20, environ={"SSL_CERT_DIR": str(empty)})
-        print(
-            f"Python {sys.version.split()[0]}, starlette {version('starlette')}, sqlite3; medians "
-            f"of {WARM_ROUNDS} rounds (events) and {COLD_ROUNDS} (cold starts), run in turn"
-        )
-        show_events(*measure_events([longwire, mangum, lighter], url, folder))
-        show_starts(*measure_starts([app, longwire, mangum], url, folder))
-        sent = (1 + WARM_ROUNDS) * sum(each.clients for each in (longwire, mangum, lighter))
-        print(f"\nreplies that arrived: {arrived()} of {sent}")
+    set_environment()
+    print(
+        f"Python {sys.version.split()[0]}, starlette {version('starlette')}; medians of rounds run "
+        f"in turn: {CLIENT_ROUNDS} (client), {EVENT_ROUNDS} (events), {START_ROUNDS} (cold starts)"
+    )
+    with running(connections) as management, all_stores() as stores:
+        adapters = Adapters(python_with_mangum, management)
+        compare_clients(management.address)
+        for store in stores:
+            compare_events(adapters, store)
+        by_name = {store.name: store for store in stores}
+        for name in COLD_AIMS:
+            compare_starts(adapters, by_name[name])
+        compare_construction(adapters, by_name["dynamodb"])
+        print()
+        for store in stores:
+            if store.port:
+                compare_requests(adapters, store)
 
 
-def measure_events(contenders: list[Contender], url: str, folder: str) -> list[Figures]:
-    """Measure events in processes that live on; the first round does not count."""
-    rounds: list[list[Figures]] = [[] for _ in contenders]
-    with ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(
-                    command(each, "warm", url, folder),
-                    env=environ(each),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for each in contenders
+def set_environment() -> None:
+    """For this process and all that it starts."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy") or name in DISTORTING:
+            del os.environ[name]
+    os.environ.update(AWS)
+
+
+def compare_clients(url: str) -> None:
+    with running(canned_dynamodb) as dynamodb:
+        contenders = [
+            Contender(["-m", "benchmarks.client", name, url, dynamodb.address], times)
+            for name, times in CLIENT_TIMES.items()
         ]
-        for _ in range(1 + WARM_ROUNDS):
-            for each, process, results in zip(contenders, processes, rounds, strict=True):
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write(f"{each.clients}\n")
-                process.stdin.flush()
-                results.append(parse(process.stdout.readline()))
-    return [medians(results[1:]) for results in rounds]
+        ours, theirs = run_warm(contenders, list(CLIENT_AIMS), CLIENT_ROUNDS)
+    show_head("AWS client, us", "boto3")
+    for what, (label, aim) in CLIENT_AIMS.items():
+        show(label, ours[what], theirs[what], 1e6, aim)
 
 
-def measure_starts(contenders: list[Contender], url: str, folder: str) -> list[Figures]:
-    """Measure fresh processes; the first of each leaves .pyc files and a store to the others."""
-    rounds: list[list[Figures]] = [[] for _ in contenders]
-    for _ in range(1 + COLD_ROUNDS):
-        for each, results in zip(contenders, rounds, strict=True):
-            arguments = command(each, "cold", url, folder)
-            results.append(parse(subprocess.check_output(arguments, env=environ(each), text=True)))
-    return [medians(results[1:]) for results in rounds]
+def compare_events(adapters: Adapters, store: Store) -> None:
+    clients = AWS_CLIENTS if store.name in AWS_STORES else CLIENTS
+    contenders = [
+        adapters.contender("warm", name, store, times=times) for name, times in clients.items()
+    ]
+    with tempfile.TemporaryDirectory() as empty:
+        # httpx makes a TLS context for every reply; this one has no certificates to read.
+        contenders.append(contenders[-1]._replace(environ={"SSL_CERT_DIR": empty}))
+        before = adapters.management.count()
+        ours, mangum, lighter = run_warm(contenders, list(EVENT_AIMS), EVENT_ROUNDS)
+        arrived = adapters.management.count() - before
+    # Neither adapter's response says whether its reply was delivered.
+    if arrived != (1 + EVENT_ROUNDS) * sum(each.times for each in contenders):
+        raise RuntimeError(f"{store.name}: only {arrived} replies arrived")
+    show_head(f"{store.name}, one event, us", "mangum")
+    for kind, aim in (DYNAMODB_AIMS if store.name == "dynamodb" else EVENT_AIMS).items():
+        show(kind, ours[kind], mangum[kind], 1e6, aim)
+    show("MESSAGE, its TLS for nothing", ours["MESSAGE"], lighter["MESSAGE"], 1e6, FREE_TLS)
 
 
-def command(contender: Contender, mode: str, url: str, folder: str) -> list[str]:
-    name = contender.name
-    return [contender.python, "-m", "benchmarks.measured", mode, name, url, f"{folder}/{name}.db"]
+def compare_starts(adapters: Adapters, store: Store) -> None:
+    contenders = [adapters.contender("cold", name, store) for name in ("app", *CLIENTS)]
+    app, ours, mangum = run_cold(contenders, START_ROUNDS)
+    against_mangum, against_app = COLD_AIMS[store.name]
+    show_head(f"{store.name}, fresh process, ms", "other")
+    show("first CONNECT answered (mangum)", ours, mangum, 1e3, against_mangum)
+    show("  over the app's import (app)", ours, app, 1e3, against_app)
 
 
-def environ(contender: Contender) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in DISTORTING}
-    return kept | CREDENTIALS | contender.environ
+def compare_construction(adapters: Adapters, dynamodb: Store) -> None:
+    contenders = [adapters.contender("cold", name, dynamodb) for name in ("asyncio", "construct")]
+    alone, ours = run_cold(contenders, START_ROUNDS)
+    show("Longwire(...) (import asyncio, ssl)", ours, alone, 1e3, CONSTRUCTION)
 
 
-def parse(line: str) -> Figures:
-    return tuple(map(float, line.split()))
+def compare_requests(adapters: Adapters, store: Store) -> None:
+    ours, mangum = [count_requests(adapters, name, store) for name in CLIENTS]
+    label = f"{store.name}, asked per MESSAGE"
+    print(f"{label:{LABEL}}{ours:>10g}{mangum:>10g}{'':44}{REQUESTS_AIM.judge(ours)}")
 
 
-def medians(rounds: list[Figures]) -> Figures:
-    return tuple(map(median, zip(*rounds, strict=True)))
+def count_requests(adapters: Adapters, name: str, store: Store) -> float:
+    """Count at the store's side what a process asks that has seen messages before."""
+    with running(proxy, store.port) as counting:
+        contender = adapters.contender("warm", name, store, port=int(counting.address))
+        with Measured(contender) as process:
+            process.perform("CONNECT", COUNTED)
+            process.perform("MESSAGE", 1)
+            before = counting.count()
+            process.perform("MESSAGE", COUNTED)
+            return (counting.count() - before) / COUNTED
 
 
-def show_events(longwire: Figures, mangum: Figures, lighter: Figures) -> None:
-    for offset, clock in enumerate(("CPU", "wall")):
-        show_head(f"{clock} of one event, us")
-        for at, (kind, aim) in enumerate(AIMS.items()):
-            here = 2 * at + offset
-            show(kind, longwire[here] * 1e6, mangum[here] * 1e6, aim if clock == "CPU" else "")
-            if kind.startswith("MESSAGE"):
-                show("  its TLS context for nothing", longwire[here] * 1e6, lighter[here] * 1e6)
+def show_head(what: str, other: str) -> None:
+    columns = f"{'longwire':>10}{other:>10}{'ratio':>9}"
+    print(f"\n{'':{LABEL}}{'CPU':>10}{'':19}{'wall':>10}")
+    print(f"{what:{LABEL}}{columns}{columns}   aim")
 
 
-def show_starts(app: Figures, longwire: Figures, mangum: Figures) -> None:
-    for at, clock in enumerate(("CPU", "wall")):
-        show_head(f"{clock} to first CONNECT answered, ms")
-        show("fresh process", longwire[at] * 1e3, mangum[at] * 1e3, ">= 2x")
-        label = f"  times the app's own import, {app[at] * 1e3:.0f}"
-        print(
-            f"{label:{LABEL}}"
-            f"{longwire[at] / app[at]:>9.2f}x{mangum[at] / app[at]:>9.2f}x{'':10}"
-            "   longwire <= 1.25x"
-        )
-
-
-def show_head(what: str) -> None:
-    print(f"\n{what:{LABEL}}{'longwire':>10}{'mangum':>10}{'ratio':>10}   aim")
-
-
-def show(what: str, longwire: float, mangum: float, aim: str = "") -> None:
-    ratio = mangum / longwire
-    print(f"{what:{LABEL}}{longwire:>10,.0f}{mangum:>10,.0f}{ratio:>9.1f}x   {aim}".rstrip())
-
-
-@contextmanager
-def connections_server() -> Iterator[tuple[str, Callable[[], int]]]:
-    """Run a server in another process; gives its URL, and a function that ends and counts."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, its = spawn.Pipe()
-    process = spawn.Process(target=serve, args=(its,), daemon=True)
-    process.start()
-
-    def arrived() -> int:
-        ours.send("count")
-        return int(ours.recv())
-
-    try:
-        yield str(ours.recv()), arrived
-    finally:
-        process.terminate()
-        process.join()
-
-
-def serve(pipe: Connection) -> None:
-    async def run() -> None:
-        async with ConnectionsServer() as server:
-            pipe.send(server.url)
-            await asyncio.to_thread(pipe.recv)
-            pipe.send(sum(method == "POST" for method, _, _ in server.requests))
-
-    asyncio.run(run())
+def show(label: str, ours: Figures, other: Figures, unit: float, aim: Aim) -> None:
+    line, ratios = f"{label:{LABEL}}", {}
+    for clock, mine, its in (("CPU", ours.cpu, other.cpu), ("wall", ours.wall, other.wall)):
+        ratios[clock] = mine / its if aim.at_most else its / mine
+        line += f"{mine * unit:>10,.0f}{its * unit:>10,.0f}{ratios[clock]:>8.2f}x"
+    verdict = aim.judge(ratios[aim.clock])
+    print(f"{line}   {aim.clock} {verdict}" if verdict else line, flush=True)
 
 
 if __name__ == "__main__":

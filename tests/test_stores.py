@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -37,11 +39,20 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.accept"})
     await send({"type": "websocket.send", "text": f"hello {name}"})
     while (message := await receive())["type"] == "websocket.receive":
-        await send({"type": "websocket.send", "text": f"{name}: {message['text']}"})
+        reply = described(scope) if message["text"] == "scope" else f"{name}: {message['text']}"
+        await send({"type": "websocket.send", "text": reply})
     farewells.append((name, message["code"]))
 
 
 farewells: list[tuple[str, int]] = []
+
+
+def described(scope: Scope) -> str:
+    """Return what a handshake said, as JSON."""
+    headers = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]]
+    (cookie,) = (value for name, value in headers if name == "cookie")
+    repeated = [value for name, value in headers if name == "x-repeated"]
+    return json.dumps([cookie, repeated, scope["query_string"].decode()], ensure_ascii=False)
 
 
 @pytest.fixture(params=STORES)
@@ -116,6 +127,25 @@ async def test_each_event_in_another_process(
     assert api.frames("a=") == [b"hello ann", b"ann: one", b"ann: two"]
     assert api.frames("b=") == [b"hello bob", b"bob: one", b"bob: two"]
     assert farewells == [("ann", 1001)]
+
+
+async def test_the_largest_handshake_is_kept_to_the_byte(
+    store: tuple[int, DSN], process: Callable[[str], Longwire], api: ConnectionsServer
+) -> None:
+    """10,240 bytes of headers and 4,096 of URL: API Gateway lets no more through."""
+    port, dsn = store
+    await create(dsn(port))
+    headers = {"X-Name": ["ann"], "Cookie": ["é" * 10_000], "X-Repeated": ["a", "b", "a"] * 10}
+    event = connect_event("a=", headers=headers, query={"token": ['%/\\"\u0001' * 800]})
+    await invoke(process(dsn(port)), event)
+    await invoke(process(dsn(port)), message_event("one", "a="))
+    await invoke(process(dsn(port)), message_event("scope", "a="))
+    connected, replayed = api.frames("a=")[0], api.frames("a=")[-1]
+    assert connected == b"hello ann"
+    cookie, repeated, query = json.loads(replayed)
+    assert cookie == "é" * 10_000
+    assert repeated == ["a", "b", "a"] * 10
+    assert parse_qs(query) == {"token": ['%/\\"\u0001' * 800]}
 
 
 async def test_a_warm_process_asks_the_store_once_for_a_message(

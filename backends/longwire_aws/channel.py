@@ -56,6 +56,10 @@ async def connect(host: str, port: int, *, tls: bool) -> Channel:
 
 
 async def _resolve(host: str, port: int) -> Sequence[_Address]:
+    with contextlib.suppress(OSError, UnicodeError):
+        # An address needs no thread that looks it up.
+        flags = socket.AI_NUMERICHOST
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     try:
         loop = asyncio.get_running_loop()
         return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class Connection:
         return data
 
 
+@lru_cache(maxsize=256)
 def is_token(text: str) -> bool:
     """Tell whether HTTP allows this as a method or as the name of a header."""
     return re.fullmatch(_TOKEN, text) is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.local.cli import main
-from longwire_backends import s3
+from longwire_backends import s3, s3_bucket
 from longwire_backends.base import BackendError, ConfigurationError
 from longwire_backends.s3 import S3Backend
 from tests.aws.test_sigv4 import by_botocore
@@ -362,7 +362,7 @@ def test_a_key_that_is_not_ours(
 
 def test_listings_that_go_on(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of a connection, discards and sweeps read all pages of S3's listings."""
-    monkeypatch.setattr(s3, "_LIST_LIMIT", 2)
+    monkeypatch.setattr(s3_bucket, "_LIST_LIMIT", 2)
     monkeypatch.setattr(s3, "_SWEEP_WIDTH", 3)
     bucket, clock = new_bucket(server), Clock()
     backend = S3Backend(bucket, endpoint_url=server.url, clock=clock)

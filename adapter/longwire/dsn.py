@@ -77,6 +77,8 @@ def _query(url: SplitResult, backend: str) -> dict[str, str]:
             raise ConfigurationError(f"dsn parameter {name!r} is given twice")
         query[name] = value
     if "region" in query and backend in ("dynamodb", "s3"):
+        if "region_name" in query:
+            raise ConfigurationError("dsn parameter 'region' is given twice, once as 'region_name'")
         query["region_name"] = query.pop("region")
     return query
 
@@ -122,15 +124,17 @@ def _name(part: str) -> str:
 
 
 def _dynamodb(url: SplitResult) -> _Parts:
-    _refuse(url.path.strip("/"))
+    # Keys in front of the name would be secrets that errors repeat.
+    _refuse(url.path.strip("/"), url.username)
     return "dynamodb", {"table_name": unquote(url.netloc)}
 
 
 def _s3(url: SplitResult) -> _Parts:
+    _refuse(url.username)
     return "s3", {"bucket": unquote(url.netloc), "prefix": unquote(url.path[1:])}
 
 
-def _refuse(*parts: str) -> None:
+def _refuse(*parts: str | None) -> None:
     if any(parts):
         raise ValueError("a part that this scheme does not have")
 

@@ -43,6 +43,7 @@ _FORBIDDEN_CAUSES = (
     "execute-api endpoint is disabled (set api_gateway_endpoint_url); "
     "the request was not signed, or the clock of this machine is wrong"
 )
+_NOT_AWS = ", not in the form of API Gateway: is something else at this endpoint?"
 _NO_ROUTE = "a VPC without a route to execute-api looks like this"
 
 
@@ -132,6 +133,7 @@ class Management:
         while True:
             answer = await self._attempt(call)
             if isinstance(answer, Response) and 200 <= answer.status < 300:
+                _check_origin(call, answer)
                 return answer
             limit, delay = _retry(call, answer, attempt)
             delay *= 0.5 + self._random() / 2
@@ -196,11 +198,18 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
     return ManagementError(call.connection_id, f"{call.method} failed: {answer}")
 
 
+def _check_origin(call: _Call, answer: Response) -> None:
+    """Raise `ManagementError` for the page of a proxy, which has delivered nothing."""
+    if answer.body.lstrip().startswith(b"<"):
+        detail = f"{call.method} answered {answer.status}{_NOT_AWS}"
+        raise ManagementError(call.connection_id, detail, status=answer.status)
+
+
 def _said(refusal: Refusal, response: Response) -> str:
     if refusal.message:
         return f": {refusal.message}"
     if response.body and not refusal.code:
-        return ", not in the form of API Gateway: is something else at this endpoint?"
+        return _NOT_AWS
     return ""
 
 

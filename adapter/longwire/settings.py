@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire_aws.endpoints import is_http_url
+from longwire_aws.endpoints import is_http_url, is_region
 from longwire_backends.base import Backend
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ URL = Kind("an http:// or https:// URL with a host", (str,), fits=is_http_url)
 REGION = Kind(
     "an AWS region such as 'eu-west-1'",
     (str,),
-    fits=lambda region: re.fullmatch(r"[a-z0-9-]+", region) is not None,
+    fits=is_region,
 )
 PATH = Kind("a string that begins with '/'", (str,), fits=lambda path: path.startswith("/"))
 ORIGINS = _list_of("a list of origins such as ['https://app.example.com']", _is_origin, str)

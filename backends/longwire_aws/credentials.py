@@ -158,7 +158,7 @@ def environment_credentials(environ: Mapping[str, str]) -> Credentials | None:
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 
     Raises:
-        CredentialsError: there is an access key without its secret.
+        CredentialsError: there is an access key without its secret, or a key is none.
     """
     access_key = environ.get(_ACCESS_KEY)
     if not access_key:
@@ -168,7 +168,18 @@ def environment_credentials(environ: Mapping[str, str]) -> Credentials | None:
         raise CredentialsError(
             f"{_ACCESS_KEY} is in the environment and {_SECRET_KEY} is not: set both, or neither"
         )
-    return Credentials(access_key, secret_key, environ.get(_TOKEN) or None)
+    return _checked(Credentials(access_key, secret_key, environ.get(_TOKEN) or None))
+
+
+def _checked(credentials: Credentials) -> Credentials:
+    """Refuse what no header can carry, such as the line break at the end of a file."""
+    for name, key in zip((_ACCESS_KEY, _SECRET_KEY, _TOKEN), credentials, strict=True):
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+            raise CredentialsError(
+                f"the AWS keys cannot be sent: {name} has a line break, a space or another odd "
+                "character in it"
+            )
+    return credentials
 
 
 def _find(places: tuple[str | None, ...], source: Any, environ: Mapping[str, str]) -> _Found:
@@ -177,9 +188,8 @@ def _find(places: tuple[str | None, ...], source: Any, environ: Mapping[str, str
         source = _first_of_chain(environ)
     # This asks for new ones when they expire soon.
     frozen = source.get_frozen_credentials()
-    return _Found(
-        source, Credentials(frozen.access_key, frozen.secret_key, frozen.token or None), places
-    )
+    keys = Credentials(frozen.access_key, frozen.secret_key, frozen.token or None)
+    return _Found(source, _checked(keys), places)
 
 
 def _first_of_chain(environ: Mapping[str, str]) -> Any:

@@ -26,6 +26,11 @@ def is_http_url(text: str) -> bool:
     return match is not None and int(match[1] or 1) in range(1, 65536)
 
 
+def is_region(text: str) -> bool:
+    """Tell whether text can be a region, which becomes a part of host names."""
+    return re.fullmatch(r"[a-z0-9-]+", text) is not None
+
+
 def environment_region(environ: Mapping[str, str]) -> str | None:
     """Return the region that Lambda, or the developer, has put into the environment."""
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None

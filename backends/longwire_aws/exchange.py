@@ -123,7 +123,7 @@ class Connection:
             # With a length as well, the two sides may disagree on where the body ends.
             return await self._read_chunks(), "content-length" not in headers
         if (length := headers.get("content-length")) is not None:
-            if not (length.isascii() and length.isdigit()):
+            if not re.fullmatch("[0-9]{1,12}", length):
                 raise MalformedError("the answer's Content-Length is not a number")
             return await self._read_exactly(_within_limit(int(length))), True
         return await self._read_to_end(), False

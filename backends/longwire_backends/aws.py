@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import random
-import re
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from longwire_aws.endpoints import (
     environment_endpoint,
     environment_region,
     is_http_url,
+    is_region,
 )
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
 from longwire_aws.refusal import advice, read_refusal
@@ -163,13 +163,6 @@ class Service:
             return error
         except CredentialsError as error:
             raise BackendError(self._backend, operation, str(error)) from error
-        except ValueError:
-            # All else in the request is made here. No cause: it may quote a part of a key.
-            detail = (
-                "the AWS keys cannot be sent: is there a line break or another odd character in "
-                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_SESSION_TOKEN?"
-            )
-            raise BackendError(self._backend, operation, detail) from None
 
     def _failure(self, operation: str, answer: Response | TransportError) -> BackendError:
         if isinstance(answer, Response):
@@ -231,6 +224,6 @@ def _region(backend: str, region_name: str | None, endpoint_url: str | None) -> 
             "environment variable AWS_REGION"
         )
     # It becomes a part of a host name.
-    if not re.fullmatch(r"[a-z0-9-]+", region):
+    if not is_region(region):
         raise ConfigurationError(f"{backend}: {region!r} is not a region such as 'eu-west-1'")
     return region

@@ -9,6 +9,7 @@ A backend passes `tests/backends/contract.py`; third-party backends subclass the
 from __future__ import annotations
 
 import abc
+import os
 import time
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -66,6 +67,11 @@ class Page(NamedTuple):
 
     members: tuple[str, ...]
     next: str | None
+
+
+def new_version() -> str:
+    """Return a version that no record ever had."""
+    return os.urandom(8).hex()
 
 
 class Backend(abc.ABC):

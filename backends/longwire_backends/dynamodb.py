@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from longwire_backends.base import (
     Page,
     Record,
     RecordTooLargeError,
+    new_version,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class DynamoDBBackend(Backend):
         self._service = Service(
             self.name,
             "dynamodb",
-            region_name=region_name,
+            region_name=_region_of(table_name, region_name),
             endpoint_url=endpoint_url,
             timeout=timeout,
             # Not `clock`, which says when records expire: AWS checks signatures by the real time.
@@ -102,7 +102,7 @@ class DynamoDBBackend(Backend):
 
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
         self._check_size("put", value)
-        version = _new_version()
+        version = new_version()
         item = _record(connection_id, value, version, expires_at)
         await self._call("put", "PutItem", {"Item": item})
         return version
@@ -126,12 +126,12 @@ class DynamoDBBackend(Backend):
         self, connection_id: str, value: str, expires_at: int, version: str
     ) -> str | None:
         self._check_size("update", value)
-        new_version = _new_version()
+        written_version = new_version()
         written = await self._call(
             "update",
             "PutItem",
             {
-                "Item": _record(connection_id, value, new_version, expires_at),
+                "Item": _record(connection_id, value, written_version, expires_at),
                 "ConditionExpression": "#version = :version AND #expires_at > :now",
                 "ExpressionAttributeNames": {"#version": "version", "#expires_at": _TTL_ATTRIBUTE},
                 "ExpressionAttributeValues": {":version": {"S": version}, ":now": self._now()},
@@ -139,7 +139,7 @@ class DynamoDBBackend(Backend):
             repeatable=False,
             unless="ConditionalCheckFailedException",
         )
-        return new_version if written is not _UNMET else None
+        return written_version if written is not _UNMET else None
 
     def _read_record(self, operation: str, item: Any) -> Record | None:
         if not item:
@@ -202,9 +202,13 @@ class DynamoDBBackend(Backend):
         answer = await self._call(operation, "Query", request)
         try:
             names = tuple([item["sk"]["S"] for item in answer["Items"]])
-            last = answer.get("LastEvaluatedKey")
-            return names, last["sk"]["S"] if last else None
-        except (KeyError, TypeError) as error:
+            key = answer.get("LastEvaluatedKey")
+            last = key["sk"]["S"] if key else None
+            # Reading on from where this page began would never end.
+            if last is not None and start is not None and last <= start["sk"]["S"]:
+                raise ValueError("a page that does not go on")
+            return names, last
+        except (KeyError, TypeError, ValueError) as error:
             raise self._not_dynamodb(operation) from error
 
     def _now(self) -> dict[str, str]:
@@ -248,7 +252,11 @@ class DynamoDBBackend(Backend):
             types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
         except (KeyError, TypeError) as error:
             raise self._not_dynamodb("create") from error
-        if sorted(keys) != sorted(_KEYS) or any(types.get(name) != "S" for name, _ in _KEYS):
+        if (
+            not len(keys) == len(_KEYS)
+            or not all(key in keys for key in _KEYS)
+            or any(types.get(name) != "S" for name, _ in _KEYS)
+        ):
             raise BackendError(self.name, "create", self._other_keys())
 
     async def _describe_table(self) -> dict[str, Any]:
@@ -339,6 +347,20 @@ class DynamoDBBackend(Backend):
         return BackendError(self.name, operation, detail)
 
 
+def _region_of(table_name: str, region_name: str | None) -> str | None:
+    """Return the region of an ARN, else the one that is given."""
+    if not table_name.startswith("arn:"):
+        return region_name
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+    region = (table_name.split(":") + [""] * 4)[3]
+    if not region or region_name not in (None, region):
+        raise ConfigurationError(
+            f"table_name: an ARN has the table's region in it, and region_name must be the same,"
+            f" got {table_name!r}"
+        )
+    return region
+
+
 _UNMET: dict[str, Any] = {}
 """What `_call` returns for the refusal that its caller expects."""
 
@@ -370,7 +392,3 @@ def _record(connection_id: str, value: str, version: str, expires_at: int) -> di
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _new_version() -> str:
-    return os.urandom(8).hex()

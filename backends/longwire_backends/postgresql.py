@@ -23,6 +23,7 @@ from longwire_backends.postgresql_errors import (
     MAY_NOT_CREATE,
     OTHER_TABLE,
     explain,
+    is_unsure,
 )
 from longwire_backends.sql import SQLBackend, checked_table
 
@@ -109,6 +110,8 @@ class PostgreSQLBackend(SQLBackend):
         if uri is None:
             parameters = _checked_parts(given | {"dbname": database})
         else:
+            given["port"] = None if port == 5432 else port
+            _check_alone(given | {"database": database})
             parameters = _parsed_uri(uri)
         self._address = _address(parameters)
         limit = _whole_seconds(parameters.pop("connect_timeout", connect_timeout))
@@ -165,7 +168,7 @@ class PostgreSQLBackend(SQLBackend):
         repeatable: bool = True,
     ) -> list[Row]:
         statement = Statement(sql.replace("?", "%s"), parameters, repeatable)
-        with self._errors(operation):
+        with self._errors(operation, repeatable=repeatable):
             try:
                 return await self._run(statement)
             except errors.UndefinedTable:
@@ -180,12 +183,15 @@ class PostgreSQLBackend(SQLBackend):
         return await self._connection.execute(statement)
 
     @contextlib.contextmanager
-    def _errors(self, operation: str) -> Iterator[None]:
+    def _errors(self, operation: str, *, repeatable: bool = True) -> Iterator[None]:
         try:
             yield
         # ValueError: text that PostgreSQL cannot keep. RuntimeError: no thread can be started.
         except (psycopg2.Error, TimeoutError, ValueError, RuntimeError) as error:
-            raise BackendError(self.name, operation, self._detail(error)) from error
+            detail = self._detail(error)
+            if not repeatable and is_unsure(error):
+                detail += "; it may have been done nevertheless"
+            raise BackendError(self.name, operation, detail) from error
 
     def _detail(self, error: Exception) -> str:
         if isinstance(error, OTHER_TABLE):
@@ -203,6 +209,12 @@ class PostgreSQLBackend(SQLBackend):
             " may run this once: longwire init --backend postgresql"
             f' --params \'{{"table_name": "{self._table}", "uri": "..."}}\''
         )
+
+
+def _check_alone(others: dict[str, Any]) -> None:
+    given = ", ".join(key for key, value in others.items() if value is not None)
+    if given:
+        raise ConfigurationError(f"uri: has everything in it, so do not give {given}")
 
 
 def _checked_parts(parts: dict[str, Any]) -> dict[str, Any]:

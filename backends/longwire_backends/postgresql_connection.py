@@ -231,7 +231,7 @@ class _Session:
         connection = self._connection
         if connection is None:
             return None
-        # The server says nothing unasked, except that it ends the connection.
+        # What the server says unasked is that it ends the connection, or of no interest here.
         if connection.closed or _is_ready(connection, POLL_READ, 0):
             self.close()
         # Not monotonic: that clock may stand still while a Lambda function is frozen.

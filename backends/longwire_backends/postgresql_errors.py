@@ -7,6 +7,8 @@ import re
 import psycopg2
 from psycopg2 import errors
 
+from longwire_backends.postgresql_connection import StatementTimeoutError
+
 # What a statement meets in a table that has other columns, or that is none.
 OTHER_TABLE = (
     errors.UndefinedColumn,
@@ -43,6 +45,13 @@ _ADVICE = (
     ("^57014", "the server has a limit or somebody who cancels: see statement_timeout"),
     ("^57P0[125]|^08|closed the connection|terminating|reset by peer|SSL connection", _LOST),
 )
+
+
+def is_unsure(error: Exception) -> bool:
+    """Tell whether the server may have done what it was asked."""
+    if isinstance(error, psycopg2.OperationalError):
+        return error.pgcode is None
+    return isinstance(error, StatementTimeoutError)
 
 
 def explain(error: Exception, address: str) -> str:

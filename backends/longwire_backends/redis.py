@@ -19,7 +19,6 @@ import contextlib
 import os
 import re
 import time
-import weakref
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,7 +29,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from longwire_backends import redis_errors, redis_scripts
-from longwire_backends.base import Backend, BackendError, ConfigurationError, Page, Record
+from longwire_backends.base import (
+    Backend,
+    BackendError,
+    ConfigurationError,
+    Page,
+    Record,
+    new_version,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -88,6 +94,7 @@ class RedisBackend(Backend):
             _check_alone(port=port != 6379, username=username, password=password, db=db, ssl=ssl)
             options = _from_uri(uri)
         else:
+            _check_host(host or "")
             options = {"host": host, "port": port, "username": username, "password": password}
             options |= {"db": db, "ssl": ssl}
         self._timeout = timeout
@@ -98,14 +105,17 @@ class RedisBackend(Backend):
         self._options = options if self._plain else _with_tls(options)
         self._answered = False
         # A connection belongs to the loop that opened it, and to no other process.
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Redis]
-        self._clients = weakref.WeakKeyDictionary()
+        self._clients: dict[asyncio.AbstractEventLoop, Redis] = {}
         self._pid = os.getpid()
+
+    async def create(self) -> tuple[str, ...]:
+        await self._execute("create", "PING")
+        return (f"{self._where} answers; there is nothing to create",)
 
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
         with self._errors("put"):
             self._check_size("put", value)
-        version = _new_version()
+        version = new_version()
         await self._execute(
             "put",
             "SET",
@@ -130,7 +140,7 @@ class RedisBackend(Backend):
     ) -> str | None:
         with self._errors("update"):
             self._check_size("update", value)
-        new_version = _new_version()
+        written_version = new_version()
         done = await self._execute(
             "update",
             "EVALSHA",
@@ -140,10 +150,10 @@ class RedisBackend(Backend):
             version,
             repr(self._clock()),
             _second(expires_at),
-            _content(new_version, expires_at, value),
+            _content(written_version, expires_at, value),
             repeat=False,
         )
-        return new_version if done else None
+        return written_version if done else None
 
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
         await self._execute(
@@ -281,6 +291,9 @@ class RedisBackend(Backend):
             self._pid = os.getpid()
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
+            # What was not closed on a loop that is, goes with it.
+            for ended in [each for each in tuple(self._clients) if each.is_closed()]:
+                self._clients.pop(ended, None)
             pool = BlockingConnectionPool(
                 max_connections=_POOL_SIZE,
                 timeout=None,
@@ -318,6 +331,14 @@ class RedisBackend(Backend):
         if redis_errors.is_lost(error) and self._plain and not self._answered:
             detail += "; if the server expects TLS, give ssl=True or a rediss:// uri"
         return detail
+
+
+def _check_host(host: str) -> None:
+    # An address of IPv6 has several colons.
+    if not re.fullmatch(r"[^\s/@]+", host) or host.count(":") == 1:
+        raise ConfigurationError(
+            f"host: expected a name or an address, and the port in port, got {host!r}"
+        )
 
 
 def _check_alone(**others: object) -> None:
@@ -364,10 +385,6 @@ def _with_tls(options: dict[str, Any]) -> dict[str, Any]:
 
 def _where(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _new_version() -> str:
-    return os.urandom(8).hex()
 
 
 def _content(version: str, expires_at: int, value: str) -> str:

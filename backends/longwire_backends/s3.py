@@ -11,21 +11,19 @@ no expiry by the second: `sweep` deletes what has expired. A record's version is
 expiry, and writes that depend on it are S3's conditional requests.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
 
-Another server than S3 has to know them all, deletes included, and must not say once more of what is
-gone that it has been deleted: otherwise a record is taken more than once.
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+Another server than S3 has to know conditional writes, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from longwire_aws.http import MAX_BODY
 from longwire_backends import s3_keys
-from longwire_backends.base import Backend, BackendError, Page, Record
+from longwire_backends.base import Backend, BackendError, Page, Record, new_version
 from longwire_backends.s3_bucket import Bucket
 
 if TYPE_CHECKING:
@@ -36,6 +34,9 @@ if TYPE_CHECKING:
 
 # Objects that one sweep looks at together.
 _SWEEP_WIDTH = 20
+
+# Whatever Python takes for text is kept.
+_ENCODING = ("utf-8", "surrogatepass")
 
 # What S3 answers when somebody else was faster.
 _OVERTAKEN = frozenset({404, 409, 412})
@@ -97,7 +98,11 @@ class S3Backend(Backend):
         key = s3_keys.record_key(connection_id)
         until = time.monotonic() + self._timeout
         while record := self._alive(await self._read("take", key)):
-            if await self._delete_version("take", key, record.version):
+            # S3 documents of a write, not of a delete, that of many callers only one can do it.
+            tombstone = await self._replace("take", key, "", 0, record.version)
+            if tombstone is not None:
+                with contextlib.suppress(BackendError):  # it has expired, so `sweep` will do
+                    await self._delete_version("take", key, tombstone)
                 return record
             if time.monotonic() > until:
                 detail = f"the record was never the one just read, for {self._timeout:.3g} s"
@@ -108,15 +113,21 @@ class S3Backend(Backend):
         self, connection_id: str, value: str, expires_at: int, version: str
     ) -> str | None:
         self._check_size("update", value)
-        etag, expires_then = _parsed(version)
-        if expires_then <= self._clock():
+        if _parsed(version)[1] <= self._clock():
             return None
-        key, body = s3_keys.record_key(connection_id), _body(value, expires_at)
-        response = await self._bucket.object("update", "PUT", key, body, if_match=etag)
-        self._bucket.check("update", response, {200, *_OVERTAKEN})
+        key = s3_keys.record_key(connection_id)
+        return await self._replace("update", key, value, expires_at, version)
+
+    async def _replace(
+        self, operation: str, key: str, value: str, expires_at: int, version: str
+    ) -> str | None:
+        """Write an object if it still has this version; return its new one."""
+        etag, body = _parsed(version)[0], _body(value, expires_at)
+        response = await self._bucket.object(operation, "PUT", key, body, if_match=etag)
+        self._bucket.check(operation, response, {200, *_OVERTAKEN})
         if response.status != 200:
             return None
-        return self._version("update", response, expires_at)
+        return self._version(operation, response, expires_at)
 
     async def _read(self, operation: str, key: str) -> Record | None:
         response = await self._bucket.object(operation, "GET", key)
@@ -125,7 +136,7 @@ class S3Backend(Backend):
             return None
         etag = self._etag(operation, response)
         try:
-            head, _, value = response.body.decode("utf-8").partition("\n")
+            head, _, value = response.body.decode(*_ENCODING).partition("\n")
             expires_at = int(head.partition(" ")[0])
         except ValueError:
             # No cause: it quotes what it could not read.
@@ -136,7 +147,7 @@ class S3Backend(Backend):
         return record if record and record.expires_at > self._clock() else None
 
     async def _delete_version(self, operation: str, key: str, version: str) -> bool:
-        """Delete an object unless somebody has written or deleted it; of many callers one can."""
+        """Delete an object unless somebody has written it."""
         response = await self._bucket.object(operation, "DELETE", key, if_match=_parsed(version)[0])
         self._bucket.check(operation, response, {204, *_OVERTAKEN})
         return response.status == 204
@@ -159,7 +170,7 @@ class S3Backend(Backend):
         # The connection's own object first: who finds it can also end a membership cut off here.
         keys = s3_keys.membership_keys(group, connection_id, expires_at)
         for key, name in zip(keys, (group, connection_id), strict=True):
-            response = await self._bucket.object("group_add", "PUT", key, name.encode())
+            response = await self._bucket.object("group_add", "PUT", key, name.encode(*_ENCODING))
             self._bucket.check("group_add", response, {200})
         for outdated in set(known).difference([expires_at]):
             await self._end("group_add", group, connection_id, outdated)
@@ -205,7 +216,7 @@ class S3Backend(Backend):
         """Return the name in an object's body; none when it has just been deleted."""
         response = await self._bucket.object(operation, "GET", key)
         self._bucket.check(operation, response, {200, 404})
-        return [response.body.decode("utf-8", "replace")] if response.status == 200 else []
+        return [response.body.decode(*_ENCODING)] if response.status == 200 else []
 
     # Expiry
 
@@ -268,7 +279,7 @@ class S3Backend(Backend):
 
 def _body(value: str, expires_at: int) -> bytes:
     # The nonce makes the ETag, which S3 derives from the body, another one at each write.
-    return f"{expires_at} {os.urandom(8).hex()}\n{value}".encode()
+    return f"{expires_at} {new_version()}\n{value}".encode(*_ENCODING)
 
 
 def _parsed(version: str) -> tuple[str, int]:

@@ -109,11 +109,13 @@ class Bucket:
         url = f"{self.url}?{urlencode(query, quote_via=quote, safe='')}"
         response = await self._ask(operation, "GET", url)
         self.check(operation, response, {200})
-        return self._listing(operation, response, folder)
+        return self._listing(operation, response, folder, start)
 
-    def _listing(self, operation: str, response: Response, folder: str) -> tuple[list[str], bool]:
+    def _listing(
+        self, operation: str, response: Response, folder: str, start: str = ""
+    ) -> tuple[list[str], bool]:
         try:
-            return s3_keys.parse_listing(response.body, folder)
+            return s3_keys.parse_listing(response.body, folder, start)
         except ValueError as error:
             detail = f"the answer is not a listing of S3: is something else at {self.url}?"
             raise BackendError(self._backend, operation, detail) from error

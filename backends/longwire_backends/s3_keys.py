@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
     def text(self) -> str | None:
         """Return the name; None when the key has only a hash of it."""
-        return None if self.name.startswith(_HASHED) else unquote(self.name)
+        return None if self.name.startswith(_HASHED) else unquote(self.name, errors="surrogatepass")
 
 
 def record_key(connection_id: str) -> str:
@@ -84,11 +84,11 @@ def parse_entry(key: str) -> Entry:
     return Entry(key, path.rpartition("/")[2], int(expires_at))
 
 
-def parse_listing(body: bytes, folder: str) -> tuple[list[str], bool]:
+def parse_listing(body: bytes, folder: str, start: str) -> tuple[list[str], bool]:
     """Read an answer of ListObjectsV2: the keys without their folder, and whether there are more.
 
     Raises:
-        ValueError: it is not such an answer.
+        ValueError: it is not such an answer, or does not go on after `start`.
     """
     try:
         root = ElementTree.fromstring(body)
@@ -103,7 +103,11 @@ def parse_listing(body: bytes, folder: str) -> tuple[list[str], bool]:
         for field in child
         if _tag(field) == "Key"
     ]
-    return keys, any(_tag(child) == "IsTruncated" and child.text == "true" for child in root)
+    truncated = any(_tag(child) == "IsTruncated" and child.text == "true" for child in root)
+    # Reading on from the last key would never end.
+    if (truncated and not keys) or any(key <= start for key in keys):
+        raise ValueError("it does not go on")
+    return keys, truncated
 
 
 def _tag(element: ElementTree.Element) -> str:
@@ -112,7 +116,7 @@ def _tag(element: ElementTree.Element) -> str:
 
 def _encode(text: str) -> str:
     # A dot alone, or two, would be a step up to whatever normalises paths.
-    encoded = quote(text, safe="").replace(".", "%2E")
+    encoded = quote(text, safe="", errors="surrogatepass").replace(".", "%2E")
     if len(encoded) <= _TEXT_LIMIT:
         return encoded
-    return _HASHED + hashlib.sha256(text.encode()).hexdigest()
+    return _HASHED + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import abc
 import math
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from longwire_backends.base import Backend, ConfigurationError, Page, Record
+from longwire_backends.base import Backend, ConfigurationError, Page, Record, new_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +55,7 @@ class SQLBackend(Backend):
 
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
         self._check_size("put", value)
-        version = _new_version()
+        version = new_version()
         await self._execute(
             "put",
             f'INSERT INTO "{self._table}" (connection_id, value, version, expires_at)'
@@ -89,15 +88,15 @@ class SQLBackend(Backend):
         self, connection_id: str, value: str, expires_at: int, version: str
     ) -> str | None:
         self._check_size("update", value)
-        new_version = _new_version()
+        written_version = new_version()
         rows = await self._execute(
             "update",
             f'UPDATE "{self._table}" SET value = ?, version = ?, expires_at = ?'
             " WHERE connection_id = ? AND version = ? AND expires_at > ? RETURNING 1",
-            (value, new_version, expires_at, connection_id, version, self._now()),
+            (value, written_version, expires_at, connection_id, version, self._now()),
             repeatable=False,
         )
-        return new_version if rows else None
+        return written_version if rows else None
 
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
         await self._execute(
@@ -170,7 +169,3 @@ def checked_table(table_name: str, limit: int | None = None) -> str:
         f"table_name: expected {at_most}letters, digits and underscores, not a digit first,"
         f" got {table_name!r}"
     )
-
-
-def _new_version() -> str:
-    return os.urandom(8).hex()

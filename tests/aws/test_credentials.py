@@ -333,3 +333,16 @@ async def test_a_credential_server_that_fails_and_recovers(
         assert "CredentialRetrievalError (details in" in await failure(source)
         metadata.status = 200
         assert (await source.get()).access_key == f"AKID{len(metadata.requests)}"
+
+
+@pytest.mark.parametrize("odd", ["\n", "\r", " ", "\udc80", "é", "\x00"])
+@pytest.mark.parametrize("name", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"])
+def test_keys_that_no_header_can_carry(name: str, odd: str) -> None:
+    """Such as the line break at the end of the file that they were read from."""
+    environ = {f"AWS_{each}": "hush" for each in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
+    with pytest.raises(CredentialsError) as caught:
+        CredentialsSource({**environ, f"AWS_{name}": f"hush{odd}"}).current()
+    assert str(caught.value) == (
+        f"the AWS keys cannot be sent: AWS_{name} has a line break, a space or another odd "
+        "character in it"
+    )

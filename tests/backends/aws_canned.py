@@ -186,7 +186,8 @@ class Kind:
         refusal: make an answer from code, message, status and headers.
         version: the record's.
         put, get, update, group_members: the answer when all is well.
-        take: likewise; the last one is to the request that deletes.
+        take: likewise; the last one is to the request that takes.
+        tidying: how many requests follow it.
         throttled, failed: the service has too much to do, or is broken; with what the error says.
     """
 
@@ -198,6 +199,7 @@ class Kind:
     get: bytes
     update: bytes
     take: tuple[bytes, ...]
+    tidying: int
     group_members: bytes
     throttled: tuple[tuple[bytes, str], ...]
     failed: tuple[bytes, str]
@@ -235,6 +237,7 @@ DYNAMODB = Kind(
     get=reply(200, json.dumps({"Item": _ITEM})),
     update=reply(200, "{}"),
     take=(reply(200, json.dumps({"Attributes": _ITEM})),),
+    tidying=0,
     group_members=reply(200, '{"Items":[{"sk":{"S":"a"}}]}'),
     throttled=(
         (
@@ -259,7 +262,8 @@ S3 = Kind(
     put=_WRITTEN,
     get=_OBJECT,
     update=_WRITTEN,
-    take=(_OBJECT, reply(204)),
+    take=(_OBJECT, _WRITTEN),
+    tidying=1,
     group_members=reply(200, _LISTING),
     throttled=(
         (

@@ -415,3 +415,24 @@ async def test_a_page_without_sort_keys(aws_keys: None, answer: dict[str, object
         "dynamodb: group_members failed: the answer is not one of DynamoDB: is something else at "
         f"{server.url}/?"
     )
+
+
+ARN = "arn:aws:dynamodb:us-west-2:123456789012:table/connections"
+
+
+@pytest.mark.parametrize("region_name", [None, "us-west-2"])
+def test_an_arn_has_the_region_in_it(
+    region_name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment's may be another one."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    backend = DynamoDBBackend(ARN, region_name=region_name)
+    assert backend._url == "https://dynamodb.us-west-2.amazonaws.com/"
+
+
+@pytest.mark.parametrize(("arn", "region_name"), [(ARN, "eu-west-1"), ("arn:table", None)])
+def test_an_arn_and_a_region_that_do_not_fit(arn: str, region_name: str | None) -> None:
+    """Neither is guessed to be the right one."""
+    with pytest.raises(ConfigurationError, match="an ARN has the table's region in it"):
+        DynamoDBBackend(arn, region_name=region_name)

@@ -549,3 +549,14 @@ def run_in_threads(functions: list[Callable[[], object]]) -> None:
 def proxied(parameters: dict[str, Any], proxy: Proxy) -> dict[str, Any]:
     """Lead through a proxy instead."""
     return parameters | {"port": proxy.port}
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [({"port": 6000}, "port"), ({"user": "u", "password": "hush"}, "user, password")],
+)
+def test_a_uri_stands_alone(others: dict[str, Any], named: str) -> None:
+    """Nothing beside it is silently ignored."""
+    with pytest.raises(ConfigurationError) as raised:
+        PostgreSQLBackend(uri="postgresql://a:b@h/d", **others)
+    assert str(raised.value) == f"uri: has everything in it, so do not give {named}"

@@ -385,6 +385,29 @@ def test_loops_come_and_go(connect: Callable[..., RedisBackend]) -> None:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_connections_of_ended_loops_are_let_go(connect: Callable[..., RedisBackend]) -> None:
+    """However many loops there were, those of the last one are all there is."""
+    backend = connect()
+    for _ in range(10):
+        asyncio.run(backend.get("nobody"))
+    assert len(backend._clients) == 1
+    asyncio.run(backend.close())
+    backend._clients.clear()
+    gc.collect()  # here, where the warnings are ignored
+
+
+@pytest.mark.parametrize("host", ["", "redis://h", "h:6380", "u@h", "a b"])
+def test_a_host_with_more_in_it_is_refused(host: str) -> None:
+    """The port and the rest have parameters of their own."""
+    with pytest.raises(ConfigurationError) as raised:
+        RedisBackend(host=host)
+    assert str(raised.value) == (
+        f"host: expected a name or an address, and the port in port, got {host!r}"
+    )
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_several_loops_at_once(connect: Callable[..., RedisBackend]) -> None:
     """Threads with a loop each may share a backend, and each reads its own records."""
     backend = connect()

@@ -263,7 +263,7 @@ def test_the_command_of_the_error_creates_the_bucket(
 
 @pytest.mark.anyio
 async def test_each_operation_is_one_request(ministack: ServerProcess, aws_keys: None) -> None:
-    """Only a take is two; the first as well as the later ones, all on one connection."""
+    """Only a take is three; the first as well as the later ones, all on one connection."""
     bucket = f"b-{uuid.uuid4().hex}"
     creator = S3Backend(bucket, endpoint_url=ministack.url)
     await creator.create()
@@ -278,10 +278,10 @@ async def test_each_operation_is_one_request(ministack: ServerProcess, aws_keys:
             assert await backend.update("a", "w", FAR, version)
             assert proxy.turns == 3
             assert await backend.take("a")
-            assert proxy.turns == 5
+            assert proxy.turns == 6
             assert await members(backend, "g") == []
             assert await backend.groups("a") == ()
-            assert proxy.turns == 7
+            assert proxy.turns == 8
             assert proxy.connections == 1
             proxy.turns = 0
         await backend.close()

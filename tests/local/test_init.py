@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.process import ServerProcess
+    from tests.servers.redis import RedisServer
 
 
 def init(backend: str, **params: Any) -> int:
@@ -58,11 +59,17 @@ def test_a_file_is_created_once(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert path.stat().st_size > 0
 
 
-@pytest.mark.parametrize("dsn", ["memory://", "redis://127.0.0.1:1"])
-def test_a_store_that_needs_nothing_says_so(dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """And asks no server."""
-    assert main(["init", "--dsn", dsn]) == 0
-    assert capsys.readouterr().out == f"{dsn.partition(':')[0]}: nothing to create\n"
+def test_a_store_that_needs_nothing_says_so(
+    redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server is asked whether it answers."""
+    assert main(["init", "--dsn", "memory://"]) == 0
+    assert capsys.readouterr().out == "memory: nothing to create\n"
+    where = f"127.0.0.1:{redis_server.port}"
+    assert main(["init", "--dsn", f"redis://{where}"]) == 0
+    assert capsys.readouterr().out == f"{where} answers; there is nothing to create\n"
+    assert main(["init", "--dsn", "redis://127.0.0.1:1"]) == 1
+    assert "cannot connect to 127.0.0.1:1: Connection refused" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

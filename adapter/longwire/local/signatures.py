@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from longwire.exceptions import ConfigurationError
 from longwire.local.management_api import Answer, json_answer
+from longwire_aws.endpoints import environment_region
 from longwire_aws.sigv4 import Credentials, authorize, trimmed
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def caller_from(environ: Mapping[str, str]) -> Caller:
     Raises:
         ConfigurationError: some are missing; the text names them.
     """
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    region = environment_region(environ)
     access_key = environ.get("AWS_ACCESS_KEY_ID")
     secret_key = environ.get("AWS_SECRET_ACCESS_KEY")
     if access_key and secret_key and region:

@@ -74,6 +74,10 @@ BAD = {
         HEAD + b"Content-Length: 5, 6\r\n\r\n",
         "the answer's Content-Length is not a number",
     ),
+    "a length without an end": (
+        HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        "the answer's Content-Length is not a number",
+    ),
     "an odd coding": (
         HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
         "the answer has a transfer coding other than chunked",

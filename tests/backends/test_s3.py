@@ -395,3 +395,19 @@ def test_a_sweep_leaves_the_records_of_others(server: ServerProcess, boto3_clien
         "give another prefix"
     )
     asyncio.run(backend.close())
+
+
+@pytest.mark.anyio
+async def test_text_that_is_no_unicode_is_kept(ministack: ServerProcess, aws_keys: None) -> None:
+    """A lone surrogate, short enough for a key and too long for one."""
+    backend = S3Backend(f"b-{uuid.uuid4().hex}", endpoint_url=ministack.url)
+    await backend.create()
+    for text in ("\ud800", "\ud800" * 400):
+        await backend.put(text, text, FAR)
+        record = await backend.take(text)
+        assert record is not None
+        assert record.value == text
+        await backend.group_add(text, text, FAR)
+        assert await members(backend, text) == [text]
+        assert await backend.groups(text) == (text,)
+    await backend.close()

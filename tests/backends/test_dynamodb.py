@@ -36,37 +36,21 @@ def new_table(server: ServerProcess) -> str:
     return name
 
 
-class _Contract(BackendContract):
+class TestDynamoDBBackend(BackendContract):
+    """As two servers understand DynamoDB."""
+
     sweeps = False
 
     @pytest.fixture
-    def server(self) -> ServerProcess:
-        """The server that has the table."""
-        raise NotImplementedError
+    def crowd(self, server: ServerProcess, request: pytest.FixtureRequest) -> int:
+        """Fewer for moto, which takes milliseconds for each request."""
+        return 500 if request.node.callspec.params["server"] == "moto" else 5_000
 
     @pytest.fixture
     def open_backend(self, server: ServerProcess, aws_keys: None) -> OpenBackend:
         """Open the same table each time."""
         table = new_table(server)
         return lambda clock: DynamoDBBackend(table, endpoint_url=server.url, clock=clock)
-
-
-class TestWithMoto(_Contract):
-    """As moto understands DynamoDB."""
-
-    crowd = 500  # moto takes 2 ms for each request
-
-    @pytest.fixture
-    def server(self, moto: ServerProcess) -> ServerProcess:
-        return moto
-
-
-class TestWithMinistack(_Contract):
-    """As ministack understands DynamoDB."""
-
-    @pytest.fixture
-    def server(self, ministack: ServerProcess) -> ServerProcess:
-        return ministack
 
 
 @pytest.fixture(params=["moto", "ministack"])

@@ -34,13 +34,15 @@ def new_bucket(server: ServerProcess) -> str:
     return name
 
 
-class _Contract(BackendContract):
+class TestS3Backend(BackendContract):
+    """As two servers understand S3."""
+
     tested_limit = 1000
 
     @pytest.fixture
-    def server(self) -> ServerProcess:
-        """The server that has the bucket."""
-        raise NotImplementedError
+    def crowd(self, server: ServerProcess, request: pytest.FixtureRequest) -> int:
+        """Fewer for moto, which takes milliseconds for each request."""
+        return 200 if request.node.callspec.params["server"] == "moto" else 5_000
 
     @pytest.fixture
     def open_backend(self, server: ServerProcess, aws_keys: None) -> OpenBackend:
@@ -49,24 +51,6 @@ class _Contract(BackendContract):
         return lambda clock: S3Backend(
             bucket, prefix="pre/fix", endpoint_url=server.url, clock=clock
         )
-
-
-class TestWithMoto(_Contract):
-    """As moto understands S3."""
-
-    crowd = 200  # moto takes 3 ms for each request
-
-    @pytest.fixture
-    def server(self, moto: ServerProcess) -> ServerProcess:
-        return moto
-
-
-class TestWithMinistack(_Contract):
-    """As ministack understands S3."""
-
-    @pytest.fixture
-    def server(self, ministack: ServerProcess) -> ServerProcess:
-        return ministack
 
 
 @pytest.fixture(params=["moto", "ministack"])

@@ -58,11 +58,14 @@ class Record(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some members of a group, in the store's own order.
+    """Some members of a group, or some connections, in the store's own order.
+
+    A page may be empty and still not be the last one: read on until `next` is None.
 
     Attributes:
         members: connection ids.
-        next: pass it as `after` to read on; None on the last page.
+        next: pass it as `after`, to the same method, to read on; None on the last page. Only the
+            store knows what it means: of connections it need not even be an id.
     """
 
     members: tuple[str, ...]
@@ -128,6 +131,19 @@ class Backend(abc.ABC):
         """
 
     @abc.abstractmethod
+    async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
+        """Read the ids of at most `limit` connections that have a record.
+
+        A connection whose record is there the whole time is on exactly one page, and every write
+        finished before a call is seen by it. An expired record is not listed; only a store that
+        would have to read each record to know (s3) may list it until it is swept.
+
+        Args:
+            limit: at least 1.
+            after: the `next` of the page before; None reads the first one.
+        """
+
+    @abc.abstractmethod
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
         """Make the connection a member; once more is no error and moves the expiry."""
 
@@ -144,6 +160,16 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     async def groups(self, connection_id: str) -> tuple[str, ...]:
         """Read the names of the groups that the connection is in, sorted."""
+
+    async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
+        """End all memberships of the connection; return the groups' names, sorted.
+
+        After an error some may have ended and others not: once more ends, and returns, the rest.
+        """
+        names = await self.groups(connection_id)
+        for group in names:
+            await self.group_discard(group, connection_id)
+        return names
 
     @abc.abstractmethod
     async def sweep(self) -> int:

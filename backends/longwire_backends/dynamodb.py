@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _TTL_ATTRIBUTE = "expires_at"
 _NO_TTL = "this server knows no TTL: items that have expired will stay"
+# What the keys of records begin with, and all of their sort key.
+_RECORDS, _RECORD = "connection#", "record"
 _KEYS = [("pk", "HASH"), ("sk", "RANGE")]
 # How DynamoDB says that a table's keys have other names or types than the request's.
 _OTHER_KEYS = (
@@ -140,6 +142,52 @@ class DynamoDBBackend(Backend):
             unless="ConditionalCheckFailedException",
         )
         return written_version if written is not _UNMET else None
+
+    async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
+        """Read the ids of at most `limit` connections that have a record.
+
+        It scans the table, memberships included: that costs by the size of all items.
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html
+        """
+        start = None if after is None else self._start(after)
+        request = {
+            # A member of a group may be called "record", too.
+            "FilterExpression": "begins_with(pk, :pk) AND sk = :sk AND #expires_at > :now",
+            "ProjectionExpression": "pk",
+            "ExpressionAttributeNames": {"#expires_at": _TTL_ATTRIBUTE},
+            "ExpressionAttributeValues": {
+                ":pk": {"S": _RECORDS},
+                ":sk": {"S": _RECORD},
+                ":now": self._now(),
+            },
+            "ConsistentRead": True,
+            "Limit": limit,
+        }
+        if start is not None:
+            request["ExclusiveStartKey"] = start
+        return self._scanned(await self._call("connections", "Scan", request), start)
+
+    def _start(self, after: str) -> Any:
+        try:
+            pk, sk = json.loads(after)
+        except (TypeError, ValueError) as error:
+            detail = "after: expected the `next` of another page"
+            raise BackendError(self.name, "connections", detail) from error
+        return _key(pk, sk)
+
+    def _scanned(self, answer: dict[str, Any], start: Any) -> Page:
+        try:
+            ids = tuple([item["pk"]["S"].removeprefix(_RECORDS) for item in answer["Items"]])
+            last = answer.get("LastEvaluatedKey")
+            if not last:
+                return Page(ids, None)
+            pk, sk = last["pk"]["S"], last["sk"]["S"]
+            # Reading on from where this page began would never end.
+            if _key(pk, sk) == start:
+                raise ValueError("a page that does not go on")
+            return Page(ids, json.dumps([pk, sk]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self._not_dynamodb("connections") from error
 
     def _read_record(self, operation: str, item: Any) -> Record | None:
         if not item:
@@ -366,7 +414,7 @@ _UNMET: dict[str, Any] = {}
 
 
 def _record_key(connection_id: str) -> dict[str, Any]:
-    return _key(f"connection#{connection_id}", "record")
+    return _key(_RECORDS + connection_id, _RECORD)
 
 
 def _member_key(group: str, connection_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from longwire_backends.base import Backend, Page, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 class MemoryBackend(Backend):
@@ -50,6 +50,11 @@ class MemoryBackend(Backend):
             return None
         return await self.put(connection_id, value, expires_at)
 
+    async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
+        now = self._clock()
+        alive = (key for key, record in self._records.items() if record.expires_at > now)
+        return _page(alive, limit, after)
+
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
         self._groups.setdefault(group, {})[connection_id] = expires_at
 
@@ -64,9 +69,7 @@ class MemoryBackend(Backend):
     ) -> Page:
         now = self._clock()
         alive = (member for member, expiry in self._groups.get(group, {}).items() if expiry > now)
-        rest = sorted(member for member in alive if member > (after or ""))
-        members = tuple(rest[:limit])
-        return Page(members, members[-1] if len(rest) > limit else None)
+        return _page(alive, limit, after)
 
     async def groups(self, connection_id: str) -> tuple[str, ...]:
         now = self._clock()
@@ -95,3 +98,9 @@ class MemoryBackend(Backend):
 
     async def close(self) -> None:
         pass
+
+
+def _page(ids: Iterable[str], limit: int, after: str | None) -> Page:
+    rest = sorted(each for each in ids if each > (after or ""))
+    members = tuple(rest[:limit])
+    return Page(members, members[-1] if len(rest) > limit else None)

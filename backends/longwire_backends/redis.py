@@ -3,10 +3,16 @@
 Where things are, each name behind `key_prefix`:
 
     record:{id}           string: "version expires_at", a line feed, the value
+    connections           sorted set of the ids of all records, all with score 0
+    connections-expiry    sorted set of the same ids by expiry
     group:{name}          sorted set of ids, all with score 0, so that it is in the order of its
                           members and can be read in pages
     group-expiry:{name}   sorted set of the same ids by expiry
     groups:{id}           sorted set of group names by expiry
+
+A record and its id in `connections` are written in one step. They part only where Redis evicts keys
+for want of memory: a record without its id is not listed until it is written again, and an id
+without its record is listed until it expires.
 
 Redis Cluster mode is not supported: one write changes the keys of a group and of a connection,
 which a cluster keeps on different nodes. Primary and replicas without cluster mode are fine.
@@ -118,11 +124,13 @@ class RedisBackend(Backend):
         version = new_version()
         await self._execute(
             "put",
-            "SET",
-            self._key("record", connection_id),
-            _content(version, expires_at, value),
-            "EXAT",
+            "EVALSHA",
+            redis_scripts.PUT,
+            *self._record_keys(connection_id),
+            connection_id,
             _second(expires_at),
+            repr(self._clock()),
+            _content(version, expires_at, value),
         )
         return version
 
@@ -131,8 +139,14 @@ class RedisBackend(Backend):
         return self._alive("get", connection_id, content)
 
     async def take(self, connection_id: str) -> Record | None:
-        key = self._key("record", connection_id)
-        content = await self._execute("take", "GETDEL", key, repeat=False)
+        content = await self._execute(
+            "take",
+            "EVALSHA",
+            redis_scripts.TAKE,
+            *self._record_keys(connection_id),
+            connection_id,
+            repeat=False,
+        )
         return self._alive("take", connection_id, content)
 
     async def update(
@@ -145,15 +159,28 @@ class RedisBackend(Backend):
             "update",
             "EVALSHA",
             redis_scripts.UPDATE,
-            1,
-            self._key("record", connection_id),
-            version,
-            repr(self._clock()),
+            *self._record_keys(connection_id),
+            connection_id,
             _second(expires_at),
+            repr(self._clock()),
             _content(written_version, expires_at, value),
+            version,
             repeat=False,
         )
         return written_version if done else None
+
+    async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
+        ids, last = await self._execute(
+            "connections",
+            "EVALSHA",
+            redis_scripts.CONNECTIONS,
+            2,
+            *self._index_keys(),
+            "-" if after is None else f"({after}",
+            limit,
+            repr(self._clock()),
+        )
+        return Page(_texts(ids), None if last is None else last.decode())
 
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
         await self._execute(
@@ -223,6 +250,13 @@ class RedisBackend(Backend):
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}{kind}:{name}"
+
+    def _index_keys(self) -> tuple[str, str]:
+        return f"{self._prefix}connections", f"{self._prefix}connections-expiry"
+
+    def _record_keys(self, connection_id: str) -> tuple[str | int, ...]:
+        """Return the number of keys, and the keys, as the scripts take them."""
+        return (3, self._key("record", connection_id), *self._index_keys())
 
     def _membership_keys(self, group: str, connection_id: str) -> tuple[str | int, ...]:
         """Return the number of keys, and the keys, as the scripts take them."""

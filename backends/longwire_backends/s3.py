@@ -2,7 +2,7 @@
 
 | object | key, below the prefix | body |
 |---|---|---|
-| a record | `connections/{id}` | a line with expiry and nonce, then the value |
+| a record | `connections/{id}` | a line with expiry, nonce and a long id, then the value |
 | a member of a group | `groups/{name}/{id}/{expires_at}` | the id |
 | a group of a connection | `memberships/{id}/{name}/{expires_at}` | the name |
 
@@ -58,8 +58,9 @@ class S3Backend(Backend):
     """
 
     name = "s3"
-    # What is larger could be written, but the HTTP client would not read it.
-    record_limit = MAX_BODY - 1024
+    # What is larger could be written, but the HTTP client would not read it. The first line of a
+    # body has up to 3 KB, since each byte of a long id becomes three.
+    record_limit = MAX_BODY - 4096
 
     def __init__(
         self,
@@ -86,8 +87,8 @@ class S3Backend(Backend):
 
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
         self._check_size("put", value)
-        body = _body(value, expires_at)
-        response = await self._bucket.object("put", "PUT", s3_keys.record_key(connection_id), body)
+        key, body = s3_keys.record_key(connection_id), _body(value, expires_at, connection_id)
+        response = await self._bucket.object("put", "PUT", key, body)
         self._bucket.check("put", response, {200})
         return self._version("put", response, expires_at)
 
@@ -99,7 +100,7 @@ class S3Backend(Backend):
         until = time.monotonic() + self._timeout
         while record := self._alive(await self._read("take", key)):
             # S3 documents of a write, not of a delete, that of many callers only one can do it.
-            tombstone = await self._replace("take", key, "", 0, record.version)
+            tombstone = await self._replace("take", connection_id, "", 0, record.version)
             if tombstone is not None:
                 with contextlib.suppress(BackendError):  # it has expired, so `sweep` will do
                     await self._delete_version("take", key, tombstone)
@@ -115,14 +116,14 @@ class S3Backend(Backend):
         self._check_size("update", value)
         if _parsed(version)[1] <= self._clock():
             return None
-        key = s3_keys.record_key(connection_id)
-        return await self._replace("update", key, value, expires_at, version)
+        return await self._replace("update", connection_id, value, expires_at, version)
 
     async def _replace(
-        self, operation: str, key: str, value: str, expires_at: int, version: str
+        self, operation: str, connection_id: str, value: str, expires_at: int, version: str
     ) -> str | None:
-        """Write an object if it still has this version; return its new one."""
-        etag, body = _parsed(version)[0], _body(value, expires_at)
+        """Write a record if it still has this version; return its new one."""
+        key, body = s3_keys.record_key(connection_id), _body(value, expires_at, connection_id)
+        etag = _parsed(version)[0]
         response = await self._bucket.object(operation, "PUT", key, body, if_match=etag)
         self._bucket.check(operation, response, {200, *_OVERTAKEN})
         if response.status != 200:
@@ -142,6 +143,36 @@ class S3Backend(Backend):
             # No cause: it quotes what it could not read.
             raise self._foreign(operation, key) from None
         return Record(value, f"{etag} {expires_at}", expires_at)
+
+    async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
+        """Read the ids of at most `limit` connections that have a record.
+
+        A listing shows no bodies, so a record that has expired may be listed until `sweep` deletes
+        it, and so may one that was taken if the request that tidies up behind `take` failed.
+        """
+        folder = s3_keys.RECORDS
+        keys, truncated = await self._bucket.list_keys("connections", folder, after or "", limit)
+        ids = [each for key in keys for each in await self._connection_id(folder + key)]
+        return Page(tuple(ids), keys[-1] if truncated else None)
+
+    async def _connection_id(self, key: str) -> list[str]:
+        """Return the id of a record; none when it was in the body of one that is gone."""
+        try:
+            connection_id = s3_keys.parse_record(key)
+            if connection_id is None:
+                return await self._long_id(key)
+        except ValueError:
+            # No cause: it quotes what it could not read.
+            raise self._foreign("connections", key) from None
+        return [connection_id]
+
+    async def _long_id(self, key: str) -> list[str]:
+        response = await self._bucket.object("connections", "GET", key)
+        self._bucket.check("connections", response, {200, 404})
+        if response.status == 404:
+            return []
+        expires_at, *_, name = response.body.partition(b"\n")[0].decode("ascii").split(" ")
+        return [s3_keys.long_id(key, name)] if int(expires_at) > self._clock() else []
 
     def _alive(self, record: Record | None) -> Record | None:
         return record if record and record.expires_at > self._clock() else None
@@ -277,9 +308,10 @@ class S3Backend(Backend):
         return BackendError(self.name, operation, detail)
 
 
-def _body(value: str, expires_at: int) -> bytes:
+def _body(value: str, expires_at: int, connection_id: str) -> bytes:
     # The nonce makes the ETag, which S3 derives from the body, another one at each write.
-    return f"{expires_at} {new_version()}\n{value}".encode(*_ENCODING)
+    head = " ".join([str(expires_at), new_version(), *s3_keys.left_out(connection_id)])
+    return f"{head}\n{value}".encode(*_ENCODING)
 
 
 def _parsed(version: str) -> tuple[str, int]:

@@ -44,6 +44,33 @@ def record_key(connection_id: str) -> str:
     return RECORDS + _encode(connection_id)
 
 
+def left_out(connection_id: str) -> tuple[str, ...]:
+    """Return the id, encoded, if the key of its record has only a hash of it; else nothing."""
+    return (_quote(connection_id),) if _encode(connection_id).startswith(_HASHED) else ()
+
+
+def parse_record(key: str) -> str | None:
+    """Read the key of a record: its id, or None when the key has only a hash of it.
+
+    Raises:
+        ValueError: no record has this key.
+    """
+    name = key.removeprefix(RECORDS)
+    return None if name.startswith(_HASHED) else long_id(key, name)
+
+
+def long_id(key: str, name: str) -> str:
+    """Decode the id of the record with this key.
+
+    Raises:
+        ValueError: it is another one's.
+    """
+    connection_id = unquote(name, errors="surrogatepass")
+    if record_key(connection_id) != key:
+        raise ValueError(f"{name} is not what its key says")
+    return connection_id
+
+
 def group_folder(group: str) -> str:
     return f"{GROUPS}{_encode(group)}/"
 
@@ -114,9 +141,13 @@ def _tag(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _encode(text: str) -> str:
+def _quote(text: str) -> str:
     # A dot alone, or two, would be a step up to whatever normalises paths.
-    encoded = quote(text, safe="", errors="surrogatepass").replace(".", "%2E")
+    return quote(text, safe="", errors="surrogatepass").replace(".", "%2E")
+
+
+def _encode(text: str) -> str:
+    encoded = _quote(text)
     if len(encoded) <= _TEXT_LIMIT:
         return encoded
     return _HASHED + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -98,6 +98,16 @@ class SQLBackend(Backend):
         )
         return written_version if rows else None
 
+    async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
+        rows = await self._execute(
+            "connections",
+            f'SELECT connection_id FROM "{self._table}"'
+            " WHERE connection_id > ? AND expires_at > ? ORDER BY connection_id LIMIT ?",
+            # One more than asked for tells whether there is a next page.
+            (after or "", self._now(), limit + 1),
+        )
+        return _page(rows, limit)
+
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
         await self._execute(
             "group_add",
@@ -125,8 +135,7 @@ class SQLBackend(Backend):
             # One more than asked for tells whether there is a next page.
             (group, after or "", self._now(), limit + 1),
         )
-        members = tuple(connection_id for (connection_id,) in rows[:limit])
-        return Page(members, members[-1] if len(rows) > limit else None)
+        return _page(rows, limit)
 
     async def groups(self, connection_id: str) -> tuple[str, ...]:
         rows = await self._execute(
@@ -136,6 +145,18 @@ class SQLBackend(Backend):
             (connection_id, self._now()),
         )
         return tuple(group for (group,) in rows)
+
+    async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
+        """End all memberships in one step, and return the groups' names, sorted."""
+        rows = await self._execute(
+            "group_discard_all",
+            f'DELETE FROM "{self._members}" WHERE connection_id = ? AND expires_at > ?'
+            " RETURNING group_name",
+            (connection_id, self._now()),
+            # The second time would find nothing, and the names would be lost.
+            repeatable=False,
+        )
+        return tuple(sorted(group for (group,) in rows))
 
     async def sweep(self) -> int:
         now = self._now()
@@ -154,6 +175,12 @@ class SQLBackend(Backend):
     def _now(self) -> int:
         # As a fraction it would make PostgreSQL compare numbers that no index helps with.
         return math.floor(self._clock())
+
+
+def _page(rows: Sequence[Any], limit: int) -> Page:
+    """Make a page of at most `limit` rows, of which there is one more when it is not the last."""
+    members = tuple(connection_id for (connection_id,) in rows[:limit])
+    return Page(members, members[-1] if len(rows) > limit else None)
 
 
 def checked_table(table_name: str, limit: int | None = None) -> str:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import ClassVar, TypeAlias
 
 import pytest
 
-from longwire_backends.base import Backend, Record, RecordTooLargeError
+from longwire_backends.base import Backend, Page, Record, RecordTooLargeError
 
 OpenBackend: TypeAlias = Callable[[Callable[[], float]], Backend]
 
@@ -72,6 +72,8 @@ class BackendContract:
 
     # False for stores that expire by themselves, whose `sweep` does nothing.
     sweeps: ClassVar[bool] = True
+    # True for stores that may list an expired connection until it is swept.
+    lists_expired: ClassVar[bool] = False
     # Where the store's own limit is too large for a test: the bytes to test the check with.
     tested_limit: ClassVar[int | None] = None
 
@@ -404,6 +406,132 @@ class BackendContract:
         seen += await members(backend, "g", 7, after=page.next)
         assert sorted(name for name in seen if name in stay) == stay
 
+    async def test_connections_are_those_with_a_record(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """Each is listed once, however often it is written; members of groups are not."""
+        assert await self.listed(backend) == []
+        for connection_id in ("b", "a", "b", "B"):
+            await backend.put(connection_id, "v", clock.now + 60)
+        for group in ("g", "record", "connection#x", "connections"):
+            await backend.group_add(group, "stranger", clock.now + 60)
+            await backend.group_add(group, "record", clock.now + 60)
+        assert await self.listed(backend) == ["B", "a", "b"]
+
+    async def test_odd_connections_are_listed(self, backend: Backend, clock: Clock) -> None:
+        """Any id is on exactly one page, on pages of any size, and on none once it is taken."""
+        for connection_id in ODD_TEXTS:
+            await backend.put(connection_id, "v", clock.now + 60)
+        for limit in (1, 7, len(ODD_TEXTS), 5000):
+            assert await self.listed(backend, limit) == sorted(ODD_TEXTS)
+        for connection_id in ODD_TEXTS[1:]:
+            await backend.take(connection_id)
+        assert await self.listed(backend) == [ODD_TEXTS[0]]
+
+    async def test_connections_that_ended_are_not_listed(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """Taken or expired, until they are put again."""
+        for connection_id, seconds in (("taken", 90), ("expired", 60), ("alive", 61)):
+            await backend.put(connection_id, "v", clock.now + seconds)
+        await backend.take("taken")
+        clock.now += 60
+        assert "alive" in await listed(backend)
+        assert await self.listed(backend) == ["alive"]
+        await backend.put("taken", "v", clock.now + 60)
+        await backend.put("expired", "v", clock.now + 60)
+        assert await self.listed(backend) == ["alive", "expired", "taken"]
+
+    async def test_a_long_id_is_listed_until_it_expires(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """Also one that does not fit into a key of the store."""
+        version = await backend.put("x" * 1024, "v", clock.now + 60)
+        assert await backend.update("x" * 1024, "w", clock.now + 61, version)
+        clock.now += 60
+        assert await self.listed(backend) == ["x" * 1024]
+        clock.now += 1
+        assert await self.listed(backend) == []
+
+    async def test_updated_connections_are_listed_once(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """Until the expiry that was written last, be it later or earlier; a lost update is none."""
+        outdated = await backend.put("same", "v", clock.now + 60)
+        later = await backend.put("later", "v", clock.now + 60)
+        for connection_id in ("same", "earlier"):
+            earlier = await backend.put(connection_id, "v", clock.now + 120)
+        assert await backend.update("later", "w", clock.now + 120, later)
+        assert await backend.update("earlier", "w", clock.now + 60, earlier)
+        assert await backend.update("same", "w", clock.now + 60, outdated) is None
+        assert await backend.update("nobody", "w", clock.now + 120, earlier) is None
+        assert await self.listed(backend, 2) == ["earlier", "later", "same"]
+        clock.now += 90
+        assert await self.listed(backend) == ["later", "same"]
+        clock.now += 30
+        assert await self.listed(backend) == []
+
+    async def test_the_other_instance_lists_it_at_once(
+        self, backend: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """A finished put or take is visible to everybody."""
+        for n in range(10):
+            await backend.put(str(n), "v", clock.now + 60)
+            assert await self.listed(other) == [str(n)]
+            await other.take(str(n))
+            assert await self.listed(backend) == []
+
+    async def test_connections_that_stay_are_listed_once_while_others_come_and_go(
+        self, backend: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """While each page is read, one leaves, two come, and one that stays is written."""
+        stay = [f"m-{n:02}" for n in range(0, 60, 2)]
+        leave = [f"m-{n:02}" for n in range(59, 0, -2)]
+        await asyncio.gather(*(backend.put(each, "v", clock.now + 60) for each in stay + leave))
+
+        async def change(n: int) -> None:
+            await other.take(leave[n])
+            for connection_id in (f"a-{n}", f"z-{n}", stay[n], stay[-n - 1]):
+                await other.put(connection_id, "w", clock.now + 60)
+
+        seen: list[str] = []
+        after: str | None = None
+        for n in range(8):
+            page, _ = await asyncio.gather(backend.connections(limit=5, after=after), change(n))
+            seen += page.members
+            after = page.next
+            assert after is not None
+        seen += await listed(backend, 5, after)
+        assert sorted(each for each in seen if each in stay) == stay
+
+    async def test_group_discard_all_ends_every_membership(
+        self, backend: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """It returns the names, sorted; a second time there are none. Others stay members."""
+        for group in ODD_TEXTS:
+            await backend.group_add(group, "a", clock.now + 60)
+        for group in ODD_TEXTS[:3]:
+            await backend.group_add(group, "b", clock.now + 60)
+        await backend.put("a", "v", clock.now + 60)
+        assert await other.group_discard_all("a") == tuple(sorted(ODD_TEXTS))
+        assert await backend.groups("a") == ()
+        for group in ODD_TEXTS[:5]:
+            assert await members(backend, group) == (["b"] if group in ODD_TEXTS[:3] else [])
+        assert await backend.groups("b") == tuple(sorted(ODD_TEXTS[:3]))
+        assert await backend.group_discard_all("a") == ()
+        assert await backend.get("a") is not None
+
+    async def test_group_discard_all_of_a_stranger_is_no_error(
+        self, backend: Backend, clock: Clock
+    ) -> None:
+        """Who is in no group, or is no longer, has no names to return."""
+        assert await backend.group_discard_all("nobody") == ()
+        await backend.group_add("g", "a", clock.now + 60)
+        await backend.group_add("h", "a", clock.now + 61)
+        clock.now += 60
+        assert await backend.group_discard_all("a") == ("h",)
+        assert await members(backend, "h") == []
+
     async def test_a_closed_backend_opens_again(self, backend: Backend, clock: Clock) -> None:
         """Closing loses nothing and forbids nothing; closing twice is no error."""
         version = await backend.put("a", "v", clock.now + 60)
@@ -424,16 +552,37 @@ class BackendContract:
         second = open_backend(clock)
         assert await second.get("a") == Record("v", version, clock.now + 60)
         assert await members(second, "g") == ["a"]
+        assert await listed(second) == ["a"]
         await second.close()
+
+    async def listed(self, backend: Backend, limit: int = 1000) -> list[str]:
+        """Return the connections, sorted, and without those that the store need not list."""
+        if self.lists_expired:
+            await backend.sweep()
+        return sorted(await listed(backend, limit))
 
 
 async def members(
     backend: Backend, group: str, limit: int = 1000, after: str | None = None
 ) -> list[str]:
     """Read a group to its end, checking each page's size on the way."""
+    return await pages(
+        lambda after: backend.group_members(group, limit=limit, after=after), limit, after
+    )
+
+
+async def listed(backend: Backend, limit: int = 1000, after: str | None = None) -> list[str]:
+    """Read all connections, checking each page's size on the way."""
+    return await pages(lambda after: backend.connections(limit=limit, after=after), limit, after)
+
+
+async def pages(
+    read: Callable[[str | None], Awaitable[Page]], limit: int, after: str | None
+) -> list[str]:
+    """Read page after page."""
     found: list[str] = []
     while True:
-        page = await backend.group_members(group, limit=limit, after=after)
+        page = await read(after)
         assert len(page.members) <= limit
         found += page.members
         if page.next is None:

@@ -18,7 +18,7 @@ from longwire_backends.base import Backend, BackendError, ConfigurationError
 from longwire_backends.dynamodb import DynamoDBBackend
 from tests.aws.test_sigv4 import by_botocore
 from tests.backends.aws_canned import CannedServer, Request, json_refusal, reply
-from tests.backends.contract import ODD_TEXTS, BackendContract, OpenBackend, members
+from tests.backends.contract import ODD_TEXTS, BackendContract, OpenBackend, listed, members
 from tests.servers.proxy import CountingProxy
 
 if TYPE_CHECKING:
@@ -315,6 +315,9 @@ async def test_each_operation_is_one_request(ministack: ServerProcess, aws_keys:
             assert proxy.turns == 1
             assert await backend.get("a")
             assert proxy.turns == 2
+            assert await listed(backend) == ["a"]
+            assert proxy.turns == 3
+            proxy.turns = 2
             assert await backend.update("a", "w", FAR, version)
             assert proxy.turns == 3
             assert await backend.take("a")
@@ -398,6 +401,64 @@ async def test_a_page_without_sort_keys(aws_keys: None, answer: dict[str, object
     assert str(caught.value) == (
         "dynamodb: group_members failed: the answer is not one of DynamoDB: is something else at "
         f"{server.url}/?"
+    )
+
+
+@pytest.mark.anyio
+async def test_connections_are_read_to_the_end(aws_keys: None) -> None:
+    """A page ends behind any item, also behind a membership, and may be empty."""
+    ends = [("connection#b", "record"), ("groups#\N{SLICE OF PIZZA}", "é"), ("group#g", "record")]
+    keys = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in ends]
+    found = ["ab", "", "", "c"]
+    pages = [{"Items": [{"pk": {"S": f"connection#{each}"}} for each in ids]} for ids in found]
+    answers = [{**page, "LastEvaluatedKey": key} for page, key in zip(pages, keys, strict=False)]
+    async with CannedServer(*(reply(200, json.dumps(a)) for a in (*answers, pages[-1]))) as server:
+        backend = DynamoDBBackend("table", endpoint_url=server.url)
+        assert await listed(backend, 2) == ["a", "b", "c"]
+        await backend.close()
+    requests = [json.loads(request.body) for request in server.requests]
+    assert [request.get("ExclusiveStartKey") for request in requests] == [None, *keys]
+    for request in requests:
+        assert request["ConsistentRead"] is True
+        assert request["Limit"] == 2
+
+
+SCANNED = {"Items": [], "LastEvaluatedKey": {"pk": {"S": "group#g"}, "sk": {"S": "a"}}}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"Items": [{"pk": {}}]},
+        {"Items": [{"pk": {"S": 1}}]},
+        {"Items": [], "LastEvaluatedKey": {"pk": {"S": "group#g"}}},
+        SCANNED,
+    ],
+)
+async def test_a_scan_that_is_none(aws_keys: None, answer: dict[str, object]) -> None:
+    """It lacks keys, or ends where it began; DynamoDB does neither."""
+    async with CannedServer(
+        reply(200, json.dumps(SCANNED)), reply(200, json.dumps(answer))
+    ) as server:
+        backend = DynamoDBBackend("table", endpoint_url=server.url)
+        page = await backend.connections()
+        with pytest.raises(BackendError) as caught:
+            await backend.connections(after=page.next)
+        await backend.close()
+    assert str(caught.value) == (
+        "dynamodb: connections failed: the answer is not one of DynamoDB: is something else at "
+        f"{server.url}/?"
+    )
+
+
+@pytest.mark.parametrize("after", ["", "a", "1", "[]", '["a", "b", "c"]'])
+def test_an_after_of_something_else(after: str) -> None:
+    """It is refused before anything is sent."""
+    backend = DynamoDBBackend("table", region_name="eu-west-1")
+    assert failure(backend.connections(after=after)) == (
+        "dynamodb: connections failed: after: expected the `next` of another page"
     )
 
 

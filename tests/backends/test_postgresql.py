@@ -230,6 +230,8 @@ def test_a_table_of_somebody_else_is_reported(
             ("group_discard", backend.group_discard("g", "a")),
             ("group_members", backend.group_members("g")),
             ("groups", backend.groups("a")),
+            ("connections", backend.connections()),
+            ("group_discard_all", backend.group_discard_all("a")),
             ("sweep", backend.sweep()),
             ("create", backend.create()),
         ):
@@ -348,7 +350,9 @@ def test_each_operation_is_one_statement(
         await backend.put("a", "v", FAR)
         await backend.get("a")
         await backend.update("a", "v", FAR, version)
+        await backend.connections()
         await backend.group_add("g", "a", FAR)
+        await backend.group_discard_all("a")
         await backend.group_members("g")
         await backend.groups("a")
         await backend.group_discard("g", "a")
@@ -362,7 +366,9 @@ def test_each_operation_is_one_statement(
             "INSERT",
             "SELECT",
             "UPDATE",
+            "SELECT",
             "INSERT",
+            "DELETE",
             "SELECT",
             "SELECT",
             "DELETE",

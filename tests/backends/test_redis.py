@@ -16,7 +16,7 @@ import pytest
 
 from longwire_backends.base import Backend, BackendError, ConfigurationError
 from longwire_backends.redis import _POOL_SIZE, RedisBackend
-from tests.backends.contract import BackendContract, Clock, OpenBackend, members
+from tests.backends.contract import BackendContract, Clock, OpenBackend, listed, members
 from tests.backends.processes import ProcessContract
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ async def test_two_prefixes_share_nothing(connect: Callable[..., RedisBackend]) 
     await first.group_add("g", "a", FAR)
     assert await second.get("a") is None
     assert await members(second, "g") == []
+    assert await listed(second) == []
     await first.close()
     await second.close()
 
@@ -198,10 +199,13 @@ async def test_a_key_of_another_type_is_reported(
     backend = connect()
     redis_server.command(b"SADD", f"{prefix}record:a".encode(), b"x")
     redis_server.command(b"SADD", f"{prefix}group:g".encode(), b"x")
+    redis_server.command(b"SADD", f"{prefix}connections".encode(), b"x")
     for operation, doing in {
         "get": backend.get("a"),
         "take": backend.take("a"),
         "update": backend.update("a", "v", FAR, "x"),
+        "put": backend.put("b", "v", FAR),
+        "connections": backend.connections(),
         "group_add": backend.group_add("g", "a", FAR),
         "group_members": backend.group_members("g"),
     }.items():
@@ -224,6 +228,7 @@ async def test_text_that_is_not_unicode_is_reported(connect: Callable[..., Redis
         "update": backend.update("a", "\ud800", FAR, "x"),
         "group_add": backend.group_add("\ud800", "a", FAR),
         "group_members": backend.group_members("g", after="\ud800"),
+        "connections": backend.connections(after="\ud800"),
     }.items():
         with pytest.raises(BackendError, match=rf"^redis: {operation} failed: .*surrogates"):
             await doing
@@ -243,6 +248,7 @@ async def test_a_record_that_has_expired_already_is_missing(
     assert await backend.get("a") is None
     await backend.put("a", "v", expires_at)
     assert await backend.get("a") is None
+    assert await listed(backend) == []
     assert await backend.take("a") is None
     await backend.group_add("g", "a", expires_at)
     assert await members(backend, "g") == []
@@ -259,6 +265,7 @@ async def test_an_expiry_beyond_redis_is_kept(connect: Callable[..., RedisBacken
     record = await backend.get("a")
     assert record is not None
     assert record.expires_at == 1 << 70
+    assert await listed(backend) == ["a"]
     assert await members(backend, "g") == ["a"]
     await backend.close()
 
@@ -271,11 +278,17 @@ async def test_every_key_expires(
     soon = int(time.time()) + 1000
     backend = connect()
     await backend.put("a", "v", soon)
+    await backend.put("b", "v", soon + 70)
+    version = await backend.put("c", "v", soon)
+    assert await backend.update("c", "v", soon + 90, version)
+    await backend.put("d", "v", soon)
     for member, expires_at in (("a", soon), ("b", soon + 50), ("c", soon + 20)):
         await backend.group_add("g", member, expires_at)
     await backend.group_add("h", "b", soon)
     for key, seconds in {
         "record:a": 1000,
+        "connections": 1090,
+        "connections-expiry": 1090,
         "group:g": 1050,
         "group-expiry:g": 1050,
         "group:h": 1000,
@@ -312,26 +325,99 @@ async def test_expired_members_leave_the_store_as_others_come(
 
 
 @pytest.mark.anyio
+async def test_expired_connections_leave_the_index_as_others_are_written(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """At most a hundred at a time, with a put or an update; a take leaves nothing behind."""
+    clock = Clock()
+    backend = connect(clock=clock)
+    for start in range(0, 250, 50):
+        await asyncio.gather(
+            *(backend.put(f"old-{start + n}", "v", clock.now + 60) for n in range(50))
+        )
+    clock.now += 60
+    sizes = []
+
+    def measure() -> None:
+        sizes.append(redis_server.command(b"ZCARD", f"{prefix}connections".encode()))
+        assert redis_server.command(b"ZCARD", f"{prefix}connections-expiry".encode()) == sizes[-1]
+
+    version = await backend.put("a", "v", clock.now + 600)
+    measure()
+    assert await backend.update("a", "w", clock.now + 600, version)
+    measure()
+    await backend.put("b", "v", clock.now + 600)
+    measure()
+    assert await listed(backend) == ["a", "b"]
+    for connection_id in "ab":
+        assert await backend.take(connection_id)
+        measure()
+    assert sizes == [b":151\r\n", b":51\r\n", b":2\r\n", b":1\r\n", b":0\r\n"]
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_a_page_may_be_larger_than_what_lua_hands_over_at_once(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """Twenty thousand on one page, of which some have expired, and on pages of odd sizes."""
+    backend = connect()
+    ids = [f"id-{n:05}" for n in range(20_000)]
+    for start in range(0, len(ids), 1000):
+        for key, scores in (("connections", (0, 0)), ("connections-expiry", (1, FAR))):
+            words = [
+                word
+                for n, each in enumerate(ids[start : start + 1000])
+                for word in (b"%d" % scores[n % 10 > 0], each.encode())
+            ]
+            redis_server.command(b"ZADD", (prefix + key).encode(), *words)
+    alive = [each for n, each in enumerate(ids) if n % 10]
+    for limit in (999, 1001, 19_999, 20_000, 50_000):
+        assert await listed(backend, limit) == alive
+    await backend.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("key", ["connections", "connections-expiry"])
+async def test_a_record_whose_id_was_lost_is_only_not_listed(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str, key: str
+) -> None:
+    """As after an eviction; it is read as ever, and listed from its next write on."""
+    backend = connect()
+    versions = {each: await backend.put(each, "v", FAR) for each in "abc"}
+    redis_server.command(b"DEL", (prefix + key).encode())
+    assert await listed(backend) == []
+    await backend.put("a", "v", FAR)
+    assert await backend.update("b", "v", FAR, versions["b"])
+    assert await listed(backend) == ["a", "b"]
+    assert await backend.take("c")
+    assert await listed(backend) == ["a", "b"]
+    await backend.close()
+
+
+@pytest.mark.anyio
 async def test_commands_are_counted(start_redis: StartRedis) -> None:
-    """One command for each operation on a warm connection, and nothing besides."""
+    """One command for each operation on a warm connection, and nothing besides but in scripts."""
     server = start_redis()
     backend = RedisBackend(host="127.0.0.1", port=server.port, timeout=30)
-    operations: dict[str, Callable[[Backend], Any]] = {
-        "set": lambda backend: backend.put("a", "v", FAR),
-        "get": lambda backend: backend.get("a"),
-        "getdel": lambda backend: backend.take("a"),
-        "evalsha": lambda backend: backend.update("a", "v", FAR, "x"),
-        "zrangebylex": lambda backend: backend.group_members("g"),
-        "zrangebyscore": lambda backend: backend.groups("a"),
+    inside_put = ("set", "zadd", "zadd", "zrangebyscore", "zrange", "expireat", "expireat")
+    operations: dict[Callable[[Backend], Any], tuple[str, ...]] = {
+        lambda backend: backend.put("a", "v", FAR): ("evalsha", *inside_put),
+        lambda backend: backend.get("a"): ("get",),
+        lambda backend: backend.connections(): ("evalsha", "zrangebylex", "zmscore"),
+        lambda backend: backend.take("a"): ("evalsha", "getdel", "zrem", "zrem"),
+        lambda backend: backend.update("a", "v", FAR, "x"): ("evalsha", "getrange"),
+        lambda backend: backend.group_members("g"): ("zrangebylex",),
+        lambda backend: backend.groups("a"): ("zrangebyscore",),
     }
-    for operation in operations.values():
+    for operation in operations:
         await operation(backend)
-    for command, operation in operations.items():
+    await backend.put("b", "v", FAR)
+    for operation, commands in operations.items():
         server.forget_calls()
         for _ in range(10):
             await operation(backend)
-        inside = {"getrange": 10} if command == "evalsha" else {}
-        assert server.calls() == {command: 10, **inside}
+        assert server.calls() == {each: 10 * commands.count(each) for each in commands}
         # Those of this test itself; the backend has opened none.
         assert b"total_connections_received:2\r\n" in server.command(b"INFO", b"stats")
     await backend.close()
@@ -348,6 +434,13 @@ async def test_scripts_that_the_server_forgot_are_sent_again(start_redis: StartR
         assert version
         server.command(b"SCRIPT", b"FLUSH")
         await backend.group_add("g", "a", FAR)
+    for _ in range(2):
+        server.command(b"SCRIPT", b"FLUSH")
+        assert await listed(backend) == ["a"]
+        await backend.put("a", "v", FAR)
+    server.command(b"SCRIPT", b"FLUSH")
+    assert await backend.take("a")
+    assert await backend.take("a") is None
     await backend.close()
 
 

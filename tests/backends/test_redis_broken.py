@@ -27,6 +27,8 @@ FAR = 1 << 40
 RECORD = b"0123456789abcdef 1099511627776\nv"
 REPLY = b"$%d\r\n%s\r\n" % (len(RECORD), RECORD)
 NULL = b"$-1\r\n"
+NOBODY = b"*0\r\n"
+NO_PAGE = b"*2\r\n" + NOBODY + NULL
 RESET = b"<reset>"
 SILENCE = b"<silence>"
 
@@ -35,6 +37,7 @@ OPERATIONS: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "get": lambda backend: backend.get("a"),
     "take": lambda backend: backend.take("a"),
     "update": lambda backend: backend.update("a", "v", FAR, "0123456789abcdef"),
+    "connections": lambda backend: backend.connections(),
     "group_add": lambda backend: backend.group_add("g", "a", FAR),
     "group_discard": lambda backend: backend.group_discard("g", "a"),
     "group_members": lambda backend: backend.group_members("g"),
@@ -149,7 +152,7 @@ async def test_a_name_that_does_not_exist_is_reported() -> None:
 @pytest.mark.parametrize("broken", [RESET, b"$10\r\nabc" + RESET], ids=["before", "amid"])
 async def test_a_lost_answer_is_asked_for_again(operation: str, broken: bytes) -> None:
     """What can be done twice is done twice, on a new connection."""
-    last = b"*0\r\n" if operation in ("group_members", "groups") else NULL
+    last = {"group_members": NOBODY, "groups": NOBODY, "connections": NO_PAGE}.get(operation, NULL)
     async with scripted(broken, last) as (backend, script):
         await OPERATIONS[operation](backend)
     assert script.received[0] == script.received[1]

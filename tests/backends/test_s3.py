@@ -13,9 +13,17 @@ from longwire.local.cli import main
 from longwire_backends import s3, s3_bucket
 from longwire_backends.base import BackendError, ConfigurationError
 from longwire_backends.s3 import S3Backend
+from longwire_backends.s3_keys import record_key
 from tests.aws.test_sigv4 import by_botocore
 from tests.backends.aws_canned import CannedServer, reply, xml_refusal
-from tests.backends.contract import ODD_TEXTS, BackendContract, Clock, OpenBackend, members
+from tests.backends.contract import (
+    ODD_TEXTS,
+    BackendContract,
+    Clock,
+    OpenBackend,
+    listed,
+    members,
+)
 from tests.backends.test_dynamodb import SIGNED, as_sent, failure
 from tests.servers.proxy import CountingProxy
 
@@ -37,6 +45,7 @@ def new_bucket(server: ServerProcess) -> str:
 class TestS3Backend(BackendContract):
     """As two servers understand S3."""
 
+    lists_expired = True
     tested_limit = 1000
 
     @pytest.fixture
@@ -138,6 +147,7 @@ def test_no_key_leaves_the_prefix(
             assert record.value == f"of {text}"
             assert await backend.groups(text) == (text,)
             assert await members(backend, text) == [text]
+        assert sorted(await listed(backend, 5)) == sorted(HOSTILE)
         await backend.close()
 
     asyncio.run(scenario())
@@ -259,6 +269,9 @@ async def test_each_operation_is_one_request(ministack: ServerProcess, aws_keys:
             assert proxy.turns == 1
             assert await backend.get("a")
             assert proxy.turns == 2
+            assert await listed(backend) == ["a"]
+            assert proxy.turns == 3
+            proxy.turns = 2
             assert await backend.update("a", "w", FAR, version)
             assert proxy.turns == 3
             assert await backend.take("a")
@@ -318,6 +331,10 @@ def test_a_member_with_two_expiries_is_not_lost_between_pages(
         ("memberships/a/g/note.txt", "group_add"),
         ("memberships/a/g/note.txt", "group_discard"),
         ("groups/g/note.txt", "sweep"),
+        ("connections/note.txt", "connections"),
+        ("connections/%FF", "connections"),
+        ("connections/a/b", "connections"),
+        ("connections/!note", "connections"),
     ],
 )
 def test_a_key_that_is_not_ours(
@@ -333,6 +350,7 @@ def test_a_key_that_is_not_ours(
         "group_add": lambda group: backend.group_add(group, "a", FAR),
         "group_discard": lambda group: backend.group_discard(group, "a"),
         "sweep": lambda _: backend.sweep(),
+        "connections": lambda _: backend.connections(),
     }
     assert failure(doing[operation]("g")) == (
         f"s3: {operation} failed: the object pre/{key} is not one of Longwire's; "
@@ -357,6 +375,7 @@ def test_listings_that_go_on(server: ServerProcess, monkeypatch: pytest.MonkeyPa
             await backend.group_add(group, "x", clock.now + 60)
             await backend.put(group, "v", clock.now + 60)
         await backend.put("alive", "v", clock.now + 61)
+        assert sorted(await listed(backend)) == ["a", "a b", "alive", "b", "b" * 1024, "c"]
         assert await backend.groups("x") == groups
         await backend.group_discard("b", "x")
         assert await backend.groups("x") == ("a", "a b", "b" * 1024, "c")
@@ -381,6 +400,48 @@ def test_a_sweep_leaves_the_records_of_others(server: ServerProcess, boto3_clien
     asyncio.run(backend.close())
 
 
+LONG = "x" * 1024
+LONG_KEY = record_key(LONG)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answer", "ids"),
+    [
+        (reply(200, f"{FAR} nonce {LONG}\nv"), (LONG,)),
+        (reply(200, f"0 nonce {LONG}\n"), ()),
+        (xml_refusal("NoSuchKey", "The specified key does not exist.", 404), ()),
+    ],
+    ids=["there", "just taken", "just deleted"],
+)
+async def test_a_long_id_is_in_the_body(
+    aws_keys: None, answer: bytes, ids: tuple[str, ...]
+) -> None:
+    """Which is read; meanwhile somebody may have taken the record."""
+    listing = f"<ListBucketResult><Contents><Key>{LONG_KEY}</Key></Contents></ListBucketResult>"
+    async with CannedServer(reply(200, listing), answer) as server:
+        backend = S3Backend("bucket", endpoint_url=server.url)
+        assert await backend.connections() == (ids, None)
+        await backend.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("body", ["", "x", f"{FAR} nonce", f"{FAR} nonce y", f"{FAR} nonce %FF"])
+async def test_a_body_without_the_long_id_of_its_key(aws_keys: None, body: str) -> None:
+    """It was not written by this store."""
+    listing = f"<ListBucketResult><Contents><Key>{LONG_KEY}</Key></Contents></ListBucketResult>"
+    async with CannedServer(reply(200, listing), reply(200, body)) as server:
+        backend = S3Backend("bucket", endpoint_url=server.url)
+        with pytest.raises(BackendError) as caught:
+            await backend.connections()
+        await backend.close()
+    assert str(caught.value) == (
+        f"s3: connections failed: the object {LONG_KEY} is not one of Longwire's; give another "
+        "prefix"
+    )
+    assert caught.value.__cause__ is None
+
+
 @pytest.mark.anyio
 async def test_text_that_is_no_unicode_is_kept(ministack: ServerProcess, aws_keys: None) -> None:
     """A lone surrogate, short enough for a key and too long for one."""
@@ -388,6 +449,7 @@ async def test_text_that_is_no_unicode_is_kept(ministack: ServerProcess, aws_key
     await backend.create()
     for text in ("\ud800", "\ud800" * 400):
         await backend.put(text, text, FAR)
+        assert await listed(backend) == [text]
         record = await backend.take(text)
         assert record is not None
         assert record.value == text

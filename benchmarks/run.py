@@ -17,12 +17,20 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from benchmarks.race import Contender, Figures, Measured, run_cold, run_warm
-from benchmarks.servers import all_stores, canned_dynamodb, connections, proxy, running
+from benchmarks.servers import (
+    all_stores,
+    canned_dynamodb,
+    connections,
+    proxy,
+    quick_connections,
+    running,
+)
 
 if TYPE_CHECKING:
     from benchmarks.servers import Server, Store
 
 CLIENT_ROUNDS = 41
+POSTS_ROUNDS = 7
 EVENT_ROUNDS = 7
 START_ROUNDS = 11
 
@@ -58,6 +66,15 @@ CLIENT_AIMS = {
     "GET": ("DynamoDB, get a record", Aim(8)),
 }
 CLIENT_TIMES = {"longwire": 300, "boto3": 60}
+
+# Against each of the others; how far from `load` is only shown. So many posts make a round.
+POSTS_AIMS = {
+    "boto3": ("boto3, 32 threads", Aim(10)),
+    "aiohttp": ("aiohttp, signed by botocore", Aim(5)),
+    "httpx": ("httpx, signed by botocore", Aim(5)),
+    "load": ("load generator", Aim(None)),
+}
+POSTS_TIMES = {"longwire": 10_000, "boto3": 1_000, "aiohttp": 4_000, "httpx": 300, "load": 10_000}
 
 AWS_STORES = ("dynamodb", "s3")
 EVENT_AIMS = {"CONNECT": Aim(3), "MESSAGE": Aim(100), "DISCONNECT": Aim(3)}
@@ -104,8 +121,10 @@ def main(python_with_mangum: str) -> None:
     set_environment()
     print(
         f"Python {sys.version.split()[0]}, starlette {version('starlette')}; medians of rounds run "
-        f"in turn: {CLIENT_ROUNDS} (client), {EVENT_ROUNDS} (events), {START_ROUNDS} (cold starts)"
+        f"in turn: {CLIENT_ROUNDS} (client), {POSTS_ROUNDS} (posts), {EVENT_ROUNDS} (events), "
+        f"{START_ROUNDS} (cold starts)"
     )
+    compare_posts(python_with_mangum)
     with running(connections) as management, all_stores() as stores:
         adapters = Adapters(python_with_mangum, management)
         compare_clients(management.address)
@@ -139,6 +158,30 @@ def compare_clients(url: str) -> None:
     show_head("AWS client, us", "boto3")
     for what, (label, aim) in CLIENT_AIMS.items():
         show(label, ours[what], theirs[what], 1e6, aim)
+
+
+def compare_posts(python_with_mangum: str) -> None:
+    with running(quick_connections) as server:
+        # Mangum brings the other clients along.
+        pythons = dict.fromkeys(("aiohttp", "httpx"), python_with_mangum)
+        contenders = [
+            Contender(
+                ["-m", "benchmarks.posts", name, server.address],
+                times,
+                pythons.get(name, sys.executable),
+            )
+            for name, times in POSTS_TIMES.items()
+        ]
+        found = [each["POST"] for each in run_warm(contenders, ["POST"], POSTS_ROUNDS)]
+        if server.count() != (1 + POSTS_ROUNDS) * sum(POSTS_TIMES.values()):
+            raise RuntimeError(f"only {server.count()} posts arrived")
+    figures = dict(zip(POSTS_TIMES, found, strict=True))
+    ours = figures["longwire"]
+    show_head("10,000 posts, us each", "other")
+    for name, (label, aim) in POSTS_AIMS.items():
+        show(label, ours, figures[name], 1e6, aim)
+    load = figures["load"]
+    print(f"{'  posts a second':{LABEL}}{'':29}{1 / ours.wall:>10,.0f}{1 / load.wall:>10,.0f}")
 
 
 def compare_events(adapters: Adapters, store: Store) -> None:

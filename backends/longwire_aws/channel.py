@@ -1,8 +1,8 @@
 """A connected socket, plain or with TLS on it: `send` and `receive`.
 
-Sockets are used directly (`loop.sock_recv` and its like), not through asyncio's transports: while
-nothing waits for it, such a socket is known to no event loop, so that a fork or a new loop leaves
-nothing half alive behind, and one look tells whether the other side has closed it.
+Sockets are used directly, not through asyncio's transports: a socket that rests is known to no
+event loop, so that a fork or a new loop leaves nothing half alive behind, and one look tells
+whether the other side has closed it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Address = tuple[Any, int, int, str, Any]
 
 
 class Channel(Protocol):
-    sock: socket.socket
+    socket: Socket
 
     async def send(self, data: bytes) -> None: ...
 
@@ -49,7 +49,9 @@ async def connect(host: str, port: int, *, tls: bool) -> Channel:
                 # asyncio's own text names the address, not what was wrong with it.
                 failure = OSError(error.errno, os.strerror(error.errno or 0))
                 continue
-            channel = await _start_tls(sock, host) if tls else _Plain(sock)
+            wire = Socket(sock)
+            undo.callback(wire.close)
+            channel = await _start_tls(wire, host) if tls else wire
             undo.pop_all()
             return channel
     raise failure
@@ -68,15 +70,83 @@ async def _resolve(host: str, port: int) -> Sequence[_Address]:
         raise OSError(f"the name cannot be resolved: {why}") from error
 
 
-class _Plain:
+class Socket:
+    """A connected socket, and so a `Channel` without TLS.
+
+    The loop learns that it is to watch a socket at the first wait, and that it need not at `rest`:
+    telling it for each wait would cost more than all else that a wait needs.
+    """
+
     def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+        self.socket = self
+        self._sock = sock
+        self._watching: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._waiter: asyncio.Future[bytes] | None = None
 
     async def send(self, data: bytes) -> None:
-        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            await asyncio.get_running_loop().sock_sendall(self._sock, memoryview(data)[sent:])
 
     async def receive(self) -> bytes:
-        return await asyncio.get_running_loop().sock_recv(self.sock, _CHUNK)
+        """Return some bytes, or none at the end."""
+        loop = asyncio.get_running_loop()
+        if self._watching is None:
+            try:
+                loop.add_reader(self._sock.fileno(), self._read)
+            except NotImplementedError:  # Windows: its usual loop watches no sockets
+                return await loop.sock_recv(self._sock, _CHUNK)
+            self._watching = os.getpid(), loop
+        self._waiter = loop.create_future()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+
+    def _read(self) -> None:
+        waiter = self._waiter
+        if waiter is None:
+            self.rest()  # otherwise the loop would not cease to call
+            return
+        if waiter.done():
+            return  # its task, whose turn comes next, takes it away
+        try:
+            waiter.set_result(self._sock.recv(_CHUNK))
+        except BlockingIOError:
+            pass  # nobody promises that what was announced is still there
+        except OSError as error:
+            waiter.set_exception(error)
+
+    def rest(self) -> None:
+        """Let the loop forget it, unless somebody waits."""
+        if self._waiter is None:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._watching is None:
+            return
+        process, loop = self._watching
+        self._watching = None
+        # A forked child shares what its parent's loop watches, and must not change it.
+        if process == os.getpid() and not loop.is_closed():
+            loop.remove_reader(self._sock.fileno())
+
+    def has_input(self) -> bool:
+        """Tell whether there is anything to read: bytes, an end or a reset."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        self._forget()
+        self._sock.close()
 
 
 @functools.cache
@@ -87,8 +157,8 @@ def default_tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-async def _start_tls(sock: socket.socket, host: str) -> _TLS:
-    channel = _TLS(sock, default_tls_context(), host)
+async def _start_tls(wire: Socket, host: str) -> _TLS:
+    channel = _TLS(wire, default_tls_context(), host)
     await channel.handshake()
     return channel
 
@@ -96,10 +166,10 @@ async def _start_tls(sock: socket.socket, host: str) -> _TLS:
 class _TLS:
     """TLS between memory buffers, so that only the socket's own bytes are waited for."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, wire: Socket, context: ssl.SSLContext, host: str) -> None:
         import ssl
 
-        self.sock = sock
+        self.socket = wire
         self._ssl = ssl
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -126,12 +196,11 @@ class _TLS:
                 return step()
             except self._ssl.SSLWantReadError:
                 await self._flush()
-                data = await asyncio.get_running_loop().sock_recv(self.sock, _CHUNK)
-                if data:
+                if data := await self.socket.receive():
                     self._incoming.write(data)
                 else:
                     self._incoming.write_eof()
 
     async def _flush(self) -> None:
         if data := self._outgoing.read():
-            await asyncio.get_running_loop().sock_sendall(self.sock, data)
+            await self.socket.send(data)

@@ -15,6 +15,7 @@ import importlib
 import os
 import threading
 from concurrent.futures import Future
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire_aws.sigv4 import Credentials
@@ -171,6 +172,8 @@ def environment_credentials(environ: Mapping[str, str]) -> Credentials | None:
     return _checked(Credentials(access_key, secret_key, environ.get(_TOKEN) or None))
 
 
+# Asked for every request, and of no use to anybody else: one pair at a time is in the environment.
+@lru_cache(maxsize=2)
 def _checked(credentials: Credentials) -> Credentials:
     """Refuse what no header can carry, such as the line break at the end of a file."""
     for name, key in zip((_ACCESS_KEY, _SECRET_KEY, _TOKEN), credentials, strict=True):

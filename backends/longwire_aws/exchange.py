@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,16 +67,14 @@ class Connection:
 
         Whatever there is to read, an end, a reset or stray bytes, makes it useless.
         """
-        try:
-            self._channel.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return not self._channel.socket.has_input()
+
+    def rest(self) -> None:
+        """Let the event loop forget the connection until its next use, unless it is in use."""
+        self._channel.socket.rest()
 
     def close(self) -> None:
-        self._channel.sock.close()
+        self._channel.socket.close()
 
     async def exchange(self, method: str, data: bytes, *, idle: bool) -> Response:
         """Send a complete request and read its answer; sets `reusable`.
@@ -189,9 +186,7 @@ def is_token(text: str) -> bool:
 def _parse_head(head: bytes) -> tuple[int, bool, dict[str, str]]:
     """Return the status, whether the connection stays open, and the headers."""
     first, *lines = head.decode("latin-1").split("\r\n")
-    status_line = re.fullmatch(_STATUS_LINE, first)
-    if status_line is None:
-        raise MalformedError("the answer is not HTTP/1.1")
+    status, persistent = _parse_status(first)
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
@@ -199,9 +194,19 @@ def _parse_head(head: bytes) -> tuple[int, bool, dict[str, str]]:
             raise MalformedError("the answer has a header line that is not one")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    options = {option.strip() for option in headers.get("connection", "").lower().split(",")}
-    keep_alive = "close" not in options and (status_line[1] == "1" or "keep-alive" in options)
-    return int(status_line[2]), keep_alive, headers
+    if (connection := headers.get("connection")) is not None:
+        options = {option.strip() for option in connection.lower().split(",")}
+        persistent = "close" not in options and (persistent or "keep-alive" in options)
+    return status, persistent, headers
+
+
+@lru_cache(maxsize=8)
+def _parse_status(line: str) -> tuple[int, bool]:
+    """Return the status, and whether the connection stays open if no header says otherwise."""
+    match = re.fullmatch(_STATUS_LINE, line)
+    if match is None:
+        raise MalformedError("the answer is not HTTP/1.1")
+    return int(match[2]), match[1] == "1"
 
 
 def _within_limit(size: int) -> int:

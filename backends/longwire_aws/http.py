@@ -13,6 +13,7 @@ import re
 import time
 import weakref
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from longwire_aws.channel import connect
@@ -24,6 +25,7 @@ from longwire_aws.exchange import (
     StaleError,
     is_token,
 )
+from longwire_aws.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BODY", "HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
 # Compiled (and kept) by `re` at first use.
-_URL = r"(?i)(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?((?:[/?][!\"$-~]*)?)"
-_FORBIDDEN = r"[\x00\r\n]"
+_ORIGIN = r"(?i)(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?"
+_TARGET = r"[!\"$-~]*"
+
+_NO_URL = "the URL is not an absolute http:// or https:// URL in plain ASCII"
 
 # Seconds without use before which no server closes a connection: one that breaks sooner, while it
 # has a request, may have taken it.
@@ -105,12 +109,13 @@ class HTTPClient:
         request = _compose(method, url, headers, body)
         origin = request.origin
         try:
-            async with asyncio.timeout(timeout) as limit:
-                return await self._perform(self._pool(origin), request)
+            pool = self._pool(origin)
+            with pool.limits.within(timeout) as limit:
+                return await self._perform(pool, request)
         except TransportError:
             raise
         except (OSError, MalformedError) as error:
-            if isinstance(error, TimeoutError) and limit.expired():
+            if isinstance(error, TimeoutError) and limit.expired:
                 what = "answer" if request.sent else "connection"
                 detail = f"{origin}: no {what} within {timeout:.3g} s"
                 raise TransportTimeoutError(detail, sent=request.sent) from error
@@ -135,7 +140,7 @@ class HTTPClient:
             _close_pools(self._pools)
             self._home = home
         if origin not in self._pools:
-            self._pools[origin] = _Pool(self._pool_size, self._clock)
+            self._pools[origin] = _Pool(self._pool_size, self._clock, Limits(home[1]))
         return self._pools[origin]
 
     async def _connect(self, origin: _Origin) -> Connection:
@@ -165,25 +170,44 @@ class _Request:
 
 
 def _compose(method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> _Request:
-    match = re.fullmatch(_URL, url)
-    if match is None or int(match[3] or 0) > 65535:
-        raise ValueError("the URL is not an absolute http:// or https:// URL in plain ASCII")
-    if not all(map(is_token, [method, *(name for name, _ in headers)])):
+    start, target = _split(url)
+    origin, host = _origin(start)
+    if not re.fullmatch(_TARGET, target):
+        raise ValueError(_NO_URL)
+    if not all(map(is_token, [method, *[name for name, _ in headers]])):
         raise ValueError("the method or the name of a header has characters that HTTP forbids")
-    if re.search(_FORBIDDEN, "".join([value for _, value in headers])):
-        raise ValueError("the value of a header has a line break or a NUL in it")
-    tls = match[1].lower() == "https"
     given = {name.lower() for name, _ in headers}
-    target = match[4] if match[4].startswith("/") else "/" + match[4]
-    lines = [f"{method} {target} HTTP/1.1"]
+    lines = [f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1"]
     if "host" not in given:
-        lines.append(f"Host: {match[2]}:{match[3]}" if match[3] else f"Host: {match[2]}")
+        lines.append(host)
     lines += [f"{name}: {value}" for name, value in headers]
     if "content-length" not in given and (body or method in ("POST", "PUT", "PATCH")):
         lines.append(f"Content-Length: {len(body)}")
-    port = int(match[3] or (443 if tls else 80))
-    data = "\r\n".join([*lines, "", ""]).encode("utf-8") + body
-    return _Request(_Origin(tls, match[2].strip("[]"), port), method, data)
+    head = "\n".join(lines)
+    if "\0" in head or "\r" in head or head.count("\n") >= len(lines):
+        raise ValueError("the value of a header has a line break or a NUL in it")
+    data = head.replace("\n", "\r\n").encode("utf-8") + b"\r\n\r\n" + body
+    return _Request(origin, method, data)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Split off the path and the query."""
+    end = url.find("/", len("https://"))
+    at = url.find("?", 0, end if end >= 0 else len(url))
+    end = at if at >= 0 else end
+    return (url[:end], url[end:]) if end >= 0 else (url, "")
+
+
+# A process speaks to few origins, with many requests to each.
+@lru_cache(maxsize=64)
+def _origin(url: str) -> tuple[_Origin, str]:
+    """Read a URL without its path; return also the line of the header `Host`."""
+    match = re.fullmatch(_ORIGIN, url)
+    if match is None or int(match[3] or 0) > 65535:
+        raise ValueError(_NO_URL)
+    tls = match[1].lower() == "https"
+    host = f"Host: {match[2]}:{match[3]}" if match[3] else f"Host: {match[2]}"
+    return _Origin(tls, match[2].strip("[]"), int(match[3] or (443 if tls else 80))), host
 
 
 def _reason(error: OSError | MalformedError) -> str:
@@ -195,11 +219,13 @@ def _reason(error: OSError | MalformedError) -> str:
 class _Pool:
     """The connections to one origin. The last one used is the first to be used again."""
 
-    def __init__(self, size: int, clock: Callable[[], float]) -> None:
+    def __init__(self, size: int, clock: Callable[[], float], limits: Limits) -> None:
         self.slots = asyncio.Semaphore(size)
+        self.limits = limits
         self._clock = clock
         self._idle: list[tuple[Connection, float]] = []
         self._closed = False
+        self._tired: list[Connection] = []
 
     def take(self) -> tuple[Connection, bool] | None:
         """Return a connection that may be used again, and whether it was idle for long."""
@@ -218,9 +244,20 @@ class _Pool:
             return await connection.exchange(request.method, request.data, idle=idle)
         finally:
             if connection.reusable and not self._closed:
-                self._idle.append((connection, self._clock()))
+                self._keep(connection)
             else:
                 connection.close()
+
+    def _keep(self, connection: Connection) -> None:
+        self._idle.append((connection, self._clock()))
+        if not self._tired:
+            # Not at once: where many requests wait it is in use again before that.
+            self.limits.loop.call_soon(self._rest)
+        self._tired.append(connection)
+
+    def _rest(self) -> None:
+        while self._tired:
+            self._tired.pop().rest()
 
     def close(self) -> None:
         self._closed = True

@@ -1,11 +1,12 @@
-"""TLS, against the standard library's server and one that misbehaves."""
+"""Sockets, plain and with TLS, against the standard library's server and one that misbehaves."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import pytest
 
@@ -15,9 +16,11 @@ from tests.aws.other_servers import standard_library_server
 from tests.aws.raw_server import Peer, answering, raw_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.anyio
+
+_Arguments = TypeVarTuple("_Arguments")
 
 FILES = Path(__file__).with_name("tls")
 
@@ -113,3 +116,65 @@ async def test_a_certificate_for_another_name_is_refused(server_context: ssl.SSL
 def test_the_default_context_is_made_once() -> None:
     """It costs tens of milliseconds, so that all clients share it."""
     assert default_tls_context() is default_tls_context()
+
+
+class _Recording(asyncio.SelectorEventLoop):
+    """Notes which sockets it is asked to watch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.watched: set[Any] = set()
+
+    def add_reader(
+        self, fd: Any, callback: Callable[[*_Arguments], Any], *args: *_Arguments
+    ) -> None:
+        self.asked += 1
+        self.watched.add(fd)
+        super().add_reader(fd, callback, *args)
+
+    def remove_reader(self, fd: Any) -> bool:
+        self.watched.discard(fd)
+        return super().remove_reader(fd)
+
+
+class _NotWatching(asyncio.SelectorEventLoop):
+    """Watches no sockets, as the usual loop of Windows."""
+
+    def add_reader(
+        self, fd: Any, callback: Callable[[*_Arguments], Any], *args: *_Arguments
+    ) -> None:
+        raise NotImplementedError
+
+
+async def _three_requests(url: str, body: bytes) -> list[bytes]:
+    client = HTTPClient()
+    answers = [(await client.request("POST", url, (), body, timeout=5)).body for _ in range(3)]
+    await client.close()
+    return answers
+
+
+def test_a_socket_is_watched_while_it_is_used_and_no_longer() -> None:
+    """Requests in a row are one use, after which the loop knows nothing of it."""
+
+    async def requests(client: HTTPClient, url: str) -> None:
+        for _ in range(3):
+            await client.request("POST", url, timeout=5)
+
+    with standard_library_server() as url, asyncio.Runner(loop_factory=_Recording) as runner:
+        client, loop = HTTPClient(), runner.get_loop()
+        assert isinstance(loop, _Recording)
+        runner.run(requests(client, url))
+        assert loop.asked == 1
+        assert loop.watched == set()
+        runner.run(client.close())
+
+
+@pytest.mark.parametrize("loop", [_Recording, _NotWatching])
+def test_bodies_larger_than_the_buffers_of_a_socket_come_back_whole(
+    loop: type[asyncio.SelectorEventLoop],
+) -> None:
+    """What the socket does not take at once goes out later."""
+    body = bytes(range(256)) * 20_000
+    with standard_library_server() as url, asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(_three_requests(url, body)) == [body] * 3

@@ -348,3 +348,20 @@ def test_repeated_headers_as_botocore_has_them(monkeypatch: pytest.MonkeyPatch) 
     ours = signed(**request | {"headers": [("X-A", "b "), ("x-a", "a")]})
     assert ours["Authorization"] == repeated.headers["Authorization"]
     assert ours["Authorization"] != expected["Authorization"]
+
+
+def test_a_body_that_was_signed_before_is_known_by_what_it_is_now() -> None:
+    """One object in many requests is hashed once; another one, or the same one changed, anew."""
+    first, second = signed(body=b"a"), signed(body=b"b")
+    assert first != second
+    changing = bytearray(b"a")
+    assert [signed(body=changing) for _ in range(2)] == [first, first]  # type: ignore[arg-type]
+    changing[:] = b"b"
+    assert signed(body=changing) == second  # type: ignore[arg-type]
+
+
+def test_a_large_body_is_hashed_like_any_other() -> None:
+    """What is too large to be kept does not bring the last one's hash."""
+    small = signed(body=b"a")
+    assert signed(body=b"a" * 200_000) != small
+    assert signed(body=b"a") == small

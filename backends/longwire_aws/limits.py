@@ -1,0 +1,96 @@
+"""Time limits that cost little where most are met: one timer serves all, and is seldom moved."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# Seconds between two looks: that many limits which pass one after the other cost no look each.
+_PAUSE = 0.01
+
+
+class Limits:
+    """The time limits of one event loop.
+
+    `asyncio.timeout` makes a timer for each, which costs as much as signing a request.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._running: set[Limit] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def within(self, seconds: float) -> Limit:
+        """Return what limits the time of a `with` block."""
+        return Limit(self, self.loop.time() + seconds)
+
+    def add(self, limit: Limit) -> None:
+        self._running.add(limit)
+        if self._timer is None or limit.when < self._timer.when():
+            self._set_timer(limit.when)
+
+    def remove(self, limit: Limit) -> None:
+        # The timer may stay: it finds nothing then, or sets itself anew.
+        self._running.discard(limit)
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        # In a context of its own: it belongs to none of the requests, whoever made the first.
+        self._timer = self.loop.call_at(when, self._look, context=contextvars.Context())
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        for limit in [limit for limit in self._running if limit.when <= now]:
+            self._running.discard(limit)
+            limit.expire()
+        if self._running:
+            self._set_timer(max(now + _PAUSE, min(limit.when for limit in self._running)))
+
+
+class Limit:
+    """Cancels the task in a `with` block that takes too long, which then raises `TimeoutError`.
+
+    Attributes:
+        when: by the loop's clock.
+        expired: the limit was reached in the block.
+    """
+
+    __slots__ = ("_cancelling", "_limits", "_task", "expired", "when")
+
+    _task: asyncio.Task[object]
+
+    def __init__(self, limits: Limits, when: float) -> None:
+        self.when = when
+        self.expired = False
+        self._limits = limits
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task(self._limits.loop)
+        if task is None:
+            raise RuntimeError("a request needs a task that it runs in")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._limits.add(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._limits.remove(self)
+        # As in `asyncio.timeout`: somebody else may have cancelled the task as well.
+        alone = self.expired and self._task.uncancel() <= self._cancelling
+        if alone and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def expire(self) -> None:
+        self.expired = True
+        self._task.cancel()

@@ -1,0 +1,210 @@
+"""A measured process that posts one frame to each of many connections, as fast as it can.
+
+    python -m benchmarks.posts NAME CONNECTIONS_URL
+
+Orders come in as in `measured.py`: "POST 10000" posts to so many connections. NAME is longwire,
+boto3 (32 threads), aiohttp or httpx (both signed by botocore), or load, which is how fast a client
+can be that does no more than asyncio needs: it sends bytes made beforehand and counts the answers.
+All but boto3 have 100 requests under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sys
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from benchmarks.measured import SENT_WITH, time_orders
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+    Run = Callable[[list[str]], Awaitable[None]]
+
+AT_ONCE = 100
+THREADS = 32
+REGION = "eu-west-1"
+FRAME = SENT_WITH["MESSAGE"]["body"].encode()
+
+
+def longwire(url: str) -> Run:
+    from longwire.endpoint import signing_region
+    from longwire.management import Management
+    from longwire_aws.client import SignedClient
+    from longwire_aws.http import HTTPClient
+
+    # What `SigningTransport` comes to over TLS; over plain HTTP it looks for keys first.
+    region = functools.partial(signing_region, region_name=REGION, environ=os.environ)
+    management = Management(SignedClient(HTTPClient(pool_size=AT_ONCE), "execute-api", region))
+
+    async def fan_out(ids: Iterable[str]) -> None:
+        async def post(connection_id: str) -> None:
+            await management.post(url, connection_id, FRAME, deadline=time.monotonic() + 30)
+
+        await for_each(ids, post)
+
+    return fan_out
+
+
+def boto3(url: str) -> Run:
+    from concurrent.futures import ThreadPoolExecutor
+
+    # Not import statements, since they come without types, here and below.
+    config = import_module("botocore.config").Config(
+        max_pool_connections=THREADS, retries={"total_max_attempts": 1}
+    )
+    session = import_module("boto3.session").Session(region_name=REGION)
+    client = session.client("apigatewaymanagementapi", endpoint_url=url, config=config)
+    executor = ThreadPoolExecutor(THREADS)
+
+    def post(connection_id: str) -> None:
+        client.post_to_connection(ConnectionId=connection_id, Data=FRAME)
+
+    async def run(ids: list[str]) -> None:
+        list(executor.map(post, ids))
+
+    return run
+
+
+def aiohttp(url: str) -> Run:
+    library, yarl, sign = import_module("aiohttp"), import_module("yarl"), botocore_signer(url)
+    session: Any = None
+
+    async def post(connection_id: str) -> None:
+        target, headers = sign(connection_id)
+        address = yarl.URL(target, encoded=True)
+        async with session.post(address, data=FRAME, headers=headers) as response:
+            await response.read()
+            assert response.status == 200
+
+    async def run(ids: list[str]) -> None:
+        nonlocal session
+        if session is None:  # it can only be made in a loop
+            session = library.ClientSession(connector=library.TCPConnector(limit=AT_ONCE))
+        await for_each(ids, post)
+
+    return run
+
+
+def httpx(url: str) -> Run:
+    library, sign = import_module("httpx"), botocore_signer(url)
+    limits = library.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+    client = library.AsyncClient(limits=limits)
+
+    async def post(connection_id: str) -> None:
+        target, headers = sign(connection_id)
+        response = await client.post(target, content=FRAME, headers=headers)
+        assert response.status_code == 200
+
+    return lambda ids: for_each(ids, post)
+
+
+def load(url: str) -> Run:
+    address = urlsplit(url)
+    assert address.hostname is not None
+    assert address.port is not None
+    host, port = address.hostname, address.port
+    connections: list[Generator] = []
+
+    async def run(ids: list[str]) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(AT_ONCE - len(connections)):
+            _, new = await loop.create_connection(Generator, host, port)
+            connections.append(new)
+        requests = iter(requests_to(url, len(ids)))
+        await asyncio.gather(*[each.send_all(requests) for each in connections])
+
+    return run
+
+
+class Generator(asyncio.Protocol):
+    """Sends a request at each answer, which comes in one piece from a server on this machine."""
+
+    _transport: asyncio.Transport
+    _done: asyncio.Future[None]
+    _requests: Iterator[bytes]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def send_all(self, requests: Iterator[bytes]) -> asyncio.Future[None]:
+        self._requests = requests
+        self._done = asyncio.get_running_loop().create_future()
+        self._send_next()
+        return self._done
+
+    def data_received(self, data: bytes) -> None:
+        assert data.startswith(b"HTTP/1.1 200 ")
+        self._send_next()
+
+    def _send_next(self) -> None:
+        if (request := next(self._requests, None)) is not None:
+            self._transport.write(request)
+        else:
+            self._done.set_result(None)
+
+
+@functools.cache
+def requests_to(url: str, count: int) -> list[bytes]:
+    """Make requests as long as signed ones; the warm-up does that, not a round that counts."""
+    address = urlsplit(url)
+    head = f"Host: {address.netloc}\r\nX-Amz-Date: 20251111T134546Z\r\n"
+    head += f"Authorization: {'x' * 200}\r\nContent-Length: {len(FRAME)}\r\n\r\n"
+    return [
+        f"POST {address.path}/@connections/{quote(each)} HTTP/1.1\r\n{head}".encode() + FRAME
+        for each in connection_ids(count)
+    ]
+
+
+def botocore_signer(url: str) -> Callable[[str], tuple[str, dict[str, str]]]:
+    auth, awsrequest = import_module("botocore.auth"), import_module("botocore.awsrequest")
+    keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    credentials = import_module("botocore.credentials").Credentials(*keys)
+    signer = auth.SigV4Auth(credentials, "execute-api", REGION)
+
+    def sign(connection_id: str) -> tuple[str, dict[str, str]]:
+        target = f"{url}/@connections/{quote(connection_id, safe='')}"
+        request = awsrequest.AWSRequest("POST", target, data=FRAME)
+        signer.add_auth(request)
+        return target, dict(request.headers)
+
+    return sign
+
+
+async def for_each(ids: Iterable[str], post: Callable[[str], Awaitable[None]]) -> None:
+    """Post to each connection, with no task of its own."""
+    left = iter(ids)
+
+    async def work() -> None:
+        for connection_id in left:
+            await post(connection_id)
+
+    await asyncio.gather(*[work() for _ in range(AT_ONCE)])
+
+
+@functools.cache
+def connection_ids(count: int) -> list[str]:
+    return [f"QWEaVd7I{number:07}=" for number in range(count)]
+
+
+def main(name: str, url: str) -> None:
+    makers = {"longwire": longwire, "boto3": boto3, "aiohttp": aiohttp, "httpx": httpx}
+    run = (makers | {"load": load})[name](url)
+    runner = asyncio.Runner()
+
+    async def perform(times: int) -> None:
+        await run(connection_ids(times))
+
+    time_orders(lambda _, times: runner.run(perform(times)))
+    # Not all of them like to be left with open connections; that they close is not measured.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

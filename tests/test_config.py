@@ -17,7 +17,7 @@ from longwire_backends.sqlite3 import SQLite3Backend
 MEMORY = {"backend": "memory", "params": {}}
 SETTINGS = (
     "'backend', 'params', 'api_gateway_endpoint_url', 'api_gateway_region_name', 'path', "
-    "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'binary' or 'linger'"
+    "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'binary', 'linger' or 'fanout'"
 )
 
 

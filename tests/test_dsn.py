@@ -149,7 +149,7 @@ BAD: list[tuple[Any, str]] = [
         "memory://?params=x",
         "dsn parameter 'params' is not a setting; use 'api_gateway_endpoint_url', "
         "'api_gateway_region_name', 'path', 'path_query', 'ttl', 'allowed_origins', "
-        "'exclude_headers', 'binary' or 'linger'",
+        "'exclude_headers', 'binary', 'linger' or 'fanout'",
     ),
     ("postgresql://h/d?ttl=x", "dsn parameter 'ttl' must be a whole number of at least 1"),
 ]

@@ -78,10 +78,18 @@ def test_public_names_are_these() -> None:
         "BackendError",
         "ConfigurationError",
         "ConnectionGoneError",
+        "Connections",
+        "ConnectionsMiddleware",
+        "InvalidArgumentError",
         "Longwire",
         "LongwireError",
         "ManagementError",
         "MessageTooLargeError",
+        "SendResult",
+        "WSGateway",
+        "WebSocketManager",
+        "get_websocket_manager",
+        "websocket_handler",
     ]
     assert longwire_backends.__all__ == [
         "Backend",

@@ -1,14 +1,27 @@
 """Run an unmodified ASGI WebSocket app on AWS Lambda behind API Gateway."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from longwire.exceptions import (
     BackendError,
     ConfigurationError,
     ConnectionGoneError,
+    InvalidArgumentError,
     LongwireError,
     ManagementError,
     MessageTooLargeError,
 )
 from longwire.handler import Longwire
+
+if TYPE_CHECKING:
+    from longwire.connections import Connections
+    from longwire.fanout import SendResult
+    from longwire.functions.handler import websocket_handler
+    from longwire.manager import WebSocketManager, get_websocket_manager
+    from longwire.serving import ConnectionsMiddleware
+    from longwire.ws_gateway import WSGateway
 
 __version__ = "0.1.0"
 
@@ -16,8 +29,35 @@ __all__ = [
     "BackendError",
     "ConfigurationError",
     "ConnectionGoneError",
+    "Connections",
+    "ConnectionsMiddleware",
+    "InvalidArgumentError",
     "Longwire",
     "LongwireError",
     "ManagementError",
     "MessageTooLargeError",
+    "SendResult",
+    "WSGateway",
+    "WebSocketManager",
+    "get_websocket_manager",
+    "websocket_handler",
 ]
+
+# Imported when they are first asked for: a cold start pays only for what its app uses.
+_LATER = {
+    "Connections": "longwire.connections",
+    "ConnectionsMiddleware": "longwire.serving",
+    "SendResult": "longwire.fanout",
+    "WSGateway": "longwire.ws_gateway",
+    "WebSocketManager": "longwire.manager",
+    "get_websocket_manager": "longwire.manager",
+    "websocket_handler": "longwire.functions.handler",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATER[name]), name)

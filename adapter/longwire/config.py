@@ -7,18 +7,35 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.exceptions import ConfigurationError
-from longwire.settings import OWN, STORES, Key, Store
+from longwire.settings import FANOUT, FANOUT_KEYS, OWN, STORES, Key, Store
 from longwire_backends.base import Backend
+
+if TYPE_CHECKING:
+    from longwire.frames import Binary
 
 _EXAMPLE = (
     'Longwire(app, ws_config={"backend": "sqlite3", "params": {"file_path": "/tmp/ws.sqlite3"}}) '
     'or Longwire(app, dsn="sqlite:////tmp/ws.sqlite3")'
 )
+
+
+class Fanout(NamedTuple):
+    """How sends to many are handed to SQS.
+
+    Attributes:
+        queue_url: of the queue to which the function is subscribed.
+        threshold: how many members a group may have to be served by one process.
+        region_name: of the queue; None takes it from the URL, else from the environment.
+    """
+
+    queue_url: str
+    threshold: int = 1000
+    region_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +54,7 @@ class Settings:
         exclude_headers: names, in lower case, that are never stored.
         binary: what becomes of bytes that the app sends; API Gateway sends text only.
         linger: seconds that a busy task may take to send something more.
+        fanout: None serves groups of any size in one process.
     """
 
     backend: str | Backend
@@ -48,12 +66,20 @@ class Settings:
     ttl: int = 7800
     allowed_origins: frozenset[str] | None = None
     exclude_headers: frozenset[str] = frozenset()
-    binary: Literal["text", "base64"] = "text"
+    binary: Binary = "text"
     linger: float = 2.0
+    fanout: Fanout | None = None
 
 
-def load(ws_config: Mapping[str, Any] | None, dsn: str | None) -> Settings:
-    """Validate the one of the two that is given.
+def load(
+    ws_config: Mapping[str, Any] | None,
+    dsn: str | None,
+    fanout: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Validate the one of the first two that is given.
+
+    Args:
+        fanout: as `ws_config["fanout"]`, which it replaces.
 
     Raises:
         ConfigurationError: the text names the key, what was expected and the nearest valid key.
@@ -61,10 +87,15 @@ def load(ws_config: Mapping[str, Any] | None, dsn: str | None) -> Settings:
     if ws_config is not None and dsn is not None:
         raise ConfigurationError("ws_config and dsn say the same thing: give one of them, not both")
     if dsn is not None:
-        return _from_dsn(dsn)
-    if ws_config is not None:
-        return _from_dict(ws_config)
-    raise ConfigurationError(f"ws_config or dsn must say where to keep connections: {_EXAMPLE}")
+        settings = _from_dsn(dsn)
+    elif ws_config is not None:
+        settings = _from_dict(ws_config)
+    else:
+        raise ConfigurationError(f"ws_config or dsn must say where to keep connections: {_EXAMPLE}")
+    if fanout is None:
+        return settings
+    given = _value(Key("fanout", FANOUT), fanout, "fanout")
+    return replace(settings, fanout=_fanout(given, "fanout"))
 
 
 def make_backend(settings: Settings) -> Backend:
@@ -179,7 +210,16 @@ def _settings(
     backend: str | Backend, params: Mapping[str, Any], own: Mapping[str, Any]
 ) -> Settings:
     named = {name.removeprefix("api_gateway_"): value for name, value in own.items()}
+    if (fanout := named.get("fanout")) is not None:
+        named["fanout"] = _fanout(fanout, "ws_config['fanout']")
     return Settings(backend=backend, params=MappingProxyType(dict(params)), **named)
+
+
+def _fanout(given: Mapping[str, Any], whole: str) -> Fanout:
+    read = _read(FANOUT_KEYS, given, f"{whole}[{{!r}}]".format, "a setting of fanout")
+    if "queue_url" not in read:
+        raise ConfigurationError(f"{whole} needs 'queue_url', the URL of an SQS queue")
+    return Fanout(**read)
 
 
 def _read(

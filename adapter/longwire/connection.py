@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from longwire import record
+from longwire import record, store
 from longwire.exceptions import (
-    ASGIMessageError,
-    BackendError,
     ConnectionGoneError,
     ManagementError,
-    MessageTooLargeError,
     StoredRecordError,
 )
-from longwire.record import MAX_MESSAGE
+from longwire.frames import encode
+from longwire.record import NEW_CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.config import Settings
+    from longwire.frames import Frame
     from longwire.management import Management
-    from longwire.record import ConnectionRecord, Frame
+    from longwire.record import ConnectionRecord
     from longwire_backends import Backend
 
 T = TypeVar("T")
 
 logger = logging.getLogger("longwire")
-
-# For how many seconds after the response to $connect "gone" may mean "not known yet".
-NEW_CONNECTION = 2.0
 
 # How long a greeting may be on its way, in seconds.
 GREETING_LEASE = 5.0
@@ -49,6 +44,8 @@ class Connection:
     Attributes:
         ended: nobody else will tell the app that the connection has ended.
         expires_at: when the stored record ends, in epoch seconds.
+        endpoint: URL of the management API.
+        left: the groups in which it was when it ended.
     """
 
     def __init__(
@@ -66,7 +63,8 @@ class Connection:
         self.deadline = deadline
         self.ended = False
         self.expires_at = int(time.time()) + settings.ttl
-        self._endpoint = endpoint
+        self.left: tuple[str, ...] = ()
+        self.endpoint = endpoint
         self._new = new
         self._settings = settings
         self._backend = backend
@@ -129,18 +127,28 @@ class Connection:
         self.expires_at = stored.expires_at
         return record.loads(stored.value)
 
-    async def end(self) -> None:
-        """Delete the connection, as its app has ended it; nobody is told any more."""
-        if self.ended:
-            return
+    async def leave(self) -> None:
+        """End all memberships of groups, as the connection has ended."""
+        left = self._backend.group_discard_all(self.id)
+        self.left += await self._store("group_discard_all", left)
+
+    async def forget(self) -> None:
+        """Take the record out unread, and end all memberships; nobody is told any more."""
         try:
             await self.take()
         except StoredRecordError:
             logger.debug("connection %s: took an unreadable record out", self.id)
         self.ended = True
+        await self.leave()
+
+    async def end(self) -> None:
+        """Delete the connection, as its app has ended it; nobody is told any more."""
+        if self.ended:
+            return
+        await self.forget()
         try:
             await self._management().delete(
-                self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
+                self.endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
             )
         except ConnectionGoneError:
             logger.debug("connection %s: the client was faster to leave", self.id)
@@ -155,7 +163,7 @@ class Connection:
             ManagementError: API Gateway refused the frame or did not answer.
         """
         await self._management().post(
-            self._endpoint,
+            self.endpoint,
             self.id,
             self.encode(frame),
             deadline=self.deadline,
@@ -163,28 +171,8 @@ class Connection:
         )
 
     def encode(self, frame: Frame) -> bytes:
-        """Return the payload of a frame; API Gateway sends every payload as text.
-
-        Raises:
-            ASGIMessageError: bytes that are no text, and `binary` is "text".
-            MessageTooLargeError: it is over API Gateway's limit.
-        """
-        data = frame.encode("utf-8") if isinstance(frame, str) else self._encode_bytes(frame)
-        if len(data) > MAX_MESSAGE:
-            raise MessageTooLargeError(self.id, len(data), MAX_MESSAGE)
-        return data
-
-    def _encode_bytes(self, frame: bytes) -> bytes:
-        if self._settings.binary == "base64":
-            return base64.b64encode(frame)
-        try:
-            frame.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ASGIMessageError(
-                "websocket.send: these bytes are not UTF-8, and API Gateway sends text frames "
-                "only; encode them yourself or set ws_config['binary'] to 'base64'"
-            ) from error
-        return frame
+        """Return the payload of a frame; raises as `frames.encode`."""
+        return encode(frame, self._settings.binary, self.id)
 
     def _new_for(self) -> float:
         """Return for how many seconds "gone" is not believed; time to tell the app must be left."""
@@ -200,15 +188,7 @@ class Connection:
 
     async def _store(self, operation: str, answer: Awaitable[T]) -> T:
         """Wait for the store no longer than this event may take."""
-        left = max(0.0, self.deadline - time.monotonic())
-        try:
-            async with asyncio.timeout(left) as limit:
-                return await answer
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            detail = f"no answer within the {left:.3g} s that were left of the event's time"
-            raise BackendError(self._backend.name, operation, detail) from error
+        return await store.before(self.deadline, self._backend, operation, answer)
 
     def _dumps(self, connection: ConnectionRecord) -> str:
         return record.dumps(connection, exclude_headers=self._settings.exclude_headers)

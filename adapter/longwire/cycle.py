@@ -23,7 +23,7 @@ from longwire.watch import Inbox, Outcome, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.record import Frame
+    from longwire.frames import Frame
     from longwire.types import ASGIApp, Message, Scope
     from longwire.watch import Look
 
@@ -270,6 +270,21 @@ class Run:
     def _unwind(self) -> None:
         self._stage = Stage.UNWINDING
         self._inbox.closed = True
+
+    @property
+    def acts(self) -> bool:
+        """Whether what the app does beside its messages takes effect, as in `Connections`."""
+        return self._stage not in (Stage.REPLAY, Stage.UNWINDING)
+
+    @property
+    def told(self) -> bool:
+        """Whether the app is being told that its client is gone."""
+        return self._stage is Stage.GONE
+
+    async def close(self) -> None:
+        """Close the connection as the app itself does; no error when it is closed."""
+        if self.answer in (Answer.PENDING, Answer.ACCEPTED):
+            await self._send({"type": "websocket.close"})
 
     @property
     def left_behind(self) -> bool:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from longwire.connection import Connection
-    from longwire.record import ConnectionRecord, Frame
+    from longwire.frames import Frame
+    from longwire.record import ConnectionRecord
 
 logger = logging.getLogger("longwire")
 
@@ -32,14 +33,17 @@ class Greeting:
     """The client of a connect step: nothing can be sent before the response has left.
 
     Attributes:
-        frames: what the app has sent and the client has not got yet.
+        frames: what the client is to get and has not got yet.
+        sent: how many of them the app has sent itself.
+        is_open: frames go to the client at once.
     """
 
     def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
         self.frames: list[Frame] = []
+        self.sent = 0
+        self.is_open = False
         self._connection = connection
         self._record = record
-        self._open = False
         self._shared: Callable[[], bool] = lambda: False
 
     def swallow(self, frame: Frame) -> None:
@@ -48,8 +52,9 @@ class Greeting:
     async def send(self, frame: Frame) -> bool:
         self._connection.encode(frame)  # what cannot be sent fails here, in the app's own line
         self._record.remember(frame)
-        if not self._open:
+        if not self.is_open:
             self.frames.append(frame)
+            self.sent += 1
             return True
         if self._shared():
             await self._connection.update(lambda record: _remember(record, frame))
@@ -57,8 +62,16 @@ class Greeting:
         return True
 
     async def close(self, code: int, reason: str) -> None:
-        if self._open:
+        if self.is_open:
             await self._connection.end()
+
+    async def push(self, frame: Frame) -> None:
+        """Send a frame that is not the app's own doing, so that no replay sends it again."""
+        self._connection.encode(frame)
+        if self.is_open:
+            await post(self._connection, frame)
+        else:
+            self.frames.append(frame)
 
     async def deliver(self, shared: Callable[[], bool] = lambda: False) -> None:
         """Send the greeting, now that the response has left; later frames follow at once.
@@ -83,7 +96,7 @@ class Greeting:
                 await post(self._connection, frame)
             except ManagementError as error:
                 _log_lost(self._connection, error)
-        self._open = True
+        self.is_open = True
 
 
 class Replies:
@@ -150,8 +163,10 @@ async def post(connection: Connection, frame: Frame) -> None:
     try:
         await connection.post(frame)
     except ConnectionGoneError:
-        if not connection.ended and await connection.take() is None:
-            raise SupersededError from None
+        if not connection.ended:
+            if await connection.take() is None:
+                raise SupersededError from None
+            await connection.leave()
         raise
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Compiled (and kept) by `re` at first use.
-_EXECUTE_API = r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$"
-_LOOPBACK = r"(?i)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)"
+EXECUTE_API = r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$"
+LOOPBACK = r"(?i)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)"
 
 
 def management_endpoint(
@@ -34,18 +34,36 @@ def management_endpoint(
     Raises:
         ConfigurationError: the region is unknown, or a given endpoint is not a URL.
     """
-    if explicit:
-        return explicit.rstrip("/")
-    if given := environ.get("WS_MANAGEMENT_ENDPOINT"):
-        return _given_endpoint(given)
+    if (given := given_endpoint(explicit, environ)) is not None:
+        return given
     region = region_name or _region(domain_name or "", environ)
     host = f"{quote(api_id, safe='')}.execute-api.{region}.{dns_suffix(region)}"
     return f"https://{host}/{quote(stage, safe='')}"
 
 
-def _given_endpoint(given: str) -> str:
+def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return `explicit`, else WS_MANAGEMENT_ENDPOINT, else None: for who has no event.
+
+    Raises:
+        ConfigurationError: the variable is not a URL, with or without its scheme.
+    """
+    if explicit:
+        return explicit.rstrip("/")
+    given = environ.get("WS_MANAGEMENT_ENDPOINT")
+    return _from_environment(given) if given else None
+
+
+def is_plausible(url: str) -> bool:
+    """Tell whether a management API that others name can be one: API Gateway's, or a local one."""
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0]
+    if url.startswith("https://"):
+        return re.search(EXECUTE_API, host) is not None
+    return re.match(LOOPBACK, url.partition("://")[2]) is not None
+
+
+def _from_environment(given: str) -> str:
     if "://" not in given:
-        given = f"{'http' if re.match(_LOOPBACK, given) else 'https'}://{given}"
+        given = f"{'http' if re.match(LOOPBACK, given) else 'https'}://{given}"
     if not is_http_url(given):
         raise ConfigurationError(
             "the environment variable WS_MANAGEMENT_ENDPOINT is not an http:// or https:// URL; "
@@ -61,12 +79,12 @@ def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]
         ConfigurationError: the region is unknown.
     """
     host = url.partition("://")[2].partition("/")[0].partition(":")[0]
-    found = re.search(_EXECUTE_API, host)  # such a URL is right whatever the settings say
+    found = re.search(EXECUTE_API, host)  # such a URL is right whatever the settings say
     return found[1] if found else region_name or _region(host, environ)
 
 
 def _region(domain_name: str, environ: Mapping[str, str]) -> str:
-    found = re.search(_EXECUTE_API, domain_name)
+    found = re.search(EXECUTE_API, domain_name)
     region = found[1] if found else environment_region(environ)
     if not region:
         raise ConfigurationError(

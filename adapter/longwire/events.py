@@ -72,6 +72,14 @@ def is_websocket_event(event: object) -> bool:
     )
 
 
+def is_queue_event(event: object) -> bool:
+    """Tell whether a Lambda event brings messages of an SQS queue."""
+    match event:
+        case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
+            return True
+    return False
+
+
 def parse(event: LambdaEvent) -> Event:
     """Read a WebSocket event.
 
@@ -97,6 +105,29 @@ def parse(event: LambdaEvent) -> Event:
             raise EventError(
                 f"requestContext.eventType is {other!r}; expected CONNECT, MESSAGE or DISCONNECT"
             )
+
+
+def lost(connection_id: str, like: LambdaEvent) -> LambdaEvent:
+    """Make the DISCONNECT event of a connection that has proved to be gone (code 1006).
+
+    Args:
+        like: an event of the same API, whichever it is about.
+    """
+    raw = like.get("requestContext")
+    api = raw if isinstance(raw, dict) else {}
+    context = {key: api[key] for key in ("apiId", "domainName", "stage") if key in api}
+    return {
+        "requestContext": context
+        | {
+            "routeKey": "$disconnect",
+            "eventType": "DISCONNECT",
+            "messageDirection": "IN",
+            "connectionId": connection_id,
+            "disconnectStatusCode": 1006,
+            "disconnectReason": "",
+        },
+        "isBase64Encoded": False,
+    }
 
 
 def _request_context(raw: dict[str, Any]) -> RequestContext:

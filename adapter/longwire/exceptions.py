@@ -2,13 +2,16 @@
 
 LongwireError
 ├── ConfigurationError (ValueError)      ws_config, dsn or the command line is wrong
+├── InvalidArgumentError (ValueError)    a target, group or message given to Connections is none
 ├── EventError (ValueError)              the event is not one of API Gateway's WebSocket events
+├── ResponseError (ValueError)           a function returned what API Gateway does not take
 ├── LifespanError                        the app's startup failed
 ├── StoredRecordError                    what a store returned is not a record of ours
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
 ├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
 ├── ManagementError                      the management API refused or failed a request
 │   └── MessageTooLargeError             a frame over API Gateway's 128 KB; it was not sent
+├── QueueError                           SQS did not take a part of a send to many
 └── BackendError                         a store failed; the driver's error is the cause
     └── RecordTooLargeError              the store does not take a record of this size
 """
@@ -29,17 +32,28 @@ __all__ = [
     "ConnectionGoneError",
     "EventError",
     "EventLoopError",
+    "InvalidArgumentError",
     "LifespanError",
     "LongwireError",
     "ManagementError",
     "MessageTooLargeError",
+    "QueueError",
     "RecordTooLargeError",
+    "ResponseError",
     "StoredRecordError",
 ]
 
 
+class InvalidArgumentError(LongwireError, ValueError):
+    """What was given as a target, a group's name or a message cannot be one; nothing was done."""
+
+
 class EventError(LongwireError, ValueError):
     """A Lambda event is foreign or malformed."""
+
+
+class ResponseError(LongwireError, ValueError):
+    """A function returned what API Gateway answers with "Internal server error"."""
 
 
 class EventLoopError(LongwireError, RuntimeError):
@@ -74,12 +88,12 @@ class ManagementError(LongwireError):
     """A request to `@connections` failed for a reason other than a gone client.
 
     Attributes:
-        connection_id: whose connection it was about.
+        connection_id: whose connection it was about; "" when it was about many.
         status: the HTTP status, or None when no answer came.
     """
 
     def __init__(self, connection_id: str, detail: str, *, status: int | None = None) -> None:
-        super().__init__(f"@connections/{connection_id}: {detail}")
+        super().__init__(f"@connections/{connection_id}: {detail}" if connection_id else detail)
         self.connection_id = connection_id
         self.status = status
 
@@ -99,3 +113,18 @@ class MessageTooLargeError(ManagementError):
         )
         self.size = size
         self.limit = limit
+
+
+class QueueError(LongwireError):
+    """A message could not be queued, or nobody knows whether it was; the text says what to do.
+
+    Attributes:
+        queue_url: which queue.
+        unsure: the message may have been queued, so that delivering it otherwise may do it twice.
+    """
+
+    def __init__(self, queue_url: str, detail: str, *, unsure: bool = False) -> None:
+        maybe = "; the messages may have been queued" if unsure else ""
+        super().__init__(f"SQS queue {queue_url}: {detail}{maybe}")
+        self.queue_url = queue_url
+        self.unsure = unsure

@@ -9,23 +9,38 @@ stored as `record.py` says), and takes back nothing that an earlier event did (`
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
+import os
 import threading
+import time
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from longwire import config, events, http
+from longwire import caller, config, events, http
+from longwire.caller import Caller, calling
 from longwire.deferred import AfterResponse
-from longwire.exceptions import ConfigurationError, EventLoopError
-from longwire.invocation import Invocation, time_left
+from longwire.endpoint import given_endpoint, management_endpoint
+from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
+from longwire.invocation import DEFAULT_TIME, Invocation, margin, time_left
+from longwire.layer import APIClients, Layer
 from longwire.lifespan import LifespanMode, Lifespans
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from longwire.layer import Departure
     from longwire.management import Management
+    from longwire.queued import Handover
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.client import Transport
     from longwire_aws.http import HTTPClient
+
+logger = logging.getLogger("longwire")
+
+# Of how many connections that are gone the app is told at the same time.
+TOLD_AT_ONCE = 10
 
 
 class Longwire:
@@ -37,6 +52,7 @@ class Longwire:
         dsn: the same in one URL, for example `sqlite:///connections.sqlite3`.
         lifespan: whether the app has startup and shutdown: "auto" finds out, "on", "off".
         http: the Lambda handler for all other events; Mangum is taken when it is installed.
+        fanout: `{"queue_url": ...}`: hands sends to large groups to SQS; see the README.
 
     Attributes:
         settings: what `ws_config` or `dsn` said.
@@ -54,21 +70,25 @@ class Longwire:
         dsn: str | None = None,
         lifespan: LifespanMode = "auto",
         http: LambdaHandler | None = None,
+        fanout: Mapping[str, Any] | None = None,
     ) -> None:
         if not callable(app):
             raise ConfigurationError(f"app is {app!r}; expected an ASGI app")
         if lifespan not in get_args(LifespanMode):
             raise ConfigurationError(f"lifespan is {lifespan!r}; expected 'auto', 'on' or 'off'")
-        self.settings = config.load(ws_config, dsn)
+        self.settings = config.load(ws_config, dsn, fanout)
         self._transport: Transport | None = None
         self._app = app
         self._http = http
         self._backend = config.make_backend(self.settings)
+        self._handover = _handover(self.settings.fanout)
         self._client: HTTPClient | None = None
         self._lifespans = Lifespans(app, lifespan)
         self._after = AfterResponse()
         self._runner: asyncio.Runner | None = None
         self._one_event = threading.Lock()
+        self._latest: tuple[LambdaEvent, Layer, asyncio.AbstractEventLoop]
+        self._weak_caller = weakref.WeakMethod(self._latest_caller)
 
     def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on an event loop of this handler's own.
@@ -122,6 +142,7 @@ class Longwire:
 
     async def aclose(self) -> None:
         """Run the app's shutdown and let go of the store and all connections."""
+        caller.forget(self._weak_caller)
         await self._after.finish()
         await self._lifespans.shutdown()
         if self._client is not None:
@@ -146,20 +167,27 @@ class Longwire:
     async def _handle(self, raw: LambdaEvent, context: Any, after: AfterResponse | None) -> Any:
         lifespan = self._lifespans.current()
         await lifespan.startup(time_left(context))
+        departed: list[Departure] = []
+
+        async def tell_departed() -> None:
+            await self._tell(departed, raw, context)
+
         if not events.is_websocket_event(raw):
-            return await http.respond(self._http, self._app, lifespan.state, raw, context)
+            caller_at = functools.partial(self._caller_at, context, departed)
+            if self._handover is not None and events.is_queue_event(raw):
+                answer = await self._deliver(raw, caller_at)
+            else:
+                endpoint = given_endpoint(self.settings.endpoint_url, os.environ)
+                here = caller_at(endpoint)
+                with calling(here):
+                    answer = await http.respond(self._http, self._app, lifespan.state, raw, context)
+                await here.finish()
+            await tell_departed()
+            return answer
         event = events.parse(raw)
-        invocation = Invocation(
-            self._app,
-            event,
-            raw,
-            context,
-            settings=self.settings,
-            backend=self._backend,
-            management=self._management,
-            state=lifespan.state,
-            after=after,
-        )
+        invocation = self._invocation(event, raw, context, after, departed, tell_departed)
+        self._latest = raw, invocation.layer, asyncio.get_running_loop()
+        caller.latest = self._weak_caller
         match event:
             case events.ConnectEvent():
                 return await invocation.connect(event)
@@ -167,6 +195,106 @@ class Longwire:
                 return await invocation.message(event)
             case events.DisconnectEvent():
                 return await invocation.disconnect(event)
+
+    def _invocation(
+        self,
+        event: events.Event,
+        raw: LambdaEvent,
+        context: Any,
+        after: AfterResponse | None,
+        departed: list[Departure],
+        tell_departed: Callable[[], Coroutine[Any, Any, None]],
+        endpoint: str | None = None,
+    ) -> Invocation:
+        if endpoint is None:
+            endpoint = management_endpoint(
+                api_id=event.context.api_id,
+                stage=event.context.stage,
+                domain_name=event.context.domain_name,
+                explicit=self.settings.endpoint_url,
+                region_name=self.settings.region_name,
+                environ=os.environ,
+            )
+        return Invocation(
+            self._app,
+            event,
+            raw,
+            context,
+            settings=self.settings,
+            layer=self._layer(endpoint),
+            endpoint=endpoint,
+            backend=self._backend,
+            management=self._management,
+            state=self._lifespans.current().state,
+            after=after,
+            departed=departed,
+            tell_departed=tell_departed,
+        )
+
+    # What `Connections` needs
+
+    def _caller_at(self, context: Any, departed: list[Departure], endpoint: str | None) -> Caller:
+        """Return who calls in an event that is about no connection."""
+        seconds = time_left(context)
+        deadline = time.monotonic() + seconds - margin(seconds)
+        layer = self._layer(endpoint)
+        return Caller(layer, deadline, loop=asyncio.get_running_loop(), departed=departed)
+
+    def _layer(self, endpoint: str | None) -> Layer:
+        return Layer(
+            APIClients(self._management, endpoint, self.settings.binary),
+            self._backend,
+            endpoint,
+            self.settings.binary,
+            self._handover,
+        )
+
+    async def _deliver(self, raw: LambdaEvent, caller_at: Callable[[str], Caller]) -> Any:
+        """Deliver what a send to many has queued."""
+        from longwire.queued import deliver
+
+        return await deliver(raw, caller_at, self.settings.endpoint_url)
+
+    def _latest_caller(self) -> Caller:
+        """Return who calls where no event is known, as in a thread that was started by hand."""
+        raw, layer, loop = self._latest
+
+        async def tell(departed: Sequence[Departure]) -> None:
+            await self._tell(list(departed), raw, None)
+
+        return Caller(replace(layer, tell=tell), time.monotonic() + DEFAULT_TIME, loop=loop)
+
+    async def _tell(self, departed: list[Departure], like: LambdaEvent, context: Any) -> None:
+        """Tell the app of connections that are gone, and of those that prove to be so meanwhile."""
+        while departed:
+            batch = departed[:TOLD_AT_ONCE]
+            del departed[: len(batch)]
+            await asyncio.gather(*(self._tell_one(one, departed, like, context) for one in batch))
+
+    async def _tell_one(
+        self, departure: Departure, departed: list[Departure], like: LambdaEvent, context: Any
+    ) -> None:
+        raw = events.lost(departure.connection_id, like)
+        event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
+        invocation = self._invocation(
+            event, raw, context, None, departed, _nothing, departure.endpoint
+        )
+        try:
+            await invocation.disconnect(event, departure.groups)
+        except LongwireError as error:
+            logger.error("connection %s: its end was not told: %s", departure.connection_id, error)
+
+
+def _handover(fanout: config.Fanout | None) -> Handover | None:
+    if fanout is None:
+        return None
+    from longwire.queued import handover  # nobody else pays for it
+
+    return handover(fanout)
+
+
+async def _nothing() -> None:
+    """Do nothing: whoever tells of a connection that is gone also tells of those found then."""
 
 
 def _refuse_running_loop() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from longwire import scope
+from longwire.caller import Caller, OwnConnection, calling
 from longwire.connection import Connection
 from longwire.cycle import Run, Stage, SupersededError, disconnect_message
 from longwire.delivery import (
@@ -19,19 +21,19 @@ from longwire.delivery import (
     release_greeting,
 )
 from longwire.endings import handshake_status, is_disconnect, log_ending
-from longwire.endpoint import management_endpoint
 from longwire.events import ConnectEvent
 from longwire.exceptions import ConnectionGoneError, StoredRecordError
 from longwire.record import ConnectionRecord
 from longwire.watch import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from longwire.config import Settings
     from longwire.cycle import Client
     from longwire.deferred import AfterResponse
     from longwire.events import DisconnectEvent, Event, MessageEvent
+    from longwire.layer import Departure, Layer
     from longwire.management import Management
     from longwire.types import ASGIApp, LambdaEvent, LambdaResponse, Message
     from longwire_backends import Backend
@@ -59,8 +61,15 @@ class Invocation:
     Args:
         raw: the event as Lambda gave it.
         context: Lambda's context object, or None.
+        layer: what `Connections` reaches in the app.
+        endpoint: URL of the management API.
         state: the app's lifespan state.
         after: where work goes on after the response; None where nothing runs then.
+        departed: connections that have proved to be gone; their app is told at the end.
+        tell_departed: tells it.
+
+    Attributes:
+        layer: the API of this event.
     """
 
     def __init__(
@@ -71,10 +80,14 @@ class Invocation:
         context: Any,
         *,
         settings: Settings,
+        layer: Layer,
+        endpoint: str,
         backend: Backend,
         management: Callable[[], Management],
         state: dict[str, Any],
         after: AfterResponse | None,
+        departed: list[Departure],
+        tell_departed: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._app = app
         self._raw = raw
@@ -85,22 +98,20 @@ class Invocation:
         self._request = event.context
         seconds = time_left(context)
         self._deadline = time.monotonic() + seconds
+        self._departed = departed
+        self._tell_departed = tell_departed
         self._connection = Connection(
             event.context.connection_id,
-            management_endpoint(
-                api_id=event.context.api_id,
-                stage=event.context.stage,
-                domain_name=event.context.domain_name,
-                explicit=settings.endpoint_url,
-                region_name=settings.region_name,
-                environ=os.environ,
-            ),
+            endpoint,
             self._deadline + LAST_WORDS * margin(seconds),
             new=isinstance(event, ConnectEvent),
             settings=settings,
             backend=backend,
             management=management,
         )
+        self.layer = layer
+        # A send to many has to be back, with what it could not do, before the run is cancelled.
+        self._send_deadline = self._deadline - margin(seconds) / 2
 
     # $connect
 
@@ -114,8 +125,15 @@ class Invocation:
             return {"statusCode": 403}
         record = ConnectionRecord(handshake)
         client = Greeting(self._connection, record)
-        run = self._run(record, client, Stage.CONNECT, "connect")
-        going_on = False
+        joined = False
+
+        async def save() -> None:
+            nonlocal joined
+            joined = True
+            await self._connection.save(replace(record, connecting_until=self._connection.lease))
+
+        run = self._run(record, client, Stage.CONNECT, "connect", save)
+        status, going_on = 500, False
         try:
             outcome = await run.until_answer(self._deadline, patient=self._after is None)
             status = handshake_status(run, outcome, self._connection.id)
@@ -129,6 +147,10 @@ class Invocation:
                 await self._after.start(self._stop(run), f"end of {self._connection.id}")
             elif not going_on:
                 await self._stop(run)
+            if joined and status != 200:
+                await self._connection.forget()
+        if self._departed:
+            await self._after_response(self._tell_departed(), "others that are gone")
         if status == 200 and run.subprotocol:
             return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": run.subprotocol}}
         return {"statusCode": status}
@@ -145,7 +167,7 @@ class Invocation:
                 ", ".join(run.dropped_headers),
             )
         record.ended = run.ended
-        record.answered = len(client.frames)
+        record.answered = client.sent
         run.respond()
         after = self._after
         if after is None:
@@ -207,6 +229,13 @@ class Invocation:
         finally:
             await self._stop(run)
             await self._hand_back(client, record)
+            await self._tell_departed()
+
+    async def _after_response(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        if self._after is not None:
+            await self._after.start(work, name)
+        else:
+            await work
 
     async def _clean_up(self, run: Run) -> None:
         """Let an app that has refused end what it is doing."""
@@ -242,6 +271,7 @@ class Invocation:
         if record is not None and await self._greeted(record):
             key = "text" if isinstance(event.body, str) else "bytes"
             await self._reply(record, {"type": "websocket.receive", key: event.body})
+        await self._tell_departed()
         return {"statusCode": 200}
 
     async def _greeted(self, record: ConnectionRecord) -> bool:
@@ -309,15 +339,24 @@ class Invocation:
 
     # $disconnect
 
-    async def disconnect(self, event: DisconnectEvent) -> LambdaResponse:
-        """Tell the app that its client is gone, unless it has been told."""
+    async def disconnect(
+        self, event: DisconnectEvent, left: tuple[str, ...] = ()
+    ) -> LambdaResponse:
+        """Tell the app that its client is gone, unless it has been told.
+
+        Args:
+            left: groups of which it is no member any more, since it is gone.
+        """
         try:
             record = await self._connection.take()
         except StoredRecordError as error:
             logger.error("connection %s: its end was not told: %s", self._connection.id, error)
         else:
+            self._connection.left = left
+            await self._connection.leave()
             if record is not None and not record.ended:
                 await self._tell(record, disconnect_message(event.code, event.reason))
+        await self._tell_departed()
         return {"statusCode": 200}
 
     async def _tell(self, record: ConnectionRecord, message: Message) -> None:
@@ -334,22 +373,40 @@ class Invocation:
 
     # All of them
 
-    def _run(self, record: ConnectionRecord, client: Client, stage: Stage, phase: str) -> Run:
+    def _run(
+        self,
+        record: ConnectionRecord,
+        client: Client,
+        stage: Stage,
+        phase: str,
+        save: Callable[[], Awaitable[None]] | None = None,
+    ) -> Run:
         context, connection = self._request, self._connection
-        return Run(
-            self._app,
-            scope.asgi_scope(
-                record.handshake,
-                state=self._state,
-                extension=scope.extension(context, phase, connection.expires_at),
-                event=self._raw,
-                context=self._context,
-            ),
-            client,
-            stage=stage,
-            connection_id=connection.id,
-            linger=self._settings.linger,
+        greeting = client if isinstance(client, Greeting) else None
+        own = OwnConnection(connection, greeting=greeting, save=save)
+        caller = Caller(
+            self.layer,
+            self._send_deadline,
+            loop=asyncio.get_running_loop(),
+            own=own,
+            departed=self._departed,
         )
+        with calling(caller):
+            own.run = Run(
+                self._app,
+                scope.asgi_scope(
+                    record.handshake,
+                    state=self._state,
+                    extension=scope.extension(context, phase, connection.expires_at),
+                    event=self._raw,
+                    context=self._context,
+                ),
+                client,
+                stage=stage,
+                connection_id=connection.id,
+                linger=self._settings.linger,
+            )
+        return own.run
 
     async def _stop(self, run: Run) -> None:
         error = run.error

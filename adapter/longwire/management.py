@@ -25,7 +25,7 @@ from longwire.exceptions import (
     ManagementError,
     MessageTooLargeError,
 )
-from longwire.record import MAX_MESSAGE
+from longwire.frames import MAX_MESSAGE
 from longwire_aws.client import CredentialsError
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
 from longwire_aws.refusal import Refusal, advice, read_refusal
@@ -63,6 +63,7 @@ class _Call(NamedTuple):
     body: bytes
     deadline: float
     new_until: float
+    patient: bool
 
     @property
     def url(self) -> str:
@@ -98,8 +99,12 @@ class Management:
         *,
         deadline: float,
         new_for: float = 0.0,
+        patient: bool = True,
     ) -> None:
         """Send one message to the client.
+
+        Args:
+            patient: repeat what API Gateway answers with 429; else that is an error at once.
 
         Raises:
             MessageTooLargeError: it is over the limit; nothing was sent.
@@ -108,7 +113,8 @@ class Management:
         """
         if len(data) > MAX_MESSAGE:
             raise MessageTooLargeError(connection_id, len(data), MAX_MESSAGE)
-        await self._request(_call("POST", endpoint, connection_id, data, deadline, new_for))
+        call = _call("POST", endpoint, connection_id, data, deadline, new_for, patient=patient)
+        await self._request(call)
 
     async def get(
         self, endpoint: str, connection_id: str, *, deadline: float, new_for: float = 0.0
@@ -156,17 +162,24 @@ class Management:
 
 
 def _call(
-    method: str, endpoint: str, connection_id: str, body: bytes, deadline: float, new_for: float
+    method: str,
+    endpoint: str,
+    connection_id: str,
+    body: bytes,
+    deadline: float,
+    new_for: float,
+    *,
+    patient: bool = True,
 ) -> _Call:
     new_until = min(deadline, time.monotonic() + new_for)
-    return _Call(method, endpoint, connection_id, body, deadline, new_until)
+    return _Call(method, endpoint, connection_id, body, deadline, new_until, patient)
 
 
 def _retry(call: _Call, answer: Response | TransportError, attempt: int) -> tuple[float, float]:
     """Return until when to try again, and after how many seconds at most; never is -inf."""
     doubled = 2 ** min(attempt, 10)
     match answer:
-        case Response(status=429):
+        case Response(status=429) if call.patient:
             return call.deadline, min(0.05 * doubled, 2.0)
         case Response(status=410):
             return call.new_until, min(0.005 * doubled, 0.1)

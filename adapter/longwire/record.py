@@ -13,17 +13,17 @@ from longwire import scope
 from longwire.exceptions import StoredRecordError
 
 if TYPE_CHECKING:
+    from longwire.frames import Frame
     from longwire.scope import Handshake
 
 VERSION = 1
-Frame = str | bytes
-
-MAX_MESSAGE = 128 * 1024
-"""Bytes of one message to a client: PostToConnection's `Data` takes no more."""
-
 # A connect step that sends more than this is a stream, not a greeting; a replay is told apart from
 # news by its first sends, so the record need not grow with the stream.
 MAX_DIGESTS = 256
+
+
+# For how many seconds after a connection was made "gone" may mean "not known yet".
+NEW_CONNECTION = 2.0
 
 
 @dataclass(slots=True)
@@ -47,6 +47,16 @@ class ConnectionRecord:
     greeting_until: float = 0.0
     connecting_until: float = 0.0
     ended: bool = False
+
+    def is_new(self, now: float) -> bool:
+        """Tell whether API Gateway may not know the connection yet; `now` is in epoch seconds.
+
+        It begins to know it a little after the response to its handshake.
+        """
+        connected_at = self.handshake.connected_at
+        return self.connecting_until > now or (
+            connected_at is not None and now - connected_at / 1000 < NEW_CONNECTION
+        )
 
     def remember(self, frame: Frame) -> None:
         """Note that the connect step has sent this frame."""

@@ -117,6 +117,11 @@ PATH = Kind("a string that begins with '/'", (str,), fits=lambda path: path.star
 ORIGINS = _list_of("a list of origins such as ['https://app.example.com']", _is_origin, str)
 NAMES = _list_of("a list of header names such as ['authorization']", bool, str.lower)
 BINARY = Kind("'text' or 'base64'", (str,), fits=lambda binary: binary in ("text", "base64"))
+FANOUT = Kind(
+    "a dict such as {'queue_url': 'https://sqs.eu-west-1.amazonaws.com/123456789012/fanout'}",
+    (Mapping,),
+    from_text=lambda queue_url: {"queue_url": queue_url},
+)
 BACKEND = Kind("the name of a backend, or a Backend", (str, Backend))
 PARAMS = Kind("a dict", (Mapping,))
 
@@ -132,8 +137,16 @@ OWN = (
     Key("exclude_headers", NAMES),
     Key("binary", BINARY),
     Key("linger", SECONDS),
+    Key("fanout", FANOUT.or_none()),
 )
 """The keys of `ws_config`; their defaults are those of `config.Settings`."""
+
+FANOUT_KEYS = (
+    Key("queue_url", URL, secret=True),
+    Key("threshold", COUNT),
+    Key("region_name", REGION.or_none()),
+)
+"""The keys of `ws_config["fanout"]`; their defaults are those of `config.Fanout`."""
 
 STORES = {
     "memory": Store(()),

@@ -6,7 +6,6 @@ import pytest
 
 from longwire.local.results import (
     Accepted,
-    MalformedResultError,
     Outcome,
     Raised,
     Refused,
@@ -14,8 +13,8 @@ from longwire.local.results import (
     TimedOut,
     connect_verdict,
     message_reply,
-    parse_result,
 )
+from longwire.proxy_response import MalformedResultError, parse_result
 
 MALFORMED: list[tuple[object, str]] = [
     (None, "expected a dict, got NoneType"),

@@ -1,4 +1,4 @@
-"""DynamoDB and S3 over HTTP, by two implementations: moto's server and ministack."""
+"""DynamoDB, S3 and SQS over HTTP, by two implementations: moto's server and ministack."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ def aws_server(kind: str) -> ServerProcess:
     """Make a server, yet to be started, of either kind."""
     if importlib.util.find_spec(kind) is None:
         unavailable("AWS", f"pip install {kind}")
-    return ServerProcess(
-        _COMMANDS[kind], {"GATEWAY_PORT": "{port}", "LOG_LEVEL": "ERROR", "SERVICES": "dynamodb,s3"}
-    )
+    environ = {"GATEWAY_PORT": "{port}", "LOG_LEVEL": "ERROR", "SERVICES": "dynamodb,s3,sqs"}
+    return ServerProcess(_COMMANDS[kind], environ)
 
 
 def _running(kind: str) -> Iterator[ServerProcess]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from longwire.local.results import (
-    MalformedResultError,
     Outcome,
     Raised,
     Refused,
     Returned,
     TimedOut,
-    parse_result,
 )
+from longwire.proxy_response import MalformedResultError, parse_result
 
 if TYPE_CHECKING:
     from datetime import datetime

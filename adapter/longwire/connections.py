@@ -1,0 +1,371 @@
+"""Connections: reach any client, one by one, in groups or all, from anywhere.
+
+connections = Connections()
+await connections.group_add("blue", websocket)
+await connections.group_send("blue", {"text": "hello"})
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from longwire import caller as callers
+from longwire import serving, store, targets
+from longwire.exceptions import ConfigurationError, ConnectionGoneError, ManagementError
+from longwire.fanout import SendResult
+from longwire.frames import frame
+from longwire.outside import Outside
+from longwire.queued import PREFIX
+from longwire.sending import is_gone, report, send_many
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
+
+    from longwire.caller import Caller, OwnConnection
+    from longwire.frames import Frame
+    from longwire.layer import Departure, Post
+    from longwire.management import ConnectionInfo
+    from longwire.sync import SyncConnections
+    from longwire_backends import Backend, Page
+
+    Pages = AsyncGenerator[Sequence[str], None]
+
+    _Configured = tuple[Mapping[str, Any] | None, str | None, Mapping[str, Any] | None, str | None]
+
+T = TypeVar("T")
+
+# Seconds that calls may take where no event has a deadline.
+TIMEOUT = 30.0
+
+# How long a connection is waited for that API Gateway does not know yet, in seconds: between looks.
+LOOK_AGAIN_AFTER = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+
+NOTHING_FOUND = (
+    "Connections() finds nobody to reach: (1) inside an app it needs a handler that runs it, "
+    "Longwire or `longwire dev`, or a server such as uvicorn; (2) elsewhere say "
+    "Connections(ws_config=..., api_gateway_endpoint_url=...); (3) or set the environment variable "
+    "WS_MANAGEMENT_ENDPOINT, which does without groups"
+)
+NO_STORE = (
+    "groups and broadcast need a store: say Connections(ws_config=...) with that of the handler"
+)
+
+
+class Connections:
+    """Everybody who is connected.
+
+    Inside an app it needs no arguments: it finds the store and the endpoint of the handler that
+    runs it, or, under a server such as uvicorn, works in memory. A `target` is a connection id, a
+    WebSocket (Starlette, FastAPI, Litestar) or an ASGI scope. `data` is str, bytes, or anything
+    that JSON can hold.
+
+    While Longwire repeats an app's handshake for a later event, and while it cancels an app that
+    waits for the client, whatever changes something does nothing.
+
+    Args:
+        ws_config: as of `Longwire`: where the connections are kept.
+        dsn: the same in one URL.
+        api_gateway_endpoint_url: of the management API; WS_MANAGEMENT_ENDPOINT if not given.
+        fanout: as of `Longwire`.
+        timeout: seconds that a call may take where no event has a deadline.
+
+    Raises:
+        ConfigurationError: something is wrong with the arguments, or a driver is missing. Each
+            method raises it, too, when there is nothing to reach, or no store.
+    """
+
+    def __init__(
+        self,
+        *,
+        ws_config: Mapping[str, Any] | None = None,
+        dsn: str | None = None,
+        api_gateway_endpoint_url: str | None = None,
+        fanout: Mapping[str, Any] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self._timeout = timeout
+        self._configured: _Configured = (ws_config, dsn, fanout, api_gateway_endpoint_url)
+        given = any(part is not None for part in self._configured)
+        self._outside = Outside(*self._configured) if given else None
+        self._by_environment: Outside | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of what `ws_config` and the endpoint opened; inside an app nothing."""
+        for outside in (self._outside, self._by_environment):
+            if outside is not None:
+                await outside.aclose()
+
+    @cached_property
+    def sync(self) -> SyncConnections:
+        """The same for synchronous code, also in threads, and while a loop runs elsewhere."""
+        from longwire.sync import SyncConnections
+
+        # With clients of its own, since one client serves one event loop at a time.
+        ws_config, dsn, fanout, endpoint_url = self._configured
+        return SyncConnections(
+            Connections(
+                ws_config=ws_config,
+                dsn=dsn,
+                fanout=fanout,
+                api_gateway_endpoint_url=endpoint_url,
+                timeout=self._timeout,
+            )
+        )
+
+    # One connection
+
+    async def send(self, target: object, data: object) -> None:
+        """Send one message to one client.
+
+        Raises:
+            ConnectionGoneError: the client is gone.
+            MessageTooLargeError: it is over API Gateway's limit; nothing was sent.
+            ManagementError: API Gateway refused it or did not answer.
+            InvalidArgumentError: the target or the data cannot be one.
+        """
+        caller, to = self._reach(target)
+        message = frame(data)
+        post = caller.layer.clients.prepare(message, to)
+        own = caller.own_if(to)
+        if own is not None and own.run.acts and own.greets:
+            await own.greet(message)
+        elif caller.acts:
+            await _ask(caller, to, lambda: post(to, deadline=caller.deadline))
+
+    async def close(self, target: object) -> None:
+        """End a connection, whose client sees code 1000; no error when it is gone.
+
+        Raises:
+            ManagementError: API Gateway refused it or did not answer.
+            InvalidArgumentError: the target cannot be one.
+        """
+        caller, to = self._reach(target)
+        own = caller.own_if(to)
+        if not caller.acts:
+            return
+        if own is not None:
+            await own.run.close()
+            return
+        clients = caller.layer.clients
+        with contextlib.suppress(ConnectionGoneError):
+            await _ask(caller, to, lambda: clients.close(to, deadline=caller.deadline))
+
+    async def info(self, target: object) -> ConnectionInfo:
+        """Ask since when a client is connected, when it was active, and from where; as `send`."""
+        caller, to = self._reach(target)
+        clients = caller.layer.clients
+        return await _ask(caller, to, lambda: clients.info(to, deadline=caller.deadline))
+
+    # Groups
+
+    async def group_add(self, group: str, target: object) -> None:
+        """Make a connection a member of a group, until it ends; once more is no error.
+
+        Raises:
+            ConnectionGoneError: there is no such connection.
+            BackendError: the store failed.
+            InvalidArgumentError: the group's name or the target cannot be one.
+        """
+        name = targets.check_name(group, "the name of a group")
+        caller, member = self._reach(target)
+        backend = self._backend(caller)
+        if caller.acts:
+            expires_at = await self._expiry(caller, backend, member)
+            await store.before(
+                caller.deadline, backend, "group_add", backend.group_add(name, member, expires_at)
+            )
+
+    async def group_discard(self, group: str, target: object) -> None:
+        """End a membership; no error when there is none. Raises as `group_add` otherwise."""
+        name = targets.check_name(group, "the name of a group")
+        caller, member = self._reach(target)
+        backend = self._backend(caller)
+        if caller.acts:
+            await store.before(
+                caller.deadline, backend, "group_discard", backend.group_discard(name, member)
+            )
+
+    async def groups(self, target: object) -> tuple[str, ...]:
+        """Return the names of the groups that a connection is in, sorted.
+
+        An app that is told that its client is gone gets those in which the client was.
+        """
+        caller, member = self._reach(target)
+        backend = self._backend(caller)
+        own = caller.own_if(member)
+        if own is not None and own.run.told:
+            return own.left
+        return await store.before(caller.deadline, backend, "groups", backend.groups(member))
+
+    async def group_members(self, group: str) -> AsyncIterator[str]:
+        """Yield the connection ids of a group's members; read in pages."""
+        name = targets.check_name(group, "the name of a group")
+        caller, _ = self._reach()
+        backend = self._backend(caller)
+        async for page in _pages(lambda after: backend.group_members(name, after=after)):
+            for member in page:
+                yield member
+
+    async def group_send(
+        self, group: str, data: object, *, exclude: Iterable[object] = ()
+    ) -> SendResult:
+        """Send one message to every member of a group; one bad member never stops the rest.
+
+        Args:
+            exclude: targets that do not get it.
+
+        Returns:
+            Who got it, who is gone, who did not get it and why.
+
+        Raises:
+            MessageTooLargeError: it is over API Gateway's limit; nothing was sent.
+            InvalidArgumentError: the group's name, the data or a target cannot be one.
+        """
+        name = targets.check_name(group, "the name of a group")
+        caller, _ = self._reach()
+        backend = self._backend(caller)
+        pages = _pages(lambda after: backend.group_members(name, after=after))
+        return await self._send_many(caller, pages, data, exclude)
+
+    async def broadcast(self, data: object, *, exclude: Iterable[object] = ()) -> SendResult:
+        """Send one message to every connection of the store; otherwise as `group_send`."""
+        caller, _ = self._reach()
+        backend = self._backend(caller)
+        own = caller.own
+        if own is not None and own.run.acts and own.greets and own.run.accepted:
+            await own.join()  # so that it is listed
+        pages = _connections(_pages(lambda after: backend.connections(after=after)))
+        return await self._send_many(caller, pages, data, exclude)
+
+    async def _send_many(
+        self, caller: Caller, pages: Pages, data: object, exclude: Iterable[object]
+    ) -> SendResult:
+        message = frame(data)
+        post = caller.layer.clients.prepare(message)
+        excluded = frozenset(self._reach(target)[1] for target in exclude)
+        if not caller.acts:
+            return SendResult()
+        own = caller.own
+        if own is not None and own.greets:
+            post = _greeting(own, message, post)
+        async with contextlib.aclosing(_without(excluded, pages)) as members:
+            return await send_many(caller, members, message, post)
+
+    # Whom this is about, and how to reach them
+
+    def _reach(self, target: object | None = None) -> tuple[Caller, str]:
+        """Return who calls, and the connection id of a target ("" for none)."""
+        caller = self._caller(target)
+        if target is None:
+            return caller, ""
+        known = targets.known_id(target)
+        return caller, serving.identify(target) if known is None else known
+
+    def _loop(self, target: object | None = None) -> asyncio.AbstractEventLoop | None:
+        """Return the event loop on which this has to be used; None for any."""
+        return self._caller(target).loop
+
+    def _caller(self, target: object | None = None) -> Caller:
+        inside = callers.current.get()
+        if self._outside is not None:
+            return self._outside.caller(inside, self._timeout)
+        if inside is not None:
+            return inside
+        if target is not None and targets.known_id(target) is None:
+            return serving.caller(self._timeout)
+        if (handler := callers.latest()) is not None:
+            return handler()
+        if serving.is_server():
+            return serving.caller(self._timeout)
+        if os.environ.get("WS_MANAGEMENT_ENDPOINT"):
+            self._by_environment = self._by_environment or Outside(None, None, None, None)
+            return self._by_environment.caller(None, self._timeout)
+        raise ConfigurationError(NOTHING_FOUND)
+
+    @staticmethod
+    def _backend(caller: Caller) -> Backend:
+        if caller.layer.backend is None:
+            raise ConfigurationError(NO_STORE)
+        return caller.layer.backend
+
+    async def _expiry(self, caller: Caller, backend: Backend, member: str) -> int:
+        """Return until when a connection may be a member."""
+        own = caller.own_if(member)
+        if own is not None and not own.run.told:
+            return await own.join()
+        stored = await store.before(caller.deadline, backend, "get", backend.get(member))
+        if stored is None:
+            raise ConnectionGoneError(member)
+        return stored.expires_at
+
+
+async def _ask(caller: Caller, to: str, request: Callable[[], Awaitable[T]]) -> T:
+    """Make a request about one connection, again while API Gateway may not know it yet."""
+    own = caller.own_if(to)
+    if own is not None and own.run.told:
+        raise ConnectionGoneError(to)
+    for pause in (*LOOK_AGAIN_AFTER, math.inf):
+        try:
+            return await request()
+        except ConnectionGoneError:
+            departed: list[Departure] = []
+            if await is_gone(caller, departed, to):
+                await report(caller, departed)
+                raise
+        if (own is not None and own.greets) or time.monotonic() + pause >= caller.deadline:
+            break
+        await asyncio.sleep(pause)
+    raise ManagementError(to, "API Gateway does not know it until its handshake is over")
+
+
+def _greeting(own: OwnConnection, message: Frame, post: Post) -> Post:
+    """Let the event's own connection get the message after the response to its handshake."""
+
+    async def greet_or_post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
+        if connection_id == own.id and own.greets:
+            await own.greet(message)
+        else:
+            await post(connection_id, deadline=deadline, patient=patient)
+
+    return greet_or_post
+
+
+async def _pages(read: Callable[[str | None], Awaitable[Page]]) -> Pages:
+    after: str | None = None
+    while True:
+        page = await read(after)
+        yield page.members
+        after = page.next
+        if after is None:
+            return
+
+
+async def _connections(pages: Pages) -> Pages:
+    """Leave out the records that are no connections."""
+    async for page in pages:
+        yield [one for one in page if not one.startswith(PREFIX)]
+
+
+async def _without(excluded: frozenset[str], pages: Pages) -> Pages:
+    async for page in pages:
+        yield [member for member in page if member not in excluded] if excluded else page

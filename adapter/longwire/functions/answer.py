@@ -1,0 +1,76 @@
+"""What a function answers to an event: called with or without `async`, and checked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from longwire.exceptions import ResponseError
+from longwire.proxy_response import MalformedResultError, parse_result
+
+if TYPE_CHECKING:
+    from longwire.functions.context import Context
+    from longwire.types import LambdaEvent
+
+    Function = Callable[[LambdaEvent, Context], object]
+    Outcome = tuple[object, BaseException | None]
+
+
+async def answer(function: Function | None, event: LambdaEvent, context: Context) -> dict[str, Any]:
+    """Return what API Gateway is answered; without a function, that all is well.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-develop-integrations.html
+
+    Raises:
+        ResponseError: API Gateway would not take it.
+        Exception: whatever the function raised.
+    """
+    result = await _call(function, event, context) if function is not None else None
+    if result is None:
+        return {"statusCode": 200}
+    try:
+        parse_result(result)
+    except MalformedResultError as error:
+        raise ResponseError(
+            f"the function of route {context.route_key!r} returned what API Gateway answers with "
+            f'"Internal server error": {error}'
+        ) from None
+    response: dict[str, Any] = result  # type: ignore[assignment]  # it takes nothing else
+    return response
+
+
+async def _call(function: Function, event: LambdaEvent, context: Context) -> object:
+    called = getattr(function, "__call__", None)  # noqa: B004  # an object may have an async one
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
+        result = function(event, context)
+    else:
+        result = await _in_thread(functools.partial(function, event, context))
+    return await result if isinstance(result, Awaitable) else result
+
+
+async def _in_thread(call: Callable[[], object]) -> object:
+    """Call in a daemon thread: one that never returns must not keep the process from ending."""
+    answered: Future[Outcome] = Future()
+    answered.set_running_or_notify_cancel()
+    inherited = contextvars.copy_context()
+
+    def run() -> None:
+        outcome: Outcome
+        try:
+            outcome = inherited.run(call), None
+        except BaseException as error:
+            outcome = None, error
+        # Not as an exception of the future: there StopIteration would never arrive.
+        answered.set_result(outcome)
+
+    threading.Thread(target=run, name="longwire-function", daemon=True).start()
+    result, error = await asyncio.wrap_future(answered)
+    if error is not None:
+        raise error
+    return result

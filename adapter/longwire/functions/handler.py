@@ -1,0 +1,189 @@
+"""`websocket_handler`: Lambda functions for WebSocket events, without an ASGI app.
+
+@websocket_handler
+async def handler(event, context):
+    await context.send(context.body)
+
+@handler.route("$connect")
+async def connect(event, context):
+    return {"statusCode": 401}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from longwire import events, sync, ws_gateway
+from longwire.caller import Caller, calling
+from longwire.connections import Connections
+from longwire.exceptions import ConfigurationError, EventError
+from longwire.functions.answer import answer
+from longwire.functions.context import Context, route_of
+from longwire.functions.records import with_record
+from longwire.invocation import time_left
+from longwire.outside import Outside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from longwire.events import Event
+    from longwire.types import LambdaEvent
+
+    Response = dict[str, Any]
+    Function = Callable[[LambdaEvent, Context], object]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+# Not the event loop of `sync`, on which synchronous calls that a function makes wait.
+LOOP = "longwire-functions"
+
+
+def websocket_handler(
+    function: Function | None = None,
+    /,
+    *,
+    ws_config: Mapping[str, Any] | None = None,
+    dsn: str | None = None,
+    api_gateway_endpoint_url: str | None = None,
+) -> WebSocketHandler:
+    """Make a Lambda handler of functions that take an event and a context (see `Context`).
+
+    A function may return None, which is `{"statusCode": 200}`, or what API Gateway takes: a dict
+    of statusCode, headers, multiValueHeaders, body and isBase64Encoded. A statusCode of `$connect`
+    that is not 2xx refuses the client. A function without `async` runs in a thread.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-route-keys-connect-disconnect.html
+
+    Args:
+        function: gets all events whose route has no function of its own.
+        ws_config: as of `Longwire`: with it `context.connections` has groups and broadcast.
+        dsn: the same in one URL.
+        api_gateway_endpoint_url: of the management API; else WS_MANAGEMENT_ENDPOINT, else that of
+            the event.
+
+    Raises:
+        ConfigurationError: something is wrong with the arguments, or a driver is missing.
+    """
+    handler = WebSocketHandler(ws_config, dsn, api_gateway_endpoint_url)
+    return handler if function is None else handler(function)
+
+
+class WebSocketHandler:
+    """A Lambda handler made of functions; see `websocket_handler`."""
+
+    def __init__(
+        self,
+        ws_config: Mapping[str, Any] | None,
+        dsn: str | None,
+        api_gateway_endpoint_url: str | None,
+    ) -> None:
+        self._outside = Outside(ws_config, dsn, None, api_gateway_endpoint_url)
+        self._connections = Connections()
+        self._functions: dict[str, Function] = {}
+        self._function: Function | None = None
+
+    @overload
+    def __call__(self, event: Function) -> Self: ...
+    @overload
+    def __call__(self, event: LambdaEvent, lambda_context: Any = None) -> Response: ...
+    def __call__(self, event: LambdaEvent | Function, lambda_context: Any = None) -> Any:
+        """Handle one Lambda event, or decorate a function.
+
+        The event loop runs in a thread of its own, so that connections are kept from one event to
+        the next, and that any number of threads may call.
+
+        Raises:
+            EventError: the event is malformed, or no function is there for it.
+            ResponseError: the function returned what API Gateway does not take.
+            EventLoopError: this was called on that very event loop.
+            Exception: whatever the function raised.
+        """
+        if not isinstance(event, dict) and callable(event):
+            return self._decorate(event)
+        response, error = sync.run(
+            lambda: self._outcome(event, lambda_context), sync.own_loop(LOOP)
+        )
+        if error is not None:
+            raise error
+        return response
+
+    def route(self, key: str) -> Callable[[F], F]:
+        """Decorate the function of one route: `$connect`, `$disconnect`, `$default`, your own.
+
+        Raises:
+            ConfigurationError: the route has a function already.
+        """
+        if not key or not isinstance(key, str):
+            raise ConfigurationError(f"route({key!r}): expected a route key, such as '$connect'")
+
+        def decorate(function: F) -> F:
+            if key in self._functions:
+                raise ConfigurationError(f"route({key!r}): this route has a function already")
+            self._functions[key] = _checked(function)
+            return function
+
+        return decorate
+
+    async def handle(self, event: LambdaEvent, lambda_context: Any = None) -> Response:
+        """Handle one Lambda event on the running event loop; raises as calling it does."""
+        if not events.is_websocket_event(event):
+            raise EventError("this is not a WebSocket event of API Gateway")
+        parsed = events.parse(event)
+        function = self._find(parsed)
+        caller = self._caller(event, lambda_context)
+        context = Context(parsed, caller, self._connections, lambda_context)
+        work = functools.partial(answer, function, event, context)
+        with calling(caller):
+            return await with_record(parsed, caller, self._outside.ttl, work)
+
+    async def aclose(self) -> None:
+        """Let go of the store and all connections; a later event opens them again."""
+        await self._outside.aclose()
+
+    def _decorate(self, function: Function) -> Self:
+        if self._function is not None:
+            raise ConfigurationError(
+                "this handler has a function already: use .route(key) for more"
+            )
+        self._function = _checked(function)
+        functools.update_wrapper(self, function)
+        return self
+
+    def _find(self, event: Event) -> Function | None:
+        """Return the function of a route; None where none is needed."""
+        key, event_type = route_of(event)
+        found = self._functions.get(key)
+        if found is None and event_type == "MESSAGE":
+            found = self._functions.get("$default")
+        if found is None:
+            found = self._function
+        if found is None and event_type == "MESSAGE":
+            raise EventError(
+                f"the route {key!r} has no function: add one with .route({key!r}), or one for all "
+                "messages with .route('$default')"
+            )
+        return found
+
+    def _caller(self, event: LambdaEvent, lambda_context: Any) -> Caller:
+        outside, seconds = self._outside, time_left(lambda_context)
+        endpoint = outside.endpoint() or ws_gateway.endpoint(event["requestContext"])
+        caller = outside.caller(None, seconds, endpoint)
+        caller.loop = asyncio.get_running_loop()
+        return caller
+
+    async def _outcome(
+        self, event: LambdaEvent, lambda_context: Any
+    ) -> tuple[Response | None, BaseException | None]:
+        """Return what `handle` does: a future loses tracebacks, and SystemExit ends its loop."""
+        try:
+            return await self.handle(event, lambda_context), None
+        except BaseException as error:
+            return None, error
+
+
+def _checked(function: F) -> F:
+    if not callable(function):
+        raise ConfigurationError(f"{function!r} is no function of (event, context)")
+    return function

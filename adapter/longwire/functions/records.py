@@ -1,0 +1,77 @@
+"""Records for connections without an app: who has one can be in groups, and hears broadcasts."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from longwire import record, scope, store
+from longwire.events import ConnectEvent, MessageEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from longwire.caller import Caller
+    from longwire.events import Event
+    from longwire_backends import Backend
+
+    Response = dict[str, Any]
+    Answer = Callable[[], Coroutine[Any, Any, Response]]
+
+
+async def with_record(event: Event, caller: Caller, ttl: int, answer: Answer) -> Response:
+    """Answer an event; its connection has a record, from its handshake to its end.
+
+    Args:
+        ttl: seconds that a record is kept.
+
+    Raises:
+        BackendError: the store failed.
+    """
+    backend = caller.layer.backend
+    if backend is None or isinstance(event, MessageEvent):
+        return await answer()
+    kept = _Kept(event.context.connection_id, backend, caller.deadline)
+    if isinstance(event, ConnectEvent):
+        await kept.save(event, ttl)
+        return await _connect(kept, answer)
+    # The record goes first, so that sends to its groups take the client for gone at once.
+    await kept.take()
+    try:
+        return await answer()
+    finally:
+        await kept.leave()
+
+
+async def _connect(kept: _Kept, answer: Answer) -> Response:
+    accepted = False
+    try:
+        response = await answer()
+        accepted = 200 <= response["statusCode"] < 300
+        return response
+    finally:
+        if not accepted:
+            await kept.take()
+            await kept.leave()
+
+
+class _Kept:
+    def __init__(self, connection_id: str, backend: Backend, deadline: float) -> None:
+        self._id = connection_id
+        self._backend = backend
+        self._deadline = deadline
+
+    async def save(self, event: ConnectEvent, ttl: int) -> None:
+        # Nobody reads its headers, which may hold secrets.
+        handshake = scope.handshake(event, path="/", path_query=None)._replace(headers=())
+        value = record.dumps(record.ConnectionRecord(handshake), exclude_headers=frozenset())
+        put = self._backend.put(self._id, value, int(time.time()) + ttl)
+        await store.before(self._deadline, self._backend, "put", put)
+
+    async def take(self) -> None:
+        taken = self._backend.take(self._id)
+        await store.before(self._deadline, self._backend, "take", taken)
+
+    async def leave(self) -> None:
+        left = self._backend.group_discard_all(self._id)
+        await store.before(self._deadline, self._backend, "group_discard_all", left)

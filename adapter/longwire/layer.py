@@ -1,0 +1,132 @@
+"""What reaches the clients of one API from anywhere: its store, and its management API.
+
+Channels calls such a thing a channel layer. There are two: the one of API Gateway, here, and the
+one of a server that holds its clients itself (`serving.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from longwire.exceptions import ConfigurationError
+from longwire.frames import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from longwire.frames import Binary, Frame
+    from longwire.management import ConnectionInfo, Management
+    from longwire.queued import Handover
+    from longwire_backends import Backend
+
+NO_ENDPOINT = (
+    "where the management API is cannot be known outside a WebSocket event: set the environment "
+    "variable WS_MANAGEMENT_ENDPOINT, or api_gateway_endpoint_url, for example to "
+    "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"
+)
+
+
+class Post(Protocol):
+    """Sends one certain frame to a connection."""
+
+    async def __call__(self, connection_id: str, *, deadline: float, patient: bool = True) -> None:
+        """Send it.
+
+        Args:
+            patient: repeat it while it is refused because there are too many (429).
+
+        Raises:
+            ConnectionGoneError: the connection no longer exists.
+            ManagementError: anything else; `status` is 429 when there were too many.
+        """
+
+
+class Clients(Protocol):
+    """Who is connected. Deadlines are in seconds of `time.monotonic()`."""
+
+    def prepare(self, frame: Frame, connection_id: str = "") -> Post:
+        """Return what sends this frame, to `connection_id` or to many.
+
+        Raises:
+            ASGIMessageError, MessageTooLargeError: it cannot be sent.
+            ConfigurationError: there is no way to send anything.
+        """
+
+    async def info(self, connection_id: str, *, deadline: float) -> ConnectionInfo:
+        """Tell about a connection; raises as a `Post` does."""
+
+    async def close(self, connection_id: str, *, deadline: float) -> None:
+        """End a connection; raises as a `Post` does."""
+
+
+class APIClients:
+    """The clients of an API Gateway.
+
+    Args:
+        endpoint: URL of the management API; None makes every request a ConfigurationError.
+        binary: as in `ws_config`.
+    """
+
+    def __init__(
+        self, management: Callable[[], Management], endpoint: str | None, binary: Binary
+    ) -> None:
+        self._management = management
+        self._endpoint = endpoint
+        self._binary = binary
+
+    def prepare(self, frame: Frame, connection_id: str = "") -> Post:
+        endpoint, data = self._known_endpoint(), encode(frame, self._binary, connection_id)
+        management = self._management()
+
+        async def post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
+            await management.post(endpoint, connection_id, data, deadline=deadline, patient=patient)
+
+        return post
+
+    async def info(self, connection_id: str, *, deadline: float) -> ConnectionInfo:
+        endpoint = self._known_endpoint()
+        return await self._management().get(endpoint, connection_id, deadline=deadline)
+
+    async def close(self, connection_id: str, *, deadline: float) -> None:
+        endpoint = self._known_endpoint()
+        await self._management().delete(endpoint, connection_id, deadline=deadline)
+
+    def _known_endpoint(self) -> str:
+        if self._endpoint is None:
+            raise ConfigurationError(NO_ENDPOINT)
+        return self._endpoint
+
+
+class Departure(NamedTuple):
+    """A connection that has proved to be gone.
+
+    Attributes:
+        groups: of which it was a member; it is not any more.
+        endpoint: URL of the management API that does not know it.
+    """
+
+    connection_id: str
+    groups: tuple[str, ...]
+    endpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A store and its clients.
+
+    Attributes:
+        backend: None where only single connections can be reached.
+        endpoint: URL of the management API; None where it is not known, or there is none.
+        binary: as in `ws_config`.
+        handover: of sends to large groups; None where there is none.
+        tell: tells the app of connections that are gone, each once; None where there is no app,
+            so that whoever runs it does so later.
+    """
+
+    clients: Clients
+    backend: Backend | None
+    endpoint: str | None = None
+    binary: Binary = "text"
+    handover: Handover | None = None
+    tell: Callable[[Sequence[Departure]], Awaitable[None]] | None = None

@@ -1,0 +1,70 @@
+"""What every send to many does: post, end the memberships of who is gone, have the app told."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from longwire import record, store
+from longwire.exceptions import StoredRecordError
+from longwire.fanout import FanOut
+from longwire.layer import Departure
+
+if TYPE_CHECKING:
+    from longwire.caller import Caller
+    from longwire.fanout import Pages, SendResult
+    from longwire.frames import Frame
+    from longwire.layer import Post
+
+
+async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) -> SendResult:
+    """Send a message to everybody on these pages, or have SQS do so if they are many.
+
+    Args:
+        post: sends this message.
+    """
+    departed: list[Departure] = []
+    fan_out = FanOut(post, caller.deadline, lambda one: is_gone(caller, departed, one))
+    if caller.layer.handover is None or caller.layer.endpoint is None:
+        await fan_out.run(pages)
+    else:
+        from longwire.queued import hand_over
+
+        await hand_over(caller, pages, message, fan_out)
+    await report(caller, departed)
+    return fan_out.result
+
+
+async def is_gone(caller: Caller, departed: list[Departure], connection_id: str) -> bool:
+    """Tell whether a connection that API Gateway does not know is gone; then end its memberships.
+
+    Raises:
+        BackendError: the store failed.
+    """
+    backend = caller.layer.backend
+    if backend is None:
+        return True
+    stored = await store.before(caller.deadline, backend, "get", backend.get(connection_id))
+    if stored is not None and _is_new(stored.value):
+        return False
+    groups = await store.before(
+        caller.deadline, backend, "group_discard_all", backend.group_discard_all(connection_id)
+    )
+    if stored is not None:
+        departed.append(Departure(connection_id, groups, caller.layer.endpoint))
+    return True
+
+
+def _is_new(value: str) -> bool:
+    try:
+        return record.loads(value).is_new(time.time())
+    except StoredRecordError:
+        return False
+
+
+async def report(caller: Caller, departed: list[Departure]) -> None:
+    """Have the app told of connections that are gone, at the end of the event if there is one."""
+    if caller.departed is not None:
+        caller.departed += departed
+    elif departed and caller.layer.tell is not None:
+        await caller.layer.tell(departed)

@@ -1,0 +1,55 @@
+"""What `Connections` is given: whom to reach, and names of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from longwire.exceptions import InvalidArgumentError
+
+# What a store keeps a name in.
+MAX_NAME = 1024
+
+
+def scope_of(target: object) -> Mapping[str, Any] | None:
+    """Return the ASGI scope that a target is, or has, as a WebSocket of any framework."""
+    scope = getattr(target, "scope", target)
+    return scope if isinstance(scope, Mapping) and "type" in scope else None
+
+
+def known_id(target: object) -> str | None:
+    """Return the connection id that a target is, or that Longwire gave its scope; else None.
+
+    Raises:
+        InvalidArgumentError: it is a string that cannot be an id, or no WebSocket connection.
+    """
+    if isinstance(target, str):
+        return check_name(target, "a connection id")
+    scope = scope_of(target)
+    if scope is None or scope["type"] != "websocket":
+        what = f"the scope of type {scope['type']!r}" if scope else f"a {type(target).__name__}"
+        raise InvalidArgumentError(
+            f"the target is {what}; expected a connection id, a WebSocket or the scope of one"
+        )
+    extension = (scope.get("extensions") or {}).get("longwire") or {}
+    connection_id = extension.get("connection_id")
+    return connection_id if isinstance(connection_id, str) else None
+
+
+def check_name(name: object, what: str) -> str:
+    """Return a name that every store takes.
+
+    Raises:
+        InvalidArgumentError: it is not one; `what` begins the text.
+    """
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"{what} is a {type(name).__name__}; expected a str")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"{what} holds half of a surrogate pair") from None
+    if not 1 <= size <= MAX_NAME or "\0" in name:
+        raise InvalidArgumentError(
+            f"{what} must have 1 to {MAX_NAME} bytes in UTF-8 and no NUL; this one has {size} bytes"
+        )
+    return name

@@ -465,7 +465,9 @@ async def test_ten_thousand_events_leave_nothing_behind() -> None:
         await _converse(client, 9_800)
         end, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert _footprint() == before
+        after = _footprint()
+        # Not exactly as many: what earlier tests left open may be closed meanwhile.
+        assert all(now <= then for now, then in zip(after, before, strict=True))
         assert end - start < 100_000
 
 

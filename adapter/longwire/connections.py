@@ -21,8 +21,7 @@ from longwire.exceptions import ConfigurationError, ConnectionGoneError, Managem
 from longwire.fanout import SendResult
 from longwire.frames import frame
 from longwire.outside import Outside
-from longwire.queued import PREFIX
-from longwire.sending import is_gone, report, send_many
+from longwire.sending import all_connections, is_gone, read_pages, report, send_many
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from longwire.layer import Departure, Post
     from longwire.management import ConnectionInfo
     from longwire.sync import SyncConnections
-    from longwire_backends import Backend, Page
+    from longwire_backends import Backend
 
     Pages = AsyncGenerator[Sequence[str], None]
 
@@ -222,7 +221,7 @@ class Connections:
         name = targets.check_name(group, "the name of a group")
         caller, _ = self._reach()
         backend = self._backend(caller)
-        async for page in _pages(lambda after: backend.group_members(name, after=after)):
+        async for page in read_pages(lambda after: backend.group_members(name, after=after)):
             for member in page:
                 yield member
 
@@ -244,7 +243,7 @@ class Connections:
         name = targets.check_name(group, "the name of a group")
         caller, _ = self._reach()
         backend = self._backend(caller)
-        pages = _pages(lambda after: backend.group_members(name, after=after))
+        pages = read_pages(lambda after: backend.group_members(name, after=after))
         return await self._send_many(caller, pages, data, exclude)
 
     async def broadcast(self, data: object, *, exclude: Iterable[object] = ()) -> SendResult:
@@ -254,7 +253,7 @@ class Connections:
         own = caller.own
         if own is not None and own.run.acts and own.greets and own.run.accepted:
             await own.join()  # so that it is listed
-        pages = _connections(_pages(lambda after: backend.connections(after=after)))
+        pages = all_connections(backend)
         return await self._send_many(caller, pages, data, exclude)
 
     async def _send_many(
@@ -348,22 +347,6 @@ def _greeting(own: OwnConnection, message: Frame, post: Post) -> Post:
             await post(connection_id, deadline=deadline, patient=patient)
 
     return greet_or_post
-
-
-async def _pages(read: Callable[[str | None], Awaitable[Page]]) -> Pages:
-    after: str | None = None
-    while True:
-        page = await read(after)
-        yield page.members
-        after = page.next
-        if after is None:
-            return
-
-
-async def _connections(pages: Pages) -> Pages:
-    """Leave out the records that are no connections."""
-    async for page in pages:
-        yield [one for one in page if not one.startswith(PREFIX)]
 
 
 async def _without(excluded: frozenset[str], pages: Pages) -> Pages:

@@ -80,6 +80,11 @@ def is_queue_event(event: object) -> bool:
     return False
 
 
+def is_sweep_event(event: object) -> bool:
+    """Tell whether this is the event of ours with which a schedule asks for a sweep."""
+    return isinstance(event, dict) and event.get("longwire") == "sweep"
+
+
 def parse(event: LambdaEvent) -> Event:
     """Read a WebSocket event.
 

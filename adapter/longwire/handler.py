@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from longwire.layer import Departure
     from longwire.management import Management
     from longwire.queued import Handover
+    from longwire.sweeping import SweepResult
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.client import Transport
     from longwire_aws.http import HTTPClient
@@ -164,6 +165,42 @@ class Longwire:
             self._runner = None
             self._abandoned.detach()
 
+    async def sweep(
+        self,
+        *,
+        rate: float | None = None,
+        min_age: float | None = None,
+        timeout: float | None = None,
+        endpoint_url: str | None = None,
+        context: Any = None,
+    ) -> SweepResult:
+        """Find connections that are gone, which API Gateway may not tell, and tell their app.
+
+        The Lambda event `{"longwire": "sweep"}`, which may have `rate` and `min_age`, does this.
+
+        Args:
+            rate: requests per second to the management API, at most (50).
+            min_age: seconds; younger connections are left in peace (600).
+            timeout: seconds that it may take; None takes what `context` leaves, else an hour.
+            endpoint_url: of the management API; None takes the configured one.
+            context: Lambda's context object.
+
+        Raises:
+            ConfigurationError: the management API is not known, or a number cannot be one.
+            LifespanError: the app's startup failed.
+        """
+        from longwire import sweeping  # nobody else pays for it
+
+        departed: list[Departure] = []
+        endpoint = given_endpoint(endpoint_url or self.settings.endpoint_url, os.environ)
+        here = self._caller_at(context, departed, endpoint)
+        if timeout is not None or context is None:
+            here.deadline = time.monotonic() + (sweeping.TIMEOUT if timeout is None else timeout)
+        await self._lifespans.current().startup(here.deadline - time.monotonic())
+        return await sweeping.sweep(
+            here, lambda: self._tell(departed, {}, context), rate=rate, min_age=min_age
+        )
+
     async def _handle(self, raw: LambdaEvent, context: Any, after: AfterResponse | None) -> Any:
         lifespan = self._lifespans.current()
         await lifespan.startup(time_left(context))
@@ -174,6 +211,9 @@ class Longwire:
 
         if not events.is_websocket_event(raw):
             caller_at = functools.partial(self._caller_at, context, departed)
+            if events.is_sweep_event(raw):
+                options = {key: raw[key] for key in ("rate", "min_age") if key in raw}
+                return (await self.sweep(**options, context=context)).as_dict()
             if self._handover is not None and events.is_queue_event(raw):
                 answer = await self._deliver(raw, caller_at)
             else:

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Records of parts have this before their id, which no connection id of API Gateway begins with.
-PREFIX = "longwire#part#"
-# Seconds that they live: as long as SQS may keep a message.
+# Seconds that a record of a part lives: as long as SQS may keep a message.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 LIFETIME = 14 * 24 * 3600
 # Seconds for the store to note, after the deadline of the posts, who has not got the frame.
@@ -171,7 +169,7 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
 async def _deliver(part: Part, attempt: int, caller: Caller) -> SendResult:
     backend = caller.layer.backend
     assert backend is not None
-    key = PREFIX + part.part_id
+    key = parts.PART_PREFIX + part.part_id
     members = part.connection_ids
     if attempt > 1:
         stored = await store.before(caller.deadline, backend, "get", backend.get(key))

@@ -9,12 +9,16 @@ from longwire import record, store
 from longwire.exceptions import StoredRecordError
 from longwire.fanout import FanOut
 from longwire.layer import Departure
+from longwire.parts import PART_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from longwire.caller import Caller
     from longwire.fanout import Pages, SendResult
     from longwire.frames import Frame
     from longwire.layer import Post
+    from longwire_backends import Backend, Page
 
 
 async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) -> SendResult:
@@ -68,3 +72,20 @@ async def report(caller: Caller, departed: list[Departure]) -> None:
         caller.departed += departed
     elif departed and caller.layer.tell is not None:
         await caller.layer.tell(departed)
+
+
+async def read_pages(read: Callable[[str | None], Awaitable[Page]]) -> Pages:
+    """Yield what a store lists in pages, to the end."""
+    after: str | None = None
+    while True:
+        page = await read(after)
+        yield page.members
+        after = page.next
+        if after is None:
+            return
+
+
+async def all_connections(backend: Backend) -> Pages:
+    """Yield all connections; a store keeps other records, too."""
+    async for page in read_pages(lambda after: backend.connections(after=after)):
+        yield [one for one in page if not one.startswith(PART_PREFIX)]

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from longwire import __version__
-from longwire.local import cli
+from longwire.local import cli, options
 from longwire.local.settings import Settings
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def test_an_app_is_served_until_a_signal_comes(directory: Path, number: signal.S
     assert words == [["CONNECT"], ["MESSAGE"], ["1001"], ["DISCONNECT"]]
     assert "secret" not in out
     assert "hello" not in out
-    assert (directory / cli.DEFAULT_FILE).exists()
+    assert (directory / options.DEFAULT_FILE).exists()
 
 
 def test_a_second_signal_does_not_wait_for_the_app(tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_usage_errors_have_exit_code_2(
 
 def test_defaults_of_the_command_line_are_those_of_settings() -> None:
     """Nothing is said twice."""
-    assert cli.settings_from(cli.make_parser().parse_args(["dev", "a:b"])) == Settings()
+    assert options.settings_from(cli.make_parser().parse_args(["dev", "a:b"])) == Settings()
 
 
 def test_every_option_of_the_gateway_reaches_its_settings() -> None:
     """Routes are added to the three that have a $."""
-    options = cli.make_parser().parse_args(
+    parsed = cli.make_parser().parse_args(
         [
             "dev",
             "a:b",
@@ -251,7 +251,7 @@ def test_every_option_of_the_gateway_reaches_its_settings() -> None:
             "$request.body.kind",
         ]
     )
-    assert cli.settings_from(options) == Settings(
+    assert options.settings_from(parsed) == Settings(
         stage="prod",
         routes=frozenset({"$connect", "$disconnect", "$default", "chat", "join"}),
         route_selection_expression="$request.body.kind",

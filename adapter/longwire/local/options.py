@@ -1,0 +1,101 @@
+"""What the options of the command line mean: settings, a store, an app."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from longwire.exceptions import ConfigurationError
+from longwire.local.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from longwire.local.signatures import Caller
+
+DEFAULT_FILE = ".longwire.sqlite3"
+
+
+class CannotServeError(Exception):
+    """The gateway cannot start; the text is all that the user needs."""
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """Turn parsed options into the settings of the gateway."""
+    default = Settings()
+    return Settings(
+        stage=options.stage,
+        routes=default.routes | set(options.route),
+        route_selection_expression=options.route_selection_expression,
+        integration_timeout=options.integration_timeout,
+        idle_timeout=options.idle_timeout,
+        lifetime=options.lifetime,
+        unordered=options.unordered,
+    )
+
+
+def caller_from(options: argparse.Namespace) -> Caller | None:
+    """Return whose signatures are wanted, if any.
+
+    Raises:
+        ConfigurationError: they are, and the environment has no keys or no region.
+    """
+    from longwire.local import signatures
+
+    return signatures.caller_from(os.environ) if options.verify_signatures else None
+
+
+def target_from(options: argparse.Namespace) -> Any:
+    """Import the target; an ASGI app is wrapped, a handler says itself where its store is.
+
+    Raises:
+        ConfigurationError: there is none, or an option does not go with it.
+    """
+    from longwire.handler import Longwire
+    from longwire.local.function import kind
+    from longwire.local.importer import import_target
+
+    target = import_target(options.target, options.app_dir)
+    if kind(target) == "asgi":
+        return Longwire(target, ws_config=_ws_config(options))
+    for name in ("path", "backend", "params", "file"):
+        if getattr(options, name, None) is not None:
+            raise ConfigurationError(
+                f"--{name}: {options.target} is a handler, and its own configuration decides; "
+                "name an ASGI app or leave the option out"
+            )
+    return target
+
+
+def _ws_config(options: argparse.Namespace) -> dict[str, Any]:
+    config = store_from(options) or {
+        "backend": "sqlite3",
+        "params": {"file_path": options.file or DEFAULT_FILE},
+    }
+    if getattr(options, "path", None) is not None:
+        config["path"] = options.path
+    return config
+
+
+def store_from(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Return what --backend and --params say; None if they are not given.
+
+    Raises:
+        ConfigurationError: one of them is missing or wrong.
+    """
+    if options.backend is not None:
+        return {"backend": options.backend, "params": _json_object(options.params or "{}")}
+    if options.params is not None:
+        raise ConfigurationError("--params: needs --backend")
+    return None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--params: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigurationError('--params: expected a JSON object, for example {"host": "..."}')
+    return value

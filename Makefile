@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
 
-.PHONY: demo test check fmt lint types cov bench build clean
+.PHONY: demo test storm check fmt lint types cov bench build clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,7 +25,11 @@ demo: $(VENV)/demo-installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-check: lint types cov
+# A thousand clients join, crash, leave and come back at once; `make test` does it with fewer.
+storm: $(VENV)/installed
+	LONGWIRE_TEST_STORM=1000 $(BIN)/python -m pytest tests/test_storm.py
+
+check: lint types cov storm
 
 fmt: $(VENV)/installed
 	$(BIN)/ruff format .

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from longwire import record, store
+from longwire import keys, record, store
 from longwire.exceptions import (
     ConnectionGoneError,
     ManagementError,
@@ -121,6 +121,9 @@ class Connection:
     async def take(self) -> ConnectionRecord | None:
         """Take the record out; whoever gets it is the one to tell the app of the end."""
         stored = await self._store("take", self._backend.take(self.id))
+        if stored is None:
+            # A send to many may have found that it is gone, and left it to others to tell.
+            stored = await self._store("take", self._backend.take(keys.ENDED + self.id))
         if stored is None:
             return None
         self.ended = True

@@ -7,6 +7,7 @@ are ever all in memory as objects of their own, so that a group may have any siz
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Collection, Iterator
@@ -36,6 +37,10 @@ SAME_SIGN = 0.05
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
 
+# Seconds for which a send waits for those that are not known yet.
+NEW_FOR = 3.0
+
+NOT_KNOWN_YET = "its handshake is not over yet"
 CUT_OFF = "not sent: there was no time left"
 UNREAD = "there was no time left to read who else is to get it"
 
@@ -147,6 +152,7 @@ class FanOut:
         deadline: in seconds of `time.monotonic()`.
         is_gone: tells of a connection that API Gateway does not know whether it is gone; else it
             is so new that it is not known yet, and is tried again.
+        has_ended: tells of such a one, before that, whether it has ended meanwhile.
         random: a number from 0 to 1, for the jitter of waits.
 
     Attributes:
@@ -158,6 +164,7 @@ class FanOut:
         post: Post,
         deadline: float,
         is_gone: Callable[[str], Awaitable[bool]],
+        has_ended: Callable[[str], Awaitable[bool]],
         *,
         random: Callable[[], float] = random.random,
     ) -> None:
@@ -165,9 +172,12 @@ class FanOut:
         self._post = post
         self._deadline = deadline
         self._is_gone = is_gone
+        self._has_ended = has_ended
         self._random = random
         self._pace = Pace(random)
         self._again: dict[str, str] = {}  # whom to try again, and why
+        self._new: set[str] = set()  # those of them that were not known yet
+        self._known_by = math.inf
 
     async def run(self, pages: Pages) -> None:
         """Send it to everybody on these pages, each once."""
@@ -203,6 +213,9 @@ class FanOut:
             self.result.failed[connection_id] = CUT_OFF
             return
         try:
+            if connection_id in self._new and await self._has_ended(connection_id):
+                self.result.gone.add(connection_id)
+                return
             await self._post(connection_id, deadline=self._deadline, patient=False)
         except ConnectionGoneError as error:
             await self._unknown(connection_id, error)
@@ -219,15 +232,21 @@ class FanOut:
             self._pace.speed_up()
 
     async def _unknown(self, connection_id: str, error: ConnectionGoneError) -> None:
+        """Judge a connection that API Gateway does not know."""
         try:
             gone = await self._is_gone(connection_id)
         except BackendError as failure:
             self.result.failed[connection_id] = f"{error}, but the store: {failure}"
             return
+        if not self._new:
+            self._known_by = time.monotonic() + NEW_FOR
         if gone:
             self.result.gone.add(connection_id)
+        elif time.monotonic() < self._known_by:
+            self._new.add(connection_id)
+            self._again[connection_id] = NOT_KNOWN_YET
         else:
-            self._again[connection_id] = "its handshake is not over yet"
+            self.result.failed[connection_id] = NOT_KNOWN_YET
 
 
 class _Members:

@@ -29,9 +29,6 @@ BATCH = 10
 MEMBERS = 1000
 """Connections of one part: some seconds of one function's time."""
 
-PART_PREFIX = "longwire#part#"
-"""What the store knows of a part is under its id with this before it; no connection has such."""
-
 _VERSION = 1
 
 

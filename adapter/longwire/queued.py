@@ -15,7 +15,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire import parts, store
+from longwire import keys, parts, store
 from longwire.endpoint import given_endpoint, is_plausible
 from longwire.exceptions import EventError, LongwireError
 from longwire.fanout import one_page, read_page
@@ -169,7 +169,7 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
 async def _deliver(part: Part, attempt: int, caller: Caller) -> SendResult:
     backend = caller.layer.backend
     assert backend is not None
-    key = parts.PART_PREFIX + part.part_id
+    key = keys.PART + part.part_id
     members = part.connection_ids
     if attempt > 1:
         stored = await store.before(caller.deadline, backend, "get", backend.get(key))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from longwire import record, store
+from longwire import keys, record, store
 from longwire.exceptions import StoredRecordError
 from longwire.fanout import FanOut
 from longwire.layer import Departure
-from longwire.parts import PART_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +27,12 @@ async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) ->
         post: sends this message.
     """
     departed: list[Departure] = []
-    fan_out = FanOut(post, caller.deadline, lambda one: is_gone(caller, departed, one))
+    fan_out = FanOut(
+        post,
+        caller.deadline,
+        lambda one: is_gone(caller, departed, one),
+        lambda one: has_ended(caller, one),
+    )
     if caller.layer.handover is None or caller.layer.endpoint is None:
         await fan_out.run(pages)
     else:
@@ -40,7 +44,10 @@ async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) ->
 
 
 async def is_gone(caller: Caller, departed: list[Departure], connection_id: str) -> bool:
-    """Tell whether a connection that API Gateway does not know is gone; then end its memberships.
+    """Tell whether a connection that API Gateway does not know is gone.
+
+    Then it is no member of any group any more, and no send finds it again. Its record waits under
+    another key for whoever tells the app.
 
     Raises:
         BackendError: the store failed.
@@ -54,9 +61,20 @@ async def is_gone(caller: Caller, departed: list[Departure], connection_id: str)
     groups = await store.before(
         caller.deadline, backend, "group_discard_all", backend.group_discard_all(connection_id)
     )
-    if stored is not None:
+    taken = await store.before(caller.deadline, backend, "take", backend.take(connection_id))
+    if taken is not None:
+        kept = backend.put(keys.ENDED + connection_id, taken.value, taken.expires_at)
+        await store.before(caller.deadline, backend, "put", kept)
         departed.append(Departure(connection_id, groups, caller.layer.endpoint))
     return True
+
+
+async def has_ended(caller: Caller, connection_id: str) -> bool:
+    """Tell whether somebody else has found meanwhile that a connection is gone; raises likewise."""
+    backend = caller.layer.backend
+    if backend is None:
+        return False
+    return await store.before(caller.deadline, backend, "get", backend.get(connection_id)) is None
 
 
 def _is_new(value: str) -> bool:
@@ -88,4 +106,4 @@ async def read_pages(read: Callable[[str | None], Awaitable[Page]]) -> Pages:
 async def all_connections(backend: Backend) -> Pages:
     """Yield all connections; a store keeps other records, too."""
     async for page in read_pages(lambda after: backend.connections(after=after)):
-        yield [one for one in page if not one.startswith(PART_PREFIX)]
+        yield [one for one in page if not one.startswith(keys.INTERNAL)]

@@ -10,11 +10,11 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from longwire import record, store
+from longwire import keys, record, store
 from longwire.exceptions import BackendError, ConfigurationError, StoredRecordError
 from longwire.fanout import FanOut, one_page, read_page
-from longwire.layer import NO_ENDPOINT
-from longwire.sending import all_connections, is_gone
+from longwire.layer import NO_ENDPOINT, Departure
+from longwire.sending import has_ended, is_gone, read_pages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ class SweepResult:
 
     Attributes:
         checked: how many connections API Gateway was asked about.
-        gone: how many of these it did not know; their app is told, once.
+        gone: how many of these it did not know, or had not known earlier; their app is told, once.
         failed: why it could not be asked about others, by connection id.
         deleted: how many records and memberships had expired, in stores that do not delete these
             themselves.
@@ -107,7 +107,7 @@ async def sweep(
     result = SweepResult()
     turn = _Turn(1 / rate)
     asked: set[str] = set()
-    pages = all_connections(backend)
+    pages = read_pages(lambda after: backend.connections(after=after))
 
     async def check(connection_id: str, *, deadline: float, patient: bool = True) -> None:
         if await _is_old(backend, connection_id, deadline, min_age):
@@ -120,10 +120,18 @@ async def sweep(
         if page is None:
             break
         asked.clear()
-        fan_out = FanOut(check, caller.deadline, lambda one: is_gone(caller, departed, one))
-        await fan_out.run(one_page(page))
+        fan_out = FanOut(
+            check,
+            caller.deadline,
+            lambda one: is_gone(caller, departed, one),
+            lambda one: has_ended(caller, one),
+        )
+        # Those of which nobody has told the app yet.
+        known = [one.removeprefix(keys.ENDED) for one in page if one.startswith(keys.ENDED)]
+        departed.extend(Departure(one, (), caller.layer.endpoint) for one in known)
+        await fan_out.run(one_page([one for one in page if not one.startswith(keys.INTERNAL)]))
         result.checked += len(asked)
-        result.gone += len(fan_out.result.gone)
+        result.gone += len(fan_out.result.gone) + len(known)
         result.failed |= fan_out.result.failed
         await tell()
     try:

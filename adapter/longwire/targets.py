@@ -7,8 +7,9 @@ from typing import Any
 
 from longwire.exceptions import InvalidArgumentError
 
-# What a store keeps a name in.
+# Bytes that a store takes for a name; an id may get a prefix (`keys.py`).
 MAX_NAME = 1024
+MAX_ID = 1000
 
 
 def scope_of(target: object) -> Mapping[str, Any] | None:
@@ -24,7 +25,7 @@ def known_id(target: object) -> str | None:
         InvalidArgumentError: it is a string that cannot be an id, or no WebSocket connection.
     """
     if isinstance(target, str):
-        return check_name(target, "a connection id")
+        return check_id(target)
     scope = scope_of(target)
     if scope is None or scope["type"] != "websocket":
         what = f"the scope of type {scope['type']!r}" if scope else f"a {type(target).__name__}"
@@ -36,7 +37,12 @@ def known_id(target: object) -> str | None:
     return connection_id if isinstance(connection_id, str) else None
 
 
-def check_name(name: object, what: str) -> str:
+def check_id(connection_id: str) -> str:
+    """Return a connection id that every store takes; raises as `check_name`."""
+    return check_name(connection_id, "a connection id", MAX_ID)
+
+
+def check_name(name: object, what: str, limit: int = MAX_NAME) -> str:
     """Return a name that every store takes.
 
     Raises:
@@ -48,8 +54,8 @@ def check_name(name: object, what: str) -> str:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise InvalidArgumentError(f"{what} holds half of a surrogate pair") from None
-    if not 1 <= size <= MAX_NAME or "\0" in name:
+    if not 1 <= size <= limit or "\0" in name:
         raise InvalidArgumentError(
-            f"{what} must have 1 to {MAX_NAME} bytes in UTF-8 and no NUL; this one has {size} bytes"
+            f"{what} must have 1 to {limit} bytes in UTF-8 and no NUL; this one has {size} bytes"
         )
     return name

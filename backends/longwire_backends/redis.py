@@ -25,7 +25,7 @@ import contextlib
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from redis import exceptions
@@ -54,6 +54,13 @@ _POOL_SIZE = 20
 _LAST_SECOND = 1 << 43
 
 
+class _Client(NamedTuple):
+    """A client for one event loop, and who may use one of its connections."""
+
+    redis: Redis
+    turns: asyncio.Semaphore
+
+
 class RedisBackend(Backend):
     """Keeps records and memberships in one database of a Redis server.
 
@@ -66,7 +73,7 @@ class RedisBackend(Backend):
         host: of the server, or of the primary where there are replicas.
         ssl: speak TLS; the server's certificate and name are checked.
         key_prefix: what all keys begin with; stores with different prefixes share nothing.
-        timeout: seconds for each operation, connecting and waiting for a connection included.
+        timeout: seconds for each operation, connecting included; not its turn, when many wait.
         clock: epoch seconds; tests hand in their own.
 
     Raises:
@@ -111,7 +118,7 @@ class RedisBackend(Backend):
         self._options = options if self._plain else _with_tls(options)
         self._answered = False
         # A connection belongs to the loop that opened it, and to no other process.
-        self._clients: dict[asyncio.AbstractEventLoop, Redis] = {}
+        self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
         self._pid = os.getpid()
 
     async def create(self) -> tuple[str, ...]:
@@ -246,7 +253,7 @@ class RedisBackend(Backend):
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             with self._errors("close"):
-                await client.aclose(close_connection_pool=True)
+                await client.redis.aclose(close_connection_pool=True)
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}{kind}:{name}"
@@ -283,13 +290,14 @@ class RedisBackend(Backend):
         self, operation: str, *command: str | int | bytes, repeat: bool = True
     ) -> Any:
         with self._errors(operation, repeat=repeat):
-            client = self._client()
+            client, turns = self._client()
             # Two turns of the loop, and it has seen which connections the server closed while the
             # process was frozen; the pool then replaces them.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             try:
-                async with asyncio.timeout(self._timeout):
+                # The server is not slow where this process has too much to ask at once.
+                async with turns, asyncio.timeout(self._timeout):
                     answer = await self._attempts(client, command, repeat=repeat)
             except (exceptions.RedisError, TimeoutError) as error:
                 if redis_errors.has_moved(error):
@@ -316,7 +324,7 @@ class RedisBackend(Backend):
         except exceptions.NoScriptError:
             return await execute("EVAL", redis_scripts.SOURCES[str(command[1])], *command[2:])
 
-    def _client(self) -> Redis:
+    def _client(self) -> _Client:
         if self._pid != os.getpid():
             # The parent goes on using these connections: they must not even be closed here, since
             # parent and child share the set of sockets that their loops look at.
@@ -338,7 +346,8 @@ class RedisBackend(Backend):
                 retry=Retry(NoBackoff(), 0),
                 **self._options,
             )
-            self._clients[loop] = Redis(connection_pool=pool)
+            turns = asyncio.Semaphore(_POOL_SIZE)
+            self._clients[loop] = _Client(Redis(connection_pool=pool), turns)
         return self._clients[loop]
 
     @contextlib.contextmanager

@@ -91,7 +91,7 @@ class Context:
         """
         if isinstance(ids, str):
             raise InvalidArgumentError("ids is a str; expected several connection ids")
-        members = list(dict.fromkeys(targets.check_name(one, "a connection id") for one in ids))
+        members = list(dict.fromkeys(targets.check_id(one) for one in ids))
         message = frame(data)
         post = self._guarded(self._caller.layer.clients.prepare(message))
         return await send_many(self._caller, one_page(members), message, post)

@@ -28,10 +28,8 @@ WIDTH = 100
 
 # Seconds between two posts after the first 429, at most, and how much less after each success.
 FIRST_GAP = 0.001
-LONGEST_GAP = 0.5
+LONGEST_GAP = 0.02
 RECOVERY = 0.98
-# Many answers of 429 at about the same time are one sign that there are too many posts.
-SAME_SIGN = 0.05
 
 # Seconds before those are tried again who could not be reached yet: at first, and at most.
 FIRST_PAUSE = 0.02
@@ -119,23 +117,23 @@ class Pace:
         self._next = 0.0
         self._slowed = 0.0
 
-    async def turn(self) -> None:
-        """Wait until the next post may go out."""
-        if not self._gap:
-            return
+    async def turn(self, deadline: float) -> float | None:
+        """Wait until the next post may go out, and return when it does; None: not in time."""
         now = time.monotonic()
-        at = max(now, self._next)
-        self._next = at + self._gap * (0.5 + self._random())
-        if at > now:
+        if self._gap:
+            at = max(now, self._next)
+            if at >= deadline:
+                return None
+            self._next = at + self._gap * (0.5 + self._random())
             await asyncio.sleep(at - now)
+            now = time.monotonic()
+        return now if now < deadline else None
 
-    def slow_down(self) -> None:
-        now = time.monotonic()
-        if now - self._slowed < SAME_SIGN:
-            return
-        self._slowed = now
-        self._gap = min(max(2 * self._gap, FIRST_GAP), LONGEST_GAP)
-        self._next = max(self._next, now + SAME_SIGN * (0.5 + self._random()))
+    def slow_down(self, posted_at: float) -> None:
+        """Note that a post was one too many; those that were on their way by then say no more."""
+        if posted_at >= self._slowed:
+            self._slowed = time.monotonic()
+            self._gap = min(max(2 * self._gap, FIRST_GAP), LONGEST_GAP)
 
     def speed_up(self) -> None:
         if self._gap:
@@ -208,8 +206,8 @@ class FanOut:
             await self._deliver(connection_id)
 
     async def _deliver(self, connection_id: str) -> None:
-        await self._pace.turn()
-        if time.monotonic() >= self._deadline:
+        posted_at = await self._pace.turn(self._deadline)
+        if posted_at is None:
             self.result.failed[connection_id] = CUT_OFF
             return
         try:
@@ -221,7 +219,7 @@ class FanOut:
             await self._unknown(connection_id, error)
         except ManagementError as error:
             if error.status == 429:
-                self._pace.slow_down()
+                self._pace.slow_down(posted_at)
                 self._again[connection_id] = str(error)
             else:
                 self.result.failed[connection_id] = str(error)

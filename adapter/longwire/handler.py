@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Of how many connections that are gone the app is told at the same time.
-TOLD_AT_ONCE = 10
-
 
 class Longwire:
     """A Lambda handler that runs an unmodified ASGI WebSocket app behind API Gateway.
@@ -305,11 +302,16 @@ class Longwire:
         return Caller(replace(layer, tell=tell), time.monotonic() + DEFAULT_TIME, loop=loop)
 
     async def _tell(self, departed: list[Departure], like: LambdaEvent, context: Any) -> None:
-        """Tell the app of connections that are gone, and of those that prove to be so meanwhile."""
+        """Tell the app of connections that are gone, and of those that prove to be so meanwhile.
+
+        One after the other, since what the app sends then may find more of them, and nobody who is
+        gone is posted to twice. Those for whom there is no time wait in the store for a sweep.
+        """
         while departed:
-            batch = departed[:TOLD_AT_ONCE]
-            del departed[: len(batch)]
-            await asyncio.gather(*(self._tell_one(one, departed, like, context) for one in batch))
+            if time_left(context) <= 0:
+                logger.warning("no time was left to tell the app of %d ends", len(departed))
+                return
+            await self._tell_one(departed.pop(0), departed, like, context)
 
     async def _tell_one(
         self, departure: Departure, departed: list[Departure], like: LambdaEvent, context: Any

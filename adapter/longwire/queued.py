@@ -13,11 +13,12 @@ import json
 import logging
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire import keys, parts, store
 from longwire.endpoint import given_endpoint, is_plausible
-from longwire.exceptions import EventError, LongwireError
+from longwire.exceptions import BackendError, EventError, LongwireError
 from longwire.fanout import one_page, read_page
 from longwire.frames import encode
 from longwire.sending import send_many
@@ -174,12 +175,18 @@ async def _deliver(part: Part, attempt: int, caller: Caller) -> SendResult:
     if attempt > 1:
         stored = await store.before(caller.deadline, backend, "get", backend.get(key))
         members = tuple(json.loads(stored.value)) if stored else members
+    caller.layer = replace(caller.layer, handover=None)  # it has been handed over once
     message = part.data.decode()  # as bytes it might be encoded once more
     post = caller.layer.clients.prepare(message)
     result = await send_many(caller, one_page(members), message, post)
     left = json.dumps(list(result.failed))
     expires_at = int(time.time()) + LIFETIME
-    await store.before(
-        time.monotonic() + STORE_TIME, backend, "put", backend.put(key, left, expires_at)
-    )
+    try:
+        await store.before(
+            time.monotonic() + STORE_TIME, backend, "put", backend.put(key, left, expires_at)
+        )
+    except BackendError as error:
+        # When nobody is left, it need not come again; when it does, those who have got the frame
+        # get it twice, which is better than never for the others.
+        logger.error("SQS: it cannot be noted who has got part %s: %s", part.part_id, error)
     return result

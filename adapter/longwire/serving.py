@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import enum
+import logging
 import os
+import sys
+import threading
 import time
 import weakref
 from collections import deque
@@ -18,21 +21,30 @@ from typing import TYPE_CHECKING, Any
 
 from longwire.caller import Caller
 from longwire.endings import is_disconnect
-from longwire.exceptions import ConnectionGoneError, InvalidArgumentError, ManagementError
+from longwire.exceptions import (
+    ASGIMessageError,
+    ConnectionGoneError,
+    InvalidArgumentError,
+    ManagementError,
+)
 from longwire.layer import Layer
 from longwire.management import ConnectionInfo
+from longwire.sync import is_own_loop, running_loop
 from longwire.targets import known_id, scope_of
 from longwire_backends.base import Page, Record
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from longwire.frames import Frame
     from longwire.layer import Post
     from longwire.types import ASGIApp, Message, Receive, Scope, Send
 
-# Servers whose tasks show that this process is one.
+logger = logging.getLogger("longwire")
+
+# Servers whose tasks, or threads, show that this process is one.
 SERVERS = frozenset({"uvicorn", "hypercorn", "daphne", "granian"})
 
 # A membership ends with its connection, not at a time.
@@ -41,6 +53,15 @@ NEVER = 2**53
 UNREACHABLE = (
     "this server's connection can be reached through its WebSocket object, not through its scope: "
     "give Connections the WebSocket, or wrap the app in longwire.ConnectionsMiddleware"
+)
+ELSEWHERE = (
+    "Connections does not know this WebSocket yet, and cannot tell from this thread which event "
+    "loop it belongs to: give it to Connections with await first, or wrap the app in "
+    "longwire.ConnectionsMiddleware"
+)
+PARTIAL = (
+    "without longwire.ConnectionsMiddleware around the app, broadcast reaches only those "
+    "connections that Connections has been given; on Lambda it reaches all"
 )
 
 
@@ -56,73 +77,111 @@ class Socket:
     Args:
         send: returns ASGI's `send` of the connection, or a framework's that takes the same.
         state: tells how far the connection has come.
+
+    Attributes:
+        left: the groups that it was taken out of because it could not be reached any more.
+        is_gone: whether a send has shown that the client is gone.
     """
 
     def __init__(
         self, scope: Scope, send: Callable[[], Send | None], state: Callable[[], State]
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.state = state
+        self.left: tuple[str, ...] = ()
+        self.is_gone = False
+        self._state = state
         self.connected_at = self.last_active_at = datetime.now(UTC)
         self.source_ip = str((scope.get("client") or ("",))[0])
         agents = [value for name, value in scope.get("headers", ()) if name == b"user-agent"]
         self.user_agent = agents[0].decode("latin-1") if agents else None
         self._send = send
 
+    @property
+    def state(self) -> State:
+        """How far the connection has come."""
+        return State.ENDED if self.is_gone or self.loop.is_closed() else self._state()
+
     async def send(self, message: Message) -> None:
-        """Send an ASGI message, on the event loop of the connection."""
+        """Send an ASGI message, on the event loop of the connection.
+
+        Raises:
+            Exception: whatever the server or a framework raises.
+        """
         send = self._send()
         if send is None:
             raise ConnectionResetError
         if self.loop is asyncio.get_running_loop():
             await send(message)
         else:
-            work = asyncio.run_coroutine_threadsafe(_await(send, message), self.loop)
-            await asyncio.wrap_future(work)
+            await _send_on(self.loop, send, message)
         self.last_active_at = datetime.now(UTC)
 
 
+class Extension(dict[str, str]):
+    """What a connection's scope carries for `Connections`; lives as long as the scope does.
+
+    Attributes:
+        websocket: the framework's object, where nothing else may keep it alive.
+    """
+
+    websocket: Any = None
+
+
 class ServedClients:
-    """The `Clients` of this process.
+    """The `Clients` of this process. Several servers may run in it, each with a loop of its own.
 
     Attributes:
         sockets: by connection id.
-        ended: ids of connections whose WebSocket object is no more; to be cleared away.
-        used: whether there has ever been one, or a middleware that waits for them.
+        ended: ids of connections that are over; to be taken out of their groups.
+        used: whether there has ever been one.
+        watched: whether a middleware tells of all of them.
     """
 
     def __init__(self) -> None:
         self.sockets: dict[str, Socket] = {}
         self.ended: deque[str] = deque()
         self.used = False
-        self._clear_at = 64
+        self.watched = False
+        self._loops: set[asyncio.AbstractEventLoop] = set()
 
-    def add(self, scope: Scope, send: Callable[[], Send | None], state: Callable[[], State]) -> str:
-        """Note a connection, and give its scope an id, as API Gateway would."""
+    def add(self, connection_id: str, socket: Socket) -> None:
+        """Note a connection."""
         self.used = True
-        if len(self.sockets) >= self._clear_at:
-            for ended in [one for one in self.sockets if not self.find(one)]:
-                self.remove(ended)
-            self._clear_at = 64 + 2 * len(self.sockets)
-        connection_id = base64.urlsafe_b64encode(os.urandom(11)).decode()
-        extension = {"connection_id": connection_id}
-        scope["extensions"] = {**(scope.get("extensions") or {}), "longwire": extension}
-        self.sockets[connection_id] = Socket(scope, send, state)
-        return connection_id
+        self.sockets[connection_id] = socket
+        if socket.loop not in self._loops:
+            self._loops = {loop for loop in self._loops if not loop.is_closed()} | {socket.loop}
 
     def remove(self, connection_id: str) -> None:
-        """Forget a connection that has ended."""
+        """Forget a connection that has ended; garbage collection may call this at any time."""
         if self.sockets.pop(connection_id, None) is not None:
             self.ended.append(connection_id)
+
+    def clear(self) -> None:
+        """Forget all, in the child of a fork: they are its parent's."""
+        self.sockets.clear()
+        self._loops = set()
+        self.used = False
 
     def find(self, connection_id: str) -> Socket | None:
         """Return a connection that is open or about to be."""
         socket = self.sockets.get(connection_id)
-        return None if socket is None or socket.state() is State.ENDED else socket
+        return None if socket is None or socket.state is State.ENDED else socket
+
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return a server's event loop: the one that runs here, or this thread's, or any."""
+        here = running_loop()
+        if here in self._loops:
+            return here
+        loop = None if here else _loop_of_worker()
+        return loop or next((loop for loop in self._loops if loop.is_running()), None)
 
     def prepare(self, frame: Frame, connection_id: str = "") -> Post:
         key = "text" if isinstance(frame, str) else "bytes"
         message = {"type": "websocket.send", key: frame}
+        if isinstance(frame, str) and not _is_unicode(frame):
+            raise ASGIMessageError(
+                "the text of a message holds half of a surrogate pair, which no text frame can"
+            )
 
         async def post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
             await self._send(connection_id, message, deadline)
@@ -140,7 +199,7 @@ class ServedClients:
 
     async def _send(self, connection_id: str, message: Message, deadline: float) -> None:
         socket = self._found(connection_id)
-        if socket.state() is State.CONNECTING and message["type"] == "websocket.send":
+        if socket.state is State.CONNECTING and message["type"] == "websocket.send":
             raise ManagementError(connection_id, "the app has not accepted it yet")
         try:
             async with asyncio.timeout(deadline - time.monotonic()) as limit:
@@ -150,8 +209,9 @@ class ServedClients:
                 raise ManagementError(connection_id, "its client does not read") from error
             # A RuntimeError: servers and frameworks raise it after a close.
             if isinstance(error, (OSError, RuntimeError)) or is_disconnect(error):
+                socket.is_gone = True
                 raise ConnectionGoneError(connection_id) from error
-            raise
+            raise ManagementError(connection_id, f"its server says {error!r}") from error
 
     def _found(self, connection_id: str) -> Socket:
         socket = self.find(connection_id)
@@ -161,55 +221,93 @@ class ServedClients:
 
 
 class ServedBackend(MemoryBackend):
-    """Memberships in this process's memory; they end with their connections."""
+    """Memberships in memory, for several threads; they end with their connections."""
 
     def __init__(self, clients: ServedClients) -> None:
         super().__init__()
         self._clients = clients
+        self._lock = threading.Lock()
+        self._warned = False
 
     async def get(self, connection_id: str) -> Record | None:
         return Record("", "", NEVER) if self._clients.find(connection_id) else None
 
     async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
-        ids = sorted(one for one in self._clients.sockets if one > (after or ""))[:limit]
+        if not (self._clients.watched or self._warned):
+            self._warned = True
+            logger.warning(PARTIAL)
+        ids = sorted(one for one in tuple(self._clients.sockets) if one > (after or ""))[:limit]
         alive = tuple(one for one in ids if self._clients.find(one))
         return Page(alive, ids[-1] if len(ids) == limit else None)
 
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
-        await self._clear()
-        await super().group_add(group, connection_id, expires_at)
+        self.clear()
+        with self._lock:
+            await super().group_add(group, connection_id, expires_at)
+        if connection_id not in self._clients.sockets:  # it ended just now
+            await self.group_discard(group, connection_id)
+
+    async def group_discard(self, group: str, connection_id: str) -> None:
+        with self._lock:
+            await super().group_discard(group, connection_id)
+
+    async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
+        names = await super().group_discard_all(connection_id)
+        if names and (socket := self._clients.sockets.get(connection_id)) is not None:
+            socket.left = names
+        return names
 
     async def group_members(
         self, group: str, *, limit: int = 1000, after: str | None = None
     ) -> Page:
-        await self._clear()
-        page = await super().group_members(group, limit=limit, after=after)
+        self.clear()
+        with self._lock:
+            page = await super().group_members(group, limit=limit, after=after)
         return page._replace(members=tuple(filter(self._clients.find, page.members)))
 
-    async def _clear(self) -> None:
-        while self._clients.ended:
-            await self.group_discard_all(self._clients.ended.popleft())
+    async def groups(self, connection_id: str) -> tuple[str, ...]:
+        with self._lock:
+            names = await super().groups(connection_id)
+        socket = self._clients.sockets.get(connection_id)
+        return names or (socket.left if socket is not None else ())
+
+    def clear(self) -> None:
+        """End the memberships of connections that have ended."""
+        with self._lock:
+            while self._clients.ended:
+                self._forget(self._clients.ended.popleft())
+
+    def _forget(self, connection_id: str) -> None:
+        for group, members in tuple(self._groups.items()):
+            if members.pop(connection_id, None) is not None and not members:
+                del self._groups[group]
 
 
 _clients = ServedClients()
-_layer = Layer(_clients, ServedBackend(_clients))
+_backend = ServedBackend(_clients)
+_layer = Layer(_clients, _backend)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_clients.clear)
 
 
 def caller(timeout: float) -> Caller:
     """Return who reaches the clients of this process, within `timeout` seconds."""
-    loops = [socket.loop for socket in _clients.sockets.values()]
-    return Caller(_layer, time.monotonic() + timeout, loop=loops[-1] if loops else None)
+    return Caller(_layer, time.monotonic() + timeout, loop=_clients.loop())
 
 
 def is_server() -> bool:
-    """Tell whether this process holds connections itself, or is about to."""
+    """Tell whether this process holds connections itself, or is about to.
+
+    One that has not held any and is told of a management API is not: it serves HTTP beside it.
+    """
     if _clients.used:
         return True
-    try:
-        tasks = asyncio.all_tasks()
-    except RuntimeError:  # no loop runs here
+    if os.environ.get("WS_MANAGEMENT_ENDPOINT"):
         return False
-    return any(_module(task).partition(".")[0] in SERVERS for task in tasks)
+    here = running_loop()
+    if here is None:  # a worker of a server, perhaps
+        return any(map(_serves, sys._current_frames().values()))
+    return any(_is_server(_module(task)) for task in asyncio.all_tasks(here))
 
 
 def identify(target: Any) -> str:
@@ -223,22 +321,27 @@ def identify(target: Any) -> str:
     scope = scope_of(target)
     if scope is None or scope is target or not callable(getattr(target, "send_text", None)):
         raise InvalidArgumentError(UNREACHABLE)
-    get = _reference(target)
-    connection_id = _clients.add(target.scope, lambda: _send_of(get()), lambda: _state_of(get()))
-    if isinstance(get, weakref.ref):
-        weakref.finalize(target, _clients.remove, connection_id)
+    if is_own_loop(asyncio.get_running_loop()):
+        raise InvalidArgumentError(ELSEWHERE)
+    extension = _extend(target.scope)
+    connection_id = extension["connection_id"]
+    anchor, get = _reference(target, extension)
+    socket = Socket(target.scope, lambda: _send_of(get()), lambda: _state_of(get()))
+    weakref.finalize(anchor, _clients.remove, connection_id)
+    _add(connection_id, socket)
     return connection_id
 
 
 class ConnectionsMiddleware:
     """ASGI middleware that tells `Connections` of each connection of a server, as uvicorn.
 
-    With it `broadcast` reaches all, and scopes are targets, too. On Lambda it does nothing.
+    With it `broadcast` reaches all, not only those that `Connections` has been given, and scopes
+    are targets, too. On Lambda it does nothing.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        _clients.used = True
+        _clients.watched = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket" or known_id(scope) is not None:
@@ -262,7 +365,8 @@ class ConnectionsMiddleware:
                 state = State.ENDED
             return message
 
-        connection_id = _clients.add(scope, lambda: observed_send, lambda: state)
+        connection_id = _extend(scope)["connection_id"]
+        _add(connection_id, Socket(scope, lambda: observed_send, lambda: state))
         try:
             await self.app(scope, observed_receive, observed_send)
         finally:
@@ -270,11 +374,26 @@ class ConnectionsMiddleware:
             _clients.remove(connection_id)
 
 
-def _reference(websocket: Any) -> Callable[[], Any]:
+def _extend(scope: Scope) -> Extension:
+    """Give a connection's scope an id, as API Gateway would."""
+    extension = Extension(connection_id=base64.urlsafe_b64encode(os.urandom(11)).decode())
+    scope["extensions"] = {**(scope.get("extensions") or {}), "longwire": extension}
+    return extension
+
+
+def _add(connection_id: str, socket: Socket) -> None:
+    _backend.clear()
+    _clients.add(connection_id, socket)
+
+
+def _reference(websocket: Any, extension: Extension) -> tuple[object, Callable[[], Any]]:
+    """Return what lives as long as the connection, and what returns the WebSocket until then."""
     try:
-        return weakref.ref(websocket)
-    except TypeError:  # Litestar's has slots
-        return lambda: websocket
+        return websocket, weakref.ref(websocket)
+    except TypeError:  # Litestar's has slots; so its scope, which it has, too, keeps it
+        extension.websocket = websocket
+        kept = weakref.ref(extension)
+        return extension, lambda: getattr(kept(), "websocket", None)
 
 
 def _send_of(websocket: Any) -> Send | None:
@@ -293,9 +412,63 @@ def _state_of(websocket: Any) -> State:
     return State.CONNECTING if states & {"CONNECTING", "init"} else State.OPEN
 
 
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _module(task: asyncio.Task[Any]) -> str:
     frame = getattr(task.get_coro(), "cr_frame", None)
-    return str(frame.f_globals.get("__name__", "")) if frame else ""
+    return _name(frame) if frame else ""
+
+
+def _name(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _is_server(module: str) -> bool:
+    return module.partition(".")[0] in SERVERS
+
+
+def _serves(frame: FrameType | None) -> bool:
+    """Tell whether a server runs in the thread that is in this frame."""
+    while frame is not None:
+        if _is_server(_name(frame)):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _loop_of_worker() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that has started this thread, if anyio has, as frameworks do."""
+    from_thread = sys.modules.get("anyio.from_thread")
+    if from_thread is None:
+        return None
+    try:
+        loop: asyncio.AbstractEventLoop = from_thread.run_sync(asyncio.get_running_loop)
+    except RuntimeError:
+        return None
+    return loop
+
+
+async def _send_on(loop: asyncio.AbstractEventLoop, send: Send, message: Message) -> None:
+    """Send on another thread's event loop."""
+    coro = _await(send, message)
+    try:
+        work = asyncio.run_coroutine_threadsafe(coro, loop)
+    except RuntimeError:  # it has just been closed
+        coro.close()
+        raise
+    try:
+        await asyncio.wrap_future(work)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ConnectionResetError from None  # its server stops
 
 
 async def _await(send: Send, message: Message) -> None:

@@ -76,7 +76,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventL
         EventLoopError: it is the one that is running here.
     """
     home = loop if loop is not None and loop.is_running() else own_loop()
-    if _running_loop() is home:
+    if running_loop() is home:
         raise EventLoopError(
             "this event loop would have to do the work and cannot wait for itself: leave `.sync` "
             "out and use await, or call from a thread (await asyncio.to_thread(...))"
@@ -101,7 +101,13 @@ async def _next(members: Any) -> str | None:
     return await anext(members, None)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def is_own_loop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether `own_loop` has made it."""
+    return loop in tuple(_loops.values())
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread; None when there is none."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -1,0 +1,699 @@
+"""`Connections` inside an app that a handler runs, and outside of any."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from longwire import (
+    ConfigurationError,
+    ConnectionGoneError,
+    Connections,
+    InvalidArgumentError,
+    Longwire,
+    ManagementError,
+    MessageTooLargeError,
+)
+from longwire.exceptions import ASGIMessageError
+from longwire_backends.base import BackendError, Page
+from longwire_backends.memory import MemoryBackend
+from tests.connections_server import ConnectionsServer
+from tests.lambda_events import LambdaContext, connect_event
+from tests.talk import Talk, talk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+pytestmark = pytest.mark.anyio
+
+connections = Connections()
+
+
+def websocket(endpoint: Callable[[WebSocket], Awaitable[None]]) -> Starlette:
+    return Starlette(routes=[WebSocketRoute("/", endpoint)])
+
+
+async def room(ws: WebSocket) -> None:
+    """A chat room, as anybody would write it for a server."""
+    name = ws.query_params["name"]
+    await ws.accept()
+    await connections.group_add("room", ws)
+    await connections.group_send("room", f"{name} joined")
+    try:
+        while True:
+            await connections.group_send("room", f"{name}: {await ws.receive_text()}")
+    except WebSocketDisconnect as error:
+        groups = await connections.groups(ws)
+        await connections.group_send("room", f"{name} left {groups} {error.code}")
+
+
+async def enter(client: Talk, name: str) -> Talk:
+    """Connect, and get the greeting."""
+    await client.connect(query={"name": [name]})
+    await client.server.until(lambda: f"{name} joined" in client.frames)
+    return client
+
+
+# --- inside: what takes effect, and when ----------------------------------------------------------
+
+
+async def test_a_room_is_as_under_a_server() -> None:
+    """Who joins gets the greeting, too; nothing is repeated; who has left gets nothing."""
+    async with talk(websocket(room)) as ann:
+        await enter(ann, "ann")
+        bob = await enter(ann.another(), "bob")
+        await ann.say("hi")
+        await bob.say("ho")
+        await bob.leave(1001)
+        assert ann.frames == [
+            "ann joined",
+            "bob joined",
+            "ann: hi",
+            "bob: ho",
+            "bob left ('room',) 1001",
+        ]
+        assert bob.frames == ["bob joined", "ann: hi", "bob: ho"]
+
+
+async def test_what_a_run_does_while_it_unwinds_has_no_effect() -> None:
+    """A `finally` that is right on a server drops no client who is still connected."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add("room", ws)
+        try:
+            async for text in ws.iter_text():
+                await connections.group_send("room", text)
+        finally:
+            await connections.group_discard("room", ws)
+            await connections.broadcast("somebody left")
+            await connections.close(ws)
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["a", "b"]
+        assert not client.deleted
+        other = client.another()
+        await other.connect()
+        await client.leave()
+        assert other.frames == ["somebody left"]
+
+
+async def test_a_refused_connection_is_in_no_group_and_has_no_record() -> None:
+    """Whatever the app did before it refused."""
+
+    async def app(ws: WebSocket) -> None:
+        await connections.group_add("room", ws)
+        if ws.query_params["name"] == "bob":
+            await ws.close()
+        elif ws.query_params["name"] == "eve":
+            raise ValueError("no such thing")
+        else:
+            await ws.accept()
+            await ws.receive()
+
+    backend = MemoryBackend()
+    async with talk(websocket(app), backend=backend) as client:
+        assert await client.connect(query={"name": ["bob"]}) == {"statusCode": 403}
+        assert await client.another().connect(query={"name": ["eve"]}) == {"statusCode": 500}
+        assert (await backend.connections()).members == ()
+        assert (await backend.group_members("room")).members == ()
+        await client.connect(query={"name": ["ann"]})
+        assert (await backend.group_members("room")).members == (client.connection_id,)
+
+
+@pytest.mark.parametrize("ending", ["close", "return", "raise"])
+async def test_a_connection_that_its_app_ends_is_in_no_group(ending: str) -> None:
+    """However the app ends it."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add("room", ws)
+        await ws.receive_text()
+        if ending == "close":
+            await ws.close()
+        if ending == "raise":
+            raise ValueError("broken")
+
+    backend = MemoryBackend()
+    async with talk(websocket(app), backend=backend) as client:
+        await client.connect()
+        assert await backend.groups(client.connection_id) == ("room",)
+        await client.say("end")
+        assert client.deleted
+        assert await backend.groups(client.connection_id) == ()
+        assert (await backend.connections()).members == ()
+
+
+async def test_a_member_is_stored_before_it_joins() -> None:
+    """A member without a record would be taken for one that is gone, and so lose its groups."""
+    backend = _Watched()
+
+    async def app(ws: WebSocket) -> None:
+        await connections.group_add("room", ws)
+        await ws.accept()
+        await ws.receive()
+
+    async with talk(websocket(app), backend=backend) as client:
+        await client.connect()
+        assert backend.calls[:2] == ["put", "group_add"]
+
+
+class _Watched(MemoryBackend):
+    """Notes which writes come in which order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+        self.calls.append("put")
+        return await super().put(connection_id, value, expires_at)
+
+    async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
+        self.calls.append("group_add")
+        await super().group_add(group, connection_id, expires_at)
+
+
+async def test_a_repeated_handshake_joins_nothing_anew() -> None:
+    """An effect that is swallowed does not even ask the store."""
+    backend = _Watched()
+    async with talk(websocket(room), backend=backend) as client:
+        await enter(client, "ann")
+        await client.say("a")
+        assert backend.calls.count("group_add") == 1
+
+
+async def test_before_accept_oneself_cannot_be_sent_to() -> None:
+    """As on a server: the others get it, and it is a failure, not an end."""
+    results = []
+
+    async def app(ws: WebSocket) -> None:
+        await connections.group_add("room", ws)
+        results.append(await connections.group_send("room", "early"))
+        await ws.accept()
+        await ws.receive()
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        assert results[0].failed == {
+            client.connection_id: f"@connections/{client.connection_id}: "
+            "the app has not accepted it yet"
+        }
+        await client.say("x")
+        assert client.frames == []
+
+
+async def test_others_are_reached_by_id_scope_and_websocket() -> None:
+    """A target is whichever is at hand."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for to in ws.iter_text():
+            await connections.send(to, {"to": to})
+            await connections.send(ws.scope, "scope")
+            await connections.send(ws, b"bytes")
+
+    async with talk(websocket(app)) as ann:
+        await ann.connect()
+        bob = ann.another()
+        await bob.connect()
+        await ann.say(bob.connection_id)
+        assert bob.frames == [f'{{"to":"{bob.connection_id}"}}']
+        assert ann.frames == ["scope", "bytes"]
+
+
+async def test_exclude_takes_targets_of_every_kind() -> None:
+    """Whoever is excluded gets nothing, also in a broadcast."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add("room", ws)
+        async for other in ws.iter_text():
+            await connections.group_send("room", "a", exclude=[ws])
+            await connections.group_send("room", "b", exclude=(ws.scope, other))
+            await connections.broadcast("c", exclude={other})
+
+    async with talk(websocket(app)) as ann:
+        await ann.connect()
+        bob, cat = ann.another(), ann.another()
+        await bob.connect()
+        await cat.connect()
+        await ann.say(bob.connection_id)
+        assert (ann.frames, bob.frames, cat.frames) == (["c"], ["a"], ["a", "b", "c"])
+
+
+async def test_one_app_closes_the_connection_of_another() -> None:
+    """The client is closed, and its own app is told by its own event."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for other in ws.iter_text():
+            await connections.close(other)
+
+    async with talk(websocket(app)) as ann:
+        await ann.connect()
+        bob = ann.another()
+        await bob.connect()
+        await ann.say(bob.connection_id)
+        assert bob.deleted
+        assert not ann.deleted
+        await ann.say(bob.connection_id)  # once more is no error
+
+
+async def test_an_app_closes_its_own_connection() -> None:
+    """As with websocket.close: the app sees its end, and no event tells it again."""
+    seen = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.receive_text()
+        await connections.close(ws)
+        seen.append(await ws.receive())
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.say("end")
+        assert client.deleted
+        assert seen == [{"type": "websocket.disconnect", "code": 1000, "reason": ""}]
+
+
+async def test_an_app_whose_client_is_gone_cannot_send_to_it() -> None:
+    """The error is typed; nothing is posted, and it cannot join a group any more."""
+    errors: list[Exception] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            pass
+        for attempt in (connections.send(ws, "x"), connections.group_add("room", ws)):
+            try:
+                await attempt
+            except ConnectionGoneError as error:
+                errors.append(error)
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        posts = len(client.server.requests)
+        await client.leave()
+        assert [str(one) for one in errors] == [f"connection {client.connection_id} is gone"] * 2
+        assert len(client.server.requests) == posts
+
+
+async def test_info_asks_api_gateway() -> None:
+    """As its GET answers."""
+    infos = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            infos.append(await connections.info(ws))
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.say("x")
+        assert infos[0].source_ip == "203.0.113.7"
+        assert infos[0].connected_at.isoformat() == "2025-11-11T13:45:35.513000+00:00"
+
+
+# --- inside: who is gone --------------------------------------------------------------------------
+
+
+async def test_a_send_finds_who_is_gone_and_its_app_is_told_once() -> None:
+    """With code 1006, out of all groups; a late $disconnect finds nothing more to tell."""
+    async with talk(websocket(room)) as ann:
+        await enter(ann, "ann")
+        bob = await enter(ann.another(), "bob")
+        bob.vanish()
+        await ann.say("hi")
+        await ann.until("ann joined", "bob joined", "ann: hi", "bob left ('room',) 1006")
+        await bob.leave()
+        await ann.say("ho")
+        assert ann.frames[-2:] == ["bob left ('room',) 1006", "ann: ho"]
+        posts = [body for _, to, body in ann.server.requests if to == bob.connection_id]
+        assert posts == [b"bob joined", b"ann: hi"]  # to nobody twice who is gone
+
+
+async def test_many_who_are_gone_are_each_told_once() -> None:
+    """Those that only the announcement of another's end finds, too."""
+    told = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add(ws.query_params["room"], ws)
+        async for text in ws.iter_text():
+            await connections.group_send("one", text)
+        told.append(ws.query_params["name"])
+        await connections.group_send("two", "left")
+
+    async with talk(websocket(app)) as ann:
+        await ann.connect(query={"room": ["none"], "name": ["ann"]})
+        for number in range(40):
+            one = ann.another()
+            group = ("one", "two")[number % 2]
+            await one.connect(query={"room": [group], "name": [str(number)]})
+            one.vanish()
+        await ann.say("hi")
+        assert sorted(told, key=int) == [str(number) for number in range(40)]
+        assert len(ann.server.requests) == 40
+
+
+async def test_an_app_that_raises_at_its_end_stops_nobody(caplog: Any) -> None:
+    """It is logged, and the others are told."""
+    told = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add("room", ws)
+        async for text in ws.iter_text():
+            await connections.group_send("room", text)
+        told.append(ws.query_params["name"])
+        raise ValueError("at the end")
+
+    async with talk(websocket(app)) as ann:
+        await ann.connect(query={"name": ["ann"]})
+        for name in ("bob", "cat"):
+            one = ann.another()
+            await one.connect(query={"name": [name]})
+            one.vanish()
+        await ann.say("hi")
+        assert sorted(told) == ["bob", "cat"]
+    assert "at the end" in caplog.text
+
+
+async def test_a_young_connection_is_not_taken_for_gone() -> None:
+    """API Gateway knows it a little later than its handshake's answer; the send waits for it."""
+    async with talk(websocket(room)) as ann:
+        await enter(ann, "ann")
+        bob = ann.another()
+        event = connect_event(bob.connection_id, query={"name": ["bob"]})
+        event["requestContext"]["connectedAt"] = int(time.time() * 1000)
+        bob.server.known.add(bob.connection_id)
+        await ann.handler.handle(event, LambdaContext())
+        await bob.until("bob joined")
+        bob.server.answers[bob.connection_id].extend([410, 410, 410])
+        await ann.say("hi")
+        assert bob.frames == ["bob joined", "ann: hi"]
+
+
+# --- inside: other events and threads -------------------------------------------------------------
+
+
+async def test_an_http_route_of_the_same_function_sends(monkeypatch: Any) -> None:
+    """Where the WebSocket API is, it has to be told: another API's event does not say."""
+
+    async def notify(request: Any) -> JSONResponse:
+        result = await connections.group_send("room", "news")
+        return JSONResponse({"delivered": list(result.delivered)})
+
+    app = Starlette(routes=[WebSocketRoute("/", room), Route("/notify", notify, methods=["POST"])])
+    async with talk(app) as client:
+        await enter(client, "ann")
+        answer = await client.handler.handle(_http_event("/notify"), LambdaContext())
+        assert answer["body"] == f'{{"delivered":["{client.connection_id}"]}}'
+        assert client.frames == ["ann joined", "news"]
+
+
+async def test_an_http_route_without_an_endpoint_says_what_to_set(monkeypatch: Any) -> None:
+    """The store alone is not enough."""
+    monkeypatch.delenv("WS_MANAGEMENT_ENDPOINT", raising=False)
+
+    async def notify(request: Any) -> JSONResponse:
+        try:
+            await connections.group_send("room", "news")
+        except ConfigurationError as error:
+            return JSONResponse(str(error))
+        return JSONResponse("sent")
+
+    app = Starlette(routes=[Route("/notify", notify, methods=["POST"])])
+    handler = Longwire(app, ws_config={"backend": "memory"})
+    answer = await handler.handle(_http_event("/notify"), LambdaContext())
+    await handler.aclose()
+    assert "WS_MANAGEMENT_ENDPOINT, or api_gateway_endpoint_url" in answer["body"]
+
+
+def _http_event(path: str) -> dict[str, Any]:
+    """Return an event of an HTTP API, payload format 2.0."""
+    http = {"method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7"}
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"host": "example.com"},
+        "requestContext": {"http": http, "domainName": "example.com", "stage": "$default"},
+        "isBase64Encoded": False,
+    }
+
+
+async def test_a_thread_that_was_started_by_hand_finds_the_handler() -> None:
+    """It inherits nothing, so it uses the handler that had the last event."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add("room", ws)
+        async for text in ws.iter_text():
+            thread = threading.Thread(target=connections.sync.group_send, args=("room", text))
+            thread.start()
+            await asyncio.to_thread(thread.join)
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.say("from a thread")
+        assert client.frames == ["from a thread"]
+
+
+# --- outside --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ConnectionsServer]:
+    async with ConnectionsServer(unknown_is_gone=True) as server:
+        server.known.update("abc")
+        yield server
+
+
+@pytest.fixture
+async def outside(server: ConnectionsServer) -> AsyncIterator[Connections]:
+    """Connections of somebody who has no event, with three that are connected."""
+    backend = MemoryBackend()
+    async with Connections(
+        ws_config={"backend": backend}, api_gateway_endpoint_url=server.url
+    ) as connections:
+        for one in "abc":
+            await backend.put(one, "{}", int(time.time()) + 60)
+        yield connections
+
+
+async def test_outside_everything_works_without_an_event(
+    outside: Connections, server: ConnectionsServer
+) -> None:
+    """With a store and an endpoint."""
+    for one in "abc":
+        await outside.group_add("room", one)
+    await outside.group_discard("room", "b")
+    assert [member async for member in outside.group_members("room")] == ["a", "c"]
+    assert await outside.groups("a") == ("room",)
+    result = await outside.group_send("room", {"n": [1, "é"]})
+    assert (list(result.delivered), result.ok) == (["a", "c"], True)
+    assert sorted(server.delivered) == [(one, '{"n":[1,"é"]}'.encode()) for one in "ac"]
+    assert list((await outside.broadcast("all", exclude=["a"])).delivered) == ["b", "c"]
+    await outside.send("b", "one")
+    assert (await outside.info("b")).source_ip == "203.0.113.7"
+    await outside.close("b")
+    assert ("DELETE", "b", b"") in server.requests
+
+
+async def test_the_environment_names_the_endpoint(
+    server: ConnectionsServer, monkeypatch: Any
+) -> None:
+    """Then no argument is needed to send; groups need a store."""
+    monkeypatch.setenv("WS_MANAGEMENT_ENDPOINT", server.url.removeprefix("http://"))
+    async with Connections() as by_environment:
+        await by_environment.send("a", "x")
+        assert server.delivered == [("a", b"x")]
+        with pytest.raises(ConfigurationError, match=r"need a store: say Connections\(ws_config="):
+            await by_environment.group_send("room", "x")
+
+
+async def test_who_proves_to_be_gone_outside_is_posted_to_once(
+    outside: Connections, server: ConnectionsServer
+) -> None:
+    """Neither a group nor a broadcast finds it again; whoever runs its app tells it."""
+    await outside.group_add("room", "a")
+    await outside.group_add("room", "b")
+    server.known.discard("b")
+    result = await outside.group_send("room", "x")
+    assert (list(result.delivered), list(result.gone), result.ok) == (["a"], ["b"], True)
+    assert list((await outside.group_send("room", "y")).delivered) == ["a"]
+    assert list((await outside.broadcast("z")).delivered) == ["a", "c"]
+    assert [body for method, to, body in server.requests if to == "b"] == [b"x"]
+    with pytest.raises(ConnectionGoneError, match="connection b is gone"):
+        await outside.send("b", "x")
+
+
+async def test_an_end_that_was_found_outside_is_told_by_the_handler() -> None:
+    """By its $disconnect, however late that comes."""
+    backend = MemoryBackend()
+    async with talk(websocket(room), backend=backend) as ann:
+        await enter(ann, "ann")
+        bob = await enter(ann.another(), "bob")
+        bob.vanish()
+        async with Connections(
+            ws_config={"backend": backend}, api_gateway_endpoint_url=ann.server.url
+        ) as outside:
+            assert list((await outside.broadcast("x")).gone) == [bob.connection_id]
+        await bob.leave(1001)
+        await bob.leave(1001)
+        assert ann.frames == ["ann joined", "bob joined", "x", "bob left () 1001"]
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (400, "POST answered 400"),
+        (403, "execute-api:ManageConnections"),
+        (500, "POST answered 500"),
+        ("reset", "POST failed"),
+    ],
+)
+async def test_only_410_means_gone(
+    outside: Connections, server: ConnectionsServer, status: Any, text: str
+) -> None:
+    """Anything else is a failure with its reason, and the member stays; the rest get it."""
+    for one in "abc":
+        await outside.group_add("room", one)
+    server.answers["b"].append(status)
+    result = await outside.group_send("room", "x")
+    assert (sorted(result.delivered), list(result.gone)) == (["a", "c"], [])
+    assert list(result.failed) == ["b"]
+    assert text in result.failed["b"]
+    assert not result.ok
+    assert await outside.groups("b") == ("room",)
+
+
+async def test_a_store_that_fails_half_way_leaves_a_result(server: ConnectionsServer) -> None:
+    """It says who was reached, and why there may be others."""
+
+    class Failing(MemoryBackend):
+        async def group_members(
+            self, group: str, *, limit: int = 1000, after: str | None = None
+        ) -> Page:
+            if after is not None:
+                raise BackendError("memory", "group_members", "it is on fire")
+            return Page(("a", "b"), "b")
+
+    async with Connections(
+        ws_config={"backend": Failing()}, api_gateway_endpoint_url=server.url
+    ) as connections:
+        result = await connections.group_send("room", "x")
+    assert sorted(result.delivered) == ["a", "b"]
+    assert result.incomplete == "memory: group_members failed: it is on fire"
+    assert not result.ok
+
+
+async def test_a_store_that_does_not_answer_is_not_waited_for_after_the_deadline(
+    server: ConnectionsServer,
+) -> None:
+    """What could not be read is in the result."""
+
+    class Hanging(MemoryBackend):
+        async def group_members(
+            self, group: str, *, limit: int = 1000, after: str | None = None
+        ) -> Page:
+            if after is not None:
+                await asyncio.Event().wait()
+            return Page(("a", "b"), "b")
+
+    async with Connections(
+        ws_config={"backend": Hanging()}, api_gateway_endpoint_url=server.url, timeout=0.2
+    ) as connections:
+        result = await connections.group_send("room", "x")
+    assert sorted(result.delivered) == ["a", "b"]
+    assert result.incomplete == "there was no time left to read who else is to get it"
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+class _Unknown:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda c: c.send(7, "x"), "the target is a int; expected a connection id, a WebSocket or"),
+        (lambda c: c.send("", "x"), "a connection id must have 1 to 1000 bytes in UTF-8"),
+        (lambda c: c.send("a\0", "x"), "and no NUL; this one has 2 bytes"),
+        (lambda c: c.send("x" * 1001, "x"), "this one has 1001 bytes"),
+        (lambda c: c.send("\ud800", "x"), "a connection id holds half of a surrogate pair"),
+        (lambda c: c.send({"type": "http"}, "x"), "the target is the scope of type 'http'"),
+        (lambda c: c.group_add("g" * 10_000, "a"), "this one has 10000 bytes"),
+        (lambda c: c.group_add("", "a"), "the name of a group must have 1 to 1024 bytes"),
+        (lambda c: c.group_add(None, "a"), "the name of a group is a NoneType; expected a str"),
+        (lambda c: c.group_send("g", _Unknown()), "that JSON cannot hold: Object of type _Unknown"),
+        (lambda c: c.group_send("g", {"a": {1, 2}}), "data is a value of type dict that JSON"),
+        (lambda c: c.broadcast(float("nan")), "data is a value of type float that JSON cannot"),
+        (lambda c: c.group_send("g", "x", exclude=[3]), "the target is a int"),
+    ],
+)
+async def test_bad_arguments_are_refused_before_anything_is_done(
+    outside: Connections, server: ConnectionsServer, call: Any, text: str
+) -> None:
+    """The error is typed and says what was expected."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        await call(outside)
+    assert text in str(caught.value)
+    assert server.requests == []
+
+
+async def test_a_message_over_the_limit_is_refused_before_any_post(
+    outside: Connections, server: ConnectionsServer
+) -> None:
+    """For one, a group and all; the limit itself is allowed."""
+    await outside.group_add("room", "a")
+    for attempt in (
+        outside.send("a", "x" * 131_073),
+        outside.group_send("room", "é" * 65_537),
+        outside.broadcast(bytes(131_073)),
+    ):
+        with pytest.raises(MessageTooLargeError, match="over API Gateway's limit of 131072"):
+            await attempt
+    with pytest.raises(ASGIMessageError, match="these bytes are not UTF-8"):
+        await outside.group_send("room", b"\xff")
+    assert server.requests == []
+    assert (await outside.group_send("room", "x" * 131_072)).ok
+
+
+async def test_a_group_takes_nobody_who_is_not_connected(outside: Connections) -> None:
+    """It would stay a member for hours."""
+    with pytest.raises(ConnectionGoneError, match="connection nobody is gone"):
+        await outside.group_add("room", "nobody")
+    await outside.group_discard("room", "nobody")
+    assert await outside.groups("nobody") == ()
+
+
+async def test_a_malformed_id_is_a_failure(outside: Connections, server: ConnectionsServer) -> None:
+    """API Gateway answers 400, which means nothing about anybody's end."""
+    server.answers["not an id"].append(400)
+    with pytest.raises(ManagementError, match="POST answered 400"):
+        await outside.send("not an id", "x")
+
+
+def test_an_endpoint_that_is_no_url_is_refused() -> None:
+    """When it is configured, not when it is used."""
+    with pytest.raises(ConfigurationError, match="api_gateway_endpoint_url must be an http://"):
+        Connections(api_gateway_endpoint_url="localhost:3001")
+    with pytest.raises(ConfigurationError, match="fanout is for groups, which need a store"):
+        Connections(fanout={"queue_url": "https://sqs.eu-west-1.amazonaws.com/1/q"})

@@ -5,7 +5,8 @@
 Orders come in as in `measured.py`: "POST 10000" posts to so many connections. NAME is longwire,
 boto3 (32 threads), aiohttp or httpx (both signed by botocore), or load, which is how fast a client
 can be that does no more than asyncio needs: it sends bytes made beforehand and counts the answers.
-All but boto3 have 100 requests under way.
+All but boto3 have 100 requests under way. Longwire sends to a group, over plain HTTP as the others,
+where it looks anew for keys at each post (3 us).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import asyncio
 import functools
 import os
 import sys
-import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -24,7 +24,7 @@ from benchmarks.measured import SENT_WITH, time_orders
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-    Run = Callable[[list[str]], Awaitable[None]]
+    Run = Callable[[int], Awaitable[None]]
 
 AT_ONCE = 100
 THREADS = 32
@@ -33,22 +33,28 @@ FRAME = SENT_WITH["MESSAGE"]["body"].encode()
 
 
 def longwire(url: str) -> Run:
-    from longwire.endpoint import signing_region
-    from longwire.management import Management
-    from longwire_aws.client import SignedClient
-    from longwire_aws.http import HTTPClient
+    from longwire import Connections
+    from longwire_backends.base import Page
+    from longwire_backends.memory import MemoryBackend
 
-    # What `SigningTransport` comes to over TLS; over plain HTTP it looks for keys first.
-    region = functools.partial(signing_region, region_name=REGION, environ=os.environ)
-    management = Management(SignedClient(HTTPClient(pool_size=AT_ONCE), "execute-api", region))
+    class Crowd(MemoryBackend):
+        """A group of as many members as its name says, which takes no memory."""
 
-    async def fan_out(ids: Iterable[str]) -> None:
-        async def post(connection_id: str) -> None:
-            await management.post(url, connection_id, FRAME, deadline=time.monotonic() + 30)
+        async def group_members(
+            self, group: str, *, limit: int = 1000, after: str | None = None
+        ) -> Page:
+            begin, count = int(after or 0), int(group)
+            end = min(begin + limit, count)
+            members = tuple(map(connection_id, range(begin, end)))
+            return Page(members, str(end) if end < count else None)
 
-        await for_each(ids, post)
+    connections = Connections(ws_config={"backend": Crowd()}, api_gateway_endpoint_url=url)
 
-    return fan_out
+    async def run(count: int) -> None:
+        result = await connections.group_send(str(count), FRAME)
+        assert len(result.delivered) == count
+
+    return run
 
 
 def boto3(url: str) -> Run:
@@ -65,8 +71,8 @@ def boto3(url: str) -> Run:
     def post(connection_id: str) -> None:
         client.post_to_connection(ConnectionId=connection_id, Data=FRAME)
 
-    async def run(ids: list[str]) -> None:
-        list(executor.map(post, ids))
+    async def run(count: int) -> None:
+        list(executor.map(post, connection_ids(count)))
 
     return run
 
@@ -82,11 +88,11 @@ def aiohttp(url: str) -> Run:
             await response.read()
             assert response.status == 200
 
-    async def run(ids: list[str]) -> None:
+    async def run(count: int) -> None:
         nonlocal session
         if session is None:  # it can only be made in a loop
             session = library.ClientSession(connector=library.TCPConnector(limit=AT_ONCE))
-        await for_each(ids, post)
+        await for_each(connection_ids(count), post)
 
     return run
 
@@ -101,7 +107,7 @@ def httpx(url: str) -> Run:
         response = await client.post(target, content=FRAME, headers=headers)
         assert response.status_code == 200
 
-    return lambda ids: for_each(ids, post)
+    return lambda count: for_each(connection_ids(count), post)
 
 
 def load(url: str) -> Run:
@@ -111,12 +117,12 @@ def load(url: str) -> Run:
     host, port = address.hostname, address.port
     connections: list[Generator] = []
 
-    async def run(ids: list[str]) -> None:
+    async def run(count: int) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(AT_ONCE - len(connections)):
             _, new = await loop.create_connection(Generator, host, port)
             connections.append(new)
-        requests = iter(requests_to(url, len(ids)))
+        requests = iter(requests_to(url, count))
         await asyncio.gather(*[each.send_all(requests) for each in connections])
 
     return run
@@ -190,7 +196,11 @@ async def for_each(ids: Iterable[str], post: Callable[[str], Awaitable[None]]) -
 
 @functools.cache
 def connection_ids(count: int) -> list[str]:
-    return [f"QWEaVd7I{number:07}=" for number in range(count)]
+    return list(map(connection_id, range(count)))
+
+
+def connection_id(number: int) -> str:
+    return f"QWEaVd7I{number:07}="
 
 
 def main(name: str, url: str) -> None:
@@ -199,7 +209,7 @@ def main(name: str, url: str) -> None:
     runner = asyncio.Runner()
 
     async def perform(times: int) -> None:
-        await run(connection_ids(times))
+        await run(times)
 
     time_orders(lambda _, times: runner.run(perform(times)))
     # Not all of them like to be left with open connections; that they close is not measured.

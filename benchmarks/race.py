@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -54,6 +55,12 @@ class Measured:
         """End it, which it does by itself when nothing more is asked."""
         with self._process:
             pass
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that it has had in memory by now; on Linux."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
 
     def perform(self, what: str, times: int) -> Figures:
         """Do something so many times, and tell what once took."""

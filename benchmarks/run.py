@@ -76,6 +76,9 @@ POSTS_AIMS = {
 }
 POSTS_TIMES = {"longwire": 10_000, "boto3": 1_000, "aiohttp": 4_000, "httpx": 300, "load": 10_000}
 
+GROUP_SIZES = (1_000, 100_000)
+GROUP_MEMORY = Aim(1.1, at_most=True)
+
 AWS_STORES = ("dynamodb", "s3")
 EVENT_AIMS = {"CONNECT": Aim(3), "MESSAGE": Aim(100), "DISCONNECT": Aim(3)}
 DYNAMODB_AIMS = dict.fromkeys(EVENT_AIMS, Aim(100))
@@ -125,6 +128,7 @@ def main(python_with_mangum: str) -> None:
         f"{START_ROUNDS} (cold starts)"
     )
     compare_posts(python_with_mangum)
+    compare_group_sizes()
     with running(connections) as management, all_stores() as stores:
         adapters = Adapters(python_with_mangum, management)
         compare_clients(management.address)
@@ -182,6 +186,23 @@ def compare_posts(python_with_mangum: str) -> None:
         show(label, ours, figures[name], 1e6, aim)
     load = figures["load"]
     print(f"{'  posts a second':{LABEL}}{'':29}{1 / ours.wall:>10,.0f}{1 / load.wall:>10,.0f}")
+
+
+def compare_group_sizes() -> None:
+    """Show that a group's size decides how long a send takes, and not how much memory."""
+    peaks = []
+    with running(quick_connections) as server:
+        for size in GROUP_SIZES:
+            with Measured(Contender(["-m", "benchmarks.posts", "longwire", server.address])) as one:
+                one.perform("POST", size)
+                peaks.append(one.peak_memory())
+    small, large = peaks
+    label = "peak memory, a group of 100,000, MB"
+    ratio, unit = large / small, 2**20
+    print(
+        f"{label:{LABEL}}{large / unit:>9.1f}{small / unit:>10.1f}{ratio:>8.2f}x{'':29}   "
+        f"(1,000) {GROUP_MEMORY.judge(ratio)}"
+    )
 
 
 def compare_events(adapters: Adapters, store: Store) -> None:

@@ -7,11 +7,10 @@ temporary folder. The clients are real ones, of the websockets library.
 """
 
 import asyncio
-import os
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -60,7 +59,6 @@ async def running_gateway(folder: Path) -> AsyncIterator[Gateway]:
     files = ["--app-dir", str(EXAMPLES), "--file", str(folder / "connections.sqlite3")]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-B", "-m", "longwire", "dev", "chat:app", "--port", "0", *files),
-        env={**os.environ, "CHAT_FILE": str(folder / "chat.sqlite3")},
         stdout=PIPE,
     )
     try:
@@ -74,45 +72,44 @@ async def running_gateway(folder: Path) -> AsyncIterator[Gateway]:
 class Guest:
     """A client in a room of the chat, under a name."""
 
-    def __init__(self, name: str, room: str, gateway: Gateway) -> None:
+    def __init__(self, name: str, room: str) -> None:
         self.name, self.room = name, room
-        self._gateway = gateway
 
     async def enter(self, url: str) -> None:
         query = f"path=/rooms/{self.room}&name={self.name}"
         self._ws: ClientConnection = await connect(f"{url}/?{query}")
-        await self._report(f"{self.name} enters room {self.room}")
 
-    async def say(self, text: str, *expected: str) -> None:
-        """Send a message, and check that these lines answer it."""
+    async def say(self, text: str) -> None:
         await self._ws.send(text)
-        seen = [str(await self._ws.recv()) for _ in expected]
-        if seen != list(expected):
-            raise DemoError(f"{self.name} saw {seen} instead of {list(expected)}")
-        action = f"{self.name} says: {text}" if text else f"{self.name} asks for what is new"
-        await self._report(action, *(f"    {self.name} gets | {line}" for line in seen))
 
     async def leave(self) -> None:
         await self._ws.close()
-        await self._report(f"{self.name} leaves")
 
-    async def _report(self, action: str, *seen: str) -> None:
-        """Print what the client did and saw, beside the event that it was for the function."""
-        print(f"{action:<{WIDTH}}{await self._gateway.event()}", *seen, sep="\n", flush=True)
+    async def expect(self, line: str) -> str:
+        """Wait for the next line and check that it is this one."""
+        seen = str(await self._ws.recv())
+        if seen != line:
+            raise DemoError(f"{self.name} saw {seen!r} instead of {line!r}")
+        return f"    {self.name} gets | {seen}"
 
 
 async def talk(url: str, gateway: Gateway) -> None:
-    """Let two clients talk with each other."""
-    ann, bob = Guest("ann", "blue", gateway), Guest("bob", "blue", gateway)
-    await ann.enter(url)
-    await bob.enter(url)
-    await ann.say("Is anybody there?", "ann: Is anybody there?")
-    await bob.say("", "ann: Is anybody there?")
-    await bob.say("Yes, on Lambda.", "bob: Yes, on Lambda.")
-    await ann.say("So am I!", "bob: Yes, on Lambda.", "ann: So am I!")
-    await bob.say("", "ann: So am I!")
-    await ann.leave()
-    await bob.leave()
+    """Let two clients talk with each other; each action is one Lambda event."""
+
+    async def show(action: str, done: Awaitable[None], line: str, *who: Guest) -> None:
+        """Print what a client does and who sees it, beside the event for the function."""
+        await done
+        seen = [await guest.expect(line) for guest in who]
+        print(f"{action:<{WIDTH}}{await gateway.event()}", *seen, sep="\n", flush=True)
+
+    ann, bob = Guest("ann", "blue"), Guest("bob", "blue")
+    await show("ann enters room blue", ann.enter(url), "ann joined", ann)
+    await show("bob enters room blue", bob.enter(url), "bob joined", ann, bob)
+    for guest, text in ((ann, "Anybody there?"), (bob, "Yes, on Lambda."), (ann, "So am I!")):
+        line = f"{guest.name}: {text}"
+        await show(f"{guest.name} says: {text}", guest.say(text), line, ann, bob)
+    await show("ann leaves", ann.leave(), "ann left", bob)
+    await show("bob leaves", bob.leave(), "")
 
 
 async def demo(folder: Path) -> None:

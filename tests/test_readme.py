@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import subprocess
 import sys
@@ -53,7 +54,9 @@ def _run(folder: Path, *arguments: str) -> str:
 
 def test_every_python_block_is_run() -> None:
     """A new block needs a test here."""
-    assert sorted(FILES) == ["client.py", "counter.py", "main.py", "test_main.py"]
+    assert sorted(FILES) == [
+        *["client.py", "counter.py", "function.py", "main.py", "rooms.py", "test_main.py"]
+    ]
 
 
 def test_the_app_passes_its_own_test(folder: Path) -> None:
@@ -64,14 +67,20 @@ def test_the_app_passes_its_own_test(folder: Path) -> None:
 
 def test_the_client_talks_to_longwire_dev(folder: Path) -> None:
     """The commands and the client, with a free port instead of the usual one."""
-    command = [sys.executable, "-m", "longwire", "dev", "main:app", "--port", "0"]
+    with _dev(folder, "main:app") as url:
+        client = FILES["client.py"].replace("ws://127.0.0.1:3001", url)
+        assert _run(folder, "-c", client) == "hello ann\nann: HI\n"
+
+
+@contextlib.contextmanager
+def _dev(folder: Path, target: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "longwire", "dev", target, "--port", "0"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as gateway:
         try:
             assert gateway.stdout is not None
             ready = re.search(r"ws://127.0.0.1:\d+", gateway.stdout.readline())
             assert ready is not None
-            client = FILES["client.py"].replace("ws://127.0.0.1:3001", ready[0])
-            assert _run(folder, "-c", client) == "hello ann\nann: HI\n"
+            yield ready[0]
         finally:
             gateway.terminate()
 
@@ -84,6 +93,35 @@ async def test_the_counter_begins_anew_with_each_message() -> None:
         for _ in range(2):
             await ws.send("")
             assert await ws.receive() == "message 1"
+
+
+async def test_the_rooms_are_rooms() -> None:
+    """Who sends gets nothing back, and all hear of who comes and goes."""
+    names: dict[str, Any] = {}
+    exec(FILES["rooms.py"], names)
+    async with Gateway(names["app"]) as gateway:
+        async with gateway.connect("/rooms/blue", query={"name": "ann"}) as ann:
+            assert await ann.receive() == "ann joined"
+            async with gateway.connect("/rooms/blue", query={"name": "bob"}) as bob:
+                assert (await ann.receive(), await bob.receive()) == ("bob joined",) * 2
+                await bob.send("hi")
+                assert await ann.receive() == "bob: hi"
+                await bob.nothing()
+            assert await ann.receive() == "bob left"
+
+
+def test_the_function_answers_and_refuses(folder: Path) -> None:
+    """Served by longwire dev, as any other Lambda function."""
+    script = (
+        "import sys; from websockets.sync.client import connect\n"
+        "from websockets.exceptions import InvalidStatus\n"
+        "with connect(sys.argv[1] + '?token=open-sesame') as ws:\n"
+        "    ws.send('hi'); print(ws.recv())\n"
+        "try: connect(sys.argv[1])\n"
+        "except InvalidStatus as error: print(error.response.status_code)\n"
+    )
+    with _dev(folder, "function:handler") as url:
+        assert _run(folder, "-c", script, url) == '{"you said":"hi"}\n401\n'
 
 
 # Commands
@@ -105,7 +143,10 @@ def test_every_option_exists() -> None:
     """They are options of the commands of `longwire`; no other program's are shown."""
     options = r"--[a-z][a-z-]*"
     existing = set.union(
-        *(_words(options, _run(ROOT, "-m", "longwire", name, "--help")) for name in ("dev", "init"))
+        *(
+            _words(options, _run(ROOT, "-m", "longwire", name, "--help"))
+            for name in ("dev", "init", "sweep")
+        )
     )
     shown = _words(options, README)
     assert shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -79,13 +80,19 @@ def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]
         ConfigurationError: the region is unknown.
     """
     host = url.partition("://")[2].partition("/")[0].partition(":")[0]
-    found = re.search(EXECUTE_API, host)  # such a URL is right whatever the settings say
-    return found[1] if found else region_name or _region(host, environ)
+    # Such a URL is right whatever the settings say.
+    return _region_in(host) or region_name or _region(host, environ)
+
+
+@functools.lru_cache(maxsize=16)
+def _region_in(host: str) -> str | None:
+    """Return the region that API Gateway's own host names have in them."""
+    found = re.search(EXECUTE_API, host)
+    return found[1] if found else None
 
 
 def _region(domain_name: str, environ: Mapping[str, str]) -> str:
-    found = re.search(EXECUTE_API, domain_name)
-    region = found[1] if found else environment_region(environ)
+    region = _region_in(domain_name) or environment_region(environ)
     if not region:
         raise ConfigurationError(
             "the region of the management API is unknown: set ws_config['api_gateway_region_name'] "

@@ -14,6 +14,7 @@ import sys
 from asyncio.subprocess import PIPE, STDOUT
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
@@ -22,7 +23,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from websockets.asyncio.client import ClientConnection
 
@@ -51,7 +52,9 @@ class Server(NamedTuple):
 
 
 @asynccontextmanager
-async def served(command: str, example: str, folder: Path) -> AsyncIterator[Server]:
+async def served(
+    command: str, example: str, folder: Path, environ: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Server]:
     """Run an example's own command, on a free port and with its files in a folder."""
     arguments = [*documented(command, example), "--port", "0"]
     if command == GATEWAY:
@@ -59,7 +62,7 @@ async def served(command: str, example: str, folder: Path) -> AsyncIterator[Serv
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-B", "-m", *arguments),
         cwd=ROOT,
-        env={**os.environ, "CHAT_FILE": str(folder / "chat.sqlite3")},
+        env={**os.environ, **environ},
         stdout=PIPE,
         stderr=STDOUT,
     )
@@ -117,28 +120,92 @@ async def test_echo_returns_each_message_once(server: str, tmp_path: Path) -> No
     assert noted == [f"/ {sign}{text}" for _, text, _ in script for sign in ("", "| ")]
 
 
-ANN, BOB, EVE = (f"/rooms/{who}" for who in ("blue?name=ann", "blue?name=bob", "red?name=eve"))
+@both
+async def test_chat_lets_clients_talk_in_one_room_of_two(server: str, tmp_path: Path) -> None:
+    """Each line reaches everybody in its room once, unasked; nobody can tell which server it is."""
+    async with served(server, "chat", tmp_path) as chat, AsyncExitStack() as stack:
+
+        async def enter(room: str, name: str) -> ClientConnection:
+            url = chat.ws_url(f"/rooms/{room}", f"name={name}")
+            client = await stack.enter_async_context(connect(url))
+            await expect(f"{name} joined", client)
+            return client
+
+        ann = await enter("blue", "ann")
+        bob = await enter("blue", "bob")
+        await expect("bob joined", ann)
+        eve = await enter("red", "eve")
+        for client, text, line in ((ann, "hello", "ann: hello"), (bob, "hi", "bob: hi")):
+            await client.send(text)
+            await expect(line, ann, bob)
+        await eve.send("anybody?")
+        await expect("eve: anybody?", eve)
+        await bob.close()
+        await expect("bob left", ann)
+        bob = await enter("blue", "bob")
+        await expect("bob joined", ann)
+        bob.transport.abort()
+        await expect("bob left", ann)
+
+
+async def expect(line: str, *clients: ClientConnection) -> None:
+    """Wait for the next message of each of these clients, which has to be this one."""
+    assert [await client.recv() for client in clients] == [line] * len(clients)
+
+
+async def test_notify_reaches_a_room_from_an_http_route_and_from_a_script(tmp_path: Path) -> None:
+    """Neither has an event; both need only the store and the endpoint."""
+    connections = f"sqlite:///{tmp_path}/connections.sqlite3"
+    async with served(GATEWAY, "chat", tmp_path) as chat:
+        endpoint = f"http://{chat.netloc}/local"
+        environ = {"WS_MANAGEMENT_ENDPOINT": endpoint, "CONNECTIONS": connections}
+        async with (
+            connect(chat.ws_url("/rooms/blue", "name=ann")) as ann,
+            served(UVICORN, "notify", tmp_path, environ) as notify,
+            httpx.AsyncClient() as client,
+        ):
+            await expect("ann joined", ann)
+            answer = await client.post(notify.http_url("/rooms/blue"), content="dinner")
+            assert answer.json() == {"delivered": 1, "gone": 0, "failed": {}}
+            await expect("dinner", ann)
+            script = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-B", "-W", "error", "examples/notify.py", "blue", "is ready"),
+                cwd=ROOT,
+                env={**os.environ, **environ},
+                stdout=PIPE,
+                stderr=STDOUT,
+            )
+            said, _ = await script.communicate()
+            assert (said.decode(), script.returncode) == ("delivered to 1, gone 0\n", 0)
+            await expect("is ready", ann)
 
 
 @both
-async def test_chat_lets_two_clients_talk_in_one_room_of_two(server: str, tmp_path: Path) -> None:
-    """Each line reaches everybody in its room once; the transcript does not tell the server."""
-    script = [
-        *[(ANN, "", 0), (BOB, "", 0), (EVE, "", 0)],
-        *[(ANN, "hello", 1), (BOB, "", 1), (BOB, "", 0), (BOB, "hi", 1), (BOB, "well?", 1)],
-        *[(EVE, "anybody?", 1), (ANN, "yes", 3), (BOB, "", 1), (EVE, "nobody", 1)],
-    ]
-    async with served(server, "chat", tmp_path) as chat:
-        assert await transcript(chat, script) == [
-            *[f"{ANN} ", f"{BOB} ", f"{EVE} "],
-            *[f"{ANN} hello", f"{ANN} | ann: hello"],
-            *[f"{BOB} ", f"{BOB} | ann: hello", f"{BOB} "],
-            *[f"{BOB} hi", f"{BOB} | bob: hi", f"{BOB} well?", f"{BOB} | bob: well?"],
-            *[f"{EVE} anybody?", f"{EVE} | eve: anybody?"],
-            *[f"{ANN} yes", *(f"{ANN} | {line}" for line in ("bob: hi", "bob: well?", "ann: yes"))],
-            *[f"{BOB} ", f"{BOB} | ann: yes"],
-            *[f"{EVE} nobody", f"{EVE} | eve: nobody"],
-        ]
+async def test_presence_knows_who_is_online(server: str, tmp_path: Path) -> None:
+    """A user is offline when the last of several connections is closed."""
+    async with served(server, "presence", tmp_path) as presence, AsyncExitStack() as stack:
+
+        async def enter(user: str) -> ClientConnection:
+            url = presence.ws_url(f"/users/{user}", "")
+            return await stack.enter_async_context(connect(url))
+
+        ann = await enter("ann")
+        await ann.send('{"to": "ann", "text": "ready"}')
+        await expect('{"from":"ann","text":"ready"}', ann)
+        bob = await enter("bob")
+        await expect('{"online":"bob"}', ann)
+        await ann.send('{"to": "bob", "text": "hi"}')
+        await expect('{"from":"ann","text":"hi"}', bob)
+        await bob.send('{"to": "eve"}')
+        await expect('{"error":"eve is offline"}', bob)
+        tab = await enter("bob")
+        await tab.send('{"text": "all"}')
+        await expect('{"from":"bob","text":"all"}', ann, bob, tab)
+        await bob.close()
+        await tab.send('{"text": "still here"}')
+        await expect('{"from":"bob","text":"still here"}', ann, tab)
+        await tab.close()
+        await expect('{"offline":"bob"}', ann)
 
 
 @both
@@ -220,10 +287,10 @@ def test_demo_shows_a_conversation_beside_its_events(tmp_path: Path) -> None:
     ann, bob = (connection for _, connection in events[:2])
     names = {ann: "ann", bob: "bob"}
     assert [f"{kind} {names[connection]}" for kind, connection in events] == [
-        *["CONNECT ann", "CONNECT bob", "MESSAGE ann", "MESSAGE bob", "MESSAGE bob"],
-        *["MESSAGE ann", "MESSAGE bob", "DISCONNECT ann", "DISCONNECT bob"],
+        *["CONNECT ann", "CONNECT bob", "MESSAGE ann", "MESSAGE bob", "MESSAGE ann"],
+        *["DISCONNECT ann", "DISCONNECT bob"],
     ]
-    assert re.findall(r"\w+ gets \| .*", demo.stdout)[-1] == "bob gets | ann: So am I!"
+    assert re.findall(r"\w+ gets \| .*", demo.stdout)[-1] == "bob gets | ann left"
     assert list(tmp_path.iterdir()) == []
 
 

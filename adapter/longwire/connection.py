@@ -44,7 +44,6 @@ class Connection:
     Attributes:
         ended: nobody else will tell the app that the connection has ended.
         expires_at: when the stored record ends, in epoch seconds.
-        endpoint: URL of the management API.
         left: the groups in which it was when it ended.
     """
 
@@ -64,7 +63,7 @@ class Connection:
         self.ended = False
         self.expires_at = int(time.time()) + settings.ttl
         self.left: tuple[str, ...] = ()
-        self.endpoint = endpoint
+        self._endpoint = endpoint
         self._new = new
         self._settings = settings
         self._backend = backend
@@ -151,7 +150,7 @@ class Connection:
         await self.forget()
         try:
             await self._management().delete(
-                self.endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
+                self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
             )
         except ConnectionGoneError:
             logger.debug("connection %s: the client was faster to leave", self.id)
@@ -166,7 +165,7 @@ class Connection:
             ManagementError: API Gateway refused the frame or did not answer.
         """
         await self._management().post(
-            self.endpoint,
+            self._endpoint,
             self.id,
             self.encode(frame),
             deadline=self.deadline,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import os
 import threading
 import time
 import weakref
@@ -21,18 +20,17 @@ from typing import TYPE_CHECKING, Any, get_args
 from longwire import caller, config, events, http
 from longwire.caller import Caller, calling
 from longwire.deferred import AfterResponse
-from longwire.endpoint import given_endpoint, management_endpoint
+from longwire.departures import Departures
 from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
 from longwire.invocation import DEFAULT_TIME, Invocation, margin, time_left
-from longwire.layer import APIClients, Layer
+from longwire.layer import HandlerLayers
 from longwire.lifespan import LifespanMode, Lifespans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from longwire.layer import Departure
     from longwire.management import Management
-    from longwire.queued import Handover
     from longwire.sweeping import SweepResult
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.client import Transport
@@ -79,13 +77,13 @@ class Longwire:
         self._app = app
         self._http = http
         self._backend = config.make_backend(self.settings)
-        self._handover = _handover(self.settings.fanout)
+        self._layers = HandlerLayers(self.settings, self._backend, self._management)
         self._client: HTTPClient | None = None
         self._lifespans = Lifespans(app, lifespan)
         self._after = AfterResponse()
         self._runner: asyncio.Runner | None = None
         self._one_event = threading.Lock()
-        self._latest: tuple[LambdaEvent, Layer, asyncio.AbstractEventLoop]
+        self._latest: tuple[LambdaEvent, str, asyncio.AbstractEventLoop]
         self._weak_caller = weakref.WeakMethod(self._latest_caller)
 
     def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
@@ -188,42 +186,28 @@ class Longwire:
         """
         from longwire import sweeping  # nobody else pays for it
 
-        departed: list[Departure] = []
-        endpoint = given_endpoint(endpoint_url or self.settings.endpoint_url, os.environ)
-        here = self._caller_at(context, departed, endpoint)
+        departures = self._departures({}, context)
+        endpoint = (
+            self._layers.configured_endpoint() if endpoint_url is None else endpoint_url.rstrip("/")
+        )
+        here = self._caller_at(endpoint, context, departures)
         if timeout is not None or context is None:
             here.deadline = time.monotonic() + (sweeping.TIMEOUT if timeout is None else timeout)
         await self._lifespans.current().startup(here.deadline - time.monotonic())
-        return await sweeping.sweep(
-            here, lambda: self._tell(departed, {}, context), rate=rate, min_age=min_age
-        )
+        return await sweeping.sweep(here, departures.tell, rate=rate, min_age=min_age)
 
     async def _handle(self, raw: LambdaEvent, context: Any, after: AfterResponse | None) -> Any:
         lifespan = self._lifespans.current()
         await lifespan.startup(time_left(context))
-        departed: list[Departure] = []
-
-        async def tell_departed() -> None:
-            await self._tell(departed, raw, context)
-
+        departures = self._departures(raw, context)
         if not events.is_websocket_event(raw):
-            caller_at = functools.partial(self._caller_at, context, departed)
-            if events.is_sweep_event(raw):
-                options = {key: raw[key] for key in ("rate", "min_age") if key in raw}
-                return (await self.sweep(**options, context=context)).as_dict()
-            if self._handover is not None and events.is_queue_event(raw):
-                answer = await self._deliver(raw, caller_at)
-            else:
-                endpoint = given_endpoint(self.settings.endpoint_url, os.environ)
-                here = caller_at(endpoint)
-                with calling(here):
-                    answer = await http.respond(self._http, self._app, lifespan.state, raw, context)
-                await here.finish()
-            await tell_departed()
+            answer = await self._handle_other(raw, context, departures)
+            await departures.tell()
             return answer
         event = events.parse(raw)
-        invocation = self._invocation(event, raw, context, after, departed, tell_departed)
-        self._latest = raw, invocation.layer, asyncio.get_running_loop()
+        endpoint = self._layers.endpoint_of(event.context)
+        invocation = self._invocation(event, raw, context, endpoint, after, departures)
+        self._latest = raw, endpoint, asyncio.get_running_loop()
         caller.latest = self._weak_caller
         match event:
             case events.ConnectEvent():
@@ -233,110 +217,82 @@ class Longwire:
             case events.DisconnectEvent():
                 return await invocation.disconnect(event)
 
+    async def _handle_other(self, raw: LambdaEvent, context: Any, departures: Departures) -> Any:
+        """Handle an event that is about no connection: ours, a queue's, or somebody else's."""
+        if events.is_sweep_event(raw):
+            options = {key: raw[key] for key in ("rate", "min_age") if key in raw}
+            return (await self.sweep(**options, context=context)).as_dict()
+        if self._layers.takes_parts and events.is_queue_event(raw):
+            from longwire.queued import deliver  # nobody else pays for it
+
+            caller_at = functools.partial(self._caller_at, context=context, departures=departures)
+            return await deliver(raw, caller_at, self.settings.endpoint_url)
+        here = self._caller_at(self._layers.configured_endpoint(), context, departures)
+        with calling(here):
+            state = self._lifespans.current().state
+            answer = await http.respond(self._http, self._app, state, raw, context)
+        await here.finish()
+        return answer
+
     def _invocation(
         self,
         event: events.Event,
         raw: LambdaEvent,
         context: Any,
+        endpoint: str,
         after: AfterResponse | None,
-        departed: list[Departure],
-        tell_departed: Callable[[], Coroutine[Any, Any, None]],
-        endpoint: str | None = None,
+        departures: Departures,
     ) -> Invocation:
-        if endpoint is None:
-            endpoint = management_endpoint(
-                api_id=event.context.api_id,
-                stage=event.context.stage,
-                domain_name=event.context.domain_name,
-                explicit=self.settings.endpoint_url,
-                region_name=self.settings.region_name,
-                environ=os.environ,
-            )
         return Invocation(
             self._app,
             event,
             raw,
             context,
             settings=self.settings,
-            layer=self._layer(endpoint),
+            layer=self._layers.at(endpoint),
             endpoint=endpoint,
             backend=self._backend,
             management=self._management,
             state=self._lifespans.current().state,
             after=after,
-            departed=departed,
-            tell_departed=tell_departed,
+            departures=departures,
         )
 
-    # What `Connections` needs
+    # Who calls `Connections` where no run does, and who is told of connections that are gone
 
-    def _caller_at(self, context: Any, departed: list[Departure], endpoint: str | None) -> Caller:
-        """Return who calls in an event that is about no connection."""
+    def _caller_at(self, endpoint: str | None, context: Any, departures: Departures) -> Caller:
         seconds = time_left(context)
         deadline = time.monotonic() + seconds - margin(seconds)
-        layer = self._layer(endpoint)
-        return Caller(layer, deadline, loop=asyncio.get_running_loop(), departed=departed)
-
-    def _layer(self, endpoint: str | None) -> Layer:
-        return Layer(
-            APIClients(self._management, endpoint, self.settings.binary),
-            self._backend,
-            endpoint,
-            self.settings.binary,
-            self._handover,
-        )
-
-    async def _deliver(self, raw: LambdaEvent, caller_at: Callable[[str], Caller]) -> Any:
-        """Deliver what a send to many has queued."""
-        from longwire.queued import deliver
-
-        return await deliver(raw, caller_at, self.settings.endpoint_url)
+        loop = asyncio.get_running_loop()
+        return Caller(self._layers.at(endpoint), deadline, loop=loop, departed=departures.found)
 
     def _latest_caller(self) -> Caller:
         """Return who calls where no event is known, as in a thread that was started by hand."""
-        raw, layer, loop = self._latest
+        raw, endpoint, loop = self._latest
 
         async def tell(departed: Sequence[Departure]) -> None:
-            await self._tell(list(departed), raw, None)
+            departures = self._departures(raw, None)
+            departures.found.extend(departed)
+            await departures.tell()
 
-        return Caller(replace(layer, tell=tell), time.monotonic() + DEFAULT_TIME, loop=loop)
+        layer = replace(self._layers.at(endpoint), tell=tell)
+        return Caller(layer, time.monotonic() + DEFAULT_TIME, loop=loop)
 
-    async def _tell(self, departed: list[Departure], like: LambdaEvent, context: Any) -> None:
-        """Tell the app of connections that are gone, and of those that prove to be so meanwhile.
+    def _departures(self, like: LambdaEvent, context: Any) -> Departures:
+        """Make what an event collects; `like` is that event."""
 
-        One after the other, since what the app sends then may find more of them, and nobody who is
-        gone is posted to twice. Those for whom there is no time wait in the store for a sweep.
-        """
-        while departed:
-            if time_left(context) <= 0:
-                logger.warning("no time was left to tell the app of %d ends", len(departed))
-                return
-            await self._tell_one(departed.pop(0), departed, like, context)
+        async def tell_one(departure: Departure, departures: Departures) -> None:
+            raw = events.lost(departure.connection_id, like)
+            event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
+            endpoint = departure.endpoint or self._layers.endpoint_of(event.context)
+            invocation = self._invocation(event, raw, context, endpoint, None, departures)
+            try:
+                await invocation.disconnect(event, departure.groups)
+            except LongwireError as error:
+                to = departure.connection_id
+                logger.error("connection %s: its end was not told: %s", to, error)
 
-    async def _tell_one(
-        self, departure: Departure, departed: list[Departure], like: LambdaEvent, context: Any
-    ) -> None:
-        raw = events.lost(departure.connection_id, like)
-        event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
-        invocation = self._invocation(
-            event, raw, context, None, departed, _nothing, departure.endpoint
-        )
-        try:
-            await invocation.disconnect(event, departure.groups)
-        except LongwireError as error:
-            logger.error("connection %s: its end was not told: %s", departure.connection_id, error)
-
-
-def _handover(fanout: config.Fanout | None) -> Handover | None:
-    if fanout is None:
-        return None
-    from longwire.queued import handover  # nobody else pays for it
-
-    return handover(fanout)
-
-
-async def _nothing() -> None:
-    """Do nothing: whoever tells of a connection that is gone also tells of those found then."""
+        return Departures(tell_one, lambda: time_left(context))
 
 
 def _refuse_running_loop() -> None:

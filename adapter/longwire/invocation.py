@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from longwire.config import Settings
     from longwire.cycle import Client
     from longwire.deferred import AfterResponse
+    from longwire.departures import Departures
     from longwire.events import DisconnectEvent, Event, MessageEvent
-    from longwire.layer import Departure, Layer
+    from longwire.layer import Layer
     from longwire.management import Management
     from longwire.types import ASGIApp, LambdaEvent, LambdaResponse, Message
     from longwire_backends import Backend
@@ -65,11 +66,7 @@ class Invocation:
         endpoint: URL of the management API.
         state: the app's lifespan state.
         after: where work goes on after the response; None where nothing runs then.
-        departed: connections that have proved to be gone; their app is told at the end.
-        tell_departed: tells it.
-
-    Attributes:
-        layer: the API of this event.
+        departures: collects connections that prove to be gone; their app is told at the end.
     """
 
     def __init__(
@@ -86,8 +83,7 @@ class Invocation:
         management: Callable[[], Management],
         state: dict[str, Any],
         after: AfterResponse | None,
-        departed: list[Departure],
-        tell_departed: Callable[[], Coroutine[Any, Any, None]],
+        departures: Departures,
     ) -> None:
         self._app = app
         self._raw = raw
@@ -98,8 +94,7 @@ class Invocation:
         self._request = event.context
         seconds = time_left(context)
         self._deadline = time.monotonic() + seconds
-        self._departed = departed
-        self._tell_departed = tell_departed
+        self._departures = departures
         self._connection = Connection(
             event.context.connection_id,
             endpoint,
@@ -109,7 +104,7 @@ class Invocation:
             backend=backend,
             management=management,
         )
-        self.layer = layer
+        self._layer = layer
         # A send to many has to be back, with what it could not do, before the run is cancelled.
         self._send_deadline = self._deadline - margin(seconds) / 2
 
@@ -149,8 +144,8 @@ class Invocation:
                 await self._stop(run)
             if joined and status != 200:
                 await self._connection.forget()
-        if self._departed:
-            await self._after_response(self._tell_departed(), "others that are gone")
+        if self._departures.found:
+            await self._after_response(self._departures.tell(), "others that are gone")
         if status == 200 and run.subprotocol:
             return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": run.subprotocol}}
         return {"statusCode": status}
@@ -229,7 +224,7 @@ class Invocation:
         finally:
             await self._stop(run)
             await self._hand_back(client, record)
-            await self._tell_departed()
+            await self._departures.tell()
 
     async def _after_response(self, work: Coroutine[Any, Any, None], name: str) -> None:
         if self._after is not None:
@@ -271,7 +266,7 @@ class Invocation:
         if record is not None and await self._greeted(record):
             key = "text" if isinstance(event.body, str) else "bytes"
             await self._reply(record, {"type": "websocket.receive", key: event.body})
-        await self._tell_departed()
+        await self._departures.tell()
         return {"statusCode": 200}
 
     async def _greeted(self, record: ConnectionRecord) -> bool:
@@ -356,7 +351,7 @@ class Invocation:
             await self._connection.leave()
             if record is not None and not record.ended:
                 await self._tell(record, disconnect_message(event.code, event.reason))
-        await self._tell_departed()
+        await self._departures.tell()
         return {"statusCode": 200}
 
     async def _tell(self, record: ConnectionRecord, message: Message) -> None:
@@ -385,11 +380,11 @@ class Invocation:
         greeting = client if isinstance(client, Greeting) else None
         own = OwnConnection(connection, greeting=greeting, save=save)
         caller = Caller(
-            self.layer,
+            self._layer,
             self._send_deadline,
             loop=asyncio.get_running_loop(),
             own=own,
-            departed=self._departed,
+            departed=self._departures.found,
         )
         with calling(caller):
             own.run = Run(

@@ -6,15 +6,19 @@ one of a server that holds its clients itself (`serving.py`).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from longwire.endpoint import given_endpoint, management_endpoint
 from longwire.exceptions import ConfigurationError
 from longwire.frames import encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from longwire.config import Fanout, Settings
+    from longwire.events import RequestContext
     from longwire.frames import Binary, Frame
     from longwire.management import ConnectionInfo, Management
     from longwire.queued import Handover
@@ -130,3 +134,60 @@ class Layer:
     binary: Binary = "text"
     handover: Handover | None = None
     tell: Callable[[Sequence[Departure]], Awaitable[None]] | None = None
+
+
+class HandlerLayers:
+    """The layers of one handler: one for each API whose events it gets.
+
+    Args:
+        management: makes a client of the management API.
+    """
+
+    def __init__(
+        self, settings: Settings, backend: Backend, management: Callable[[], Management]
+    ) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._management = management
+        self._handover = _handover(settings.fanout)
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether there is a queue, whose events this handler gets."""
+        return self._handover is not None
+
+    def at(self, endpoint: str | None) -> Layer:
+        """Return the layer of the API whose management API is at `endpoint`."""
+        clients = APIClients(self._management, endpoint, self._settings.binary)
+        return Layer(clients, self._backend, endpoint, self._settings.binary, self._handover)
+
+    def configured_endpoint(self) -> str | None:
+        """Return the endpoint that needs no event; None if there is none.
+
+        Raises:
+            ConfigurationError: WS_MANAGEMENT_ENDPOINT is not a URL.
+        """
+        return given_endpoint(self._settings.endpoint_url, os.environ)
+
+    def endpoint_of(self, event: RequestContext) -> str:
+        """Return the endpoint of the API that an event is from.
+
+        Raises:
+            ConfigurationError: it cannot be known.
+        """
+        return management_endpoint(
+            api_id=event.api_id,
+            stage=event.stage,
+            domain_name=event.domain_name,
+            explicit=self._settings.endpoint_url,
+            region_name=self._settings.region_name,
+            environ=os.environ,
+        )
+
+
+def _handover(fanout: Fanout | None) -> Handover | None:
+    if fanout is None:
+        return None
+    from longwire.queued import handover  # nobody else pays for it
+
+    return handover(fanout)

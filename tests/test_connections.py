@@ -555,7 +555,7 @@ async def test_an_end_that_was_found_outside_is_told_by_the_handler() -> None:
             assert list((await outside.broadcast("x")).gone) == [bob.connection_id]
         await bob.leave(1001)
         await bob.leave(1001)
-        assert ann.frames == ["ann joined", "bob joined", "x", "bob left () 1001"]
+        assert ann.frames == ["ann joined", "bob joined", "x", "bob left ('room',) 1001"]
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,11 @@ class OwnConnection:
         return self._connection.id
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has ended: the app is told so, or has ended it itself."""
+        return self.run.told or self._connection.ended
+
+    @property
     def left(self) -> tuple[str, ...]:
         """The groups in which it was, once it has ended."""
         return self._connection.left

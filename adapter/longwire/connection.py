@@ -123,6 +123,9 @@ class Connection:
         if stored is None:
             # A send to many may have found that it is gone, and left it to others to tell.
             stored = await self._store("take", self._backend.take(keys.ENDED + self.id))
+            if stored is not None:
+                self.left, value = keys.read_ended(stored.value)
+                stored = stored._replace(value=value)
         if stored is None:
             return None
         self.ended = True

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     )
 
     from longwire.caller import Caller, OwnConnection
+    from longwire.clients import Post
     from longwire.frames import Frame
-    from longwire.layer import Departure, Post
+    from longwire.layer import Departure
     from longwire.management import ConnectionInfo
     from longwire.sync import SyncConnections
     from longwire_backends import Backend
@@ -68,9 +69,10 @@ class Connections:
     """Everybody who is connected.
 
     Inside an app it needs no arguments: it finds the store and the endpoint of the handler that
-    runs it, or, under a server such as uvicorn, works in memory. A `target` is a connection id, a
-    WebSocket (Starlette, FastAPI, Litestar) or an ASGI scope. `data` is str, bytes, or anything
-    that JSON can hold.
+    runs it, or, under a server such as uvicorn, works in memory; there `broadcast` reaches those
+    that it has been given, and with `ConnectionsMiddleware` all. A `target` is a connection id, a
+    WebSocket (Starlette, FastAPI, Litestar) or an ASGI scope (under a server with the middleware
+    only). `data` is str, bytes, or anything that JSON can hold.
 
     While Longwire repeats an app's handshake for a later event, and while it cancels an app that
     waits for the client, whatever changes something does nothing.
@@ -212,7 +214,7 @@ class Connections:
         caller, member = self._reach(target)
         backend = self._backend(caller)
         own = caller.own_if(member)
-        if own is not None and own.run.told:
+        if own is not None and own.is_over:
             return own.left
         return await store.before(caller.deadline, backend, "groups", backend.groups(member))
 
@@ -310,7 +312,9 @@ class Connections:
     async def _expiry(self, caller: Caller, backend: Backend, member: str) -> int:
         """Return until when a connection may be a member."""
         own = caller.own_if(member)
-        if own is not None and not own.run.told:
+        if own is not None:
+            if own.is_over:
+                raise ConnectionGoneError(member)
             return await own.join()
         stored = await store.before(caller.deadline, backend, "get", backend.get(member))
         if stored is None:
@@ -321,7 +325,7 @@ class Connections:
 async def _ask(caller: Caller, to: str, request: Callable[[], Awaitable[T]]) -> T:
     """Make a request about one connection, again while API Gateway may not know it yet."""
     own = caller.own_if(to)
-    if own is not None and own.run.told:
+    if own is not None and own.is_over:
         raise ConnectionGoneError(to)
     for pause in (*LOOK_AGAIN_AFTER, math.inf):
         try:

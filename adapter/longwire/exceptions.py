@@ -5,6 +5,7 @@ LongwireError
 ├── InvalidArgumentError (ValueError)    a target, group or message given to Connections is none
 ├── EventError (ValueError)              the event is not one of API Gateway's WebSocket events
 ├── ResponseError (ValueError)           a function returned what API Gateway does not take
+├── EventLoopError (RuntimeError)        a synchronous call where an event loop is running
 ├── LifespanError                        the app's startup failed
 ├── StoredRecordError                    what a store returned is not a record of ours
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here

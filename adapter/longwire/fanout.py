@@ -19,7 +19,7 @@ from longwire.exceptions import BackendError, ConnectionGoneError, LongwireError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
-    from longwire.layer import Post
+    from longwire.clients import Post
 
     Pages = AsyncGenerator[Sequence[str], None]
 

@@ -14,7 +14,6 @@ import logging
 import threading
 import time
 import weakref
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from longwire import caller, config, events, http
@@ -275,7 +274,7 @@ class Longwire:
             departures.found.extend(departed)
             await departures.tell()
 
-        layer = replace(self._layers.at(endpoint), tell=tell)
+        layer = self._layers.at(endpoint)._replace(tell=tell)
         return Caller(layer, time.monotonic() + DEFAULT_TIME, loop=loop)
 
     def _departures(self, like: LambdaEvent, context: Any) -> Departures:
@@ -287,7 +286,7 @@ class Longwire:
             endpoint = departure.endpoint or self._layers.endpoint_of(event.context)
             invocation = self._invocation(event, raw, context, endpoint, None, departures)
             try:
-                await invocation.disconnect(event, departure.groups)
+                await invocation.disconnect(event)
             except LongwireError as error:
                 to = departure.connection_id
                 logger.error("connection %s: its end was not told: %s", to, error)

@@ -334,20 +334,13 @@ class Invocation:
 
     # $disconnect
 
-    async def disconnect(
-        self, event: DisconnectEvent, left: tuple[str, ...] = ()
-    ) -> LambdaResponse:
-        """Tell the app that its client is gone, unless it has been told.
-
-        Args:
-            left: groups of which it is no member any more, since it is gone.
-        """
+    async def disconnect(self, event: DisconnectEvent) -> LambdaResponse:
+        """Tell the app that its client is gone, unless it has been told."""
         try:
             record = await self._connection.take()
         except StoredRecordError as error:
             logger.error("connection %s: its end was not told: %s", self._connection.id, error)
         else:
-            self._connection.left = left
             await self._connection.leave()
             if record is not None and not record.ended:
                 await self._tell(record, disconnect_message(event.code, event.reason))

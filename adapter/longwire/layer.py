@@ -7,8 +7,7 @@ one of a server that holds its clients itself (`serving.py`).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from longwire.endpoint import given_endpoint, management_endpoint
 from longwire.exceptions import ConfigurationError
@@ -17,6 +16,7 @@ from longwire.frames import encode
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from longwire.clients import Clients, Post
     from longwire.config import Fanout, Settings
     from longwire.events import RequestContext
     from longwire.frames import Binary, Frame
@@ -29,39 +29,6 @@ NO_ENDPOINT = (
     "variable WS_MANAGEMENT_ENDPOINT, or api_gateway_endpoint_url, for example to "
     "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"
 )
-
-
-class Post(Protocol):
-    """Sends one certain frame to a connection."""
-
-    async def __call__(self, connection_id: str, *, deadline: float, patient: bool = True) -> None:
-        """Send it.
-
-        Args:
-            patient: repeat it while it is refused because there are too many (429).
-
-        Raises:
-            ConnectionGoneError: the connection no longer exists.
-            ManagementError: anything else; `status` is 429 when there were too many.
-        """
-
-
-class Clients(Protocol):
-    """Who is connected. Deadlines are in seconds of `time.monotonic()`."""
-
-    def prepare(self, frame: Frame, connection_id: str = "") -> Post:
-        """Return what sends this frame, to `connection_id` or to many.
-
-        Raises:
-            ASGIMessageError, MessageTooLargeError: it cannot be sent.
-            ConfigurationError: there is no way to send anything.
-        """
-
-    async def info(self, connection_id: str, *, deadline: float) -> ConnectionInfo:
-        """Tell about a connection; raises as a `Post` does."""
-
-    async def close(self, connection_id: str, *, deadline: float) -> None:
-        """End a connection; raises as a `Post` does."""
 
 
 class APIClients:
@@ -88,9 +55,13 @@ class APIClients:
 
         return post
 
-    async def info(self, connection_id: str, *, deadline: float) -> ConnectionInfo:
+    async def info(
+        self, connection_id: str, *, deadline: float, patient: bool = True
+    ) -> ConnectionInfo:
         endpoint = self._known_endpoint()
-        return await self._management().get(endpoint, connection_id, deadline=deadline)
+        return await self._management().get(
+            endpoint, connection_id, deadline=deadline, patient=patient
+        )
 
     async def close(self, connection_id: str, *, deadline: float) -> None:
         endpoint = self._known_endpoint()
@@ -106,17 +77,14 @@ class Departure(NamedTuple):
     """A connection that has proved to be gone.
 
     Attributes:
-        groups: of which it was a member; it is not any more.
         endpoint: URL of the management API that does not know it.
     """
 
     connection_id: str
-    groups: tuple[str, ...]
     endpoint: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """A store and its clients.
 
     Attributes:

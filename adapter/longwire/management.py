@@ -117,10 +117,16 @@ class Management:
         await self._request(call)
 
     async def get(
-        self, endpoint: str, connection_id: str, *, deadline: float, new_for: float = 0.0
+        self,
+        endpoint: str,
+        connection_id: str,
+        *,
+        deadline: float,
+        new_for: float = 0.0,
+        patient: bool = True,
     ) -> ConnectionInfo:
-        """Ask about a connection; raises as `post` does."""
-        call = _call("GET", endpoint, connection_id, b"", deadline, new_for)
+        """Ask about a connection; `patient` and errors as for `post`."""
+        call = _call("GET", endpoint, connection_id, b"", deadline, new_for, patient=patient)
         response = await self._request(call)
         try:
             return _connection_info(response.body)

@@ -27,7 +27,7 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from longwire import caller as callers
-from longwire import sync, targets
+from longwire import portal, targets
 from longwire.caller import Caller
 from longwire.connections import Connections
 from longwire.exceptions import ConnectionGoneError, InvalidArgumentError
@@ -122,7 +122,7 @@ class WebSocketManager:
         work = functools.partial(self._remove, connections, group, connection_id)
         if in_loop:
             return _start(work, user_id)
-        sync.run(functools.partial(_decided, work), connections._loop())
+        portal.run(functools.partial(_decided, work), connections._loop())
         return _Done()
 
     async def send_message(self, user_id: Name, message: object) -> SendResult:

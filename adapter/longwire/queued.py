@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire import keys, parts, store
@@ -79,10 +78,14 @@ async def hand_over(caller: Caller, pages: Pages, message: Frame, fan_out: FanOu
             return
         first += page
     work = _HandingOver(caller, caller.layer.handover.queue, message, fan_out)
-    page = first
+    members, page = first, first
     while page is not None:
-        await work.queue(page)
+        if len(members) >= parts.BATCH * parts.MEMBERS:  # as many as one request takes
+            await work.queue(members)
+            members = []
         page, fan_out.result.incomplete = await read_page(pages, caller.deadline)
+        members += page or ()
+    await work.queue(members)
 
 
 class _HandingOver:
@@ -148,6 +151,7 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
     """Deliver one part; False when SQS has to hand it out again."""
     try:
         part = parts.loads(message.body)
+        _check_text(part)
         endpoint = given or part.endpoint
         if given is None and not is_plausible(endpoint):
             raise EventError(
@@ -167,6 +171,18 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
     return not result.failed
 
 
+def _check_text(part: Part) -> None:
+    """Raise `EventError` for what no sender of ours has queued, before it stops other parts."""
+    try:
+        part.data.decode()
+        "".join(part.connection_ids).encode()
+    except UnicodeError:
+        raise EventError(
+            "an SQS message says that it is one of Longwire's, but its data or its connections "
+            "are no text"
+        ) from None
+
+
 async def _deliver(part: Part, attempt: int, caller: Caller) -> SendResult:
     backend = caller.layer.backend
     assert backend is not None
@@ -175,7 +191,7 @@ async def _deliver(part: Part, attempt: int, caller: Caller) -> SendResult:
     if attempt > 1:
         stored = await store.before(caller.deadline, backend, "get", backend.get(key))
         members = tuple(json.loads(stored.value)) if stored else members
-    caller.layer = replace(caller.layer, handover=None)  # it has been handed over once
+    caller.layer = caller.layer._replace(handover=None)  # it has been handed over once
     message = part.data.decode()  # as bytes it might be encoded once more
     post = caller.layer.clients.prepare(message)
     result = await send_many(caller, one_page(members), message, post)

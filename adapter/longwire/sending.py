@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.caller import Caller
+    from longwire.clients import Post
     from longwire.fanout import Pages, SendResult
     from longwire.frames import Frame
-    from longwire.layer import Post
     from longwire_backends import Backend, Page
 
 
@@ -58,14 +58,20 @@ async def is_gone(caller: Caller, departed: list[Departure], connection_id: str)
     stored = await store.before(caller.deadline, backend, "get", backend.get(connection_id))
     if stored is not None and _is_new(stored.value):
         return False
-    groups = await store.before(
+    # Read before the record is taken: until then nobody ends a membership.
+    groups = await store.before(caller.deadline, backend, "groups", backend.groups(connection_id))
+    taken = await store.before(caller.deadline, backend, "take", backend.take(connection_id))
+    if stored is not None and taken is None:
+        return True  # somebody else has found it meanwhile, and ends its memberships
+    if taken is not None:
+        value = keys.ended(groups, taken.value)
+        kept = backend.put(keys.ENDED + connection_id, value, taken.expires_at)
+        await store.before(caller.deadline, backend, "put", kept)
+    await store.before(
         caller.deadline, backend, "group_discard_all", backend.group_discard_all(connection_id)
     )
-    taken = await store.before(caller.deadline, backend, "take", backend.take(connection_id))
     if taken is not None:
-        kept = backend.put(keys.ENDED + connection_id, taken.value, taken.expires_at)
-        await store.before(caller.deadline, backend, "put", kept)
-        departed.append(Departure(connection_id, groups, caller.layer.endpoint))
+        departed.append(Departure(connection_id, caller.layer.endpoint))
     return True
 
 

@@ -11,10 +11,16 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from longwire import keys, record, store
-from longwire.exceptions import BackendError, ConfigurationError, StoredRecordError
+from longwire.exceptions import (
+    BackendError,
+    ConfigurationError,
+    ManagementError,
+    StoredRecordError,
+)
 from longwire.fanout import FanOut, one_page, read_page
 from longwire.layer import NO_ENDPOINT, Departure
 from longwire.sending import has_ended, is_gone, read_pages
+from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,8 +37,16 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 MIN_AGE = 600.0
 """Seconds that a connection is left in peace: a silent one lives no longer."""
 
+# So many connections are asked about before the app is told of those among them that are gone.
+PIECE = 100
+
 TIMEOUT = 3600.0
 """Seconds that a sweep may take outside Lambda."""
+
+ANSWER_TIME = 10.0
+"""Seconds for one answer, so that a host which gives none does not take all of the time."""
+
+CUT_OFF = "there was no time left"
 
 
 @dataclass(slots=True)
@@ -95,25 +109,21 @@ async def sweep(
         ConfigurationError: the management API is not known, or a number cannot be one.
     """
     rate, min_age = RATE if rate is None else rate, MIN_AGE if min_age is None else min_age
-    if not rate > 0 or not min_age >= 0:
-        raise ConfigurationError(
-            f"sweep: expected a rate above 0 and a min_age of at least 0, got {rate} and {min_age}"
-        )
-    if caller.layer.endpoint is None:
-        raise ConfigurationError(NO_ENDPOINT)
+    _check(rate, min_age, caller.layer.endpoint)
     backend, departed = caller.layer.backend, caller.departed
     assert backend is not None
     assert departed is not None
     result = SweepResult()
-    turn = _Turn(1 / rate)
+    turn = _Turn(1 / rate, caller.deadline)
     asked: set[str] = set()
-    pages = read_pages(lambda after: backend.connections(after=after))
+    pages = read_pages(lambda after: backend.connections(limit=PIECE, after=after))
 
     async def check(connection_id: str, *, deadline: float, patient: bool = True) -> None:
-        if await _is_old(backend, connection_id, deadline, min_age):
+        if turn.is_over or await _is_old(backend, connection_id, deadline, min_age):
             await turn.wait()
             asked.add(connection_id)
-            await caller.layer.clients.info(connection_id, deadline=deadline)
+            until = min(deadline, time.monotonic() + ANSWER_TIME)
+            await caller.layer.clients.info(connection_id, deadline=until, patient=patient)
 
     while True:
         page, result.incomplete = await read_page(pages, caller.deadline)
@@ -128,17 +138,35 @@ async def sweep(
         )
         # Those of which nobody has told the app yet.
         known = [one.removeprefix(keys.ENDED) for one in page if one.startswith(keys.ENDED)]
-        departed.extend(Departure(one, (), caller.layer.endpoint) for one in known)
-        await fan_out.run(one_page([one for one in page if not one.startswith(keys.INTERNAL)]))
+        departed.extend(Departure(one, caller.layer.endpoint) for one in known)
+        others = [one for one in page if not one.startswith(keys.INTERNAL)]
+        await fan_out.run(one_page(() if turn.is_over else others))
         result.checked += len(asked)
         result.gone += len(fan_out.result.gone) + len(known)
         result.failed |= fan_out.result.failed
         await tell()
+    if turn.is_over:
+        result.incomplete = CUT_OFF
     try:
         result.deleted = await store.before(caller.deadline, backend, "sweep", backend.sweep())
     except BackendError as error:
         result.incomplete = result.incomplete or str(error)
     return result
+
+
+def _check(rate: object, min_age: object, endpoint: str | None) -> None:
+    fast = isinstance(rate, int | float) and rate > 0
+    if not (fast and isinstance(min_age, int | float) and min_age >= 0):
+        raise ConfigurationError(
+            "sweep: expected a rate above 0 and a min_age of at least 0, "
+            f"got {rate!r} and {min_age!r}"
+        )
+    if endpoint is None:
+        raise ConfigurationError(NO_ENDPOINT)
+    if not is_http_url(endpoint):
+        raise ConfigurationError(
+            "sweep: the endpoint must be an http:// or https:// URL with a host"
+        )
 
 
 async def _is_old(backend: Backend, connection_id: str, deadline: float, min_age: float) -> bool:
@@ -154,14 +182,31 @@ async def _is_old(backend: Backend, connection_id: str, deadline: float, min_age
 
 
 class _Turn:
-    """Lets one pass at a time, so many seconds after the one before."""
+    """Lets one pass at a time, so many seconds after the one before.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        deadline: in seconds of `time.monotonic()`.
+
+    Attributes:
+        is_over: somebody's turn would have come after the deadline.
+    """
+
+    def __init__(self, seconds: float, deadline: float) -> None:
+        self.is_over = False
         self._seconds = seconds
+        self._deadline = deadline
         self._next = 0.0
 
     async def wait(self) -> None:
+        """Wait for a turn.
+
+        Raises:
+            ManagementError: it would be too late; this is known at once.
+        """
         now = time.monotonic()
         at = max(now, self._next)
+        if self.is_over or at >= self._deadline:
+            self.is_over = True
+            raise ManagementError("", f"not asked: {CUT_OFF}")
         self._next = at + self._seconds
         await asyncio.sleep(at - now)

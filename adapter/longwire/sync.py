@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from longwire.exceptions import EventLoopError
+from longwire.portal import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -17,9 +14,6 @@ if TYPE_CHECKING:
     from longwire.management import ConnectionInfo
 
 T = TypeVar("T")
-
-_loops: dict[tuple[int, str], asyncio.AbstractEventLoop] = {}
-_starting = threading.Lock()
 
 
 class SyncConnections:
@@ -69,46 +63,5 @@ class SyncConnections:
         return run(work, self._connections._loop(target))
 
 
-def run(work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop | None) -> T:
-    """Wait for work on an event loop that runs in another thread; None: on one of our own.
-
-    Raises:
-        EventLoopError: it is the one that is running here.
-    """
-    home = loop if loop is not None and loop.is_running() else own_loop()
-    if running_loop() is home:
-        raise EventLoopError(
-            "this event loop would have to do the work and cannot wait for itself: leave `.sync` "
-            "out and use await, or call from a thread (await asyncio.to_thread(...))"
-        )
-    return asyncio.run_coroutine_threadsafe(work(), home).result()
-
-
-def own_loop(name: str = "longwire-sync") -> asyncio.AbstractEventLoop:
-    """Return an event loop that runs in a thread of this name, for as long as the process lives."""
-    key = os.getpid(), name  # a fork has no such thread any more
-    with _starting:
-        if key not in _loops:
-            loop, running = asyncio.new_event_loop(), threading.Event()
-            loop.call_soon(running.set)
-            threading.Thread(target=loop.run_forever, name=name, daemon=True).start()
-            running.wait()
-            _loops[key] = loop
-        return _loops[key]
-
-
 async def _next(members: Any) -> str | None:
     return await anext(members, None)
-
-
-def is_own_loop(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether `own_loop` has made it."""
-    return loop in tuple(_loops.values())
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread; None when there is none."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

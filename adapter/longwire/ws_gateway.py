@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from longwire import sync, targets
+from longwire import portal, targets
 from longwire.caller import current
 from longwire.endpoint import EXECUTE_API, LOOPBACK, given_endpoint, management_endpoint
 from longwire.exceptions import (
@@ -218,7 +218,7 @@ def _done(request: Callable[[Management, float], Coroutine[Any, Any, None]]) -> 
         await request(_management(), deadline)
 
     try:
-        sync.run(work, None)
+        portal.run(work, None)
     except ConnectionGoneError:
         return False
     return True

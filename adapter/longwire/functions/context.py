@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from longwire import sync, targets
+from longwire import portal, targets
 from longwire.events import ConnectEvent, MessageEvent
 from longwire.exceptions import InvalidArgumentError, ManagementError
 from longwire.fanout import one_page
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from longwire.caller import Caller
+    from longwire.clients import Post
     from longwire.connections import Connections
     from longwire.events import Event
     from longwire.fanout import SendResult
-    from longwire.layer import Post
 
 TOO_EARLY = (
     "API Gateway knows the connection only after the response to $connect: {} (return a statusCode "
@@ -126,13 +126,13 @@ class SyncContext:
         self._loop = loop
 
     def send(self, data: object) -> None:
-        sync.run(lambda: self._context.send(data), self._loop)
+        portal.run(lambda: self._context.send(data), self._loop)
 
     def broadcast(self, ids: Iterable[str], data: object) -> SendResult:
-        return sync.run(lambda: self._context.broadcast(ids, data), self._loop)
+        return portal.run(lambda: self._context.broadcast(ids, data), self._loop)
 
     def close(self) -> None:
-        sync.run(self._context.close, self._loop)
+        portal.run(self._context.close, self._loop)
 
 
 def route_of(event: Event) -> tuple[str, str]:

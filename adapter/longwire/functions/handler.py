@@ -16,7 +16,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from longwire import events, sync, ws_gateway
+from longwire import events, portal, ws_gateway
 from longwire.caller import Caller, calling
 from longwire.connections import Connections
 from longwire.exceptions import ConfigurationError, EventError
@@ -102,8 +102,8 @@ class WebSocketHandler:
         """
         if not isinstance(event, dict) and callable(event):
             return self._decorate(event)
-        response, error = sync.run(
-            lambda: self._outcome(event, lambda_context), sync.own_loop(LOOP)
+        response, error = portal.run(
+            lambda: self._outcome(event, lambda_context), portal.own_loop(LOOP)
         )
         if error is not None:
             raise error

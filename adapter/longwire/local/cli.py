@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import longwire
-from longwire.exceptions import BackendError, ConfigurationError
+from longwire.exceptions import BackendError, ConfigurationError, LifespanError
 from longwire.local import dev, stores
 from longwire.local.options import DEFAULT_FILE, CannotServeError
 from longwire.local.settings import Settings
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return dev.reload(arguments, options) if options.reload else dev.run(options)
     except ConfigurationError as error:
         return _fail(error, USAGE)
-    except (CannotServeError, BackendError) as error:
+    except (CannotServeError, BackendError, LifespanError) as error:
         return _fail(error, CANNOT_SERVE)
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:

@@ -2,6 +2,9 @@
 
 import pytest
 
+# Elsewhere than in test modules, assertions say what was wrong only if asked to.
+pytest.register_assert_rewrite("tests.backends.processes", "tests.backends.contract")
+
 pytest_plugins = ["tests.servers.redis", "tests.servers.postgresql", "tests.servers.aws"]
 
 

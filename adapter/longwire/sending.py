@@ -58,11 +58,9 @@ async def is_gone(caller: Caller, departed: list[Departure], connection_id: str)
     stored = await store.before(caller.deadline, backend, "get", backend.get(connection_id))
     if stored is not None and _is_new(stored.value):
         return False
-    # Read before the record is taken: until then nobody ends a membership.
+    # Read before the record is taken, since afterwards anybody may end the memberships.
     groups = await store.before(caller.deadline, backend, "groups", backend.groups(connection_id))
     taken = await store.before(caller.deadline, backend, "take", backend.take(connection_id))
-    if stored is not None and taken is None:
-        return True  # somebody else has found it meanwhile, and ends its memberships
     if taken is not None:
         value = keys.ended(groups, taken.value)
         kept = backend.put(keys.ENDED + connection_id, value, taken.expires_at)

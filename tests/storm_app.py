@@ -25,7 +25,7 @@ from longwire_backends.sqlite3 import SQLite3Backend
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longwire.fanout import SendResult
+    from longwire.sends.fanout import SendResult
     from longwire.types import Receive, Scope, Send
     from longwire_aws.client import Transport
     from longwire_aws.http import Response

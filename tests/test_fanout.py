@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longwire.exceptions import BackendError, ConnectionGoneError, ManagementError
-from longwire.fanout import (
+from longwire.sends.fanout import (
     CUT_OFF,
     FIRST_GAP,
     LONGEST_GAP,

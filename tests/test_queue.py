@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from longwire.events import is_queue_event
 from longwire.exceptions import ConfigurationError, EventError, QueueError
 from longwire.frames import MAX_MESSAGE
-from longwire.parts import (
+from longwire.sends.parts import (
     BATCH,
     MEMBERS,
     MESSAGE_LIMIT,
@@ -31,7 +31,7 @@ from longwire.parts import (
     messages,
     split,
 )
-from longwire.queue import Queue, Sent
+from longwire.sends.queue import Queue, Sent
 from longwire_aws.http import HTTPClient
 from tests.backends.aws_canned import CannedServer, Request, hold, json_refusal, lose, reply
 from tests.servers.process import free_port
@@ -299,7 +299,7 @@ def test_a_region_that_is_none_is_refused() -> None:
 
 def test_importing_it_loads_no_sdk() -> None:
     """A cold start pays for it."""
-    script = "import longwire.queue, sys; print(*sys.modules)"
+    script = "import longwire.sends.queue, sys; print(*sys.modules)"
     # Measuring coverage would load more.
     environ = {name: value for name, value in os.environ.items() if "COV" not in name}
     command = [sys.executable, "-c", script]

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire import Connections, Longwire, keys, parts
+from longwire import Connections, Longwire, keys
 from longwire.exceptions import BackendError, MessageTooLargeError
-from longwire.fanout import CUT_OFF
 from longwire.frames import MAX_MESSAGE
+from longwire.sends import parts
+from longwire.sends.fanout import CUT_OFF
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3 import SQLite3Backend
 from tests.backends.aws_canned import CannedServer, hold, json_refusal, lose, reply

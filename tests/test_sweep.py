@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from longwire.fanout import SendResult
+    from longwire.sends.fanout import SendResult
     from longwire_backends import Backend, Page, Record
 
 pytestmark = pytest.mark.anyio

@@ -17,9 +17,9 @@ from longwire.handler import Longwire
 
 if TYPE_CHECKING:
     from longwire.connections import Connections
-    from longwire.fanout import SendResult
     from longwire.functions.handler import websocket_handler
     from longwire.manager import WebSocketManager, get_websocket_manager
+    from longwire.sends.fanout import SendResult
     from longwire.serving import ConnectionsMiddleware
     from longwire.ws_gateway import WSGateway
 
@@ -47,7 +47,7 @@ __all__ = [
 _LATER = {
     "Connections": "longwire.connections",
     "ConnectionsMiddleware": "longwire.serving",
-    "SendResult": "longwire.fanout",
+    "SendResult": "longwire.sends.fanout",
     "WSGateway": "longwire.ws_gateway",
     "WebSocketManager": "longwire.manager",
     "get_websocket_manager": "longwire.manager",

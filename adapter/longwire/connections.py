@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from longwire import caller as callers
 from longwire import serving, store, targets
 from longwire.exceptions import ConfigurationError, ConnectionGoneError, ManagementError
-from longwire.fanout import SendResult
 from longwire.frames import frame
 from longwire.outside import Outside
-from longwire.sending import all_connections, is_gone, read_pages, report, send_many
+from longwire.sends.fanout import SendResult
+from longwire.sends.sending import all_connections, is_gone, read_pages, report, send_many
 
 if TYPE_CHECKING:
     from collections.abc import (

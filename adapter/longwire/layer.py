@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from longwire.events import RequestContext
     from longwire.frames import Binary, Frame
     from longwire.management import ConnectionInfo, Management
-    from longwire.queued import Handover
+    from longwire.sends.queued import Handover
     from longwire_backends import Backend
 
 NO_ENDPOINT = (
@@ -156,6 +156,6 @@ class HandlerLayers:
 def _handover(fanout: Fanout | None) -> Handover | None:
     if fanout is None:
         return None
-    from longwire.queued import handover  # nobody else pays for it
+    from longwire.sends.queued import handover  # nobody else pays for it
 
     return handover(fanout)

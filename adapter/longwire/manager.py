@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from longwire.caller import OwnConnection
-    from longwire.fanout import SendResult
+    from longwire.sends.fanout import SendResult
 
     Work = Callable[[], Coroutine[Any, Any, None]]
 

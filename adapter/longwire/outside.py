@@ -11,7 +11,7 @@ from longwire.caller import Caller
 from longwire.endpoint import given_endpoint
 from longwire.exceptions import ConfigurationError
 from longwire.layer import APIClients, Layer
-from longwire.queued import handover
+from longwire.sends.queued import handover
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:

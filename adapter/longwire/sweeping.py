@@ -17,9 +17,9 @@ from longwire.exceptions import (
     ManagementError,
     StoredRecordError,
 )
-from longwire.fanout import FanOut, one_page, read_page
 from longwire.layer import NO_ENDPOINT, Departure
-from longwire.sending import has_ended, is_gone, read_pages
+from longwire.sends.fanout import FanOut, one_page, read_page
+from longwire.sends.sending import has_ended, is_gone, read_pages
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from longwire.connections import Connections
-    from longwire.fanout import SendResult
     from longwire.management import ConnectionInfo
+    from longwire.sends.fanout import SendResult
 
 T = TypeVar("T")
 

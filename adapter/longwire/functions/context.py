@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from longwire import portal, targets
 from longwire.events import ConnectEvent, MessageEvent
 from longwire.exceptions import InvalidArgumentError, ManagementError
-from longwire.fanout import one_page
 from longwire.frames import frame
-from longwire.sending import send_many
+from longwire.sends.fanout import one_page
+from longwire.sends.sending import send_many
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from longwire.clients import Post
     from longwire.connections import Connections
     from longwire.events import Event
-    from longwire.fanout import SendResult
+    from longwire.sends.fanout import SendResult
 
 TOO_EARLY = (
     "API Gateway knows the connection only after the response to $connect: {} (return a statusCode "

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from longwire import keys, record, store
 from longwire.exceptions import StoredRecordError
-from longwire.fanout import FanOut
 from longwire.layer import Departure
+from longwire.sends.fanout import FanOut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.caller import Caller
     from longwire.clients import Post
-    from longwire.fanout import Pages, SendResult
     from longwire.frames import Frame
+    from longwire.sends.fanout import Pages, SendResult
     from longwire_backends import Backend, Page
 
 
@@ -36,7 +36,7 @@ async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) ->
     if caller.layer.handover is None or caller.layer.endpoint is None:
         await fan_out.run(pages)
     else:
-        from longwire.queued import hand_over
+        from longwire.sends.queued import hand_over
 
         await hand_over(caller, pages, message, fan_out)
     await report(caller, departed)

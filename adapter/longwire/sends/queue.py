@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from longwire.exceptions import ConfigurationError, QueueError
-from longwire.parts import loads
+from longwire.sends.parts import loads
 from longwire_aws.client import CredentialsError, SignedClient
 from longwire_aws.endpoints import environment_region, is_http_url, is_region
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError

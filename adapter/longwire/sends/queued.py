@@ -15,12 +15,13 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire import keys, parts, store
+from longwire import keys, store
 from longwire.endpoint import given_endpoint, is_plausible
 from longwire.exceptions import BackendError, EventError, LongwireError
-from longwire.fanout import one_page, read_page
 from longwire.frames import encode
-from longwire.sending import send_many
+from longwire.sends import parts
+from longwire.sends.fanout import one_page, read_page
+from longwire.sends.sending import send_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from longwire.caller import Caller
     from longwire.config import Fanout
     from longwire.exceptions import QueueError
-    from longwire.fanout import FanOut, Pages, SendResult
     from longwire.frames import Frame
-    from longwire.parts import Message, Part
-    from longwire.queue import Queue
+    from longwire.sends.fanout import FanOut, Pages, SendResult
+    from longwire.sends.parts import Message, Part
+    from longwire.sends.queue import Queue
     from longwire.types import LambdaEvent
 
 logger = logging.getLogger("longwire")
@@ -62,7 +63,7 @@ def handover(fanout: Fanout | None) -> Handover | None:
     """
     if fanout is None:
         return None
-    from longwire.queue import Queue  # nobody else pays for it
+    from longwire.sends.queue import Queue  # nobody else pays for it
 
     return Handover(Queue(fanout.queue_url, region_name=fanout.region_name), fanout.threshold)
 

@@ -222,7 +222,7 @@ class Longwire:
             options = {key: raw[key] for key in ("rate", "min_age") if key in raw}
             return (await self.sweep(**options, context=context)).as_dict()
         if self._layers.takes_parts and events.is_queue_event(raw):
-            from longwire.sends.queued import deliver  # nobody else pays for it
+            from longwire.sends.delivering import deliver  # nobody else pays for it
 
             caller_at = functools.partial(self._caller_at, context=context, departures=departures)
             return await deliver(raw, caller_at, self.settings.endpoint_url)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from longwire.events import RequestContext
     from longwire.frames import Binary, Frame
     from longwire.management import ConnectionInfo, Management
-    from longwire.sends.queued import Handover
+    from longwire.sends.queue import Queue
     from longwire_backends import Backend
 
 NO_ENDPOINT = (
@@ -73,6 +73,30 @@ class APIClients:
         return self._endpoint
 
 
+class Handover(NamedTuple):
+    """When a send to many is handed over, and to what.
+
+    Attributes:
+        threshold: to how many members this process still sends itself.
+    """
+
+    queue: Queue
+    threshold: int
+
+
+def handover(fanout: Fanout | None) -> Handover | None:
+    """Make what `ws_config["fanout"]` describes.
+
+    Raises:
+        ConfigurationError: the URL or the region of the queue cannot be one.
+    """
+    if fanout is None:
+        return None
+    from longwire.sends.queue import Queue  # nobody else pays for it
+
+    return Handover(Queue(fanout.queue_url, region_name=fanout.region_name), fanout.threshold)
+
+
 class Departure(NamedTuple):
     """A connection that has proved to be gone.
 
@@ -117,7 +141,7 @@ class HandlerLayers:
         self._settings = settings
         self._backend = backend
         self._management = management
-        self._handover = _handover(settings.fanout)
+        self._handover = handover(settings.fanout)
 
     @property
     def takes_parts(self) -> bool:
@@ -151,11 +175,3 @@ class HandlerLayers:
             region_name=self._settings.region_name,
             environ=os.environ,
         )
-
-
-def _handover(fanout: Fanout | None) -> Handover | None:
-    if fanout is None:
-        return None
-    from longwire.sends.queued import handover  # nobody else pays for it
-
-    return handover(fanout)

@@ -10,8 +10,7 @@ from longwire import config
 from longwire.caller import Caller
 from longwire.endpoint import given_endpoint
 from longwire.exceptions import ConfigurationError
-from longwire.layer import APIClients, Layer
-from longwire.sends.queued import handover
+from longwire.layer import APIClients, Layer, handover
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:

@@ -1,1 +1,4 @@
-"""Sends to many: here (`fanout.py`), or by way of a queue (`queued.py`). Start in `sending.py`."""
+"""Sends to many: by this process (`fanout.py`), or by way of a queue (`handover.py`).
+
+Start reading in `sending.py`.
+"""

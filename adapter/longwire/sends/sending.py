@@ -36,7 +36,7 @@ async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) ->
     if caller.layer.handover is None or caller.layer.endpoint is None:
         await fan_out.run(pages)
     else:
-        from longwire.sends.queued import hand_over
+        from longwire.sends.handover import hand_over
 
         await hand_over(caller, pages, message, fan_out)
     await report(caller, departed)

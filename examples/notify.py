@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from longwire import Connections
+from longwire import Connections, LongwireError
 
 connections = Connections(dsn=os.environ.get("CONNECTIONS", "sqlite:///.longwire.sqlite3"))
 
@@ -40,9 +40,17 @@ async def notify(request: Request) -> JSONResponse:
 app = Starlette(routes=[Route("/rooms/{room}", notify, methods=["POST"])])
 
 
-def main(room: str, text: str) -> int:
+def main(arguments: list[str]) -> int:
     """Send one message, from code that is not async."""
-    result = connections.sync.group_send(f"room {room}", text)
+    if len(arguments) != 2:
+        print("usage: python examples/notify.py ROOM TEXT", file=sys.stderr)
+        return 2
+    room, text = arguments
+    try:
+        result = connections.sync.group_send(f"room {room}", text)
+    except LongwireError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(f"delivered to {len(result.delivered)}, gone {len(result.gone)}")
     for connection_id, reason in result.failed.items():
         print(f"{connection_id}: {reason}", file=sys.stderr)
@@ -50,4 +58,4 @@ def main(room: str, text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from longwire import Longwire
+from longwire import Longwire, record
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 
@@ -49,6 +49,10 @@ class Talk:
         event = disconnect_event(self.connection_id, code, reason)
         return await self.handler.handle(event, LambdaContext(self.seconds))
 
+    async def grow_old(self) -> None:
+        """Let the connection have been there for so long that "gone" cannot mean "new"."""
+        await grow_old(self.handler, self.connection_id)
+
     def vanish(self) -> None:
         """Let API Gateway know the connection no longer."""
         self.server.known.discard(self.connection_id)
@@ -75,6 +79,18 @@ class Talk:
     def another(self) -> Talk:
         """Return another client of the same handler."""
         return Talk(self.handler, self.server, _connection_id(), self.seconds)
+
+
+async def grow_old(handler: Longwire, *connection_ids: str) -> None:
+    """Let connections have been there for so long that "gone" cannot mean "new"."""
+    backend = handler._backend
+    for connection_id in connection_ids:
+        while stored := await backend.get(connection_id):
+            known = record.loads(stored.value)
+            known.responded_at = 0.0
+            value = record.dumps(known, exclude_headers=frozenset())
+            if await backend.update(connection_id, value, stored.expires_at, stored.version):
+                break
 
 
 @asynccontextmanager

@@ -243,6 +243,9 @@ async def test_exclude_takes_targets_of_every_kind() -> None:
             await connections.group_send("room", "a", exclude=[ws])
             await connections.group_send("room", "b", exclude=(ws.scope, other))
             await connections.broadcast("c", exclude={other})
+            await connections.group_send("room", "d", exclude=other)
+            await connections.group_send("room", "e", exclude=ws)
+            await connections.group_send("room", "f", exclude=ws.scope)
 
     async with talk(websocket(app)) as ann:
         await ann.connect()
@@ -250,7 +253,9 @@ async def test_exclude_takes_targets_of_every_kind() -> None:
         await bob.connect()
         await cat.connect()
         await ann.say(bob.connection_id)
-        assert (ann.frames, bob.frames, cat.frames) == (["c"], ["a"], ["a", "b", "c"])
+        assert ann.frames == ["c", "d"]
+        assert bob.frames == ["a", "e", "f"]
+        assert cat.frames == ["a", "b", "c", "d", "e", "f"]
 
 
 async def test_one_app_closes_the_connection_of_another() -> None:
@@ -334,6 +339,7 @@ async def test_a_send_finds_who_is_gone_and_its_app_is_told_once() -> None:
     async with talk(websocket(room)) as ann:
         await enter(ann, "ann")
         bob = await enter(ann.another(), "bob")
+        await bob.grow_old()
         bob.vanish()
         await ann.say("hi")
         await ann.until("ann joined", "bob joined", "ann: hi", "bob left ('room',) 1006")
@@ -362,6 +368,7 @@ async def test_many_who_are_gone_are_each_told_once() -> None:
             one = ann.another()
             group = ("one", "two")[number % 2]
             await one.connect(query={"room": [group], "name": [str(number)]})
+            await one.grow_old()
             one.vanish()
         await ann.say("hi")
         assert sorted(told, key=int) == [str(number) for number in range(40)]
@@ -385,6 +392,7 @@ async def test_an_app_that_raises_at_its_end_stops_nobody(caplog: Any) -> None:
         for name in ("bob", "cat"):
             one = ann.another()
             await one.connect(query={"name": [name]})
+            await one.grow_old()
             one.vanish()
         await ann.say("hi")
         assert sorted(told) == ["bob", "cat"]
@@ -404,6 +412,191 @@ async def test_a_young_connection_is_not_taken_for_gone() -> None:
         bob.server.answers[bob.connection_id].extend([410, 410, 410])
         await ann.say("hi")
         assert bob.frames == ["bob joined", "ann: hi"]
+
+
+async def test_a_slow_handshake_is_no_reason_to_be_taken_for_gone() -> None:
+    """What counts is when it was answered, not when the client began."""
+    async with talk(websocket(room)) as ann:
+        await enter(ann, "ann")
+        bob = ann.another()
+        event = connect_event(bob.connection_id, query={"name": ["bob"]})
+        event["requestContext"]["connectedAt"] = int((time.time() - 20) * 1000)
+        bob.server.known.add(bob.connection_id)
+        await ann.handler.handle(event, LambdaContext())
+        await bob.until("bob joined")
+        bob.server.answers[bob.connection_id].extend([410, 410])
+        await ann.say("hi")
+        assert bob.frames == ["bob joined", "ann: hi"]
+
+
+async def test_a_member_whose_handshake_goes_on_is_not_taken_for_gone() -> None:
+    """It has a record from the moment it joins; the send says that it could not be reached."""
+    joined, go_on = asyncio.Event(), asyncio.Event()
+
+    async def app(ws: WebSocket) -> None:
+        await connections.group_add("room", ws)
+        joined.set()
+        await go_on.wait()
+        await ws.accept()
+        await ws.receive()
+
+    backend = MemoryBackend()
+    async with talk(websocket(app), backend=backend) as client:
+        connecting = asyncio.create_task(client.connect())
+        await joined.wait()
+        async with Connections(
+            ws_config={"backend": backend}, api_gateway_endpoint_url=client.server.url, timeout=0.2
+        ) as outside:
+            result = await outside.group_send("room", "x")
+        assert result.failed == {client.connection_id: "its handshake is not over yet"}
+        go_on.set()
+        assert await connecting == {"statusCode": 200}
+        assert (await backend.group_members("room")).members == (client.connection_id,)
+
+
+async def test_an_app_that_returned_is_told_nothing_more() -> None:
+    """Though it was stored when it joined a group: it has seen its end."""
+    phases = []
+
+    async def app(ws: WebSocket) -> None:
+        phases.append(ws.scope["extensions"]["longwire"]["phase"])
+        await ws.accept()
+        await connections.group_add("room", ws)
+        await ws.send_text("bye")
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.leave()
+        await client.leave()
+        assert phases == ["connect"]
+
+
+async def test_who_has_left_meanwhile_joins_nothing() -> None:
+    """API Gateway may tell of the end while a message is still being answered."""
+    backend, errors = MemoryBackend(), []
+    told, joining = asyncio.Event(), asyncio.Event()
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            joining.set()
+            await told.wait()
+            try:
+                await connections.group_add("room", ws)
+            except ConnectionGoneError as error:
+                errors.append(str(error))
+
+    async with talk(websocket(app), backend=backend) as client:
+        await client.connect()
+        answering = asyncio.create_task(client.say("x"))
+        await joining.wait()
+        await client.leave()
+        told.set()
+        await answering
+        assert errors == [f"connection {client.connection_id} is gone"]
+        assert (await backend.group_members("room")).members == ()
+
+
+async def test_the_events_own_client_that_is_gone_is_posted_to_once() -> None:
+    """Its app is told in the same run."""
+    seen: list[Any] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add("room", ws)
+        await ws.receive_text()
+        seen.append(list((await connections.group_send("room", "x")).gone))
+        try:
+            await ws.send_text("y")
+        except WebSocketDisconnect as error:
+            seen.append(error.code)
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.grow_old()
+        client.vanish()
+        await client.say("x")
+        assert seen == [[client.connection_id], 1006]
+        posts = [body for method, _, body in client.server.requests if method == "POST"]
+        assert posts == [b"x"]
+        await client.leave()
+        assert len(seen) == 2
+
+
+class _Slow(MemoryBackend):
+    """Takes its time to keep the record of a connection that has proved to be gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+        if connection_id.startswith("longwire#ended#"):
+            self.taken.set()
+            await self.go_on.wait()
+        return await super().put(connection_id, value, expires_at)
+
+
+async def test_an_end_that_is_told_while_a_send_finds_it_is_told_once() -> None:
+    """The record is on its way to another key then."""
+    backend = _Slow()
+    async with talk(websocket(room), backend=backend) as ann:
+        await enter(ann, "ann")
+        bob = await enter(ann.another(), "bob")
+        await bob.grow_old()
+        bob.vanish()
+        async with Connections(
+            ws_config={"backend": backend}, api_gateway_endpoint_url=ann.server.url
+        ) as outside:
+            sending = asyncio.create_task(outside.group_send("room", "x"))
+            await backend.taken.wait()
+            leaving = asyncio.create_task(bob.leave(1001))
+            await asyncio.sleep(0)
+            backend.go_on.set()
+            await asyncio.gather(sending, leaving)
+        assert ann.frames[-1] == "bob left ('room',) 1001"
+        assert (await backend.connections()).members == (ann.connection_id,)
+
+
+async def test_a_send_that_is_cancelled_loses_nobodys_end() -> None:
+    """The record arrives at its other key all the same."""
+    backend = _Slow()
+    async with talk(websocket(room), backend=backend) as ann:
+        await enter(ann, "ann")
+        bob = await enter(ann.another(), "bob")
+        await bob.grow_old()
+        bob.vanish()
+        async with Connections(
+            ws_config={"backend": backend}, api_gateway_endpoint_url=ann.server.url
+        ) as outside:
+            sending = asyncio.create_task(outside.group_send("room", "x"))
+            await backend.taken.wait()
+            sending.cancel()
+            backend.go_on.set()
+            await asyncio.gather(sending, return_exceptions=True)
+        await bob.leave(1001)
+        assert ann.frames[-1] == "bob left ('room',) 1001"
+
+
+async def test_a_store_that_cannot_end_memberships_does_not_silence_the_end() -> None:
+    """The app is told; the next send ends what is left."""
+
+    class Failing(MemoryBackend):
+        async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
+            raise BackendError("memory", "group_discard_all", "it is on fire")
+
+    told = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            pass
+        told.append("left")
+
+    async with talk(websocket(app), backend=Failing()) as client:
+        await client.connect()
+        await client.leave()
+        assert told == ["left"]
 
 
 # --- inside: other events and threads -------------------------------------------------------------
@@ -471,6 +664,29 @@ async def test_a_thread_that_was_started_by_hand_finds_the_handler() -> None:
         await client.connect()
         await client.say("from a thread")
         assert client.frames == ["from a thread"]
+
+
+async def test_a_worker_that_an_http_event_started_outlives_it() -> None:
+    """Its event's deadline is not its own."""
+    workers: list[asyncio.Task[bool]] = []
+
+    async def start(request: Any) -> JSONResponse:
+        workers.append(asyncio.create_task(work()))
+        return JSONResponse("started")
+
+    async def work() -> bool:
+        await over.wait()
+        return (await connections.group_send("room", "late")).ok
+
+    over = asyncio.Event()
+    app = Starlette(routes=[WebSocketRoute("/", room), Route("/start", start, methods=["POST"])])
+    async with talk(app) as client:
+        await enter(client, "ann")
+        await client.handler.handle(_http_event("/start"), LambdaContext(0.2))
+        await asyncio.sleep(0.2)
+        over.set()
+        assert await workers[0]
+        assert client.frames == ["ann joined", "late"]
 
 
 # --- outside --------------------------------------------------------------------------------------
@@ -548,6 +764,7 @@ async def test_an_end_that_was_found_outside_is_told_by_the_handler() -> None:
     async with talk(websocket(room), backend=backend) as ann:
         await enter(ann, "ann")
         bob = await enter(ann.another(), "bob")
+        await bob.grow_old()
         bob.vanish()
         async with Connections(
             ws_config={"backend": backend}, api_gateway_endpoint_url=ann.server.url
@@ -639,6 +856,10 @@ class _Unknown:
         (lambda c: c.send("x" * 1001, "x"), "this one has 1001 bytes"),
         (lambda c: c.send("\ud800", "x"), "a connection id holds half of a surrogate pair"),
         (lambda c: c.send({"type": "http"}, "x"), "the target is the scope of type 'http'"),
+        (lambda c: c.send(None, "x"), "the target is a NoneType; expected a connection id"),
+        (lambda c: c.close(None), "the target is a NoneType; expected a connection id"),
+        (lambda c: c.group_add("g", None), "the target is a NoneType; expected a connection id"),
+        (lambda c: c.broadcast("x", exclude=7), "exclude is a int; expected a target, or several"),
         (lambda c: c.group_add("g" * 10_000, "a"), "this one has 10000 bytes"),
         (lambda c: c.group_add("", "a"), "the name of a group must have 1 to 1024 bytes"),
         (lambda c: c.group_add(None, "a"), "the name of a group is a NoneType; expected a str"),
@@ -691,8 +912,11 @@ async def test_a_malformed_id_is_a_failure(outside: Connections, server: Connect
         await outside.send("not an id", "x")
 
 
-def test_an_endpoint_that_is_no_url_is_refused() -> None:
-    """When it is configured, not when it is used."""
+def test_settings_that_cannot_be_are_refused() -> None:
+    """When they are configured, not when they are used."""
+    for timeout in (0, -1, "5", None, True):
+        with pytest.raises(ConfigurationError, match="timeout must be a number of seconds above 0"):
+            Connections(timeout=timeout)  # type: ignore[arg-type]  # a mistake
     with pytest.raises(ConfigurationError, match="api_gateway_endpoint_url must be an http://"):
         Connections(api_gateway_endpoint_url="localhost:3001")
     with pytest.raises(ConfigurationError, match="fanout is for groups, which need a store"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longwire.exceptions import BackendError, ConnectionGoneError, ManagementError
+from longwire.sends import fanout
 from longwire.sends.fanout import (
     CUT_OFF,
     FIRST_GAP,
@@ -205,6 +206,23 @@ async def test_a_new_connection_is_waited_for_and_one_that_has_ended_is_not() ->
     assert list(sending.result.delivered) == ["a"]
     assert sorted(sending.result.gone) == ["b", "c"]
     assert [clients.attempts.count(one) for one in "abc"] == [3, 1, 1]
+
+
+async def test_each_new_one_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is met late in a long send."""
+    monkeypatch.setattr(fanout, "NEW_FOR", 0.02)
+
+    def answer(connection_id: str, attempt: int) -> Exception | None:
+        return ConnectionGoneError(connection_id) if attempt < 2 else None
+
+    async def pages() -> AsyncGenerator[Sequence[str], None]:
+        yield ["new1"]
+        await asyncio.sleep(0.03)
+        yield ["new2"]
+
+    sending = FanOut(Clients(answer).post, time.monotonic() + 20, no, no)
+    await sending.run(pages())
+    assert sorted(sending.result.delivered) == ["new1", "new2"]
 
 
 async def test_a_store_that_fails_makes_a_failure() -> None:

@@ -24,6 +24,7 @@ from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3 import SQLite3Backend
 from tests.connections_server import Answer, ConnectionsServer, Reply
 from tests.lambda_events import LambdaContext, connect_event
+from tests.talk import grow_old
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -78,6 +79,8 @@ class World:
             event["requestContext"]["connectedAt"] = int((time.time() - age) * 1000)
             assert await self.handler.handle(event, LambdaContext()) == {"statusCode": 200}
             self.server.known.add(name)
+        if age:
+            await grow_old(self.handler, *names)
         self.server.requests.clear()
 
     def vanish(self, *names: str) -> None:

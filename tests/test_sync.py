@@ -13,7 +13,7 @@ import pytest
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 
-from longwire import Connections, InvalidArgumentError
+from longwire import Connections, InvalidArgumentError, portal
 from longwire.connections import NO_STORE, NOTHING_FOUND
 from longwire.exceptions import EventLoopError
 from tests.connections_server import ConnectionsServer
@@ -304,3 +304,34 @@ async def test_a_thread_of_ones_own_cannot_introduce_a_websocket(tmp_path: Path)
             assert await _hear(ann) == "known now"
     (text,) = texts
     assert text.startswith("Connections does not know this WebSocket yet, and cannot tell from")
+
+
+def test_a_loop_that_stops_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler's loop stands still between events; a thread that goes on gets an error."""
+    monkeypatch.setattr(portal, "GRACE", 0.01)
+    loop, begun, errors = asyncio.new_event_loop(), threading.Event(), list[str]()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    def late() -> None:
+        try:
+            portal.run(work, loop, 0.01)
+        except EventLoopError as error:
+            errors.append(str(error))
+
+    async def event() -> None:
+        thread.start()
+        await asyncio.to_thread(begun.wait)
+
+    thread = threading.Thread(target=late)
+    loop.run_until_complete(event())
+    thread.join()
+    assert "the event loop that would have to do the work has stopped" in errors[0]
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from longwire.cycle import disconnect_message
 from longwire.exceptions import ManagementError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Caller:
         departed: where an event collects connections that have proved to be gone, to tell the app
             of them at its end; None where the app is told at once.
         unfinished: what was begun and not awaited.
+        is_closed: its event is over, so that whoever goes on in its name has to find another.
     """
 
     def __init__(
@@ -49,16 +51,23 @@ class Caller:
         self.own = own
         self.departed = departed
         self.unfinished: set[asyncio.Task[None]] = set()
+        self.is_closed = False
 
     async def finish(self) -> None:
-        """Wait, until the deadline, for what was begun and not awaited."""
+        """Wait, until the deadline, for what was begun and not awaited; then it is over."""
         if self.unfinished:
             await asyncio.wait(self.unfinished, timeout=self.deadline - time.monotonic())
+        self.is_closed = True
 
     @property
     def acts(self) -> bool:
         """Whether what it does takes effect: not when it is repeated, nor when a run unwinds."""
         return self.own is None or self.own.run.acts
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has no effect because its run is over."""
+        return self.own is not None and self.own.run.over
 
     def own_if(self, connection_id: str) -> OwnConnection | None:
         """Return the event's own connection if this is its id."""
@@ -151,6 +160,12 @@ class OwnConnection:
         if not self.run.accepted:
             raise ManagementError(self.id, "the app has not accepted it yet")
         await self._greeting.push(frame)
+
+    async def lose(self) -> None:
+        """Tell the app, if nobody else does, that its client has proved to be gone."""
+        if await self._connection.take() is not None:
+            await self._connection.leave()
+            self.run.lose_client(disconnect_message(1006, ""))
 
     async def join(self) -> int:
         """Make sure that there is a record, as for every member of a group; return its expiry.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from longwire import keys, record, store
 from longwire.exceptions import (
+    BackendError,
     ConnectionGoneError,
     ManagementError,
     StoredRecordError,
@@ -133,9 +134,16 @@ class Connection:
         return record.loads(stored.value)
 
     async def leave(self) -> None:
-        """End all memberships of groups, as the connection has ended."""
+        """End all memberships of groups, as the connection has ended; what fails is logged.
+
+        A membership that stays is ended by the next send to its group.
+        """
         left = self._backend.group_discard_all(self.id)
-        self.left += await self._store("group_discard_all", left)
+        try:
+            names = await self._store("group_discard_all", left)
+            self.left = tuple(sorted({*self.left, *names}))
+        except BackendError as error:
+            logger.error("connection %s: it may still be in groups: %s", self.id, error)
 
     async def forget(self) -> None:
         """Take the record out unread, and end all memberships; nobody is told any more."""

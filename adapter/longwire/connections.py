@@ -21,7 +21,8 @@ from longwire.exceptions import ConfigurationError, ConnectionGoneError, Managem
 from longwire.frames import frame
 from longwire.outside import Outside
 from longwire.sends.fanout import SendResult
-from longwire.sends.sending import all_connections, is_gone, read_pages, report, send_many
+from longwire.sends.sending import all_connections, end_unless_new, read_pages, report, send_many
+from longwire.settings import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
-        Iterable,
         Mapping,
         Sequence,
     )
@@ -60,6 +60,7 @@ NOTHING_FOUND = (
     "Connections(ws_config=..., api_gateway_endpoint_url=...); (3) or set the environment variable "
     "WS_MANAGEMENT_ENDPOINT, which does without groups"
 )
+RUN_OVER = "not sent: the app's run for this event is over"
 NO_STORE = (
     "groups and broadcast need a store: say Connections(ws_config=...) with that of the handler"
 )
@@ -98,6 +99,10 @@ class Connections:
         fanout: Mapping[str, Any] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
+        if not SECONDS.takes(timeout) or not timeout:
+            raise ConfigurationError(
+                f"timeout must be a number of seconds above 0, not {timeout!r}"
+            )
         self._timeout = timeout
         self._configured: _Configured = (ws_config, dsn, fanout, api_gateway_endpoint_url)
         given = any(part is not None for part in self._configured)
@@ -195,6 +200,7 @@ class Connections:
             await store.before(
                 caller.deadline, backend, "group_add", backend.group_add(name, member, expires_at)
             )
+            await self._check_member(caller, backend, name, member)
 
     async def group_discard(self, group: str, target: object) -> None:
         """End a membership; no error when there is none. Raises as `group_add` otherwise."""
@@ -221,19 +227,17 @@ class Connections:
     async def group_members(self, group: str) -> AsyncIterator[str]:
         """Yield the connection ids of a group's members; read in pages."""
         name = targets.check_name(group, "the name of a group")
-        caller, _ = self._reach()
+        caller = self._caller()
         backend = self._backend(caller)
         async for page in read_pages(lambda after: backend.group_members(name, after=after)):
             for member in page:
                 yield member
 
-    async def group_send(
-        self, group: str, data: object, *, exclude: Iterable[object] = ()
-    ) -> SendResult:
+    async def group_send(self, group: str, data: object, *, exclude: object = ()) -> SendResult:
         """Send one message to every member of a group; one bad member never stops the rest.
 
         Args:
-            exclude: targets that do not get it.
+            exclude: a target, or several, that do not get it.
 
         Returns:
             Who got it, who is gone, who did not get it and why.
@@ -243,14 +247,14 @@ class Connections:
             InvalidArgumentError: the group's name, the data or a target cannot be one.
         """
         name = targets.check_name(group, "the name of a group")
-        caller, _ = self._reach()
+        caller = self._caller()
         backend = self._backend(caller)
         pages = read_pages(lambda after: backend.group_members(name, after=after))
         return await self._send_many(caller, pages, data, exclude)
 
-    async def broadcast(self, data: object, *, exclude: Iterable[object] = ()) -> SendResult:
+    async def broadcast(self, data: object, *, exclude: object = ()) -> SendResult:
         """Send one message to every connection of the store; otherwise as `group_send`."""
-        caller, _ = self._reach()
+        caller = self._caller()
         backend = self._backend(caller)
         own = caller.own
         if own is not None and own.run.acts and own.greets and own.run.accepted:
@@ -259,13 +263,13 @@ class Connections:
         return await self._send_many(caller, pages, data, exclude)
 
     async def _send_many(
-        self, caller: Caller, pages: Pages, data: object, exclude: Iterable[object]
+        self, caller: Caller, pages: Pages, data: object, exclude: object
     ) -> SendResult:
         message = frame(data)
         post = caller.layer.clients.prepare(message)
-        excluded = frozenset(self._reach(target)[1] for target in exclude)
+        excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
         if not caller.acts:
-            return SendResult()
+            return SendResult(incomplete=RUN_OVER if caller.is_over else None)
         own = caller.own
         if own is not None and own.greets:
             post = _greeting(own, message, post)
@@ -274,25 +278,22 @@ class Connections:
 
     # Whom this is about, and how to reach them
 
-    def _reach(self, target: object | None = None) -> tuple[Caller, str]:
-        """Return who calls, and the connection id of a target ("" for none)."""
-        caller = self._caller(target)
-        if target is None:
-            return caller, ""
+    def _reach(self, target: object) -> tuple[Caller, str]:
+        """Return who calls, and the connection id of a target."""
         known = targets.known_id(target)
+        caller = self._caller(to_unknown=known is None)
         return caller, serving.identify(target) if known is None else known
 
-    def _loop(self, target: object | None = None) -> asyncio.AbstractEventLoop | None:
-        """Return the event loop on which this has to be used; None for any."""
-        return self._caller(target).loop
-
-    def _caller(self, target: object | None = None) -> Caller:
+    def _caller(self, *, to_unknown: bool = False) -> Caller:
+        """Return who calls; `to_unknown` says that it is about a WebSocket not known yet."""
         inside = callers.current.get()
+        if inside is not None and inside.is_closed:
+            inside = None
         if self._outside is not None:
             return self._outside.caller(inside, self._timeout)
         if inside is not None:
             return inside
-        if target is not None and targets.known_id(target) is None:
+        if to_unknown:
             return serving.caller(self._timeout)
         if (handler := callers.latest()) is not None:
             return handler()
@@ -321,6 +322,18 @@ class Connections:
             raise ConnectionGoneError(member)
         return stored.expires_at
 
+    async def _check_member(
+        self, caller: Caller, backend: Backend, group: str, member: str
+    ) -> None:
+        """End a membership at once whose connection has ended while it was made."""
+        own = caller.own_if(member)
+        if own is not None and own.greets:
+            return  # until its handshake is answered nobody ends it
+        if await store.before(caller.deadline, backend, "get", backend.get(member)) is None:
+            discarded = backend.group_discard(group, member)
+            await store.before(caller.deadline, backend, "group_discard", discarded)
+            raise ConnectionGoneError(member)
+
 
 async def _ask(caller: Caller, to: str, request: Callable[[], Awaitable[T]]) -> T:
     """Make a request about one connection, again while API Gateway may not know it yet."""
@@ -332,7 +345,7 @@ async def _ask(caller: Caller, to: str, request: Callable[[], Awaitable[T]]) -> 
             return await request()
         except ConnectionGoneError:
             departed: list[Departure] = []
-            if await is_gone(caller, departed, to):
+            if await end_unless_new(caller, departed, to):
                 await report(caller, departed)
                 raise
         if (own is not None and own.greets) or time.monotonic() + pause >= caller.deadline:

@@ -277,6 +277,11 @@ class Run:
         return self._stage not in (Stage.REPLAY, Stage.UNWINDING)
 
     @property
+    def over(self) -> bool:
+        """Whether the run is over and only cleans up."""
+        return self._stage is Stage.UNWINDING
+
+    @property
     def told(self) -> bool:
         """Whether the app is being told that its client is gone."""
         return self._stage is Stage.GONE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,18 +36,22 @@ class Departures:
         self._time_left = time_left
         self._telling = False
 
-    async def tell(self) -> None:
+    async def tell(self, seconds: float = math.inf) -> None:
         """Tell the app, and do so only once when telling it leads here again.
 
         One after the other, since what the app sends then may find more of them, and nobody who is
         gone is posted to twice. Those for whom there is no time wait in the store for a sweep.
+
+        Args:
+            seconds: after which no other one is told.
         """
         if self._telling:
             return
         self._telling = True
+        until = time.monotonic() + seconds
         try:
             while self.found:
-                if self._time_left() <= 0:
+                if self._time_left() <= 0 or time.monotonic() >= until:
                     logger.warning("no time was left to tell the app of %d ends", len(self.found))
                     return
                 await self._tell_one(self.found.pop(0), self)

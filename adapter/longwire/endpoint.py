@@ -55,11 +55,8 @@ def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | No
 
 
 def is_plausible(url: str) -> bool:
-    """Tell whether a management API that others name can be one: API Gateway's, or a local one."""
-    host = url.partition("://")[2].partition("/")[0].partition(":")[0]
-    if url.startswith("https://"):
-        return re.search(EXECUTE_API, host) is not None
-    return re.match(LOOPBACK, url.partition("://")[2]) is not None
+    """Tell whether a management API that others name can be one: API Gateway's own host."""
+    return re.fullmatch(rf"https://[a-z0-9-]+{EXECUTE_API[:-1]}/[\w$%.-]+", url) is not None
 
 
 def _from_environment(given: str) -> str:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
+# Seconds for which somebody's HTTP answer waits until apps are told of ends that it has found.
+TELL_TIME = 2.0
+
 
 class Longwire:
     """A Lambda handler that runs an unmodified ASGI WebSocket app behind API Gateway.
@@ -201,7 +204,10 @@ class Longwire:
         departures = self._departures(raw, context)
         if not events.is_websocket_event(raw):
             answer = await self._handle_other(raw, context, departures)
-            await departures.tell()
+            if after is not None and departures.found:
+                await after.start(departures.tell(), "ends that were found")
+            else:
+                await departures.tell(TELL_TIME)
             return answer
         event = events.parse(raw)
         endpoint = self._layers.endpoint_of(event.context)

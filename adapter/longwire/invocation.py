@@ -54,6 +54,8 @@ DEFAULT_TIME = 29.0
 # this (milliseconds), the record is looked up again after these pauses (seconds).
 YOUNG_CONNECTION = 5000
 LOOK_AGAIN_AFTER = (0.05, 0.1, 0.2)
+# Of an end that somebody else has found, the record may be on its way to another key, for seconds.
+LOOK_FOR_END_AFTER = 0.05
 
 
 class Invocation:
@@ -133,7 +135,7 @@ class Invocation:
             outcome = await run.until_answer(self._deadline, patient=self._after is None)
             status = handshake_status(run, outcome, self._connection.id)
             if status == 200:
-                going_on = await self._accepted(run, outcome, client, record)
+                going_on = await self._accepted(run, outcome, client, record, joined=joined)
             elif self._after is not None and outcome is Outcome.UNANSWERED:
                 await self._after.start(self._clean_up(run), f"refusal of {self._connection.id}")
                 going_on = True
@@ -151,9 +153,19 @@ class Invocation:
         return {"statusCode": status}
 
     async def _accepted(
-        self, run: Run, outcome: Outcome, client: Greeting, record: ConnectionRecord
+        self,
+        run: Run,
+        outcome: Outcome,
+        client: Greeting,
+        record: ConnectionRecord,
+        *,
+        joined: bool,
     ) -> bool:
-        """Store the connection; tell whether its run goes on after the response."""
+        """Store the connection; tell whether its run goes on after the response.
+
+        Args:
+            joined: it is stored already, as it joined a group.
+        """
         log_ending(run, outcome, self._connection.id)
         if run.dropped_headers:
             logger.warning(
@@ -163,6 +175,7 @@ class Invocation:
             )
         record.ended = run.ended
         record.answered = client.sent
+        record.responded_at = time.time()
         run.respond()
         after = self._after
         if after is None:
@@ -180,7 +193,7 @@ class Invocation:
         greeting = client.frames or (going_on and not run.is_shared())
         record.greeting_until = self._connection.greeting_lease if greeting else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
-        if not record.ended:
+        if joined or not record.ended:
             await self._connection.save(record)
         if client.frames or record.ended or going_on:
             work = self._go_on(run, client, record) if going_on else self._greet(client, record)
@@ -198,7 +211,8 @@ class Invocation:
             else:
                 await self._connection.update(end_connect_step)
         except ConnectionGoneError:
-            await self._tell(record, disconnect_message(1006, ""))
+            if not record.ended:
+                await self._tell(record, disconnect_message(1006, ""))
         except SupersededError:
             logger.debug("connection %s: gone before its greeting", self._connection.id)
         finally:
@@ -337,7 +351,7 @@ class Invocation:
     async def disconnect(self, event: DisconnectEvent) -> LambdaResponse:
         """Tell the app that its client is gone, unless it has been told."""
         try:
-            record = await self._connection.take()
+            record = await self._taken()
         except StoredRecordError as error:
             logger.error("connection %s: its end was not told: %s", self._connection.id, error)
         else:
@@ -346,6 +360,13 @@ class Invocation:
                 await self._tell(record, disconnect_message(event.code, event.reason))
         await self._departures.tell()
         return {"statusCode": 200}
+
+    async def _taken(self) -> ConnectionRecord | None:
+        """Take the record out, once more if a send is just moving it (see `end_unless_new`)."""
+        record = await self._connection.take()
+        if record is None and await self._connection.pause(LOOK_FOR_END_AFTER):
+            record = await self._connection.take()
+        return record
 
     async def _tell(self, record: ConnectionRecord, message: Message) -> None:
         run = self._run(record, Departed(), Stage.REPLAY, "disconnect")

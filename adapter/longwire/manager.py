@@ -122,7 +122,7 @@ class WebSocketManager:
         work = functools.partial(self._remove, connections, group, connection_id)
         if in_loop:
             return _start(work, user_id)
-        portal.run(functools.partial(_decided, work), connections._loop())
+        portal.run(functools.partial(_decided, work), connections._caller().loop)
         return _Done()
 
     async def send_message(self, user_id: Name, message: object) -> SendResult:

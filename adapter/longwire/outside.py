@@ -79,11 +79,17 @@ class Outside:
             endpoint = inside.layer.endpoint
         clients = APIClients(self._api, endpoint, self._binary)
         deadline = time.monotonic() + timeout
-        if inside is not None:
-            deadline = min(deadline, inside.deadline)
-        own = inside.own if inside is not None else None
-        layer = Layer(clients, self._backend, endpoint, self._binary, self._handover)
-        return Caller(layer, deadline, own=own)
+        backend = self._backend
+        if inside is None:
+            layer = Layer(clients, backend, endpoint, self._binary, self._handover)
+            return Caller(layer, deadline)
+        layer = Layer(
+            clients, backend or inside.layer.backend, endpoint, self._binary, self._handover
+        )
+        deadline = min(deadline, inside.deadline)
+        # Whoever is found to be gone here may be one of the app's own.
+        found = inside.departed
+        return Caller(layer, deadline, loop=inside.loop, own=inside.own, departed=found)
 
     async def aclose(self) -> None:
         """Let go of the store and all connections; a later call opens them again."""

@@ -14,15 +14,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seconds after which work that keeps its own deadline is surely not being done.
+GRACE = 2.0
+
 _loops: dict[tuple[int, str], asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()
 
 
-def run(work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop | None) -> T:
+def run(
+    work: Callable[[], Coroutine[Any, Any, T]],
+    loop: asyncio.AbstractEventLoop | None,
+    seconds: float | None = None,
+) -> T:
     """Wait for work on an event loop that runs in another thread; None: on one of our own.
 
+    Args:
+        seconds: in which the work is done if its loop runs; None for any time.
+
     Raises:
-        EventLoopError: it is the one that is running here.
+        EventLoopError: it is the one that is running here, or it has stopped meanwhile.
     """
     home = loop if loop is not None and loop.is_running() else own_loop()
     if running_loop() is home:
@@ -30,7 +40,17 @@ def run(work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventL
             "this event loop would have to do the work and cannot wait for itself: leave `.sync` "
             "out and use await, or call from a thread (await asyncio.to_thread(...))"
         )
-    return asyncio.run_coroutine_threadsafe(work(), home).result()
+    future = asyncio.run_coroutine_threadsafe(work(), home)
+    try:
+        return future.result(None if seconds is None else seconds + GRACE)
+    except TimeoutError:
+        if future.done():
+            raise
+        future.cancel()
+        raise EventLoopError(
+            "the event loop that would have to do the work has stopped: its Lambda event is over, "
+            "as it may be for a thread that no task waits for"
+        ) from None
 
 
 def own_loop(name: str = "longwire-sync") -> asyncio.AbstractEventLoop:

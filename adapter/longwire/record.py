@@ -22,7 +22,7 @@ VERSION = 1
 MAX_DIGESTS = 256
 
 
-# For how many seconds after a connection was made "gone" may mean "not known yet".
+# For how many seconds after a handshake was answered "gone" may mean "not known yet".
 NEW_CONNECTION = 2.0
 
 
@@ -37,6 +37,7 @@ class ConnectionRecord:
         greeting: frames still owed to the client, ahead of everything else.
         greeting_until: epoch seconds; until then somebody is busy delivering the greeting.
         connecting_until: epoch seconds; until then the connect step may still send.
+        responded_at: epoch seconds; when the handshake was answered.
         ended: the app has ended the connection, which is deleted after the greeting.
     """
 
@@ -46,6 +47,7 @@ class ConnectionRecord:
     greeting: list[Frame] = field(default_factory=list)
     greeting_until: float = 0.0
     connecting_until: float = 0.0
+    responded_at: float = 0.0
     ended: bool = False
 
     def is_new(self, now: float) -> bool:
@@ -53,10 +55,7 @@ class ConnectionRecord:
 
         It begins to know it a little after the response to its handshake.
         """
-        connected_at = self.handshake.connected_at
-        return self.connecting_until > now or (
-            connected_at is not None and now - connected_at / 1000 < NEW_CONNECTION
-        )
+        return self.connecting_until > now or now - self.responded_at < NEW_CONNECTION
 
     def remember(self, frame: Frame) -> None:
         """Note that the connect step has sent this frame."""
@@ -80,6 +79,7 @@ def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
         "greeting": [_dump_frame(frame) for frame in record.greeting],
         "greeting_until": record.greeting_until,
         "connecting_until": record.connecting_until,
+        "responded_at": record.responded_at,
         "ended": record.ended,
     }
     filled = {key: value for key, value in stored.items() if value}
@@ -109,6 +109,7 @@ def loads(value: str) -> ConnectionRecord:
             [_load_frame(frame) for frame in stored.get("greeting", ())],
             stored.get("greeting_until", 0.0),
             stored.get("connecting_until", 0.0),
+            stored.get("responded_at", 0.0),
             stored.get("ended", False),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -19,7 +19,7 @@ from longwire.exceptions import (
 )
 from longwire.layer import NO_ENDPOINT, Departure
 from longwire.sends.fanout import FanOut, one_page, read_page
-from longwire.sends.sending import has_ended, is_gone, read_pages
+from longwire.sends.sending import end_unless_new, has_ended, read_pages
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ async def sweep(
         fan_out = FanOut(
             check,
             caller.deadline,
-            lambda one: is_gone(caller, departed, one),
+            lambda one: end_unless_new(caller, departed, one),
             lambda one: has_ended(caller, one),
         )
         # Those of which nobody has told the app yet.

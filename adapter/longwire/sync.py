@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from longwire.portal import run
+from longwire.targets import is_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from longwire.connections import Connections
     from longwire.management import ConnectionInfo
@@ -49,10 +51,10 @@ class SyncConnections:
         while (member := self._wait(lambda: _next(members))) is not None:
             yield member
 
-    def group_send(self, group: str, data: object, *, exclude: Iterable[object] = ()) -> SendResult:
+    def group_send(self, group: str, data: object, *, exclude: object = ()) -> SendResult:
         return self._wait(lambda: self._connections.group_send(group, data, exclude=exclude))
 
-    def broadcast(self, data: object, *, exclude: Iterable[object] = ()) -> SendResult:
+    def broadcast(self, data: object, *, exclude: object = ()) -> SendResult:
         return self._wait(lambda: self._connections.broadcast(data, exclude=exclude))
 
     def aclose(self) -> None:
@@ -60,7 +62,8 @@ class SyncConnections:
         run(self._connections.aclose, None)
 
     def _wait(self, work: Callable[[], Coroutine[Any, Any, T]], target: object = None) -> T:
-        return run(work, self._connections._loop(target))
+        caller = self._connections._caller(to_unknown=is_unknown(target))
+        return run(work, caller.loop, caller.deadline - time.monotonic())
 
 
 async def _next(members: Any) -> str | None:

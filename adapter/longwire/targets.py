@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from longwire.exceptions import InvalidArgumentError
@@ -35,6 +35,29 @@ def known_id(target: object) -> str | None:
     extension = (scope.get("extensions") or {}).get("longwire") or {}
     connection_id = extension.get("connection_id")
     return connection_id if isinstance(connection_id, str) else None
+
+
+def is_unknown(target: object) -> bool:
+    """Tell whether a target is a WebSocket that has no id yet; False for what is no target."""
+    if isinstance(target, str):
+        return False
+    scope = scope_of(target)
+    return scope is not None and scope["type"] == "websocket" and known_id(target) is None
+
+
+def several(targets: object) -> Iterable[object]:
+    """Return targets one by one, also where there is only one.
+
+    Raises:
+        InvalidArgumentError: it is neither.
+    """
+    if isinstance(targets, str) or scope_of(targets) is not None:
+        return (targets,)
+    if not isinstance(targets, Iterable):
+        raise InvalidArgumentError(
+            f"exclude is a {type(targets).__name__}; expected a target, or several"
+        )
+    return targets
 
 
 def check_id(connection_id: str) -> str:

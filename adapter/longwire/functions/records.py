@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from longwire import record, scope, store
+from longwire import keys, record, scope, store
 from longwire.events import ConnectEvent, MessageEvent
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ async def with_record(event: Event, caller: Caller, ttl: int, answer: Answer) ->
         return await answer()
     kept = _Kept(event.context.connection_id, backend, caller.deadline)
     if isinstance(event, ConnectEvent):
-        await kept.save(event, ttl)
-        return await _connect(kept, answer)
+        return await _connect(kept, event, ttl, answer)
     # The record goes first, so that sends to its groups take the client for gone at once.
     await kept.take()
     try:
@@ -43,11 +42,15 @@ async def with_record(event: Event, caller: Caller, ttl: int, answer: Answer) ->
         await kept.leave()
 
 
-async def _connect(kept: _Kept, answer: Answer) -> Response:
+async def _connect(kept: _Kept, event: ConnectEvent, ttl: int, answer: Answer) -> Response:
+    # Until its handshake is answered, nobody may take the connection for one that is gone.
+    await kept.save(event, ttl, connecting_until=time.time() + kept.time_left())
     accepted = False
     try:
         response = await answer()
         accepted = 200 <= response["statusCode"] < 300
+        if accepted:
+            await kept.save(event, ttl, responded_at=time.time())
         return response
     finally:
         if not accepted:
@@ -61,16 +64,30 @@ class _Kept:
         self._backend = backend
         self._deadline = deadline
 
-    async def save(self, event: ConnectEvent, ttl: int) -> None:
+    def time_left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    async def save(
+        self,
+        event: ConnectEvent,
+        ttl: int,
+        *,
+        connecting_until: float = 0.0,
+        responded_at: float = 0.0,
+    ) -> None:
         # Nobody reads its headers, which may hold secrets.
         handshake = scope.handshake(event, path="/", path_query=None)._replace(headers=())
-        value = record.dumps(record.ConnectionRecord(handshake), exclude_headers=frozenset())
+        known = record.ConnectionRecord(
+            handshake, connecting_until=connecting_until, responded_at=responded_at
+        )
+        value = record.dumps(known, exclude_headers=frozenset())
         put = self._backend.put(self._id, value, int(time.time()) + ttl)
         await store.before(self._deadline, self._backend, "put", put)
 
     async def take(self) -> None:
-        taken = self._backend.take(self._id)
-        await store.before(self._deadline, self._backend, "take", taken)
+        for key in (self._id, keys.ENDED + self._id):
+            taken = self._backend.take(key)
+            await store.before(self._deadline, self._backend, "take", taken)
 
     async def leave(self) -> None:
         left = self._backend.group_discard_all(self._id)

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Seconds that a record of a part lives: as long as SQS may keep a message.
+# Seconds for which the store knows who is left: as long as SQS keeps a message, if not told else.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-LIFETIME = 14 * 24 * 3600
+LIFETIME = 4 * 24 * 3600
+# Seconds for which it knows that nobody is left, as SQS may hand a message out twice.
+DONE_LIFETIME = 3600
 # Seconds for the store to note, after the deadline of the posts, who has not got the frame.
 STORE_TIME = 0.25
 
@@ -70,7 +72,7 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
                 "a part of a send to many names an endpoint that is not one of API Gateway; if it "
                 "is a custom domain, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
             )
-        result = await _deliver(part, message.receive_count, caller(endpoint))
+        result = await _deliver(part, caller(endpoint))
     except LongwireError as error:
         logger.error("SQS message %s is handed out again: %s", message.message_id, error)
         return False
@@ -95,20 +97,20 @@ def _check_text(part: Part) -> None:
         ) from None
 
 
-async def _deliver(part: Part, attempt: int, caller: Caller) -> SendResult:
+async def _deliver(part: Part, caller: Caller) -> SendResult:
     backend = caller.layer.backend
     assert backend is not None
     key = keys.PART + part.part_id
     members = part.connection_ids
-    if attempt > 1:
-        stored = await store.before(caller.deadline, backend, "get", backend.get(key))
-        members = tuple(json.loads(stored.value)) if stored else members
+    # Not only if SQS says that it is not the first attempt: it may hand one message out twice.
+    stored = await store.before(caller.deadline, backend, "get", backend.get(key))
+    members = tuple(json.loads(stored.value)) if stored else members
     caller.layer = caller.layer._replace(handover=None)  # it has been handed over once
     message = part.data.decode()  # as bytes it might be encoded once more
     post = caller.layer.clients.prepare(message)
     result = await send_many(caller, one_page(members), message, post)
     left = json.dumps(list(result.failed))
-    expires_at = int(time.time()) + LIFETIME
+    expires_at = int(time.time()) + (LIFETIME if result.failed else DONE_LIFETIME)
     try:
         await store.before(
             time.monotonic() + STORE_TIME, backend, "put", backend.put(key, left, expires_at)

@@ -7,7 +7,6 @@ are ever all in memory as objects of their own, so that a group may have any siz
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import Collection, Iterator
@@ -44,7 +43,10 @@ UNREAD = "there was no time left to read who else is to get it"
 
 
 class ConnectionIds(Collection[str]):
-    """Connection ids in the order in which they were added, in a tenth of a list's memory."""
+    """Connection ids in the order in which they were added, in a fourth of a list's memory.
+
+    `in` looks at one after the other: make a set of them to ask often.
+    """
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
         self._joined = bytearray()
@@ -148,7 +150,7 @@ class FanOut:
     Args:
         post: sends it to one of them.
         deadline: in seconds of `time.monotonic()`.
-        is_gone: tells of a connection that API Gateway does not know whether it is gone; else it
+        is_gone: decides of a connection that API Gateway does not know whether it is gone; else it
             is so new that it is not known yet, and is tried again.
         has_ended: tells of such a one, before that, whether it has ended meanwhile.
         random: a number from 0 to 1, for the jitter of waits.
@@ -174,8 +176,7 @@ class FanOut:
         self._random = random
         self._pace = Pace(random)
         self._again: dict[str, str] = {}  # whom to try again, and why
-        self._new: set[str] = set()  # those of them that were not known yet
-        self._known_by = math.inf
+        self._new: dict[str, float] = {}  # those not known yet, and until when they may be so
 
     async def run(self, pages: Pages) -> None:
         """Send it to everybody on these pages, each once."""
@@ -236,12 +237,10 @@ class FanOut:
         except BackendError as failure:
             self.result.failed[connection_id] = f"{error}, but the store: {failure}"
             return
-        if not self._new:
-            self._known_by = time.monotonic() + NEW_FOR
+        now = time.monotonic()
         if gone:
             self.result.gone.add(connection_id)
-        elif time.monotonic() < self._known_by:
-            self._new.add(connection_id)
+        elif now < self._new.setdefault(connection_id, now + NEW_FOR):
             self._again[connection_id] = NOT_KNOWN_YET
         else:
             self.result.failed[connection_id] = NOT_KNOWN_YET

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from longwire_backends import Backend, Page
 
 
+# Seconds for the store to keep a record that has been taken out, whatever the deadline is.
+MOVE_TIME = 1.0
+
+
 async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) -> SendResult:
     """Send a message to everybody on these pages, or have SQS do so if they are many.
 
@@ -30,7 +35,7 @@ async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) ->
     fan_out = FanOut(
         post,
         caller.deadline,
-        lambda one: is_gone(caller, departed, one),
+        lambda one: end_unless_new(caller, departed, one),
         lambda one: has_ended(caller, one),
     )
     if caller.layer.handover is None or caller.layer.endpoint is None:
@@ -43,11 +48,14 @@ async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) ->
     return fan_out.result
 
 
-async def is_gone(caller: Caller, departed: list[Departure], connection_id: str) -> bool:
-    """Tell whether a connection that API Gateway does not know is gone.
+async def end_unless_new(caller: Caller, departed: list[Departure], connection_id: str) -> bool:
+    """End a connection that API Gateway does not know, unless it is too new to be known.
 
     Then it is no member of any group any more, and no send finds it again. Its record waits under
-    another key for whoever tells the app.
+    another key for whoever tells the app; the event's own app is told at once.
+
+    Returns:
+        False if it is too new.
 
     Raises:
         BackendError: the store failed.
@@ -58,19 +66,28 @@ async def is_gone(caller: Caller, departed: list[Departure], connection_id: str)
     stored = await store.before(caller.deadline, backend, "get", backend.get(connection_id))
     if stored is not None and _is_new(stored.value):
         return False
+    if (own := caller.own_if(connection_id)) is not None:
+        await own.lose()
+        return True
+    # Whoever is cancelled meanwhile would lose the record on its way.
+    await asyncio.shield(_move_record(caller, backend, departed, connection_id))
+    await store.before(
+        caller.deadline, backend, "group_discard_all", backend.group_discard_all(connection_id)
+    )
+    return True
+
+
+async def _move_record(
+    caller: Caller, backend: Backend, departed: list[Departure], connection_id: str
+) -> None:
     # Read before the record is taken, since afterwards anybody may end the memberships.
     groups = await store.before(caller.deadline, backend, "groups", backend.groups(connection_id))
     taken = await store.before(caller.deadline, backend, "take", backend.take(connection_id))
     if taken is not None:
         value = keys.ended(groups, taken.value)
         kept = backend.put(keys.ENDED + connection_id, value, taken.expires_at)
-        await store.before(caller.deadline, backend, "put", kept)
-    await store.before(
-        caller.deadline, backend, "group_discard_all", backend.group_discard_all(connection_id)
-    )
-    if taken is not None:
+        await store.before(time.monotonic() + MOVE_TIME, backend, "put", kept)
         departed.append(Departure(connection_id, caller.layer.endpoint))
-    return True
 
 
 async def has_ended(caller: Caller, connection_id: str) -> bool:

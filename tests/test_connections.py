@@ -578,6 +578,21 @@ async def test_a_send_that_is_cancelled_loses_nobodys_end() -> None:
         assert ann.frames[-1] == "bob left ('room',) 1001"
 
 
+async def test_a_run_that_is_cut_off_loses_nobodys_end() -> None:
+    """The deadline of an event ends its run, not what keeps the record of another connection."""
+    backend = _Slow()
+    async with talk(websocket(room), backend=backend) as ann:
+        await enter(ann, "ann")
+        bob = await enter(ann.another(), "bob")
+        await bob.grow_old()
+        bob.vanish()
+        ann.seconds = 0.3
+        await ann.say("hi")
+        backend.go_on.set()
+        await bob.leave(1001)
+        assert ann.frames[-1] == "bob left ('room',) 1001"
+
+
 async def test_a_store_that_cannot_end_memberships_does_not_silence_the_end() -> None:
     """The app is told; the next send ends what is left."""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from longwire import keys, record, store
+from longwire import keys, record, store, tasks
 from longwire.exceptions import StoredRecordError
 from longwire.layer import Departure
 from longwire.sends.fanout import FanOut
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from longwire.frames import Frame
     from longwire.sends.fanout import Pages, SendResult
     from longwire_backends import Backend, Page
-
 
 # Seconds for the store to keep a record that has been taken out, whatever the deadline is.
 MOVE_TIME = 1.0
@@ -70,7 +68,7 @@ async def end_unless_new(caller: Caller, departed: list[Departure], connection_i
         await own.lose()
         return True
     # Whoever is cancelled meanwhile would lose the record on its way.
-    await asyncio.shield(_move_record(caller, backend, departed, connection_id))
+    await tasks.complete(_move_record(caller, backend, departed, connection_id))
     await store.before(
         caller.deadline, backend, "group_discard_all", backend.group_discard_all(connection_id)
     )

@@ -184,6 +184,10 @@ class _Watched(MemoryBackend):
         self.calls.append("group_add")
         await super().group_add(group, connection_id, expires_at)
 
+    async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
+        self.calls.append("group_discard_all")
+        return await super().group_discard_all(connection_id)
+
 
 async def test_a_repeated_handshake_joins_nothing_anew() -> None:
     """An effect that is swallowed does not even ask the store."""
@@ -192,6 +196,32 @@ async def test_a_repeated_handshake_joins_nothing_anew() -> None:
         await enter(client, "ann")
         await client.say("a")
         assert backend.calls.count("group_add") == 1
+
+
+@pytest.mark.parametrize("how", ["inside", "outside", "never"])
+async def test_whoever_has_joined_later_leaves_with_the_end(how: str) -> None:
+    """From a message handler or from a script; an app without groups pays nothing for them."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            if how == "inside":
+                await connections.group_add("room", ws)
+
+    backend = _Watched()
+    async with talk(websocket(app), backend=backend) as client:
+        await client.connect()
+        await client.say("x")
+        if how == "outside":
+            async with Connections(
+                ws_config={"backend": backend}, api_gateway_endpoint_url=client.server.url
+            ) as outside:
+                await outside.group_add("room", client.connection_id)
+        there = () if how == "never" else (client.connection_id,)
+        assert (await backend.group_members("room")).members == there
+        await client.leave()
+        assert (await backend.group_members("room")).members == ()
+        assert ("group_discard_all" in backend.calls) is (how != "never")
 
 
 async def test_before_accept_oneself_cannot_be_sent_to() -> None:

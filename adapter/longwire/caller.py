@@ -167,8 +167,13 @@ class OwnConnection:
             await self._connection.leave()
             self.run.lose_client(disconnect_message(1006, ""))
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether its handshake has not been answered, so that nobody else can end it."""
+        return self._greeting is not None and not self.run.responded
+
     async def join(self) -> int:
-        """Make sure that there is a record, as for every member of a group; return its expiry.
+        """Make sure that there is a record before it is answered; return its expiry.
 
         Without one, a member that cannot be reached yet would be taken for one that is gone.
         """

@@ -64,6 +64,7 @@ class Connection:
         self.ended = False
         self.expires_at = int(time.time()) + settings.ttl
         self.left: tuple[str, ...] = ()
+        self._joined = True  # for all that is known
         self._endpoint = endpoint
         self._new = new
         self._settings = settings
@@ -131,13 +132,17 @@ class Connection:
             return None
         self.ended = True
         self.expires_at = stored.expires_at
-        return record.loads(stored.value)
+        taken = record.loads(stored.value)
+        self._joined = taken.joined
+        return taken
 
     async def leave(self) -> None:
         """End all memberships of groups, as the connection has ended; what fails is logged.
 
         A membership that stays is ended by the next send to its group.
         """
+        if not self._joined:
+            return
         left = self._backend.group_discard_all(self.id)
         try:
             names = await self._store("group_discard_all", left)

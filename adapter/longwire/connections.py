@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from longwire import caller as callers
-from longwire import serving, store, targets
+from longwire import record, serving, store, targets
 from longwire.exceptions import ConfigurationError, ConnectionGoneError, ManagementError
 from longwire.frames import frame
 from longwire.outside import Outside
@@ -196,11 +196,11 @@ class Connections:
         caller, member = self._reach(target)
         backend = self._backend(caller)
         if caller.acts:
-            expires_at = await self._expiry(caller, backend, member)
+            expires_at = await _joining(caller, backend, member)
             await store.before(
                 caller.deadline, backend, "group_add", backend.group_add(name, member, expires_at)
             )
-            await self._check_member(caller, backend, name, member)
+            await _check_member(caller, backend, name, member)
 
     async def group_discard(self, group: str, target: object) -> None:
         """End a membership; no error when there is none. Raises as `group_add` otherwise."""
@@ -257,7 +257,7 @@ class Connections:
         caller = self._caller()
         backend = self._backend(caller)
         own = caller.own
-        if own is not None and own.run.acts and own.greets and own.run.accepted:
+        if own is not None and own.run.acts and own.unanswered and own.run.accepted:
             await own.join()  # so that it is listed
         pages = all_connections(backend)
         return await self._send_many(caller, pages, data, exclude)
@@ -310,29 +310,35 @@ class Connections:
             raise ConfigurationError(NO_STORE)
         return caller.layer.backend
 
-    async def _expiry(self, caller: Caller, backend: Backend, member: str) -> int:
-        """Return until when a connection may be a member."""
-        own = caller.own_if(member)
-        if own is not None:
-            if own.is_over:
-                raise ConnectionGoneError(member)
-            return await own.join()
+
+async def _joining(caller: Caller, backend: Backend, member: str) -> int:
+    """Note that a connection joins a group; return until when it may be a member."""
+    own = caller.own_if(member)
+    if own is not None and own.is_over:
+        raise ConnectionGoneError(member)
+    if own is not None and own.unanswered:
+        return await own.join()
+    while True:
         stored = await store.before(caller.deadline, backend, "get", backend.get(member))
         if stored is None:
             raise ConnectionGoneError(member)
-        return stored.expires_at
+        value = record.with_joined(stored.value)
+        if value is None:
+            return stored.expires_at
+        update = backend.update(member, value, stored.expires_at, stored.version)
+        if await store.before(caller.deadline, backend, "update", update):
+            return stored.expires_at
 
-    async def _check_member(
-        self, caller: Caller, backend: Backend, group: str, member: str
-    ) -> None:
-        """End a membership at once whose connection has ended while it was made."""
-        own = caller.own_if(member)
-        if own is not None and own.greets:
-            return  # until its handshake is answered nobody ends it
-        if await store.before(caller.deadline, backend, "get", backend.get(member)) is None:
-            discarded = backend.group_discard(group, member)
-            await store.before(caller.deadline, backend, "group_discard", discarded)
-            raise ConnectionGoneError(member)
+
+async def _check_member(caller: Caller, backend: Backend, group: str, member: str) -> None:
+    """End a membership at once whose connection has ended while it was made."""
+    own = caller.own_if(member)
+    if own is not None and own.unanswered:
+        return
+    if await store.before(caller.deadline, backend, "get", backend.get(member)) is None:
+        discarded = backend.group_discard(group, member)
+        await store.before(caller.deadline, backend, "group_discard", discarded)
+        raise ConnectionGoneError(member)
 
 
 async def _ask(caller: Caller, to: str, request: Callable[[], Awaitable[T]]) -> T:

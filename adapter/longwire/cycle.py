@@ -87,6 +87,7 @@ class Run:
         subprotocol: what `websocket.accept` chose.
         dropped_headers: names of the headers in `websocket.accept`, which the client will not see.
         status: the HTTP status of a refusal; None until there is one.
+        responded: the response to $connect has left.
         complete: in a replay, that the connect step was over when it was ready for the message.
         cut_off: the tasks that were still busy when the step was ended, for the log.
     """
@@ -113,7 +114,7 @@ class Run:
         self._connection_id = connection_id
         self._linger = linger
         self._loop = asyncio.get_running_loop()
-        self._responded = False  # the response to $connect has left
+        self.responded = False
         self._replayed = 0  # frames of the connect step sent once more
         self._departure: tuple[Message, int, float] | None = None
         self._active_at = self._decided_at = self._loop.time()
@@ -164,7 +165,7 @@ class Run:
 
     def respond(self) -> None:
         """Note that the response to $connect is leaving: the client may speak to others now."""
-        self._responded = True
+        self.responded = True
 
     async def until_ready(self, answered: int, deadline: float) -> Outcome | None:
         """Replay the connect step until the next message can be handed over.
@@ -307,7 +308,7 @@ class Run:
         An ending that a timer decides while the client may already be speaking to another event
         proves nothing, so it does not count.
         """
-        if self._stage is Stage.CONNECT and self._responded and self._inbox.waited:
+        if self._stage is Stage.CONNECT and self.responded and self._inbox.waited:
             return False
         return self._task.done() or self.answer is Answer.CLOSED
 

@@ -126,7 +126,7 @@ class Invocation:
 
         async def save() -> None:
             nonlocal joined
-            joined = True
+            joined = record.joined = True
             await self._connection.save(replace(record, connecting_until=self._connection.lease))
 
         run = self._run(record, client, Stage.CONNECT, "connect", save)

@@ -38,6 +38,7 @@ class ConnectionRecord:
         greeting_until: epoch seconds; until then somebody is busy delivering the greeting.
         connecting_until: epoch seconds; until then the connect step may still send.
         responded_at: epoch seconds; when the handshake was answered.
+        joined: it may be in groups, or have been.
         ended: the app has ended the connection, which is deleted after the greeting.
     """
 
@@ -48,6 +49,7 @@ class ConnectionRecord:
     greeting_until: float = 0.0
     connecting_until: float = 0.0
     responded_at: float = 0.0
+    joined: bool = False
     ended: bool = False
 
     def is_new(self, now: float) -> bool:
@@ -80,6 +82,7 @@ def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
         "greeting_until": record.greeting_until,
         "connecting_until": record.connecting_until,
         "responded_at": record.responded_at,
+        "joined": record.joined,
         "ended": record.ended,
     }
     filled = {key: value for key, value in stored.items() if value}
@@ -110,10 +113,23 @@ def loads(value: str) -> ConnectionRecord:
             stored.get("greeting_until", 0.0),
             stored.get("connecting_until", 0.0),
             stored.get("responded_at", 0.0),
+            stored.get("joined", False),
             stored.get("ended", False),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoredRecordError(f"a stored record is not readable: {error!r}") from error
+
+
+def with_joined(value: str) -> str | None:
+    """Return a stored record with `joined` set; None if it is, or is not one of ours."""
+    try:
+        record = loads(value)
+    except StoredRecordError:
+        return None
+    if record.joined:
+        return None
+    record.joined = True
+    return dumps(record, exclude_headers=frozenset())  # they have been left out already
 
 
 def _dump_frame(frame: Frame) -> dict[str, str]:

@@ -78,7 +78,7 @@ class _Kept:
         # Nobody reads its headers, which may hold secrets.
         handshake = scope.handshake(event, path="/", path_query=None)._replace(headers=())
         known = record.ConnectionRecord(
-            handshake, connecting_until=connecting_until, responded_at=responded_at
+            handshake, connecting_until=connecting_until, responded_at=responded_at, joined=True
         )
         value = record.dumps(known, exclude_headers=frozenset())
         put = self._backend.put(self._id, value, int(time.time()) + ttl)

@@ -122,29 +122,28 @@ class Invocation:
             return {"statusCode": 403}
         record = ConnectionRecord(handshake)
         client = Greeting(self._connection, record)
-        joined = False
 
         async def save() -> None:
-            nonlocal joined
-            joined = record.joined = True
+            record.joined = True
             await self._connection.save(replace(record, connecting_until=self._connection.lease))
 
         run = self._run(record, client, Stage.CONNECT, "connect", save)
         status, going_on = 500, False
         try:
             outcome = await run.until_answer(self._deadline, patient=self._after is None)
-            status = handshake_status(run, outcome, self._connection.id)
-            if status == 200:
-                going_on = await self._accepted(run, outcome, client, record, joined=joined)
+            answer = handshake_status(run, outcome, self._connection.id)
+            if answer == 200:
+                going_on = await self._accepted(run, outcome, client, record)
             elif self._after is not None and outcome is Outcome.UNANSWERED:
                 await self._after.start(self._clean_up(run), f"refusal of {self._connection.id}")
                 going_on = True
+            status = answer
         finally:
             if self._after is not None and run.left_behind:
                 await self._after.start(self._stop(run), f"end of {self._connection.id}")
             elif not going_on:
                 await self._stop(run)
-            if joined and status != 200:
+            if record.joined and status != 200:
                 await self._connection.forget()
         if self._departures.found:
             await self._after_response(self._departures.tell(), "others that are gone")
@@ -153,19 +152,9 @@ class Invocation:
         return {"statusCode": status}
 
     async def _accepted(
-        self,
-        run: Run,
-        outcome: Outcome,
-        client: Greeting,
-        record: ConnectionRecord,
-        *,
-        joined: bool,
+        self, run: Run, outcome: Outcome, client: Greeting, record: ConnectionRecord
     ) -> bool:
-        """Store the connection; tell whether its run goes on after the response.
-
-        Args:
-            joined: it is stored already, as it joined a group.
-        """
+        """Store the connection; tell whether its run goes on after the response."""
         log_ending(run, outcome, self._connection.id)
         if run.dropped_headers:
             logger.warning(
@@ -193,7 +182,7 @@ class Invocation:
         greeting = client.frames or (going_on and not run.is_shared())
         record.greeting_until = self._connection.greeting_lease if greeting else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
-        if joined or not record.ended:
+        if record.joined or not record.ended:  # who has joined is stored already
             await self._connection.save(record)
         if client.frames or record.ended or going_on:
             work = self._go_on(run, client, record) if going_on else self._greet(client, record)

@@ -88,7 +88,7 @@ def calling(caller: Caller) -> Iterator[None]:
         current.reset(token)
 
 
-Latest = Callable[[], Callable[[], Caller] | None]
+Latest = Callable[[], Callable[[float], Caller] | None]
 
 
 def _nobody() -> None:
@@ -96,7 +96,10 @@ def _nobody() -> None:
 
 
 latest: Latest = _nobody
-"""Returns how the handler that had the last event calls, for threads that inherit nothing."""
+"""Returns how the handler that had the last event calls, within so many seconds.
+
+It is for threads that inherit nothing.
+"""
 
 
 def forget(handler: Latest) -> None:

@@ -296,7 +296,7 @@ class Connections:
         if to_unknown:
             return serving.caller(self._timeout)
         if (handler := callers.latest()) is not None:
-            return handler()
+            return handler(self._timeout)
         if serving.is_server():
             return serving.caller(self._timeout)
         if os.environ.get("WS_MANAGEMENT_ENDPOINT"):

@@ -21,7 +21,7 @@ from longwire.caller import Caller, calling
 from longwire.deferred import AfterResponse
 from longwire.departures import Departures
 from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
-from longwire.invocation import DEFAULT_TIME, Invocation, margin, time_left
+from longwire.invocation import Invocation, margin, time_left
 from longwire.layer import HandlerLayers
 from longwire.lifespan import LifespanMode, Lifespans
 
@@ -271,7 +271,7 @@ class Longwire:
         loop = asyncio.get_running_loop()
         return Caller(self._layers.at(endpoint), deadline, loop=loop, departed=departures.found)
 
-    def _latest_caller(self) -> Caller:
+    def _latest_caller(self, timeout: float) -> Caller:
         """Return who calls where no event is known, as in a thread that was started by hand."""
         raw, endpoint, loop = self._latest
 
@@ -281,7 +281,7 @@ class Longwire:
             await departures.tell()
 
         layer = self._layers.at(endpoint)._replace(tell=tell)
-        return Caller(layer, time.monotonic() + DEFAULT_TIME, loop=loop)
+        return Caller(layer, time.monotonic() + timeout, loop=loop)
 
     def _departures(self, like: LambdaEvent, context: Any) -> Departures:
         """Make what an event collects; `like` is that event."""

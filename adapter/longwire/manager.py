@@ -14,10 +14,8 @@ async def chat(websocket: WebSocket, user_id: str) -> None:
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
-import logging
 from collections.abc import Awaitable, Generator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -28,23 +26,20 @@ from weakref import WeakKeyDictionary
 
 from longwire import caller as callers
 from longwire import portal, targets
-from longwire.caller import Caller
 from longwire.connections import Connections
 from longwire.exceptions import ConnectionGoneError, InvalidArgumentError
+from longwire.portal import running_loop
+from longwire.unawaited import Done, decided, start, takes_effect
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from longwire.caller import OwnConnection
     from longwire.sends.fanout import SendResult
 
-    Work = Callable[[], Coroutine[Any, Any, None]]
-
 Name = str | int | UUID
 """A user id or the name of a room; 7 and "7" are the same."""
-
-logger = logging.getLogger("longwire")
 
 # The users' groups that this event's connection has been registered in, and, where there is no
 # event as under uvicorn, the connection that has been registered in each, by the code that runs.
@@ -52,11 +47,6 @@ _of_run: WeakKeyDictionary[OwnConnection, set[str]] = WeakKeyDictionary()
 _of_context: ContextVar[Mapping[str, str]] = ContextVar(
     "longwire_registered", default=MappingProxyType({})
 )
-
-_disconnecting: ContextVar[tuple[asyncio.Task[None], ...]] = ContextVar(
-    "longwire_disconnecting", default=()
-)
-_tasks: set[asyncio.Task[None]] = set()  # an event loop keeps no task alive by itself
 
 
 class WebSocketManager:
@@ -97,7 +87,7 @@ class WebSocketManager:
         group = self._user(user_id)
         if getattr(getattr(websocket, "application_state", None), "name", None) != "CONNECTED":
             await websocket.accept()
-        if await _takes_effect():
+        if await takes_effect():
             await self._register(group, websocket)
         _remember(group, websocket)
 
@@ -116,14 +106,14 @@ class WebSocketManager:
         own = caller.own if caller is not None else None
         connection_id = _registered(group, own)
         if caller is not None and not caller.acts:
-            return _Done()
-        in_loop = _loop_runs()
+            return Done()
+        in_loop = running_loop() is not None
         connections = self._connections if in_loop else self._connections.sync._connections
         work = functools.partial(self._remove, connections, group, connection_id)
         if in_loop:
-            return _start(work, user_id)
-        portal.run(functools.partial(_decided, work), connections._caller().loop)
-        return _Done()
+            return start(work, f"disconnect({user_id!r})")
+        portal.run(functools.partial(decided, work), connections._caller().loop)
+        return Done()
 
     async def send_message(self, user_id: Name, message: object) -> SendResult:
         """Send a message to a user; no error when there is no such user. As `group_send`."""
@@ -207,7 +197,7 @@ class WebSocketManager:
     async def _members(self, *users: Name) -> list[str]:
         """Return the connections of users; none where nothing would take effect anyway."""
         groups = [self._user(user_id) for user_id in users]
-        if not await _takes_effect():
+        if not await takes_effect():
             return []
         return [one for group in groups async for one in self._connections.group_members(group)]
 
@@ -217,12 +207,12 @@ class WebSocketManager:
         return await self._connections.group_send(group, message, exclude=excluded)
 
     async def _lookup(self, user_id: Name) -> list[str]:
-        await _takes_effect()
+        await takes_effect()
         return [one async for one in self._connections.group_members(self._user(user_id))]
 
     def _known(self, group: str) -> bool | None:
         """Tell whether a user is connected; None when only waiting for the store would tell."""
-        if not _loop_runs():
+        if running_loop() is None:
             return bool(list(self._connections.sync.group_members(group)))
         backend = self._connections._caller().layer.backend
         if not isinstance(backend, MemoryBackend):
@@ -273,53 +263,6 @@ def get_websocket_manager() -> WebSocketManager:
     return WebSocketManager()
 
 
-class _Done(Awaitable[None]):
-    """What there is to await where nothing is left to be done."""
-
-    def __await__(self) -> Generator[Any, None, None]:
-        yield from ()
-
-
-def _start(work: Work, user_id: Name) -> asyncio.Task[None]:
-    """Begin with a disconnect, which the task that asks need not wait for."""
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(_decided(work), name=f"disconnect({user_id!r})")
-    _tasks.add(task)
-    task.add_done_callback(_log)
-    if (caller := callers.current.get()) is not None:
-        caller.unfinished.add(task)
-        task.add_done_callback(caller.unfinished.discard)
-    earlier = (one for one in _disconnecting.get() if not one.done())
-    _disconnecting.set((*earlier, task))
-    return task
-
-
-async def _decided(work: Work) -> None:
-    """Work on what took effect when it was decided, even if its run has ended by now."""
-    if (caller := callers.current.get()) is not None:
-        no_run = Caller(caller.layer, caller.deadline, loop=caller.loop, departed=caller.departed)
-        callers.current.set(no_run)
-    await work()
-
-
-def _log(task: asyncio.Task[None]) -> None:
-    _tasks.discard(task)
-    if task.cancelled():
-        logger.warning("%s was cancelled before it was done", task.get_name())
-    elif (error := task.exception()) is not None:
-        logger.error("%s failed", task.get_name(), exc_info=error)
-
-
-async def _takes_effect() -> bool:
-    """Tell whether what this code does counts, once its own earlier disconnects are done."""
-    loop = asyncio.get_running_loop()
-    earlier = (task for task in _disconnecting.get() if task.get_loop() is loop)
-    if unfinished := [task for task in earlier if not task.done()]:
-        await asyncio.wait(unfinished)
-    caller = callers.current.get()
-    return caller is None or caller.acts
-
-
 def _remember(group: str, websocket: Any) -> None:
     """Note, for the code that goes on here, in which user's group its connection is."""
     caller = callers.current.get()
@@ -339,11 +282,3 @@ def _registered(group: str, own: OwnConnection | None) -> str | None:
 def _escape(name: str) -> str:
     """Return a name without NUL, which stores do not take."""
     return name.replace("%", "%25").replace("\0", "%00")
-
-
-def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

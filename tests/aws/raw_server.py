@@ -61,7 +61,9 @@ class RawServer:
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._finished:
-            writer.transport.abort()
+            # One that is closed already has no loop any more, which `abort` of CPython 3.12 misses.
+            if writer.transport.get_write_buffer_size() or not writer.transport.is_closing():
+                writer.transport.abort()
             return
         task = asyncio.create_task(self._run(self.connected, Peer(reader, writer)))
         self._running.append((task, writer))
@@ -83,7 +85,9 @@ class RawServer:
         self._finished = True
         for task, writer in self._running:
             task.cancel()
-            writer.transport.abort()
+            # One that is closed already has no loop any more, which `abort` of CPython 3.12 misses.
+            if writer.transport.get_write_buffer_size() or not writer.transport.is_closing():
+                writer.transport.abort()
         results = await asyncio.gather(*(task for task, _ in self._running), return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):

@@ -62,7 +62,7 @@ class RawServer:
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._finished:
             # One that is closed already has no loop any more, which `abort` of CPython 3.12 misses.
-            if writer.transport.get_write_buffer_size() or not writer.transport.is_closing():
+            with contextlib.suppress(AttributeError):
                 writer.transport.abort()
             return
         task = asyncio.create_task(self._run(self.connected, Peer(reader, writer)))
@@ -86,7 +86,7 @@ class RawServer:
         for task, writer in self._running:
             task.cancel()
             # One that is closed already has no loop any more, which `abort` of CPython 3.12 misses.
-            if writer.transport.get_write_buffer_size() or not writer.transport.is_closing():
+            with contextlib.suppress(AttributeError):
                 writer.transport.abort()
         results = await asyncio.gather(*(task for task, _ in self._running), return_exceptions=True)
         for result in results:

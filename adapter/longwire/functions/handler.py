@@ -1,12 +1,14 @@
 """`websocket_handler`: Lambda functions for WebSocket events, without an ASGI app.
 
-@websocket_handler
-async def handler(event, context):
-    await context.send(context.body)
+handler = websocket_handler()
 
 @handler.route("$connect")
 async def connect(event, context):
     return {"statusCode": 401}
+
+@handler.route("$default")
+async def message(event, context):
+    await context.send(context.body)
 """
 
 from __future__ import annotations

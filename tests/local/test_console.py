@@ -49,7 +49,11 @@ DISCONNECT = event(
         ),
         (
             Invocation(CONNECT, Returned({"statusCode": 401}), 0.001, 0, Refused(401)),
-            "13:45:46  CONNECT     QWErT_fA  $connect     401, client gets 401 (no ?path=)  1.0 ms",
+            "13:45:46  CONNECT     QWErT_fA  $connect     401, client gets 401  1.0 ms",
+        ),
+        (
+            Invocation(CONNECT, Returned({"statusCode": 403}), 0.001, 0, Refused(403)),
+            "13:45:46  CONNECT     QWErT_fA  $connect     403, client gets 403 (no ?path=)  1.0 ms",
         ),
         (
             Invocation(MESSAGE, OK, 0.001, 1),

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from longwire.local.session import Invocation
 
+# What apps answer for a path that they do not have, the usual reason of a refusal.
+NO_SUCH_PATH = {403, 404}
+
 
 def event_line(invocation: Invocation, time: datetime) -> str:
     """Describe one event, for example `13:45:46 MESSAGE QWErT_fA $default 200 3.1 ms 1 post`."""
@@ -47,9 +50,8 @@ def _result(invocation: Invocation) -> str:
     if not isinstance(invocation.verdict, Refused):
         return text
     text += f", client gets {invocation.verdict.status}"
-    if invocation.verdict.status >= 500:
+    if invocation.verdict.status not in NO_SUCH_PATH:
         return text
-    # The usual reason of a refusal is a path that the app does not have.
     query = invocation.event.get("queryStringParameters") or {}
     return f"{text} (path {query['path']})" if "path" in query else f"{text} (no ?path=)"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from longwire import Longwire, record
+from longwire.scope import Handshake
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 
@@ -79,6 +80,12 @@ class Talk:
     def another(self) -> Talk:
         """Return another client of the same handler."""
         return Talk(self.handler, self.server, _connection_id(), self.seconds)
+
+
+def old_record() -> str:
+    """Return what a store keeps of a connection that has been there for long."""
+    handshake = Handshake("wss", "/", "", (), None, None, (), None)
+    return record.dumps(record.ConnectionRecord(handshake), exclude_headers=frozenset())
 
 
 async def grow_old(handler: Longwire, *connection_ids: str) -> None:

@@ -27,7 +27,7 @@ from longwire_backends.base import BackendError, Page
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event
-from tests.talk import Talk, talk
+from tests.talk import Talk, old_record, talk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -752,7 +752,7 @@ async def outside(server: ConnectionsServer) -> AsyncIterator[Connections]:
         ws_config={"backend": backend}, api_gateway_endpoint_url=server.url
     ) as connections:
         for one in "abc":
-            await backend.put(one, "{}", int(time.time()) + 60)
+            await backend.put(one, old_record(), int(time.time()) + 60)
         yield connections
 
 

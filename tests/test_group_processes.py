@@ -24,6 +24,7 @@ from tests.backends.processes import run_together, start
 from tests.backends.test_dynamodb import new_table
 from tests.backends.test_s3 import new_bucket
 from tests.connections_server import ConnectionsServer
+from tests.talk import old_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,7 +172,7 @@ async def test_nothing_is_lost(store: Store) -> None:
     async with ConnectionsServer(unknown_is_gone=True) as server:
         server.known = {*PERMANENT, *changing}
         for connection_id in [*PERMANENT, *GONE, *changing]:
-            await store.backend.put(connection_id, "{}", FAR)
+            await store.backend.put(connection_id, old_record(), FAR)
         for connection_id in PERMANENT + GONE:
             await store.backend.group_add("g", connection_id, FAR)
         await asyncio.to_thread(_run, store, server.url)

@@ -26,7 +26,7 @@ from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 from tests.servers.process import free_port
 from tests.servers.sqs import REGION, EventSourceMapping, sqs_client
-from tests.talk import grow_old
+from tests.talk import grow_old, old_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -268,7 +268,7 @@ async def test_one_more_than_the_threshold_is_queued(sqs_url: str) -> None:
     async with mapped(sqs_url) as (st, mapping):
         await st.join(THRESHOLD + 1)
         for number in range(THRESHOLD + 1):
-            await st.backend.put(f"c{number:03}=", "{}", FAR)
+            await st.backend.put(f"c{number:03}=", old_record(), FAR)
         assert (await st.connections.group_send("blue", "hello")).queued == THRESHOLD + 1
         assert (await st.connections.broadcast("hello")).queued == THRESHOLD + 1
         await mapping.run_until_empty(st.handle)

@@ -118,6 +118,8 @@ class OwnConnection:
 
     Attributes:
         run: set as soon as there is one, before the app begins.
+        answered: the response to its handshake is about to leave, and the record says so.
+        refused: that response is a refusal.
     """
 
     run: Run
@@ -131,6 +133,7 @@ class OwnConnection:
     ) -> None:
         self._connection = connection
         self._greeting = greeting
+        self.answered = self.refused = False
         self._save = save
         self._saving = asyncio.Lock()
 
@@ -141,7 +144,7 @@ class OwnConnection:
     @property
     def is_over(self) -> bool:
         """Whether it has ended: the app is told so, or has ended it itself."""
-        return self.run.told or self._connection.ended
+        return self.refused or self.run.told or self._connection.ended
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -166,14 +169,22 @@ class OwnConnection:
 
     async def lose(self) -> None:
         """Tell the app, if nobody else does, that its client has proved to be gone."""
-        if await self._connection.take() is not None:
-            await self._connection.leave()
+        if await self._connection.lose():
             self.run.lose_client(disconnect_message(1006, ""))
+            await self._connection.leave()
 
     @property
     def unanswered(self) -> bool:
         """Whether its handshake has not been answered, so that nobody else can end it."""
-        return self._greeting is not None and not self.run.responded
+        return self._greeting is not None and not self.answered
+
+    async def answer(self, save: Awaitable[None] | None) -> None:
+        """Store the record that is answered with, after any that joining a group has stored."""
+        async with self._saving:
+            self._save = None
+            if save is not None:
+                await save
+            self.answered = True
 
     async def join(self) -> int:
         """Make sure that there is a record before it is answered; return its expiry.

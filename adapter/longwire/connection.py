@@ -65,6 +65,7 @@ class Connection:
         self.expires_at = int(time.time()) + settings.ttl
         self.left: tuple[str, ...] = ()
         self._joined = True  # for all that is known
+        self._losing = asyncio.Lock()
         self._endpoint = endpoint
         self._new = new
         self._settings = settings
@@ -123,18 +124,34 @@ class Connection:
         """Take the record out; whoever gets it is the one to tell the app of the end."""
         stored = await self._store("take", self._backend.take(self.id))
         if stored is None:
-            # A send to many may have found that it is gone, and left it to others to tell.
-            stored = await self._store("take", self._backend.take(keys.ENDED + self.id))
-            if stored is not None:
-                self.left, value = keys.read_ended(stored.value)
-                stored = stored._replace(value=value)
-        if stored is None:
-            return None
+            return await self._take_moved()
         self.ended = True
         self.expires_at = stored.expires_at
         taken = record.loads(stored.value)
         self._joined = taken.joined
+        if taken.moved_at:
+            await self._take_moved()
         return taken
+
+    async def _take_moved(self) -> ConnectionRecord | None:
+        """Take out what a send to many has left for others, so that they tell the app."""
+        stored = await self._store("take", self._backend.take(keys.ENDED + self.id))
+        if stored is None:
+            return None
+        self.ended = True
+        self.expires_at = stored.expires_at
+        self.left, value = keys.read_ended(stored.value)
+        return record.loads(value)
+
+    async def lose(self) -> bool:
+        """Note that the client has proved to be gone; tell whether this event tells the app."""
+        async with self._losing:
+            if not self.ended:
+                try:
+                    return await self.take() is not None
+                except StoredRecordError as error:
+                    logger.error("connection %s: took an unreadable record out: %s", self.id, error)
+            return True
 
     async def leave(self) -> None:
         """End all memberships of groups, as the connection has ended; what fails is logged.

@@ -21,7 +21,14 @@ from longwire.exceptions import ConfigurationError, ConnectionGoneError, Managem
 from longwire.frames import frame
 from longwire.outside import Outside
 from longwire.sends.fanout import SendResult
-from longwire.sends.sending import all_connections, end_unless_new, read_pages, report, send_many
+from longwire.sends.sending import (
+    all_connections,
+    collected,
+    end_unless_new,
+    read_pages,
+    report,
+    send_many,
+)
 from longwire.settings import SECONDS
 
 if TYPE_CHECKING:
@@ -37,10 +44,9 @@ if TYPE_CHECKING:
     from longwire.caller import Caller, OwnConnection
     from longwire.clients import Post
     from longwire.frames import Frame
-    from longwire.layer import Departure
     from longwire.management import ConnectionInfo
     from longwire.sync import SyncConnections
-    from longwire_backends import Backend
+    from longwire_backends import Backend, Page
 
     Pages = AsyncGenerator[Sequence[str], None]
 
@@ -229,7 +235,12 @@ class Connections:
         name = targets.check_name(group, "the name of a group")
         caller = self._caller()
         backend = self._backend(caller)
-        async for page in read_pages(lambda after: backend.group_members(name, after=after)):
+
+        def read(after: str | None) -> Awaitable[Page]:
+            page = backend.group_members(name, after=after)
+            return store.before(caller.deadline, backend, "group_members", page)
+
+        async for page in read_pages(read):
             for member in page:
                 yield member
 
@@ -350,7 +361,7 @@ async def _ask(caller: Caller, to: str, request: Callable[[], Awaitable[T]]) -> 
         try:
             return await request()
         except ConnectionGoneError:
-            departed: list[Departure] = []
+            departed = collected(caller)
             if await end_unless_new(caller, departed, to):
                 await report(caller, departed)
                 raise

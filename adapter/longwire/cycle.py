@@ -211,7 +211,7 @@ class Run:
 
     def lose_client(self, message: Message) -> None:
         """Let `send()` raise from now on, and `receive()` return the disconnect once."""
-        if self._stage is not Stage.GONE:
+        if self._stage not in (Stage.GONE, Stage.UNWINDING):
             self._stage = Stage.GONE
             self._inbox.deliver(message)
 

@@ -163,10 +163,9 @@ async def post(connection: Connection, frame: Frame) -> None:
     try:
         await connection.post(frame)
     except ConnectionGoneError:
-        if not connection.ended:
-            if await connection.take() is None:
-                raise SupersededError from None
-            await connection.leave()
+        if not await connection.lose():
+            raise SupersededError from None
+        await connection.leave()
         raise
 
 

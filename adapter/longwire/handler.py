@@ -21,7 +21,7 @@ from longwire.caller import Caller, calling
 from longwire.deferred import AfterResponse
 from longwire.departures import Departures
 from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
-from longwire.invocation import Invocation, margin, time_left
+from longwire.invocation import TELL_TIME, Invocation, margin, time_left
 from longwire.layer import HandlerLayers
 from longwire.lifespan import LifespanMode, Lifespans
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from longwire_aws.http import HTTPClient
 
 logger = logging.getLogger("longwire")
-
-# Seconds for which somebody's HTTP answer waits until apps are told of ends that it has found.
-TELL_TIME = 2.0
 
 
 class Longwire:
@@ -278,7 +275,8 @@ class Longwire:
         async def tell(departed: Sequence[Departure]) -> None:
             departures = self._departures(raw, None)
             departures.found.extend(departed)
-            await departures.tell()
+            await self._lifespans.current().startup(TELL_TIME)
+            await departures.tell(TELL_TIME)
 
         layer = self._layers.at(endpoint)._replace(tell=tell)
         return Caller(layer, time.monotonic() + timeout, loop=loop)

@@ -49,13 +49,13 @@ DEADLINE_PART = 0.1
 LAST_WORDS = 0.6
 # Without a Lambda context: the time that API Gateway waits for an integration, in seconds.
 DEFAULT_TIME = 29.0
+# Seconds for which a client's answer waits until apps are told of ends that its event has found.
+TELL_TIME = 2.0
 
 # A message may overtake the write of its connection's record: while the connection is younger than
 # this (milliseconds), the record is looked up again after these pauses (seconds).
 YOUNG_CONNECTION = 5000
 LOOK_AGAIN_AFTER = (0.05, 0.1, 0.2)
-# Of an end that somebody else has found, the record may be on its way to another key, for seconds.
-LOOK_FOR_END_AFTER = 0.05
 
 
 class Invocation:
@@ -143,13 +143,19 @@ class Invocation:
                 await self._after.start(self._stop(run), f"end of {self._connection.id}")
             elif not going_on:
                 await self._stop(run)
-            if record.joined and status != 200:
-                await self._connection.forget()
+            if status != 200:
+                await self._refused(record)
         if self._departures.found:
             await self._after_response(self._departures.tell(), "others that are gone")
         if status == 200 and run.subprotocol:
             return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": run.subprotocol}}
         return {"statusCode": status}
+
+    async def _refused(self, record: ConnectionRecord) -> None:
+        """Let nothing stay of a connection that there will never be."""
+        self._own.refused = True
+        if record.joined:
+            await self._connection.forget()
 
     async def _accepted(
         self, run: Run, outcome: Outcome, client: Greeting, record: ConnectionRecord
@@ -164,7 +170,6 @@ class Invocation:
             )
         record.ended = run.ended
         record.answered = client.sent
-        record.responded_at = time.time()
         run.respond()
         after = self._after
         if after is None:
@@ -174,16 +179,21 @@ class Invocation:
                     "after the response; cancelled",
                     self._connection.id,
                 )
+            # All that takes time comes before the record says when the response has left.
+            await self._stop(run)
+            await self._departures.tell(TELL_TIME)
             record.greeting = client.frames
-            await self._connection.save(record)
+            record.responded_at = time.time()
+            await self._own.answer(self._connection.save(record))
             return False
         going_on = outcome is Outcome.UNANSWERED
         # While the app is still working itself, its next frame belongs before any reply.
         greeting = client.frames or (going_on and not run.is_shared())
         record.greeting_until = self._connection.greeting_lease if greeting else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
-        if record.joined or not record.ended:  # who has joined is stored already
-            await self._connection.save(record)
+        record.responded_at = time.time()
+        stored = record.joined or not record.ended  # who has joined is stored already
+        await self._own.answer(self._connection.save(record) if stored else None)
         if client.frames or record.ended or going_on:
             work = self._go_on(run, client, record) if going_on else self._greet(client, record)
             await after.start(work, f"greeting of {self._connection.id}")
@@ -339,23 +349,16 @@ class Invocation:
 
     async def disconnect(self, event: DisconnectEvent) -> LambdaResponse:
         """Tell the app that its client is gone, unless it has been told."""
+        record = None
         try:
-            record = await self._taken()
+            record = await self._connection.take()
         except StoredRecordError as error:
             logger.error("connection %s: its end was not told: %s", self._connection.id, error)
-        else:
-            await self._connection.leave()
-            if record is not None and not record.ended:
-                await self._tell(record, disconnect_message(event.code, event.reason))
+        await self._connection.leave()
+        if record is not None and not record.ended:
+            await self._tell(record, disconnect_message(event.code, event.reason))
         await self._departures.tell()
         return {"statusCode": 200}
-
-    async def _taken(self) -> ConnectionRecord | None:
-        """Take the record out, once more if a send is just moving it (see `end_unless_new`)."""
-        record = await self._connection.take()
-        if record is None and await self._connection.pause(LOOK_FOR_END_AFTER):
-            record = await self._connection.take()
-        return record
 
     async def _tell(self, record: ConnectionRecord, message: Message) -> None:
         run = self._run(record, Departed(), Stage.REPLAY, "disconnect")
@@ -381,7 +384,7 @@ class Invocation:
     ) -> Run:
         context, connection = self._request, self._connection
         greeting = client if isinstance(client, Greeting) else None
-        own = OwnConnection(connection, greeting=greeting, save=save)
+        self._own = own = OwnConnection(connection, greeting=greeting, save=save)
         caller = Caller(
             self._layer,
             self._send_deadline,

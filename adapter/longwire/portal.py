@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Seconds after which work that keeps its own deadline is surely not being done.
-GRACE = 2.0
+GRACE = 5.0
 
 _loops: dict[tuple[int, str], asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()

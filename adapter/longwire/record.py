@@ -39,6 +39,8 @@ class ConnectionRecord:
         connecting_until: epoch seconds; until then the connect step may still send.
         responded_at: epoch seconds; when the handshake was answered.
         joined: it may be in groups, or have been.
+        moved_at: epoch seconds; when a send began to keep it under another key, as its connection
+            has proved to be gone.
         ended: the app has ended the connection, which is deleted after the greeting.
     """
 
@@ -50,6 +52,7 @@ class ConnectionRecord:
     connecting_until: float = 0.0
     responded_at: float = 0.0
     joined: bool = False
+    moved_at: float = 0.0
     ended: bool = False
 
     def is_new(self, now: float) -> bool:
@@ -83,6 +86,7 @@ def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
         "connecting_until": record.connecting_until,
         "responded_at": record.responded_at,
         "joined": record.joined,
+        "moved_at": record.moved_at,
         "ended": record.ended,
     }
     filled = {key: value for key, value in stored.items() if value}
@@ -114,6 +118,7 @@ def loads(value: str) -> ConnectionRecord:
             stored.get("connecting_until", 0.0),
             stored.get("responded_at", 0.0),
             stored.get("joined", False),
+            stored.get("moved_at", 0.0),
             stored.get("ended", False),
         )
     except (KeyError, TypeError, ValueError) as error:

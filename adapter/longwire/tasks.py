@@ -23,8 +23,6 @@ _owner: contextvars.ContextVar[TaskSet | None] = contextvars.ContextVar(
     "longwire_run", default=None
 )
 
-_going_on: set[asyncio.Task[None]] = set()  # an event loop keeps no task alive by itself
-
 
 class OwningTaskFactory:
     """Creates tasks as the loop's earlier factory did, and adds each to the run that asked."""
@@ -57,15 +55,6 @@ def spawn(coro: Coroutine[Any, Any, None], run: TaskSet, name: str) -> asyncio.T
     context = contextvars.copy_context()
     context.run(_owner.set, run)
     return context.run(asyncio.get_running_loop().create_task, coro, name=name)
-
-
-async def complete(coro: Coroutine[Any, Any, None]) -> None:
-    """Await what goes on to its end though who awaits it is cancelled; it belongs to no run."""
-    create = asyncio.get_running_loop().create_task
-    task = contextvars.Context().run(create, coro)
-    _going_on.add(task)
-    task.add_done_callback(_going_on.discard)
-    await asyncio.shield(task)
 
 
 def timers(loop: asyncio.AbstractEventLoop, run: TaskSet) -> list[asyncio.TimerHandle]:

@@ -234,7 +234,7 @@ class FanOut:
         """Judge a connection that API Gateway does not know."""
         try:
             gone = await self._is_gone(connection_id)
-        except BackendError as failure:
+        except LongwireError as failure:
             self.result.failed[connection_id] = f"{error}, but the store: {failure}"
             return
         now = time.monotonic()

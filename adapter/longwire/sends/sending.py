@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from longwire import keys, record, store, tasks
+from longwire import keys, record, store
 from longwire.exceptions import StoredRecordError
 from longwire.layer import Departure
 from longwire.sends.fanout import FanOut
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
     from longwire.caller import Caller
     from longwire.clients import Post
     from longwire.frames import Frame
+    from longwire.record import ConnectionRecord
     from longwire.sends.fanout import Pages, SendResult
-    from longwire_backends import Backend, Page
+    from longwire_backends import Backend, Page, Record
 
-# Seconds for the store to keep a record that has been taken out, whatever the deadline is.
-MOVE_TIME = 1.0
+T = TypeVar("T")
+
+logger = logging.getLogger("longwire")
+
+# Seconds after which a record that somebody began to move is moved by others.
+MOVE_TIME = 5.0
 
 
 async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) -> SendResult:
@@ -29,7 +35,7 @@ async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) ->
     Args:
         post: sends this message.
     """
-    departed: list[Departure] = []
+    departed = collected(caller)
     fan_out = FanOut(
         post,
         caller.deadline,
@@ -61,31 +67,57 @@ async def end_unless_new(caller: Caller, departed: list[Departure], connection_i
     backend = caller.layer.backend
     if backend is None:
         return True
-    stored = await store.before(caller.deadline, backend, "get", backend.get(connection_id))
-    if stored is not None and _is_new(stored.value):
+    own = caller.own_if(connection_id)
+    if own is not None and own.greets:
         return False
-    if (own := caller.own_if(connection_id)) is not None:
-        await own.lose()
-        return True
-    # Whoever is cancelled meanwhile would lose the record on its way.
-    await tasks.complete(_move_record(caller, backend, departed, connection_id))
+    while True:
+        stored = await store.before(caller.deadline, backend, "get", backend.get(connection_id))
+        known = _read(connection_id, stored)
+        if known is not None and known.is_new(time.time()):
+            return False
+        if own is not None:
+            await own.lose()
+            return True
+        if stored is not None and known is None:
+            await store.before(caller.deadline, backend, "take", backend.take(connection_id))
+        if known is None or stored is None or time.time() - known.moved_at < MOVE_TIME:
+            break  # somebody else is at it, or was, or there is nothing to tell
+        if (moved := await _move(caller, backend, connection_id, stored, known)) is not None:
+            if moved:
+                departed.append(Departure(connection_id, caller.layer.endpoint))
+            break
     await store.before(
         caller.deadline, backend, "group_discard_all", backend.group_discard_all(connection_id)
     )
     return True
 
 
-async def _move_record(
-    caller: Caller, backend: Backend, departed: list[Departure], connection_id: str
-) -> None:
-    # Read before the record is taken, since afterwards anybody may end the memberships.
-    groups = await store.before(caller.deadline, backend, "groups", backend.groups(connection_id))
-    taken = await store.before(caller.deadline, backend, "take", backend.take(connection_id))
-    if taken is not None:
-        value = keys.ended(groups, taken.value)
-        kept = backend.put(keys.ENDED + connection_id, value, taken.expires_at)
-        await store.before(time.monotonic() + MOVE_TIME, backend, "put", kept)
-        departed.append(Departure(connection_id, caller.layer.endpoint))
+async def _move(
+    caller: Caller, backend: Backend, connection_id: str, stored: Record, known: ConnectionRecord
+) -> bool | None:
+    """Keep a record under another key, where no send finds it; whoever takes it tells the app.
+
+    It is marked first, so that only one does this, and whoever takes it meanwhile looks there, too.
+
+    Returns:
+        False if somebody else has taken it meanwhile; None if it has changed.
+    """
+
+    async def ask(operation: str, answer: Awaitable[T]) -> T:
+        return await store.before(caller.deadline, backend, operation, answer)
+
+    groups = await ask("groups", backend.groups(connection_id))
+    known.moved_at = time.time()
+    value = record.dumps(known, exclude_headers=frozenset())
+    expires_at, version = stored.expires_at, stored.version
+    if not await ask("update", backend.update(connection_id, value, expires_at, version)):
+        return None
+    key = keys.ENDED + connection_id
+    await ask("put", backend.put(key, keys.ended(groups, value), expires_at))
+    if await ask("take", backend.take(connection_id)) is not None:
+        return True
+    await ask("take", backend.take(key))
+    return False
 
 
 async def has_ended(caller: Caller, connection_id: str) -> bool:
@@ -96,18 +128,22 @@ async def has_ended(caller: Caller, connection_id: str) -> bool:
     return await store.before(caller.deadline, backend, "get", backend.get(connection_id)) is None
 
 
-def _is_new(value: str) -> bool:
+def _read(connection_id: str, stored: Record | None) -> ConnectionRecord | None:
     try:
-        return record.loads(value).is_new(time.time())
-    except StoredRecordError:
-        return False
+        return record.loads(stored.value) if stored is not None else None
+    except StoredRecordError as error:
+        logger.error("connection %s: its end was not told: %s", connection_id, error)
+        return None
+
+
+def collected(caller: Caller) -> list[Departure]:
+    """Return where connections that are gone are noted: with the event, if there is one."""
+    return [] if caller.departed is None else caller.departed
 
 
 async def report(caller: Caller, departed: list[Departure]) -> None:
-    """Have the app told of connections that are gone, at the end of the event if there is one."""
-    if caller.departed is not None:
-        caller.departed += departed
-    elif departed and caller.layer.tell is not None:
+    """Have the app told of connections that are gone; an event does so at its end."""
+    if caller.departed is None and departed and caller.layer.tell is not None:
         await caller.layer.tell(departed)
 
 

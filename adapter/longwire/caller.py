@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from longwire.cycle import disconnect_message
 from longwire.exceptions import ManagementError
 
 if TYPE_CHECKING:
@@ -170,13 +169,12 @@ class OwnConnection:
     async def lose(self) -> None:
         """Tell the app, if nobody else does, that its client has proved to be gone."""
         if await self._connection.lose():
-            self.run.lose_client(disconnect_message(1006, ""))
             await self._connection.leave()
 
     @property
     def unanswered(self) -> bool:
         """Whether its handshake has not been answered, so that nobody else can end it."""
-        return self._greeting is not None and not self.answered
+        return self._greeting is not None and not (self.answered or self.refused)
 
     async def answer(self, save: Awaitable[None] | None) -> None:
         """Store the record that is answered with, after any that joining a group has stored."""

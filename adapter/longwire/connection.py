@@ -46,6 +46,7 @@ class Connection:
         ended: nobody else will tell the app that the connection has ended.
         expires_at: when the stored record ends, in epoch seconds.
         left: the groups in which it was when it ended.
+        on_lost: tells the app that runs for this event that its client is gone.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Connection:
         self.expires_at = int(time.time()) + settings.ttl
         self.left: tuple[str, ...] = ()
         self._joined = True  # for all that is known
+        self.on_lost: Callable[[], object] = lambda: None
         self._losing = asyncio.Lock()
         self._endpoint = endpoint
         self._new = new
@@ -148,9 +150,11 @@ class Connection:
         async with self._losing:
             if not self.ended:
                 try:
-                    return await self.take() is not None
+                    if await self.take() is None:
+                        return False
                 except StoredRecordError as error:
                     logger.error("connection %s: took an unreadable record out: %s", self.id, error)
+                self.on_lost()  # at once, since who waits for this may be cancelled
             return True
 
     async def leave(self) -> None:

@@ -128,20 +128,20 @@ class Invocation:
             await self._connection.save(replace(record, connecting_until=self._connection.lease))
 
         run = self._run(record, client, Stage.CONNECT, "connect", save)
-        status, going_on = 500, False
+        status, settled = 500, False
         try:
             outcome = await run.until_answer(self._deadline, patient=self._after is None)
             answer = handshake_status(run, outcome, self._connection.id)
             if answer == 200:
-                going_on = await self._accepted(run, outcome, client, record)
+                settled = await self._accepted(run, outcome, client, record)
             elif self._after is not None and outcome is Outcome.UNANSWERED:
                 await self._after.start(self._clean_up(run), f"refusal of {self._connection.id}")
-                going_on = True
+                settled = True
             status = answer
         finally:
             if self._after is not None and run.left_behind:
                 await self._after.start(self._stop(run), f"end of {self._connection.id}")
-            elif not going_on:
+            elif not settled:
                 await self._stop(run)
             if status != 200:
                 await self._refused(record)
@@ -160,7 +160,7 @@ class Invocation:
     async def _accepted(
         self, run: Run, outcome: Outcome, client: Greeting, record: ConnectionRecord
     ) -> bool:
-        """Store the connection; tell whether its run goes on after the response."""
+        """Store the connection; tell whether its run has been stopped, or is left to be."""
         log_ending(run, outcome, self._connection.id)
         if run.dropped_headers:
             logger.warning(
@@ -185,7 +185,7 @@ class Invocation:
             record.greeting = client.frames
             record.responded_at = time.time()
             await self._own.answer(self._connection.save(record))
-            return False
+            return True
         going_on = outcome is Outcome.UNANSWERED
         # While the app is still working itself, its next frame belongs before any reply.
         greeting = client.frames or (going_on and not run.is_shared())
@@ -407,6 +407,7 @@ class Invocation:
                 connection_id=connection.id,
                 linger=self._settings.linger,
             )
+        connection.on_lost = lambda: own.run.lose_client(disconnect_message(1006, ""))
         return own.run
 
     async def _stop(self, run: Run) -> None:

@@ -21,6 +21,7 @@ from longwire import (
     Longwire,
     ManagementError,
     MessageTooLargeError,
+    record,
 )
 from longwire.exceptions import ASGIMessageError
 from longwire_backends.base import BackendError, Page
@@ -621,6 +622,62 @@ async def test_a_run_that_is_cut_off_loses_nobodys_end() -> None:
         backend.go_on.set()
         await bob.leave(1001)
         assert ann.frames[-1] == "bob left ('room',) 1001"
+
+
+@pytest.mark.parametrize("how", ["send", "group_send"])
+async def test_a_run_that_gives_up_waiting_learns_of_its_end(how: str) -> None:
+    """Its own limit passes while the memberships are being ended."""
+
+    class Slow(MemoryBackend):
+        async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
+            await asyncio.Event().wait()
+            return ()
+
+    seen = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add("room", ws)
+        await ws.receive_text()
+        try:
+            async with asyncio.timeout(0.05):
+                await (ws.send_text("x") if how == "send" else connections.group_send("room", "x"))
+        except TimeoutError:
+            seen.append((await ws.receive())["code"])
+
+    async with talk(websocket(app), backend=Slow()) as client:
+        await client.connect()
+        await client.grow_old()
+        client.vanish()
+        await client.say("x")
+        assert seen == [1006]
+
+
+async def test_where_nothing_runs_after_the_response_its_time_is_the_last_that_is_noted() -> None:
+    """Telling another app, or stopping one's own, may take longer than a connection is new."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await connections.group_add("room", ws)
+        await connections.group_send("room", "hello", exclude=ws)
+        try:
+            await ws.receive()
+        finally:
+            await asyncio.sleep(0.01)
+            over.append(time.time())
+
+    over: list[float] = []
+    backend = MemoryBackend()
+    async with talk(websocket(app), backend=backend) as ghost:
+        await ghost.connect()
+        await ghost.grow_old()
+        ghost.vanish()
+        event = connect_event("later=")
+        await asyncio.to_thread(ghost.handler, event, LambdaContext())
+        await asyncio.to_thread(ghost.handler.close)
+        stored = await backend.get("later=")
+        assert stored is not None
+        assert record.loads(stored.value).responded_at >= over[-1] > over[0]
 
 
 async def test_a_store_that_cannot_end_memberships_does_not_silence_the_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -568,8 +569,9 @@ class _Slow(MemoryBackend):
         return await super().put(connection_id, value, expires_at)
 
 
-async def test_an_end_that_is_told_while_a_send_finds_it_is_told_once() -> None:
-    """The record is on its way to another key then."""
+@contextlib.asynccontextmanager
+async def found_from_outside() -> AsyncIterator[tuple[Talk, Talk, _Slow, asyncio.Task[Any]]]:
+    """Let a send from outside just be moving the record of bob, who is gone from ann's room."""
     backend = _Slow()
     async with talk(websocket(room), backend=backend) as ann:
         await enter(ann, "ann")
@@ -581,36 +583,32 @@ async def test_an_end_that_is_told_while_a_send_finds_it_is_told_once() -> None:
         ) as outside:
             sending = asyncio.create_task(outside.group_send("room", "x"))
             await backend.taken.wait()
-            leaving = asyncio.create_task(bob.leave(1001))
-            await asyncio.sleep(0)
-            backend.go_on.set()
-            await asyncio.gather(sending, leaving)
+            yield ann, bob, backend, sending
+
+
+async def test_an_end_that_is_told_while_a_send_finds_it_is_told_once() -> None:
+    """The record is on its way to another key then."""
+    async with found_from_outside() as (ann, bob, backend, sending):
+        leaving = asyncio.create_task(bob.leave(1001))
+        await asyncio.sleep(0)
+        backend.go_on.set()
+        await asyncio.gather(sending, leaving)
         assert ann.frames[-1] == "bob left ('room',) 1001"
         assert (await backend.connections()).members == (ann.connection_id,)
 
 
 async def test_a_send_that_is_cancelled_loses_nobodys_end() -> None:
-    """The record arrives at its other key all the same."""
-    backend = _Slow()
-    async with talk(websocket(room), backend=backend) as ann:
-        await enter(ann, "ann")
-        bob = await enter(ann.another(), "bob")
-        await bob.grow_old()
-        bob.vanish()
-        async with Connections(
-            ws_config={"backend": backend}, api_gateway_endpoint_url=ann.server.url
-        ) as outside:
-            sending = asyncio.create_task(outside.group_send("room", "x"))
-            await backend.taken.wait()
-            sending.cancel()
-            backend.go_on.set()
-            await asyncio.gather(sending, return_exceptions=True)
+    """The record has been marked and is still where it was."""
+    async with found_from_outside() as (ann, bob, backend, sending):
+        sending.cancel()
+        backend.go_on.set()
+        await asyncio.gather(sending, return_exceptions=True)
         await bob.leave(1001)
         assert ann.frames[-1] == "bob left ('room',) 1001"
 
 
 async def test_a_run_that_is_cut_off_loses_nobodys_end() -> None:
-    """The deadline of an event ends its run, not what keeps the record of another connection."""
+    """The deadline of its event ends it while it moves the record of another connection."""
     backend = _Slow()
     async with talk(websocket(room), backend=backend) as ann:
         await enter(ann, "ann")

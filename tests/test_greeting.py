@@ -10,6 +10,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from longwire import Longwire
+from longwire_aws.http import Response
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import (
@@ -22,6 +23,8 @@ from tests.talk import talk
 from tests.test_handler_connect import OK, websocket
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.websockets import WebSocket
 
 pytestmark = pytest.mark.anyio
@@ -420,7 +423,7 @@ async def test_a_client_seen_leaving_during_its_greeting_is_told_once() -> None:
         await client.handler.handle(connect_event(client.connection_id), LambdaContext(1.0))
         await client.server.until(lambda: len(client.server.requests) > 1)
         await client.leave(4001)
-        await client.handler._after.wait()
+        await client.handler._deferred.wait()
     assert codes == [4001]
 
 
@@ -442,6 +445,46 @@ async def test_a_streaming_app_whose_client_leaves_learns_from_its_next_send() -
         await client.connect()
         await client.server.until(lambda: len(client.frames) > 3)
         client.vanish()
-        await client.handler._after.wait()
+        await client.handler._deferred.wait()
         await client.leave()
     assert ends == ["connect 1006"]
+
+
+class NeverThere:
+    """A transport to an API Gateway that does not know the connection yet."""
+
+    def __init__(self) -> None:
+        self.refused = asyncio.Event()
+
+    async def request(
+        self, method: str, url: str, headers: Any = (), body: bytes = b"", *, timeout: float
+    ) -> Response:
+        self.refused.set()
+        return Response(410, {}, b"")
+
+
+async def test_a_greeting_that_was_refused_so_far_is_not_lost_with_its_process(
+    tmp_path: Path,
+) -> None:
+    """What is cut off between two attempts has surely not arrived: the first message brings it."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("one")
+        await websocket.send_text("two")
+        await websocket.send_text(await websocket.receive_text())
+
+    settings: dict[str, Any] = {
+        "backend": "sqlite3",
+        "params": {"file_path": tmp_path / "store.sqlite3"},
+    }
+    async with ConnectionsServer() as server:
+        settings["api_gateway_endpoint_url"] = server.url
+        first, second = (Longwire(websocket(app), ws_config=settings) for _ in range(2))
+        first.transport = never_there = NeverThere()
+        await first.handle(connect_event(), LambdaContext())
+        await never_there.refused.wait()
+        await first.aclose()
+        await second.handle(message_event("a"), LambdaContext())
+        await second.aclose()
+        assert [body for _, body in server.delivered] == [b"one", b"two", b"a"]

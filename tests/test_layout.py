@@ -35,10 +35,14 @@ THIRD_PARTY = {
     "longwire_backends/postgresql_connection.py": {"psycopg2"},
     "longwire_backends/postgresql_errors.py": {"psycopg2"},
     "longwire/http.py": {"mangum"},
+    "longwire/local/dev.py": {"awslambdaric"},
     "longwire/local/http.py": {"h11", "websockets"},
+    "longwire/local/http1.py": {"h11"},
+    "longwire/local/runtime_api.py": {"h11"},
     "longwire/local/websocket.py": {"h11", "websockets"},
     "longwire/local/reload.py": {"watchfiles"},
     "longwire/local/cli.py": {"h11", "websockets", "watchfiles"},
+    "longwire/snapshot.py": {"snapshot_restore_py"},
 }
 
 

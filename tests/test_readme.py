@@ -55,7 +55,13 @@ def _run(folder: Path, *arguments: str) -> str:
 def test_every_python_block_is_run() -> None:
     """A new block needs a test here."""
     assert sorted(FILES) == [
-        *["client.py", "counter.py", "function.py", "main.py", "rooms.py", "test_main.py"]
+        "auth.py",
+        "client.py",
+        "counter.py",
+        "function.py",
+        "main.py",
+        "rooms.py",
+        "test_main.py",
     ]
 
 
@@ -73,8 +79,8 @@ def test_the_client_talks_to_longwire_dev(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _dev(folder: Path, target: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "longwire", "dev", target, "--port", "0"]
+def _dev(folder: Path, *arguments: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "longwire", "dev", *arguments, "--port", "0"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as gateway:
         try:
             assert gateway.stdout is not None
@@ -122,6 +128,45 @@ def test_the_function_answers_and_refuses(folder: Path) -> None:
     )
     with _dev(folder, "function:handler") as url:
         assert _run(folder, "-c", script, url) == '{"you said":"hi"}\n401\n'
+
+
+def test_the_authorizer_lets_in_who_has_the_token(folder: Path) -> None:
+    """With the README's own command line."""
+    command = re.search(r"^longwire dev (main:app --authorizer .*)$", README, re.MULTILINE)
+    assert command is not None
+    script = (
+        "import sys; from websockets.sync.client import connect\n"
+        "from websockets.exceptions import InvalidStatus\n"
+        "url = sys.argv[1] + '?path=/shout&name=ann'\n"
+        "with connect(url + '&token=open-sesame') as ws: print(ws.recv())\n"
+        "for end in ('', '&token=x'):\n"
+        "    try: connect(url + end)\n"
+        "    except InvalidStatus as error: print(error.response.status_code)\n"
+    )
+    with _dev(folder, *command[1].split()) as url:
+        assert _run(folder, "-c", script, url) == "hello ann\n401\n401\n"
+
+
+async def test_the_authorizer_says_what_the_readme_shows() -> None:
+    """Its context, as the app sees it with a message."""
+    names: dict[str, Any] = {}
+    exec(FILES["auth.py"], names)
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    async with Gateway(app, authorizer=names["authorize"]) as gateway:
+        async with gateway.connect(query={"token": "open-sesame"}) as ws:
+            await ws.send("")
+    shown = re.search(r'\["authorizer"\]` is\n`(.*?)`', README)
+    assert shown is not None
+    websockets = [scope for scope in seen if scope["type"] == "websocket"]
+    context = websockets[1]["aws.event"]["requestContext"]["authorizer"]
+    assert context == ast.literal_eval(shown[1])
 
 
 # Commands

@@ -99,7 +99,7 @@ async def invoke(handler: Longwire, event: LambdaEvent) -> None:
     """Give it one event, and let what it does after the response come to its end."""
     answer = await handler.handle(event, LambdaContext())
     assert answer["statusCode"] == 200
-    await handler._after.wait()
+    await handler._deferred.wait()
 
 
 async def create(dsn: str) -> None:

@@ -256,6 +256,49 @@ async def test_connections_do_not_mix() -> None:
     assert conversations == [[f"{n}.{turn}" for turn in range(3)] for n in range(20)]
 
 
+def _authorize(event: Any, context: Any) -> object:
+    """A Lambda authorizer; a synchronous one must not hold up the test's loop either."""
+    effect = "Allow" if event["queryStringParameters"]["token"] == "open-sesame" else "Deny"
+    statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": event["methodArn"]}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    return {"principalId": "ann", "policyDocument": policy, "context": {"level": 3}}
+
+
+async def test_an_authorizer_is_asked() -> None:
+    """What it says of the client is in all its events."""
+    app = App()
+    async with Gateway(app, authorizer=_authorize) as gateway:
+        async with gateway.connect(query="token=open-sesame") as ws:
+            await ws.send("hi")
+            assert [await ws.receive(), await ws.receive()] == ["welcome", "hi"]
+    contexts = [answer.event["requestContext"]["authorizer"] for answer in ws.answers]
+    assert contexts[0].pop("integrationLatency") >= 0
+    assert contexts == [{"principalId": "ann", "level": "3"}] * 3
+    assert app.scopes[1]["aws.event"]["requestContext"]["authorizer"] == contexts[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "reason"),
+    [
+        ("token=wrong", 403, "authorizer: Deny"),
+        ("", 401, "authorizer: not asked without route.request.querystring.token"),
+    ],
+)
+async def test_a_refusal_by_the_authorizer_says_why(query: str, status: int, reason: str) -> None:
+    """The app is not asked."""
+    app = App()
+    async with Gateway(
+        app, authorizer=_authorize, identity_sources=["route.request.querystring.token"]
+    ) as gateway:
+        with pytest.raises(Refused) as caught:
+            async with gateway.connect(query=query):
+                pytest.fail("it was accepted")
+    assert (caught.value.status, caught.value.reason) == (status, reason)
+    assert str(caught.value) == f"the handshake was refused with status {status} ({reason})"
+    assert app.scopes == []
+    assert gateway.answers == []
+
+
 def test_it_works_with_asyncio_run() -> None:
     """Any event loop of asyncio will do."""
 

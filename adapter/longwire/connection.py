@@ -40,6 +40,9 @@ class Connection:
     Args:
         endpoint: URL of the management API.
         deadline: when the event has to be done, in seconds of `time.monotonic`.
+        run_until: when the app is cancelled, likewise.
+        post_time: so many seconds before that a frame that nobody answers is given up, so that the
+            app gets an error that says so. One that is sent later is cancelled with the app.
         new: this is its $connect event.
 
     Attributes:
@@ -55,6 +58,8 @@ class Connection:
         endpoint: str,
         deadline: float,
         *,
+        run_until: float,
+        post_time: float,
         new: bool,
         settings: Settings,
         backend: Backend,
@@ -69,6 +74,8 @@ class Connection:
         self.on_lost: Callable[[], object] = lambda: None
         self._losing = asyncio.Lock()
         self._endpoint = endpoint
+        self._post_until = run_until - post_time
+        self._post_time = post_time
         self._new = new
         self._settings = settings
         self._backend = backend
@@ -205,9 +212,13 @@ class Connection:
             self._endpoint,
             self.id,
             self.encode(frame),
-            deadline=self.deadline,
+            deadline=self._post_deadline(),
             new_for=self._new_for(),
         )
+
+    def _post_deadline(self) -> float:
+        late = time.monotonic() > self._post_until - self._post_time
+        return self.deadline if late else self._post_until
 
     def encode(self, frame: Frame) -> bytes:
         """Return the payload of a frame; raises as `frames.encode`."""

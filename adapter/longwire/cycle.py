@@ -17,7 +17,8 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from longwire import tasks, waiting
-from longwire.exceptions import ASGIMessageError, ConnectionGoneError
+from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
+from longwire.hanging import is_hang
 from longwire.watch import Inbox, Outcome, Watch
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Run:
         responded: the response to $connect has left.
         complete: in a replay, that the connect step was over when it was ready for the message.
         cut_off: the tasks that were still busy when the step was ended, for the log.
+        hang: a send of the app that nobody answered; the app may have kept that to itself.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Run:
         self.status: int | None = None
         self.complete = False
         self.cut_off = ""
+        self.hang: ManagementError | None = None
         self._client = client
         self._stage = stage
         self._connection_id = connection_id
@@ -246,11 +249,15 @@ class Run:
         self.cut_off = self._watch.describe(look)
         return Outcome.DEADLINE
 
-    async def stop(self) -> str:
+    async def stop(self, deadline: float = math.inf, give_up_at: float = math.inf) -> str:
         """End the run: let the app clean up without effect, then cancel what it left behind.
 
         Tasks that an app has left behind by itself may finish what they do, for as long as a step
         may linger.
+
+        Args:
+            deadline: for these, in the event loop's time.
+            give_up_at: when the app has to have cleaned up, likewise.
 
         Returns:
             The tasks that ignored their cancellation and are given up, for the log; mostly "".
@@ -259,9 +266,9 @@ class Run:
         self._unwind()
         if left_alone:
             busy = [task for task in self._tasks if not waiting.is_quiet(task, self._tasks)]
-            await _wait(busy, self._linger)
-        await _cancel([self._task])
-        await _cancel(list(self._tasks))
+            await _wait(busy, min(self._linger, deadline - self._loop.time()))
+        await _cancel([self._task], give_up_at - self._loop.time())
+        await _cancel(list(self._tasks), give_up_at - self._loop.time())
         if self._task.cancelled():
             # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
             with contextlib.suppress(asyncio.CancelledError):
@@ -385,6 +392,10 @@ class Run:
         except ConnectionGoneError:
             self.lose_client(disconnect_message(1006, ""))
             raise
+        except ManagementError as error:
+            if is_hang(error):
+                self.hang = error
+            raise
         except SupersededError:
             self._task.cancel()
             self._unwind()
@@ -445,7 +456,7 @@ def _status(message: Message) -> int:
     return status
 
 
-async def _cancel(running: list[asyncio.Task[Any]]) -> None:
+async def _cancel(running: list[asyncio.Task[Any]], limit: float) -> None:
     for task in running:
         task.cancel()
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
@@ -453,10 +464,10 @@ async def _cancel(running: list[asyncio.Task[Any]]) -> None:
         if all(task.done() for task in running):
             return
         await asyncio.sleep(0)
-    await _wait(running, UNWIND_LIMIT)
+    await _wait(running, min(UNWIND_LIMIT, limit))
 
 
 async def _wait(running: list[asyncio.Task[Any]], limit: float) -> None:
     unfinished = [task for task in running if not task.done()]
     if unfinished:
-        await asyncio.wait(unfinished, timeout=limit)
+        await asyncio.wait(unfinished, timeout=max(0.0, limit))

@@ -2,8 +2,8 @@
 
 What an app sends right after `accept` can only be posted once API Gateway has the response: a
 connection does not exist inside its own `$connect`. Where the event loop goes on running after the
-response (`await handler.handle(...)`), that work is a task on it. Where it stops
-(`handler(...)`, frozen by Lambda), there is no such place, and the greeting is stored instead.
+response (`await handler.handle(...)`, or on Lambda with the extension of `extension.py`), that work
+is a task on it. Where it stops, there is no such place, and the greeting is stored instead.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
 logger = logging.getLogger("longwire")
 
+# How long a response needs to leave where nothing tells, in seconds: a post before that would
+# surely be refused.
+RESPONSE_TIME = 0.001
 
-class AfterResponse:
-    """Tasks that outlive the event they belong to."""
+
+class Deferred:
+    """The tasks of a handler that outlive the events they belong to."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Go on with `work` once the response has left; what it raises is logged."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        # A task that is cancelled before its first step never comes to its `finally`.
-        await asyncio.sleep(0)
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is going on; may be asked from any thread."""
+        return not self._tasks
 
     async def wait(self) -> None:
         """Wait for all that is still going on."""
@@ -44,7 +45,38 @@ class AfterResponse:
             task.cancel()
         await self.wait()
 
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Begin with `work`; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s failed after its response: %s", task.get_name(), error, exc_info=error)
+
+
+async def _soon() -> None:
+    await asyncio.sleep(RESPONSE_TIME)
+
+
+class AfterResponse:
+    """What one event goes on with once its response has left.
+
+    Args:
+        deferred: of its handler.
+        response_left: waits until the response has left.
+    """
+
+    def __init__(
+        self, deferred: Deferred, response_left: Callable[[], Awaitable[None]] = _soon
+    ) -> None:
+        self.response_left = response_left
+        self._deferred = deferred
+
+    async def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Go on with `work` behind the response; what it raises is logged."""
+        self._deferred.spawn(work, name)
+        # A task that is cancelled before its first step never comes to its `finally`.
+        await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from longwire.cycle import SupersededError
-from longwire.exceptions import ConnectionGoneError, ManagementError
+from longwire.exceptions import NOT_SENT, ConnectionGoneError, ManagementError
 from longwire.record import digest
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from longwire.record import ConnectionRecord
 
 logger = logging.getLogger("longwire")
-
-# How long a response needs to leave, in seconds: a post before that would surely be refused.
-RESPONSE_TIME = 0.001
 
 # How often an event looks whether another one has delivered the greeting, in seconds.
 GREETING_POLL = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -87,7 +84,6 @@ class Greeting:
             SupersededError: the client is gone, and another event tells the app.
         """
         self._shared = shared
-        await asyncio.sleep(RESPONSE_TIME)
         while self.frames:
             # Out of the queue before it is sent: when the post is cancelled, nobody knows whether
             # it has arrived, and no frame may arrive twice.
@@ -96,6 +92,10 @@ class Greeting:
                 await post(self._connection, frame)
             except ManagementError as error:
                 _log_lost(self._connection, error)
+            except asyncio.CancelledError as error:
+                if NOT_SENT in error.args:
+                    self.frames.insert(0, frame)
+                raise
         self.is_open = True
 
 

@@ -39,6 +39,8 @@ def handshake_status(run: Run, outcome: Outcome, connection_id: str) -> int:
 
 def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
     """Log how a run ended, where its author should know."""
+    if run.hang is not None and run.error is None:
+        logger.error("connection %s: the app went on after this: %s", connection_id, run.hang)
     if run.error is not None and not is_disconnect(run.error):
         logger.error("connection %s: the app raised", connection_id, exc_info=run.error)
     elif outcome is Outcome.DEADLINE:

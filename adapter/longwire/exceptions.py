@@ -7,6 +7,7 @@ LongwireError
 ├── ResponseError (ValueError)           a function returned what API Gateway does not take
 ├── EventLoopError (RuntimeError)        a synchronous call where an event loop is running
 ├── LifespanError                        the app's startup failed
+├── DeadlineError (TimeoutError)         the app or a function did not end within its event's time
 ├── StoredRecordError                    what a store returned is not a record of ours
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
 ├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
@@ -31,6 +32,7 @@ __all__ = [
     "BackendError",
     "ConfigurationError",
     "ConnectionGoneError",
+    "DeadlineError",
     "EventError",
     "EventLoopError",
     "InvalidArgumentError",
@@ -43,6 +45,10 @@ __all__ = [
     "ResponseError",
     "StoredRecordError",
 ]
+
+
+NOT_SENT = "it was not sent, or surely refused"
+"""The argument of a CancelledError that has cut off a post while nothing was under way."""
 
 
 class InvalidArgumentError(LongwireError, ValueError):
@@ -63,6 +69,10 @@ class EventLoopError(LongwireError, RuntimeError):
 
 class LifespanError(LongwireError):
     """The app's startup failed; the next event tries it again."""
+
+
+class DeadlineError(LongwireError, TimeoutError):
+    """The time of an event was up before the app, or a function, was done with it."""
 
 
 class StoredRecordError(LongwireError):

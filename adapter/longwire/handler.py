@@ -9,6 +9,7 @@ stored as `record.py` says), and takes back nothing that an earlier event did (`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import threading
@@ -16,14 +17,15 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, get_args
 
-from longwire import caller, config, events, http
+from longwire import caller, config, events, extension, http
 from longwire.caller import Caller, calling
-from longwire.deferred import AfterResponse
+from longwire.deferred import AfterResponse, Deferred
 from longwire.departures import Departures
 from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
 from longwire.invocation import TELL_TIME, Invocation, margin, time_left
 from longwire.layer import HandlerLayers
 from longwire.lifespan import LifespanMode, Lifespans
+from longwire.portal import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,11 +81,19 @@ class Longwire:
         self._layers = HandlerLayers(self.settings, self._backend, self._management)
         self._client: HTTPClient | None = None
         self._lifespans = Lifespans(app, lifespan)
-        self._after = AfterResponse()
+        self._deferred = Deferred()
         self._runner: asyncio.Runner | None = None
         self._one_event = threading.Lock()
         self._latest: tuple[LambdaEvent, str, asyncio.AbstractEventLoop]
         self._weak_caller = weakref.WeakMethod(self._latest_caller)
+        self._extension = extension.of_this_process()
+        self._thread: LoopThread | None = None
+        if self._extension is not None:
+            from longwire import snapshot, termination  # nobody else pays for them
+
+            self._thread = LoopThread("longwire-app")
+            termination.on_sigterm(self._terminate)
+            snapshot.before(self.close)
 
     def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on an event loop of this handler's own.
@@ -96,6 +106,8 @@ class Longwire:
         """
         _refuse_running_loop()
         with self._one_event:
+            if self._thread is not None:
+                return self._call_in_thread(self._thread, event, context)
             if self._runner is None:
                 self._runner = asyncio.Runner()
                 self._abandoned = weakref.finalize(
@@ -112,7 +124,39 @@ class Longwire:
         Raises:
             The same errors as calling the handler.
         """
-        return await self._handle(event, context, after=self._after)
+        return await self._handle(event, context, after=AfterResponse(self._deferred))
+
+    def _call_in_thread(self, thread: LoopThread, event: LambdaEvent, context: Any) -> Any:
+        """Handle an event where its work may go on behind the response: on Lambda."""
+        assert self._extension is not None
+        hold = self._extension.hold(context, self._finish_deferred)
+        if hold is None:
+            return thread.result(self._handle(event, context, after=None))
+        with hold:
+            after = AfterResponse(self._deferred, hold.response_left)
+            return hold.watch(thread.result(self._handle(event, context, after)))
+
+    def _finish_deferred(self, seconds: float) -> None:
+        """Wait, in the extension's thread, for what goes on behind the response."""
+        if self._deferred.is_idle or self._thread is None:
+            return
+        waiting = asyncio.run_coroutine_threadsafe(self._deferred.wait(), self._thread.loop)
+        try:
+            waiting.result(seconds)
+        except TimeoutError:
+            logger.error("what goes on behind a response did not end in time; it is frozen")
+
+    def _terminate(self, seconds: float) -> None:
+        """Stop what goes on and run the app's shutdown, as the process is about to end."""
+        if self._thread is not None:
+            closing = asyncio.run_coroutine_threadsafe(self._shut_down(seconds), self._thread.loop)
+            closing.result(seconds)
+
+    async def _shut_down(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds / 2):
+                await self._deferred.finish()
+        await self._lifespans.shutdown()
 
     @property
     def transport(self) -> Transport:
@@ -138,7 +182,7 @@ class Longwire:
     async def aclose(self) -> None:
         """Run the app's shutdown and let go of the store and all connections."""
         caller.forget(self._weak_caller)
-        await self._after.finish()
+        await self._deferred.finish()
         await self._lifespans.shutdown()
         if self._client is not None:
             await self._client.close()
@@ -152,6 +196,9 @@ class Longwire:
         """
         _refuse_running_loop()
         with self._one_event:
+            if self._thread is not None:
+                self._thread.result(self.aclose())
+                return
             if self._runner is None:
                 return
             with self._runner:

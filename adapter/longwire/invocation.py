@@ -44,7 +44,7 @@ logger = logging.getLogger("longwire")
 # What is left of the invocation's time when everything of ours is over, in seconds, and as a part
 # of a short invocation.
 DEADLINE_MARGIN = 0.5
-DEADLINE_PART = 0.1
+DEADLINE_PART = 0.2
 # The part of that margin in which the store and API Gateway may still be told how it ended.
 LAST_WORDS = 0.6
 # Without a Lambda context: the time that API Gateway waits for an integration, in seconds.
@@ -101,6 +101,8 @@ class Invocation:
             event.context.connection_id,
             endpoint,
             self._deadline + LAST_WORDS * margin(seconds),
+            post_time=margin(seconds) / 2,
+            run_until=self._deadline,
             new=isinstance(event, ConnectEvent),
             settings=settings,
             backend=backend,
@@ -109,6 +111,8 @@ class Invocation:
         self._layer = layer
         # A send to many has to be back, with what it could not do, before the run is cancelled.
         self._send_deadline = self._deadline - margin(seconds) / 2
+        # After that there has to be time for the store.
+        self._give_up_at = self._deadline + LAST_WORDS / 2 * margin(seconds)
 
     # $connect
 
@@ -195,15 +199,23 @@ class Invocation:
         stored = record.joined or not record.ended  # who has joined is stored already
         await self._own.answer(self._connection.save(record) if stored else None)
         if client.frames or record.ended or going_on:
-            work = self._go_on(run, client, record) if going_on else self._greet(client, record)
+            left = after.response_left
+            work = (
+                self._go_on(run, client, record, left)
+                if going_on
+                else self._greet(client, record, left)
+            )
             await after.start(work, f"greeting of {self._connection.id}")
         return going_on
 
     # Behind the response
 
-    async def _greet(self, client: Greeting, record: ConnectionRecord) -> None:
+    async def _greet(
+        self, client: Greeting, record: ConnectionRecord, left: Callable[[], Awaitable[None]]
+    ) -> None:
         """Deliver the greeting of an app whose connect step is over."""
         try:
+            await left()
             await client.deliver()
             if record.ended:
                 await self._connection.end()
@@ -217,10 +229,17 @@ class Invocation:
         finally:
             await self._hand_back(client, record)
 
-    async def _go_on(self, run: Run, client: Greeting, record: ConnectionRecord) -> None:
+    async def _go_on(
+        self,
+        run: Run,
+        client: Greeting,
+        record: ConnectionRecord,
+        left: Callable[[], Awaitable[None]],
+    ) -> None:
         """Deliver the greeting while the connect step goes on, and what it still sends."""
         try:
             try:
+                await left()
                 await client.deliver(run.is_shared)
                 if run.is_shared():
                     await self._connection.update(release_greeting)
@@ -412,7 +431,7 @@ class Invocation:
 
     async def _stop(self, run: Run) -> None:
         error = run.error
-        given_up = await run.stop()
+        given_up = await run.stop(self._deadline, self._give_up_at)
         if error is None and run.error is not None and not is_disconnect(run.error):
             logger.error(
                 "connection %s: the app raised while it was being cancelled",

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
+from longwire import waiting
 from longwire.exceptions import ASGIMessageError, LifespanError
 
 if TYPE_CHECKING:
@@ -43,11 +45,15 @@ class Lifespans:
             lifespan = self._of[loop] = Lifespan(self._app, self._mode)
         return lifespan
 
-    async def shutdown(self) -> None:
-        """Run the app's shutdown, if it has been started on the running loop."""
+    async def shutdown(self, timeout: float = math.inf) -> None:
+        """Run the app's shutdown, if it has been started on the running loop.
+
+        Args:
+            timeout: seconds that it may take, if that is less than `SHUTDOWN_LIMIT`.
+        """
         lifespan = self._of.pop(asyncio.get_running_loop(), None)
         if lifespan is not None:
-            await lifespan.shutdown()
+            await lifespan.shutdown(min(timeout, SHUTDOWN_LIMIT))
 
 
 class Lifespan:
@@ -83,7 +89,9 @@ class Lifespan:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="lifespan")
         done, _ = await asyncio.wait({self._started}, timeout=timeout)
         if not done:
-            raise LifespanError(f"the app's startup takes longer than {timeout:.3g} s")
+            where = waiting.describe({self._task})
+            detail = f"the app's startup takes longer than {timeout:.3g} s; it waits in {where}"
+            raise LifespanError(detail) from TimeoutError()
         self._started.result()
 
     @property
@@ -91,19 +99,25 @@ class Lifespan:
         """Whether the startup is over and was in vain."""
         return self._started.done() and self._started.exception() is not None
 
-    async def shutdown(self) -> None:
-        """Run the app's shutdown; what goes wrong there is logged."""
+    async def shutdown(self, timeout: float) -> None:
+        """Run the app's shutdown for so many seconds; what goes wrong there is logged."""
         if self._task is None or self._task.done():
             return
         self._stopping = True
         self._inbox.put_nowait({"type": "lifespan.shutdown"})
         done, _ = await asyncio.wait(
             {self._task, self._stopped},
-            timeout=SHUTDOWN_LIMIT,
+            timeout=timeout,
             return_when=asyncio.FIRST_COMPLETED,
         )
         if not done:
-            logger.error("the app's shutdown takes longer than %g s", SHUTDOWN_LIMIT)
+            where = waiting.describe({self._task})
+            logger.error(
+                "the app's shutdown takes longer than %.3g s and is given up; it waits in %s",
+                timeout,
+                where,
+            )
+            self._task.cancel()
 
     async def _run(self) -> None:
         scope = {

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from longwire.exceptions import (
+    NOT_SENT,
     ConfigurationError,
     ConnectionGoneError,
     LongwireError,
@@ -151,7 +152,7 @@ class Management:
             delay *= 0.5 + self._random() / 2
             if time.monotonic() + delay >= limit:
                 raise _error(call, answer) from _cause(answer)
-            await asyncio.sleep(delay)
+            await _pause(delay)
             attempt += 1
 
     async def _attempt(self, call: _Call) -> Response | TransportError:
@@ -165,6 +166,13 @@ class Management:
         except (CredentialsError, ConfigurationError) as error:
             detail = f"{call.method} cannot be signed: {error}"
             raise ManagementError(call.connection_id, detail) from error
+
+
+async def _pause(seconds: float) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        raise asyncio.CancelledError(NOT_SENT) from None
 
 
 def _call(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from longwire.exceptions import EventLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+logger = logging.getLogger("longwire")
 
 T = TypeVar("T")
 
@@ -19,6 +23,56 @@ GRACE = 5.0
 
 _loops: dict[tuple[int, str], asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()
+
+
+class LoopThread:
+    """An event loop that runs in a thread of this name for as long as the process lives."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._waiting: Future[Any] | None = None
+        running = threading.Event()
+        self.loop.call_soon(running.set)
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+        running.wait()
+
+    def result(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work that is done on the loop, one at a time.
+
+        Raises:
+            SystemExit: something on the loop ended the process meanwhile, as `sys.exit` does.
+        """
+        waiting: Future[T] = Future()
+
+        async def settle() -> None:
+            try:
+                value = await work
+            except BaseException as error:
+                if not waiting.done():
+                    waiting.set_exception(error)
+            else:
+                if not waiting.done():
+                    waiting.set_result(value)
+
+        def begin() -> None:
+            self._task = self.loop.create_task(settle())
+
+        self._waiting = waiting
+        self.loop.call_soon_threadsafe(begin)
+        return waiting.result()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while True:
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # asyncio lets these two end its loop; they are for who waits in the main thread.
+                waiting, self._waiting = self._waiting, None
+                if waiting is None or waiting.done():
+                    logger.error("the app tried to end the process: %r; it goes on", error)
+                else:
+                    waiting.set_exception(error)
 
 
 def run(
@@ -58,11 +112,7 @@ def own_loop(name: str = "longwire-sync") -> asyncio.AbstractEventLoop:
     key = os.getpid(), name  # a fork has no such thread any more
     with _starting:
         if key not in _loops:
-            loop, running = asyncio.new_event_loop(), threading.Event()
-            loop.call_soon(running.set)
-            threading.Thread(target=loop.run_forever, name=name, daemon=True).start()
-            running.wait()
-            _loops[key] = loop
+            _loops[key] = LoopThread(name).loop
         return _loops[key]
 
 

@@ -29,5 +29,14 @@ async def before(deadline: float, backend: Backend, operation: str, answer: Awai
     except TimeoutError as error:
         if not limit.expired():
             raise
-        detail = f"no answer within the {left:.3g} s that were left of the event's time"
-        raise BackendError(backend.name, operation, detail) from error
+        raise BackendError(backend.name, operation, _detail(left, error)) from error
+
+
+def _detail(left: float, error: TimeoutError) -> str:
+    # What was cancelled may have said what it was doing.
+    cancelled = error.__cause__ or error.__context__
+    doing = "".join([f", while {note}" for note in getattr(cancelled, "__notes__", ())])
+    detail = f"no answer within the {left:.3g} s that were left of the event's time{doing}"
+    if not left:
+        return detail
+    return f"{detail}; the server is overloaded, stopped or locked, or no route leads to it"

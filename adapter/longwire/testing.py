@@ -57,11 +57,13 @@ class Refused(LongwireError):
 
     Attributes:
         status: the HTTP status that the client gets.
+        reason: why the function was not even asked, for example `authorizer: Deny`; None if it was.
     """
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the handshake was refused with status {status}")
-        self.status = status
+    def __init__(self, status: int, reason: str | None = None) -> None:
+        why = "" if reason is None else f" ({reason})"
+        super().__init__(f"the handshake was refused with status {status}{why}")
+        self.status, self.reason = status, reason
 
 
 class Closed(LongwireError):
@@ -93,9 +95,11 @@ class Gateway:
     Args:
         target: an ASGI app, a `Longwire` handler or a plain Lambda function.
         ws_config: for an ASGI app; the memory backend if not given.
-        timeout: seconds that the function may run.
+        timeout: seconds that the function may run, and the authorizer.
+        authorizer: a Lambda authorizer of type REQUEST, which is asked at each `$connect`; None
+            lets everybody in.
         settings: fields of `longwire.local.settings.Settings`, for example `stage="prod"`,
-            `integration_timeout=0.1`.
+            `integration_timeout=0.1`, `identity_sources=["route.request.querystring.token"]`.
 
     Attributes:
         answers: every event so far with the function's answer, oldest first.
@@ -107,12 +111,16 @@ class Gateway:
         ws_config: Mapping[str, Any] | None = None,
         *,
         timeout: float = DEFAULT_TIMEOUT,
+        authorizer: LambdaHandler | None = None,
         **settings: Any,
     ) -> None:
         self.answers: list[Answer] = []
         self._rules = rules.Gateway(Settings(**settings), clock=time.time, random_bytes=os.urandom)
         self._target = _wrap(target, ws_config)
         self._function = InlineFunction(self._target, timeout=timeout)
+        self._authorizer = (
+            None if authorizer is None else InlineFunction(authorizer, timeout=timeout)
+        )
         self._sessions: dict[str, Session] = {}
 
     async def __aenter__(self) -> Self:
@@ -146,16 +154,18 @@ class Gateway:
                 parameter `path`, which `ws_config["path_query"]` reads by default.
 
         Raises:
-            Refused: the function did not accept, or failed.
+            Refused: the authorizer or the function did not accept, or failed.
         """
         handshake = Handshake(
             tuple(self._headers(headers, subprotocols)), _query(path, query), source_ip
         )
-        session = Session(self._rules, self._function, handshake, self._tasks, self._observe)
+        session = Session(
+            self._rules, self._function, handshake, self._tasks, self._observe, self._authorizer
+        )
         socket = WebSocket(self, session)
         verdict = await session.connect()
         if isinstance(verdict, results.Refused):
-            raise Refused(verdict.status)
+            raise Refused(verdict.status, verdict.reason)
         socket.subprotocol = verdict.subprotocol
         self._sessions[socket.connection_id] = session
         session.open(socket._inbox)

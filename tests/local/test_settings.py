@@ -23,7 +23,9 @@ def test_stage_must_be_a_stage_name(stage: str) -> None:
         Settings(stage=stage)
 
 
-@pytest.mark.parametrize("name", ["idle_timeout", "lifetime", "integration_timeout"])
+@pytest.mark.parametrize(
+    "name", ["idle_timeout", "lifetime", "integration_timeout", "authorizer_timeout"]
+)
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_times_are_above_zero(name: str, value: float) -> None:
     """A time that is over before it begins is a mistake."""

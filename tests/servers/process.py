@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 START_TIMEOUT = 60.0
 
@@ -30,13 +31,21 @@ class ServerProcess:
     Args:
         command: with "{port}" where the port goes.
         environ: what is added to the environment, likewise.
+        folder: the one that it works in, if not this one.
     """
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str] | None = None,
+        *,
+        folder: Path | None = None,
+    ) -> None:
         self.port = free_port()
         self._command = [part.format(port=self.port) for part in command]
         added = {k: v.format(port=self.port) for k, v in (environ or {}).items()}
         self._environ = {**os.environ, **added}
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `stop`)
 
@@ -49,6 +58,7 @@ class ServerProcess:
         self._process = subprocess.Popen(
             self._command,
             env=self._environ,
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

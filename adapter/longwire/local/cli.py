@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CANNOT_SERVE, USAGE = 1, 2
-EXTRA = {"h11", "websockets", "watchfiles"}
+EXTRA = {"h11": "dev", "websockets": "dev", "watchfiles": "dev", "awslambdaric": "instances"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return stores.init(options)
             case "sweep":
                 return stores.sweep(options)
-        return dev.reload(arguments, options) if options.reload else dev.run(options)
+        by_restart = options.reload and options.instances is None
+        return dev.reload(arguments, options) if by_restart else dev.run(options)
     except ConfigurationError as error:
         return _fail(error, USAGE)
     except (CannotServeError, BackendError, LifespanError) as error:
@@ -47,9 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise
-        return _fail(
-            f"the local gateway needs {error.name}: pip install 'longwire[dev]'", CANNOT_SERVE
-        )
+        needs = f"the local gateway needs {error.name}: pip install 'longwire[{EXTRA[error.name]}]'"
+        return _fail(needs, CANNOT_SERVE)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -162,6 +162,25 @@ def _add_app(dev: argparse.ArgumentParser) -> None:
         help="how long the function may run for one event (%(default)g)",
     )
     _add_store(group)
+    group.add_argument(
+        "--instances",
+        type=instances,
+        metavar="N",
+        help="run it as Lambda does, in up to N processes with one event at a time in each",
+    )
+    group.add_argument(
+        "--freeze",
+        action="store_true",
+        help="stop each of these processes between its events, as Lambda does",
+    )
+
+
+def instances(text: str) -> int:
+    """Read how many processes there may be."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected 1 or more")
+    return number
 
 
 def _add_app_dir(group: argparse._ActionsContainer) -> None:
@@ -202,6 +221,7 @@ def _add_gateway(dev: argparse.ArgumentParser) -> None:
             metavar="SECONDS",
             help=f"{what} (%(default)g)",
         )
+    _add_authorizer(group)
     group.add_argument(
         "--unordered",
         action="store_true",
@@ -212,6 +232,22 @@ def _add_gateway(dev: argparse.ArgumentParser) -> None:
         action="store_true",
         help="answer 403 to requests to the management API that are not signed with the AWS keys "
         "and region in the environment, as they are when this starts",
+    )
+
+
+def _add_authorizer(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--authorizer",
+        metavar="MODULE:FUNCTION",
+        help="a Lambda authorizer of type REQUEST, which is asked at each $connect",
+    )
+    group.add_argument(
+        "--identity-source",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="answer 401 to a client without it, for example route.request.header.Authorization "
+        "or route.request.querystring.token, and do not ask the authorizer; may be repeated",
     )
 
 

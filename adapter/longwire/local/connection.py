@@ -63,6 +63,7 @@ class Connection:
         connected_at: epoch milliseconds.
         last_active_at: epoch milliseconds of the last message in either direction.
         posts: frames that the function posted to this connection so far.
+        authorizer: what an authorizer said of the client, for each of its events.
     """
 
     connection_id: str
@@ -71,3 +72,4 @@ class Connection:
     last_active_at: int
     state: State = State.CONNECTING
     posts: int = 0
+    authorizer: dict[str, str] | None = None

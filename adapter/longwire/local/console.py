@@ -5,8 +5,10 @@ Of a refused handshake it shows the path that was asked for, which is the usual 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from longwire.local.function import FunctionError, FunctionRaisedError
 from longwire.local.results import (
     Outcome,
     Raised,
@@ -19,6 +21,7 @@ from longwire.proxy_response import MalformedResultError, parse_result
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from longwire.local.instance import Report
     from longwire.local.session import Invocation
 
 # What apps answer for a path that they do not have, the usual reason of a refusal.
@@ -43,7 +46,24 @@ def event_line(invocation: Invocation, time: datetime) -> str:
     return "  ".join(words)
 
 
+def report_line(report: Report) -> str:
+    """Describe what an invocation took, as Lambda logs it."""
+    words = [
+        f"REPORT RequestId: {report.request_id}",
+        f"Duration: {report.duration:.2f} ms",
+        f"Billed Duration: {math.ceil(report.duration + (report.init or 0))} ms",
+        f"Memory Size: {report.memory_size} MB",
+    ]
+    if report.memory is not None:
+        words.append(f"Max Memory Used: {report.memory} MB")
+    if report.init is not None:
+        words.append(f"Init Duration: {report.init:.2f} ms")
+    return "\t".join(words)
+
+
 def _result(invocation: Invocation) -> str:
+    if isinstance(invocation.verdict, Refused) and invocation.verdict.reason is not None:
+        return f"{invocation.verdict.reason}, client gets {invocation.verdict.status}"
     if invocation.outcome is None:
         return "Forbidden: no route for this message"
     text = _outcome(invocation.outcome)
@@ -60,6 +80,10 @@ def _outcome(outcome: Outcome) -> str:
     match outcome:
         case TimedOut():
             return "timed out"
+        case Raised(FunctionRaisedError() as error):
+            return f"raised {error.type}"
+        case Raised(FunctionError() as error):
+            return str(error)
         case Raised(error):
             return f"raised {type(error).__name__}"
         case Returned(value):

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import importlib
 import os
 import signal
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from longwire.local.options import CannotServeError, caller_from, settings_from, target_from
+from longwire.exceptions import ConfigurationError
+from longwire.local.importer import ImportTargetError
+from longwire.local.options import (
+    CannotServeError,
+    authorizer_from,
+    caller_from,
+    settings_from,
+    target_from,
+)
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from longwire.local.function import ThreadFunction
+    from longwire.local.instance import Report
+    from longwire.local.instances import Instances
     from longwire.local.server import LocalGateway
     from longwire.local.session import Invocation
+
+    Running = Callable[[], AbstractAsyncContextManager[object]]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,8 +47,11 @@ def run(options: argparse.Namespace) -> int:
     from longwire.local.server import LocalGateway
 
     settings, caller = settings_from(options), caller_from(options)
-    target = target_from(options)
-    function = ThreadFunction(target, timeout=options.timeout)
+    # Before the function, which has a loop or processes as soon as it is made.
+    authorizer = authorizer_from(options)
+    target, function = _function_from(options)
+    # A loop of its own, since on AWS it is another function: neither can block the other.
+    asked = None if authorizer is None else ThreadFunction(authorizer, timeout=options.timeout)
     gateway = LocalGateway(
         function,
         settings,
@@ -40,14 +59,51 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         observer=_show,
         verify=caller,
+        authorizer=asked,
     )
-    asyncio.run(_serve(gateway, function, target))
+    asyncio.run(_serve(gateway, function, target, asked))
     return 0
 
 
-async def _serve(gateway: LocalGateway, function: ThreadFunction, target: Any) -> None:
+def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | Instances]:
+    """Return what is run, as far as this process knows it, and what runs it."""
+    if options.instances is None:
+        from longwire.local.function import ThreadFunction
+
+        if options.freeze:
+            raise ConfigurationError("--freeze: only processes can be frozen; add --instances")
+        target = target_from(options)
+        return target, ThreadFunction(target, timeout=options.timeout)
+    from longwire.local import entry
+    from longwire.local.instances import Instances
+
+    importlib.import_module("awslambdaric")  # without it no process would say so in plain words
+    environ = {entry.OPTIONS: entry.options_for(options)}
+    if options.log_level != "warning":
+        environ["AWS_LAMBDA_LOG_LEVEL"] = options.log_level.upper()
+    return None, Instances(
+        options.instances,
+        environ,
+        options.app_dir,
+        timeout=options.timeout,
+        freeze=options.freeze,
+        reload=options.reload,
+        on_report=_show_report,
+    )
+
+
+def _running(function: ThreadFunction | None) -> AbstractAsyncContextManager[object]:
+    return contextlib.nullcontext() if function is None else function.running()
+
+
+async def _serve(
+    gateway: LocalGateway,
+    function: ThreadFunction | Instances,
+    target: Any,
+    authorizer: ThreadFunction | None,
+) -> None:
     stop = _stop_signal()
-    async with function.running():
+    async with _running(authorizer), function.running():
         try:
             await gateway.__aenter__()
         except OSError as error:
@@ -55,11 +111,23 @@ async def _serve(gateway: LocalGateway, function: ThreadFunction, target: Any) -
         try:
             os.environ["WS_MANAGEMENT_ENDPOINT"] = gateway.management_url
             _warn_elsewhere(target, gateway.management_url)
+            await _begin(function)
             print(ready_line(gateway), flush=True)
             await stop.wait()
             _say_what_is_left(gateway)
         finally:
             await gateway.__aexit__(None, None, None)
+
+
+async def _begin(function: ThreadFunction | Instances) -> None:
+    from longwire.local.instance import InitError
+
+    try:
+        await function.ready()
+    except InitError as error:
+        if error.type in (ConfigurationError.__name__, ImportTargetError.__name__):
+            raise ConfigurationError(error.message) from None
+        raise CannotServeError(f"the function's process did not start: {error}") from None
 
 
 def _say_what_is_left(gateway: LocalGateway) -> None:
@@ -114,6 +182,12 @@ def _warn_elsewhere(target: Any, management_url: str) -> None:
             file=sys.stderr,
             flush=True,
         )
+
+
+def _show_report(report: Report) -> None:
+    from longwire.local.console import report_line
+
+    print(report_line(report), flush=True)
 
 
 def _show(invocation: Invocation) -> None:

@@ -26,16 +26,37 @@ logger = logging.getLogger("longwire.local")
 DEFAULT_TIMEOUT = 30.0
 
 
-class FunctionTimeoutError(LongwireError, TimeoutError):
+class FunctionError(LongwireError):
+    """The function did not return; the text says all that there is to say."""
+
+
+class FunctionTimeoutError(FunctionError, TimeoutError):
     """The function did not end within its own timeout, and was stopped as Lambda stops it."""
 
 
-def _nothing() -> None:
-    """Stand in where nobody wants to know."""
-
-
-class FunctionExitError(LongwireError):
+class FunctionExitError(FunctionError):
     """The function ended its process, as `sys.exit` does."""
+
+
+class FunctionRaisedError(FunctionError):
+    """A function in a process of its own has raised.
+
+    Attributes:
+        type: of what it raised, as Lambda's runtime names it.
+    """
+
+    def __init__(self, type_: str, message: str) -> None:
+        super().__init__(f"{type_}: {message}" if message else type_)
+        self.type = type_
+        self.message = message
+
+
+class ThrottledError(FunctionError):
+    """Lambda takes no further event now."""
+
+
+def nothing() -> None:
+    """Stand in where nobody wants to know."""
 
 
 class Context:
@@ -60,7 +81,7 @@ class Context:
     def __init__(
         self,
         timeout: float,
-        waits_for_client: Callable[[], object] = _nothing,
+        waits_for_client: Callable[[], object] = nothing,
         *,
         function_name: str = "longwire-dev",
     ) -> None:
@@ -134,7 +155,7 @@ class InlineFunction:
         self._timeout = timeout
 
     async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = _nothing
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = nothing
     ) -> object:
         """Return what the function returns.
 
@@ -170,11 +191,14 @@ class ThreadFunction:
         self._thread = threading.Thread(target=self._run, name="longwire-function", daemon=True)
 
     async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = _nothing
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = nothing
     ) -> object:
         """Like `InlineFunction.invoke`, from any other loop."""
         work = self._inline.invoke(event, waits_for_client)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def ready(self) -> None:
+        """Nothing has to be waited for: the function is in this process."""
 
     @contextlib.asynccontextmanager
     async def running(self, *, grace: float = 5.0) -> AsyncIterator[ThreadFunction]:

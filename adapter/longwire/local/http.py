@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import h11
 
 from longwire.local.connection import LOST, Handshake
+from longwire.local.http1 import HTTP1Connection, decode, phrase
 from longwire.local.management_api import FORBIDDEN, Answer, is_management_path, json_answer
 from longwire.local.results import Refused
 from longwire.local.signatures import Request
-from longwire.local.websocket import CLOSE_TIMEOUT, WebSocket, answer_handshake
+from longwire.local.websocket import WebSocket, answer_handshake
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    import asyncio
+    from collections.abc import Coroutine
 
     from longwire.local.gateway import Gateway
     from longwire.local.session import Session
@@ -25,10 +25,6 @@ logger = logging.getLogger("longwire.local")
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html
 URL_LIMIT = 4096
-# Bytes of a request body, API Gateway's own limit. A frame has a lower one, which is a rule.
-BODY_LIMIT = 10 * 1024 * 1024
-# Bytes that a client may send before its handshake is answered.
-EARLY_LIMIT = 256 * 1024
 
 
 class Owner(Protocol):
@@ -52,29 +48,19 @@ class Owner(Protocol):
     def disconnected(self, connection: HTTPConnection) -> None: ...
 
 
-class HTTPConnection(asyncio.Protocol):
-    """Parses requests, answers them one at a time, and hands an accepted handshake over."""
+class HTTPConnection(HTTP1Connection):
+    """Answers requests, and hands an accepted handshake over."""
 
     def __init__(self, owner: Owner) -> None:
+        super().__init__(owner.spawn)
         self._owner = owner
-        self._h11 = h11.Connection(h11.SERVER)
-        self._body = bytearray()
-        self._request: h11.Request | None = None
         # Set while a handshake is being decided.
         self._session: Session | None = None
-        self._early = 0
-        # Requests are answered one at a time; the next one waits in h11's buffer.
-        self._answering = False
-        self._closing = False
-
-    def stop(self) -> None:
-        """Close at once, whatever the client has not read."""
-        self._transport.abort()
 
     # From the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         self._owner.connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -82,74 +68,18 @@ class HTTPConnection(asyncio.Protocol):
         if self._session is not None:
             self._session.client_closed(LOST)
 
-    def data_received(self, data: bytes) -> None:
-        if self._closing:
-            return
-        self._h11.receive_data(data)
-        if self._answering:
-            # A WebSocket client may send before its 101; all of it is kept, within reason.
-            self._early += len(data)
-            if self._early > EARLY_LIMIT:
-                self._transport.pause_reading()
-        else:
-            self._advance()
-
     def eof_received(self) -> bool:
-        if self._session is not None or self._closing:
-            return False
-        self._h11.receive_data(b"")
-        if not self._answering:
-            self._advance()
-        # Some clients shut down their side after a request and still want the answer.
-        return self._answering
+        return self._session is None and super().eof_received()
 
     # Requests
 
-    def _advance(self) -> None:
-        while not self._answering and not self._closing:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                self._refuse_rubbish(error)
-                return
-            if isinstance(event, h11.Request):
-                self._begin_request(event)
-            elif isinstance(event, h11.Data):
-                self._keep_body(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self._answering = True
-                self._owner.spawn(self._answer())
-            else:
-                if isinstance(event, h11.ConnectionClosed):
-                    self._transport.close()
-                return
-
-    def _begin_request(self, request: h11.Request) -> None:
-        self._request = request
-        self._body.clear()
-        if self._h11.they_are_waiting_for_100_continue:
-            self._write(h11.InformationalResponse(status_code=100, headers=[]))
-
-    def _keep_body(self, data: bytes) -> None:
-        # What is over the limit is read, so that the client gets to read its 413, but not kept.
-        if len(self._body) <= BODY_LIMIT:
-            self._body += data
-
-    async def _answer(self) -> None:
-        try:
-            await self._route(cast("h11.Request", self._request))
-        except Exception:
-            # One request must not leave its client waiting, nor touch the others.
-            logger.exception("a request failed in the gateway")
-            self._transport.close()
-
-    async def _route(self, request: h11.Request) -> None:
+    async def route(self, request: h11.Request, body: bytes) -> None:
         target = request.target.decode("latin-1")
         path, _, query = target.partition("?")
         if len(target) > URL_LIMIT:
-            self._respond(json_answer(414, "Request URI Too Long"))
+            self.respond(json_answer(414, "Request URI Too Long"))
         elif is_management_path(path):
-            self._respond(await self._owner.manage(self._to_manage(request, target)))
+            self.respond(await self._owner.manage(_to_manage(request, target, body)))
         elif not self._owner.rules.is_endpoint(path):
             logger.warning(
                 "refused %s: API Gateway has no paths below its stage; an app finds its own in "
@@ -157,72 +87,20 @@ class HTTPConnection(asyncio.Protocol):
                 path,
                 path,
             )
-            self._respond(FORBIDDEN)
+            self.respond(FORBIDDEN)
         elif request.method != b"GET":
-            self._respond(FORBIDDEN)
+            self.respond(FORBIDDEN)
         else:
             await self._upgrade(request, path, query)
-
-    def _to_manage(self, request: h11.Request, target: str) -> Request:
-        headers = _decode(request.headers)
-        return Request(request.method.decode("ascii"), target, headers, bytes(self._body))
-
-    def _respond(self, answer: Answer, *, close: bool = False) -> None:
-        if self._transport.is_closing():
-            return
-        headers = list(answer.headers)
-        if answer.status not in (204, 304):
-            headers.append(("content-length", str(len(answer.body))))
-        if close:
-            headers.append(("connection", "close"))
-        self._write(h11.Response(status_code=answer.status, headers=headers))
-        if answer.body and answer.status not in (204, 304) and not self._is_head():
-            self._write(h11.Data(data=answer.body))
-        self._write(h11.EndOfMessage())
-        self._next_request()
-
-    def _next_request(self) -> None:
-        self._answering = False
-        if self._h11.our_state is h11.MUST_CLOSE or self._h11.our_state is h11.CLOSED:
-            self._close_gently()
-            return
-        self._h11.start_next_cycle()
-        self._request = None
-        self._early = 0
-        self._transport.resume_reading()
-        self._advance()
-
-    def _refuse_rubbish(self, error: h11.RemoteProtocolError) -> None:
-        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            status = error.error_status_hint
-            self._respond(json_answer(status, _phrase(status)), close=True)
-        else:
-            self._close_gently()
-
-    def _close_gently(self) -> None:
-        """Let the client read its answer before the socket goes, although it may still send."""
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
-        self._closing = True
-        self._transport.resume_reading()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.close)
-
-    def _is_head(self) -> bool:
-        return self._request is not None and self._request.method == b"HEAD"
-
-    def _write(self, event: h11.Event) -> None:
-        data = self._h11.send(event)
-        if data:
-            self._transport.write(data)
 
     # The handshake
 
     async def _upgrade(self, request: h11.Request, path: str, query: str) -> None:
-        headers = _decode(request.headers.raw_items())
+        headers = decode(request.headers.raw_items())
         response = answer_handshake(path, headers)
         status = _refusal(request, response.status_code, stopping=self._owner.stopping)
         if status is not None:
-            self._respond(json_answer(status, _phrase(status)), close=True)
+            self.respond(json_answer(status, phrase(status)), close=True)
             return
         source_ip = self._transport.get_extra_info("peername")[0]
         session = self._owner.begin(Handshake(tuple(headers), query, source_ip))
@@ -231,7 +109,7 @@ class HTTPConnection(asyncio.Protocol):
         self._session = None
         if isinstance(verdict, Refused):
             self._owner.ended(session)
-            self._respond(json_answer(verdict.status, _phrase(verdict.status)), close=True)
+            self.respond(json_answer(verdict.status, phrase(verdict.status)), close=True)
         elif session.ended:
             self._owner.ended(session)
             self._transport.close()
@@ -242,7 +120,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def _switch(self, session: Session, headers: list[tuple[str, str]]) -> None:
         """Send the 101 and let a `WebSocket` have the transport, with what came early."""
-        self._write(h11.InformationalResponse(status_code=101, headers=headers))
+        self.write(h11.InformationalResponse(status_code=101, headers=headers))
         early, _ = self._h11.trailing_data
         self._owner.disconnected(self)
         settings = self._owner.rules.settings
@@ -257,8 +135,8 @@ class HTTPConnection(asyncio.Protocol):
             socket.data_received(early)
 
 
-def _decode(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+def _to_manage(request: h11.Request, target: str, body: bytes) -> Request:
+    return Request(request.method.decode("ascii"), target, decode(request.headers), body)
 
 
 def _refusal(request: h11.Request, status: int, *, stopping: bool) -> int | None:
@@ -268,10 +146,3 @@ def _refusal(request: h11.Request, status: int, *, stopping: bool) -> int | None
     if request.http_version != b"1.1":
         return 505
     return None if status == 101 else status
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError
-from longwire.local.function import arity
+from longwire.local.function import arity, kind
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -24,11 +24,36 @@ class ImportTargetError(ConfigurationError):
 
 
 def import_target(target: str, app_dir: Path) -> Any:
-    """Import `MODULE:ATTRIBUTE`, with `app_dir` first on the import path.
+    """Import the app or handler `MODULE:ATTRIBUTE`, with `app_dir` first on the import path.
 
     Raises:
         ImportTargetError: with one exact text for each distinct mistake.
     """
+    found = _load(target, app_dir)
+    _check_callable(found, target)
+    return found
+
+
+def import_function(target: str, app_dir: Path) -> Any:
+    """Import the Lambda function `MODULE:ATTRIBUTE`; neither an app nor a `Longwire` is one.
+
+    Raises:
+        ImportTargetError: as above.
+    """
+    found = _load(target, app_dir)
+    if not callable(found):
+        raise ImportTargetError(
+            f"{target} is of type {type(found).__name__}; expected a Lambda function"
+        )
+    least, most = arity(found)
+    if kind(found) == "handler" or least > 2 or (most is not None and most < 2):
+        raise ImportTargetError(
+            f"{target} is not a Lambda function: that takes two arguments, event and context"
+        )
+    return found
+
+
+def _load(target: str, app_dir: Path) -> Any:
     module_name, colon, attribute = target.partition(":")
     if not (colon and module_name and attribute):
         raise ImportTargetError(
@@ -37,9 +62,7 @@ def import_target(target: str, app_dir: Path) -> Any:
     directory = str(app_dir.resolve())
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
-    found = _find_attribute(_import(module_name, app_dir), module_name, attribute)
-    _check_callable(found, target)
-    return found
+    return _find_attribute(_import(module_name, app_dir), module_name, attribute)
 
 
 def _import(module_name: str, app_dir: Path) -> ModuleType:

@@ -30,13 +30,14 @@ class Answer:
     status: int
     body: bytes = b""
     error_type: str | None = None
+    more_headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         headers = [("content-type", "application/json")] if self.status != 204 else []
         if self.error_type is not None:
             headers.append(("x-amzn-errortype", self.error_type))
-        return headers
+        return [*headers, *self.more_headers]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,13 @@ class CannotServeError(Exception):
 
 
 def settings_from(options: argparse.Namespace) -> Settings:
-    """Turn parsed options into the settings of the gateway."""
+    """Turn parsed options into the settings of the gateway.
+
+    Raises:
+        ConfigurationError: one of them is wrong.
+    """
+    if options.identity_source and options.authorizer is None:
+        raise ConfigurationError("--identity-source: needs --authorizer")
     default = Settings()
     return Settings(
         stage=options.stage,
@@ -32,6 +38,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
         idle_timeout=options.idle_timeout,
         lifetime=options.lifetime,
         unordered=options.unordered,
+        identity_sources=tuple(options.identity_source),
     )
 
 
@@ -66,6 +73,23 @@ def target_from(options: argparse.Namespace) -> Any:
                 "name an ASGI app or leave the option out"
             )
     return target
+
+
+def authorizer_from(options: argparse.Namespace) -> Any | None:
+    """Import the Lambda authorizer, if there is one.
+
+    Raises:
+        ConfigurationError: there is none where it should be.
+    """
+    from longwire.local.importer import ImportTargetError, import_function
+
+    if options.authorizer is None:
+        return None
+    try:
+        return import_function(options.authorizer, options.app_dir)
+    except ImportTargetError as error:
+        # Which of the two modules it is about.
+        raise ConfigurationError(f"--authorizer: {error}") from None
 
 
 def _ws_config(options: argparse.Namespace) -> dict[str, Any]:

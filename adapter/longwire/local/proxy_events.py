@@ -103,7 +103,7 @@ def _request_context(
     user_agent = connection.handshake.header("User-Agent")
     if user_agent is not None:
         identity["userAgent"] = user_agent
-    return {
+    context = {
         "routeKey": route_key,
         "eventType": event_type,
         "extendedRequestId": request.request_id,
@@ -118,6 +118,9 @@ def _request_context(
         "connectionId": connection.connection_id,
         "apiId": settings.api_id,
     }
+    if connection.authorizer is not None:
+        context["authorizer"] = dict(connection.authorizer)
+    return context
 
 
 def _forwarded_headers(

@@ -9,11 +9,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from watchfiles import PythonFilter, watch
+from watchfiles import PythonFilter, awatch, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    from watchfiles import Change
 
 # Milliseconds between two looks at whether the child still lives.
 _TICK = 100
@@ -22,6 +24,12 @@ _GRACE = 15.0
 
 # The child's exit code for what editing a file will not mend, such as a port in use.
 _GIVE_UP = 1
+
+
+async def changes(app_dir: Path) -> AsyncIterator[str]:
+    """Yield the names of the .py files that have changed, whenever some have."""
+    async for changed in awatch(app_dir, watch_filter=PythonFilter()):
+        yield _names(changed, app_dir)
 
 
 def supervise(command: Sequence[str], app_dir: Path) -> int:
@@ -41,7 +49,7 @@ def supervise(command: Sequence[str], app_dir: Path) -> int:
     for changed in changes:
         if child is None or changed:
             if child is not None:
-                names = ", ".join(sorted({os.path.relpath(path, app_dir) for _, path in changed}))
+                names = _names(changed, app_dir)
                 sys.stderr.write(f"longwire dev: {names} changed, restarting\n")
                 sys.stderr.flush()
             _end(child)
@@ -50,6 +58,10 @@ def supervise(command: Sequence[str], app_dir: Path) -> int:
             return _GIVE_UP
     _end(child)
     return 0
+
+
+def _names(changed: set[tuple[Change, str]], app_dir: Path) -> str:
+    return ", ".join(sorted({os.path.relpath(path, app_dir) for _, path in changed}))
 
 
 def _end(child: subprocess.Popen[bytes] | None) -> None:

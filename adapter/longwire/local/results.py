@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from longwire.local.function import ThrottledError
 from longwire.proxy_response import MalformedResultError, parse_result
 
 INTERNAL_SERVER_ERROR = "Internal server error"
@@ -46,16 +47,27 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The handshake fails with this HTTP status."""
+    """The handshake fails with this HTTP status.
+
+    Attributes:
+        reason: why the function was not even asked; None if it was.
+    """
 
     status: int
+    reason: str | None = None
 
 
 def connect_verdict(outcome: Outcome) -> Accepted | Refused:
-    """Decide a handshake: 2xx accepts it, any other status reaches the client unchanged."""
+    """Decide a handshake: 2xx accepts it, any other status reaches the client unchanged.
+
+    Lambda's own refusal to run the function is 500, an error of the function 502.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway-errors.html
+    """
     match outcome:
         case TimedOut():
             return Refused(504)
+        case Raised(ThrottledError()):
+            return Refused(500)
         case Raised():
             return Refused(502)
         case Returned(value):

@@ -37,6 +37,10 @@ def _ignore(invocation: Invocation) -> None:
     pass
 
 
+def _invocable(function: Function | LambdaHandler) -> Function:
+    return cast("Function", function if hasattr(function, "invoke") else InlineFunction(function))
+
+
 class LocalGateway:
     """An asynchronous context manager that serves one WebSocket API.
 
@@ -46,6 +50,7 @@ class LocalGateway:
         port: 0 takes a free one.
         observer: told of each event as soon as it is answered.
         verify: whose signatures the management API wants; None looks at none, as by default.
+        authorizer: the Lambda authorizer of `$connect`, like `function`; None lets everybody in.
 
     Attributes:
         url: where clients connect, `ws://host:port`.
@@ -62,11 +67,11 @@ class LocalGateway:
         port: int = 0,
         observer: Callable[[Invocation], None] = _ignore,
         verify: Caller | None = None,
+        authorizer: Function | LambdaHandler | None = None,
     ) -> None:
         self.stopping = False
-        self._function = cast(
-            "Function", function if hasattr(function, "invoke") else InlineFunction(function)
-        )
+        self._function = _invocable(function)
+        self._authorizer = None if authorizer is None else _invocable(authorizer)
         self._settings = settings or Settings()
         self.address = (host, port)
         self._observer = observer
@@ -125,7 +130,9 @@ class LocalGateway:
         self._idle.discard(connection)
 
     def begin(self, handshake: Handshake) -> Session:
-        session = Session(self.rules, self._function, handshake, self._tasks, self._observer)
+        session = Session(
+            self.rules, self._function, handshake, self._tasks, self._observer, self._authorizer
+        )
         self._sessions[session.connection.connection_id] = session
         return session
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from longwire.local import results
+from longwire.local import authorizing, results
+from longwire.local.authorizer import authorized
+from longwire.local.calls import outcome_of
 from longwire.local.connection import DELETED, GOING_AWAY, State
+from longwire.local.function import FunctionError
 from longwire.local.settings import CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ class Invocation:
     """One event and what became of it, for logs and tests.
 
     Attributes:
-        outcome: None for a message that had no route and so never reached the function.
+        outcome: None for what never reached the function: a message that had no route, a handshake
+            that the authorizer refused.
         verdict: of a CONNECT event; None for others.
         seconds: until the answer, or until it was no longer waited for.
         posts: frames posted to this connection since its previous event was answered.
@@ -114,6 +117,9 @@ class Session:
     The owner calls `connect`; after an accepted handshake was written, `open`; then `receive` for
     each message, and `client_closed` when the client has closed or vanished. All but `connect`
     return at once: the function works in tasks of its own.
+
+    Args:
+        authorizer: the Lambda authorizer of `$connect`, if it has one.
     """
 
     def __init__(
@@ -123,10 +129,12 @@ class Session:
         handshake: Handshake,
         tasks: Tasks,
         observer: Callable[[Invocation], None],
+        authorizer: Function | None = None,
     ) -> None:
         self.connection: Connection = gateway.admit(handshake)
         self._gateway = gateway
         self._function = function
+        self._authorizer = authorizer
         self._tasks = tasks
         self._observer = observer
         self._client: Client | None = None
@@ -151,18 +159,34 @@ class Session:
     # The handshake
 
     async def connect(self) -> results.Accepted | results.Refused:
-        """Ask the function whether the client may connect."""
-        verdict: results.Accepted | results.Refused = results.Accepted()
-        if CONNECT in self._gateway.settings.routes:
-            event = self._gateway.connect_event(self.connection)
-            outcome, seconds = await self._invoke(event)
-            verdict = results.connect_verdict(outcome)
-            self._report(event, outcome, seconds, verdict)
+        """Ask the authorizer, then the function, whether the client may connect."""
+        event = await self._authorize(self._gateway.connect_event(self.connection))
+        verdict = event if isinstance(event, results.Refused) else await self._connect(event)
         if isinstance(verdict, results.Refused):
             self._gateway.close(self.connection)
         elif self._ending is not None:
             # Accepted, but the client did not wait: the function must hear of its end.
             self._finish(self._ending)
+        return verdict
+
+    async def _authorize(self, event: LambdaEvent) -> LambdaEvent | results.Refused:
+        """Return the CONNECT event with what the authorizer said, if there is one."""
+        if self._authorizer is None:
+            return event
+        settings = self._gateway.settings
+        decision, seconds = await authorizing.ask(self._authorizer, settings, self._tasks, event)
+        if isinstance(decision, results.Refused):
+            self._report(event, None, seconds, decision)
+            return decision
+        self.connection.authorizer = decision.context
+        return authorized(event, decision, seconds)
+
+    async def _connect(self, event: LambdaEvent) -> results.Accepted | results.Refused:
+        if CONNECT not in self._gateway.settings.routes:
+            return results.Accepted()
+        outcome, seconds = await self._invoke(event)
+        verdict = results.connect_verdict(outcome)
+        self._report(event, outcome, seconds, verdict)
         return verdict
 
     def open(self, client: Client) -> None:
@@ -302,20 +326,16 @@ class Session:
         An app may wait for the client while it still has work of its own. The next message is its
         own then: with `turn` set, the next event begins.
         """
-        began = time.monotonic()
         loop, end_turn = asyncio.get_running_loop(), (turn or asyncio.Event()).set
         call = self._function.invoke(event, lambda: loop.call_soon_threadsafe(end_turn))
-        task = self._tasks.spawn(call)
-        await asyncio.wait({task}, timeout=self._gateway.settings.integration_timeout)
-        seconds = time.monotonic() - began
-        if not task.done():
-            task.add_done_callback(_log_late_error)
-            return results.TimedOut(), seconds
-        error = _error(task)
-        if error is not None:
-            logger.error("the function raised", exc_info=error)
-            return results.Raised(error), seconds
-        return results.Returned(task.result()), seconds
+        limit = self._gateway.settings.integration_timeout
+        outcome, seconds = await outcome_of(call, self._tasks, limit)
+        if isinstance(outcome, results.Raised):
+            # What a process of its own raises has its traceback in the log of that process.
+            known = isinstance(outcome.error, FunctionError)
+            text = f"the function failed: {outcome.error}" if known else "the function raised"
+            logger.error(text, exc_info=None if known else outcome.error)
+        return outcome, seconds
 
     def _report(
         self,
@@ -348,15 +368,3 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _error(task: asyncio.Task[object]) -> BaseException | None:
-    if task.cancelled():
-        return asyncio.CancelledError("the function was cancelled")
-    return task.exception()
-
-
-def _log_late_error(task: asyncio.Task[object]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        logger.error("the function raised after the integration timeout", exc_info=error)

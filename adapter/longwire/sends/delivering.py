@@ -37,8 +37,10 @@ logger = logging.getLogger("longwire")
 LIFETIME = 4 * 24 * 3600
 # Seconds for which it knows that nobody is left, as SQS may hand a message out twice.
 DONE_LIFETIME = 3600
-# Seconds for the store to note, after the deadline of the posts, who has not got the frame.
+# Seconds for the store to note, after the deadline of the posts, who has not got the frame; and as
+# a part of a short time for the posts, behind which there are less than `STORE_TIME` left.
 STORE_TIME = 0.25
+STORE_PART = 0.15
 
 
 async def deliver(
@@ -102,6 +104,7 @@ async def _deliver(part: Part, caller: Caller) -> SendResult:
     assert backend is not None
     key = keys.PART + part.part_id
     members = part.connection_ids
+    store_time = min(STORE_TIME, STORE_PART * (caller.deadline - time.monotonic()))
     # Not only if SQS says that it is not the first attempt: it may hand one message out twice.
     stored = await store.before(caller.deadline, backend, "get", backend.get(key))
     members = tuple(json.loads(stored.value)) if stored else members
@@ -113,7 +116,7 @@ async def _deliver(part: Part, caller: Caller) -> SendResult:
     expires_at = int(time.time()) + (LIFETIME if result.failed else DONE_LIFETIME)
     try:
         await store.before(
-            time.monotonic() + STORE_TIME, backend, "put", backend.put(key, left, expires_at)
+            time.monotonic() + store_time, backend, "put", backend.put(key, left, expires_at)
         )
     except BackendError as error:
         # When nobody is left, it need not come again; when it does, those who have got the frame

@@ -1,0 +1,263 @@
+"""Lambda's internal extension: what keeps an invocation open after its response has left.
+
+Lambda gives the response to API Gateway at once, but freezes the process only when its runtime and
+all its extensions have asked for the next event. So a thread of this process registers as an
+extension, and asks for the next one when the handler has nothing left to do.
+
+An extension has to register before the import of the handler's module is over. INVOKE reaches it
+when an invocation begins, whoever handles it; that it never waits for a handler which is not called
+is what `ENTRY_LIMIT` is for.
+
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+logger = logging.getLogger("longwire")
+
+NAME = "longwire"
+API = "/2020-01-01/extension"
+IDENTIFIER = "lambda-extension-identifier"
+
+# Seconds that registering may take.
+REGISTER_LIMIT = 2.0
+# Seconds after the beginning of an invocation in which a handler has to begin with it; later it is
+# taken for somebody else's, and the handler does without the extension.
+ENTRY_LIMIT = 0.1
+# Seconds that a response may take from the handler to Lambda, unless it is seen to arrive.
+RESPONSE_LIMIT = 0.25
+# Seconds of an invocation's time that are left when its work is given up.
+LEFT_OVER = 0.05
+# Pauses before the next event is asked for again, in seconds.
+RETRY_AFTER = (0.0, 0.05, 0.2)
+
+
+class Event(NamedTuple):
+    """What an extension is told of an invocation.
+
+    Attributes:
+        deadline: when its time is up, in epoch seconds.
+    """
+
+    request_id: str
+    deadline: float
+
+
+class Response(dict[str, Any]):
+    """A response that can be seen to be let go, as Lambda's runtime does once it has left."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Hold:
+    """One invocation that stays open until its work is done; a context manager for its handler.
+
+    Args:
+        finish: does, in the extension's thread, what is left; it is given the seconds there are.
+    """
+
+    def __init__(self, request_id: str, finish: Callable[[float], None]) -> None:
+        self.request_id = request_id
+        self.finish = finish
+        self.released = threading.Event()
+        self._left = False
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._leave()
+        self.released.set()
+
+    def watch(self, response: Any) -> Any:
+        """Return the response in a form whose leaving is seen; else it is waited for."""
+        if type(response) is not dict:
+            return response
+        watched = Response(response)
+        weakref.finalize(watched, self._leave).atexit = False
+        return watched
+
+    async def response_left(self) -> None:
+        """Wait until the response has left."""
+        seen = asyncio.Event()
+        self._waiter = asyncio.get_running_loop(), seen
+        if not self._left:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(seen.wait(), RESPONSE_LIMIT)
+
+    def _leave(self) -> None:
+        self._left = True
+        if self._waiter is not None:
+            loop, seen = self._waiter
+            loop.call_soon_threadsafe(seen.set)
+
+
+class Extension:
+    """The extension of this process, and the thread that asks for its events.
+
+    Args:
+        next_event: waits for the next invocation; None when there will be none.
+    """
+
+    def __init__(self, next_event: Callable[[], Event | None]) -> None:
+        self._next_event = next_event
+        self._changed = threading.Condition()
+        self._hold: Hold | None = None
+        # The last invocation that was let go without a handler.
+        self._passed = ""
+        self._alive = True
+        threading.Thread(target=self._serve, name="longwire-extension", daemon=True).start()
+
+    def hold(self, context: Any, finish: Callable[[float], None]) -> Hold | None:
+        """Keep the invocation of this Lambda context open; None where that cannot be."""
+        request_id = getattr(context, "aws_request_id", None)
+        with self._changed:
+            if not (self._alive and request_id) or request_id == self._passed:
+                return None
+            if self._hold is not None and self._hold.request_id == request_id:
+                return None  # a handler that calls another one
+            self._hold = Hold(request_id, finish)
+            self._changed.notify_all()
+            return self._hold
+
+    def _serve(self) -> None:
+        while (event := self._next_event()) is not None:
+            try:
+                self._finish(event)
+            except BaseException:
+                # Whatever happens, the next event is asked for, or Lambda would wait for it.
+                logger.exception("what followed a response failed")
+        self._alive = False
+
+    def _finish(self, event: Event) -> None:
+        hold = self._held(event.request_id)
+        if hold is None:
+            return
+        if hold.released.wait(event.deadline - time.time()):
+            hold.finish(event.deadline - time.time() - LEFT_OVER)
+
+    def _held(self, request_id: str) -> Hold | None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._hold is not None and self._hold.request_id == request_id, ENTRY_LIMIT
+            )
+            hold, self._hold = self._hold, None
+            if hold is not None and hold.request_id == request_id:
+                return hold
+            self._passed = request_id
+            return None
+
+
+_ours: Extension | None = None
+_asked = False
+_asking = threading.Lock()
+
+
+def of_this_process(environ: Mapping[str, str] = os.environ) -> Extension | None:
+    """Return the extension of this process, registered at the first call; None where none can be.
+
+    It is Lambda where AWS_LAMBDA_RUNTIME_API says where Lambda's runtime finds its events.
+    """
+    global _ours, _asked
+    with _asking:
+        if not _asked and "AWS_LAMBDA_RUNTIME_API" in environ:
+            _asked = True
+            _ours = _register(environ)
+        return _ours
+
+
+def _register(environ: Mapping[str, str]) -> Extension | None:
+    if "AWS_LAMBDA_MAX_CONCURRENCY" in environ:
+        _warn("Lambda Managed Instances give internal extensions no events")
+        return None
+    address = environ["AWS_LAMBDA_RUNTIME_API"]
+    try:
+        identifier = _ask_to_register(address)
+    except Exception as error:
+        _warn(f"registering as an extension failed: {error}")
+        return None
+    return Extension(lambda: _next_event(address, identifier))
+
+
+def _warn(why: str) -> None:
+    logger.warning(
+        "nothing can run after a response here (%s): what an app sends right after accept is "
+        "delivered ahead of the replies to its client's first message",
+        why,
+    )
+
+
+def _ask_to_register(address: str) -> str:
+    status, headers, body = _request(
+        address,
+        "POST",
+        "/register",
+        {"Lambda-Extension-Name": NAME},
+        json.dumps({"events": ["INVOKE"]}),
+        timeout=REGISTER_LIMIT,
+    )
+    identifier = headers.get(IDENTIFIER)
+    if status != 200 or not identifier:
+        raise RuntimeError(f"it was answered with {status}: {body.decode(errors='replace')[:200]}")
+    return identifier
+
+
+def _next_event(address: str, identifier: str) -> Event | None:
+    """Ask for the next event, which may take hours to come."""
+    for pause in RETRY_AFTER:
+        time.sleep(pause)
+        try:
+            status, _, body = _request(address, "GET", "/event/next", {IDENTIFIER: identifier})
+            if status == 200:
+                event = json.loads(body)
+                return Event(event["requestId"], event["deadlineMs"] / 1000)
+            failure = f"it was answered with {status}: {body.decode(errors='replace')[:200]}"
+        except Exception as error:
+            failure = repr(error)
+    logger.error("the extension ends, as asking for its next event failed: %s", failure)
+    return None
+
+
+def _request(
+    address: str,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    body: str = "",
+    *,
+    timeout: float | None = None,
+) -> tuple[int, Mapping[str, str], bytes]:
+    import http.client  # most web frameworks have imported it; nobody pays for it off Lambda
+
+    connection = http.client.HTTPConnection(address, timeout=timeout)
+    try:
+        connection.request(
+            method, API + path, body, {"Content-Type": "application/json", **headers}
+        )
+        response = connection.getresponse()
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return response.status, names, response.read()
+    finally:
+        connection.close()

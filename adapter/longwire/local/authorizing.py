@@ -1,0 +1,35 @@
+"""A Lambda authorizer at work: it is asked, for as long as API Gateway waits for it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from longwire.local import authorizer
+from longwire.local.calls import outcome_of
+from longwire.local.results import Raised, Refused
+
+if TYPE_CHECKING:
+    from longwire.local.session import Function, Tasks
+    from longwire.local.settings import Settings
+    from longwire.types import LambdaEvent
+
+logger = logging.getLogger("longwire.local")
+
+
+async def ask(
+    function: Function, settings: Settings, tasks: Tasks, connect_event: LambdaEvent
+) -> tuple[authorizer.Granted | Refused, float]:
+    """Return what an authorizer decides about a handshake, and the seconds that it took."""
+    refused = authorizer.unidentified(settings, connect_event)
+    if refused is not None:
+        return refused, 0.0
+    request = authorizer.request_event(settings, connect_event)
+    outcome, seconds = await outcome_of(
+        function.invoke(request), tasks, settings.authorizer_timeout, name="the authorizer"
+    )
+    decision = authorizer.decide(outcome, request["methodArn"])
+    # "Unauthorized" is an answer like any other, though it is raised.
+    if isinstance(outcome, Raised) and decision != authorizer.NOT_AUTHENTICATED:
+        logger.error("the authorizer raised", exc_info=outcome.error)
+    return decision, seconds

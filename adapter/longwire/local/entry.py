@@ -1,0 +1,59 @@
+"""What Lambda's runtime imports in each process of `longwire dev --instances`.
+
+An internal extension has to be registered before this import is over, so a handler is made here and
+not at the first event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from longwire.exceptions import ConfigurationError
+from longwire.local.options import target_from
+
+OPTIONS = "LONGWIRE_DEV_OPTIONS"
+"""The variable with the options of the command line that say what the function is, as JSON."""
+
+NAMES = ("target", "app_dir", "path", "file", "backend", "params")
+
+
+def options_for(options: argparse.Namespace) -> str:
+    """Return what a process is to find in `OPTIONS`."""
+    said = {name: getattr(options, name) for name in NAMES}
+    return json.dumps(said | {"app_dir": str(options.app_dir.resolve())})
+
+
+def _target() -> Any:
+    options = argparse.Namespace(**json.loads(os.environ[OPTIONS]))
+    options.app_dir = Path(options.app_dir)
+    try:
+        return target_from(options)
+    except ConfigurationError as error:
+        # The gateway says it; a traceback through Lambda's runtime would say no more.
+        failure = {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": []}
+        _post("/2018-06-01/runtime/init/error", json.dumps(failure))
+        os._exit(1)
+
+
+def _post(path: str, body: str = "") -> None:
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=5)
+    try:
+        connection.request("POST", path, body)
+        connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def handler(event: Any, context: Any) -> Any:
+    """Call the function; the gateway is told when its app waits for the client and goes on."""
+    context.waits_for_client = lambda: _post("/longwire/waits")
+    return _function(event, context)
+
+
+if OPTIONS in os.environ:
+    _function = _target()

@@ -1,0 +1,64 @@
+"""SIGTERM: Lambda gives a process with an extension half a second before it kills it.
+
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html#runtimes-extensions-api-shutdown-duration
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("longwire")
+
+# Seconds in which everything has to be over, of the half second that Lambda gives.
+LIMIT = 0.45
+
+_closers: list[weakref.WeakMethod[Callable[[float], None]]] = []
+_pipe: tuple[int, int] | None = None
+
+
+def on_sigterm(close: Callable[[float], None]) -> None:
+    """Call a method, with the seconds it may take, when the process is asked to end.
+
+    It is called in a thread of its own: the main thread may be waiting in C code of Lambda's
+    runtime, where no signal handler of Python ever runs. A handler that somebody else has set for
+    the signal stays, and decides when the process ends.
+    """
+    global _pipe
+    _closers.append(weakref.WeakMethod(close))
+    if _pipe is not None or threading.current_thread() is not threading.main_thread():
+        return
+    _pipe = os.pipe()
+    os.set_blocking(_pipe[1], False)
+    if (earlier := signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)) != -1:
+        signal.set_wakeup_fd(earlier)  # an event loop's, or somebody else's, who knows better
+        return
+    if signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, signal.SIG_IGN, None):
+        signal.signal(signal.SIGTERM, _ignore)
+    threading.Thread(target=_watch, args=[_pipe[0]], name="longwire-sigterm", daemon=True).start()
+
+
+def _ignore(number: int, frame: object) -> None:
+    """Stand in for the handler that there has to be, or the signal would end the process."""
+
+
+def _watch(readable: int) -> None:
+    while signal.SIGTERM not in os.read(readable, 64):
+        pass
+    until = time.monotonic() + LIMIT
+    for reference in _closers:
+        if (close := reference()) is not None:
+            try:
+                close(until - time.monotonic())
+            except Exception as error:
+                logger.error("SIGTERM: the app's shutdown was not over in time: %r", error)
+    if signal.getsignal(signal.SIGTERM) is _ignore:
+        os._exit(0)

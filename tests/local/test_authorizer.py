@@ -28,7 +28,7 @@ from longwire.local.results import Raised, Refused, Returned, TimedOut
 from longwire.local.server import LocalGateway
 from longwire.local.settings import Settings
 from tests.local.fakes import Event, RecordingFunction, handshake, raw_connection
-from tests.local.test_cli import Dev
+from tests.local.running import Dev
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import socket
-import subprocess
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -17,6 +14,7 @@ from websockets.sync.client import connect
 from longwire import __version__
 from longwire.local import cli, options
 from longwire.local.settings import Settings
+from tests.local.running import Dev
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,11 +40,6 @@ def handler(event, context):
     return {"statusCode": 200}
 """
 
-READY = re.compile(
-    r"longwire dev: ready on (ws://127\.0\.0\.1:\d+) \(also /(\w+)\), "
-    r"management API (http://127\.0\.0\.1:\d+/\w+)/@connections\n"
-)
-
 HANGING = """
 import asyncio
 
@@ -58,46 +51,6 @@ async def app(scope, receive, send):
     print("hangs", flush=True)
     await asyncio.sleep(60)
 """
-
-
-class Dev:
-    """A running `longwire dev`; one that a failed test leaves behind is killed."""
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "longwire", "dev", "--port", "0", *arguments],
-            cwd=directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-        with self.process:
-            pass
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-    def ready(self) -> re.Match[str]:
-        """Wait for the ready line."""
-        line = self.line()
-        found = READY.fullmatch(line)
-        assert found, (line, self.process.stderr and self.process.stderr.read())
-        return found
-
-    def stop(self, number: signal.Signals) -> tuple[int, str, str]:
-        """Send a signal and return exit code, output and errors."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out, err
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from tests.local.test_cli import Dev
+from tests.local.running import Dev
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from longwire.local.server import LocalGateway
 from longwire.local.signatures import Caller
 from longwire_aws.sigv4 import Credentials
 from tests.local.fakes import RecordingFunction, connection_id, manage
-from tests.local.test_cli import Dev
+from tests.local.running import Dev
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,11 +1,15 @@
-"""Two places that serve an ASGI app: uvicorn, and the local gateway with a handler behind it."""
+"""Places that serve an ASGI app: uvicorn, the local gateway with a handler behind it, and that
+gateway with the handler in frozen processes under Lambda's own runtime.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -15,13 +19,17 @@ from longwire import Longwire
 from longwire.local.function import ThreadFunction
 from longwire.local.server import LocalGateway
 from longwire.local.settings import Settings
+from tests.local.running import Dev
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
-    from pathlib import Path
+    from typing import Self
 
     Query = Sequence[tuple[str, str]]
     Address = Callable[[str, Query], str]
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
@@ -61,6 +69,36 @@ async def on_gateway(app: Any, folder: Path) -> AsyncIterator[Address]:
             yield lambda path, query: f"{gateway.url}/?{urlencode([('path', path), *query])}"
         finally:
             del os.environ["WS_MANAGEMENT_ENDPOINT"]
+
+
+class Processes:
+    """`longwire dev --instances 4 --freeze` with all apps of `every.py`.
+
+    Attributes:
+        heard: the file to which the apps write what they are told.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.heard = folder / "heard.jsonl"
+        arguments = ["tests.parity.every:app", "--app-dir", str(ROOT), "--instances", "4"]
+        store = ["--file", str(folder / "store.sqlite3")]
+        self._dev = Dev(folder, *arguments, "--freeze", *store, PARITY_HEARD=str(self.heard))
+        self._url = ""
+
+    def __enter__(self) -> Self:
+        self._dev.__enter__()
+        self._url = self._dev.ready()[1]
+        for output in (self._dev.process.stdout, self._dev.process.stderr):
+            assert output is not None  # and read, since a full pipe would stop the gateway
+            threading.Thread(target=output.read, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._dev.__exit__(*exc_info)
+
+    def address(self, app: str) -> Address:
+        """Return what makes the URL of a path and query of one app."""
+        return lambda path, query: f"{self._url}/?{urlencode([('path', f'/{app}{path}'), *query])}"
 
 
 HOSTS = {"uvicorn": on_uvicorn, "gateway": on_gateway}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,10 +12,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.parity import apps
-from tests.parity.hosts import HOSTS
+from tests.parity.hosts import HOSTS, Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.parity.hosts import Address
@@ -63,14 +65,36 @@ async def _read(client: ClientConnection, frames: int, seen: Transcript) -> None
             return
 
 
-async def _transcripts(app: Any, folder: Path, **script: Any) -> dict[str, Transcript]:
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with Processes(tmp_path_factory.mktemp("processes")) as running:
+        yield running
+
+
+async def _transcripts(
+    app: str, folder: Path, processes: Processes, **script: Any
+) -> dict[str, Transcript]:
     told: dict[str, Transcript] = {}
     for name, host in HOSTS.items():
-        async with host(app, folder) as address:
+        async with host(getattr(apps, app), folder) as address:
             told[name] = await _converse(address, **script)
             if script.get("code"):
                 told[name].append(await asyncio.to_thread(_heard, script["code"]))
+    told["processes"] = await _converse(processes.address(app), **script)
+    if script.get("code"):
+        heard = await asyncio.to_thread(_read_heard, processes.heard, script["code"])
+        told["processes"].append(heard)
     return told
+
+
+def _read_heard(path: Path, code: int) -> tuple[int, str]:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        for line in path.read_text().splitlines():
+            if (told := json.loads(line))[0] == code:
+                return told[0], told[1]
+        time.sleep(0.01)
+    raise TimeoutError(f"no app was told of {code}")
 
 
 def _heard(code: int) -> tuple[int, str]:
@@ -126,40 +150,44 @@ STARLETTE = {
 
 
 @pytest.mark.parametrize("script", STARLETTE.values(), ids=STARLETTE)
-async def test_starlette_gives_one_transcript(script: dict[str, Any], tmp_path: Path) -> None:
+async def test_starlette_gives_one_transcript(
+    script: dict[str, Any], tmp_path: Path, processes: Processes
+) -> None:
     """Frames, their order, statuses, subprotocols, and the close code that the app is told."""
-    told = await _transcripts(apps.starlette, tmp_path, **script)
+    told = await _transcripts("starlette", tmp_path, processes, **script)
     assert told["gateway"] == told["uvicorn"]
+    assert told["processes"] == told["uvicorn"]
     assert told["uvicorn"]
 
 
 OTHERS = {
-    "plain ASGI": (apps.plain, _talk("/", ("a", 1), ("b", 1), code=4003)),
+    "plain ASGI": ("plain", _talk("/", ("a", 1), ("b", 1), code=4003)),
     "FastAPI": (
-        apps.fastapi,
+        "fastapi",
         _talk("/rooms/7", ("a", 1), ("b", 1), query=[("token", "good")], code=4004),
     ),
-    "FastAPI dependency refuses": (apps.fastapi, _talk("/rooms/7", query=[("token", "bad")])),
-    "FastAPI validation": (apps.fastapi, _talk("/rooms/x", query=[("token", "good")])),
-    "Litestar": (apps.litestar, _talk("/loop", ("a", 1), ("b", 1))),
-    "Litestar listener": (apps.litestar, _talk("/listener", ("a", 1), ("b", 1))),
-    "Quart": (apps.quart, _talk("/loop", ("a", 1), ("b", 1), greeting=1)),
-    "Quart refuses": (apps.quart, _talk("/refuse")),
-    "Quart closes": (apps.quart, _talk("/close", until_closed=True)),
-    "Channels": (apps.channels_async, _talk("/", ("a", 1), ("b", 1), greeting=1, code=4005)),
+    "FastAPI dependency refuses": ("fastapi", _talk("/rooms/7", query=[("token", "bad")])),
+    "FastAPI validation": ("fastapi", _talk("/rooms/x", query=[("token", "good")])),
+    "Litestar": ("litestar", _talk("/loop", ("a", 1), ("b", 1))),
+    "Litestar listener": ("litestar", _talk("/listener", ("a", 1), ("b", 1))),
+    "Quart": ("quart", _talk("/loop", ("a", 1), ("b", 1), greeting=1)),
+    "Quart refuses": ("quart", _talk("/refuse")),
+    "Quart closes": ("quart", _talk("/close", until_closed=True)),
+    "Channels": ("channels_async", _talk("/", ("a", 1), ("b", 1), greeting=1, code=4005)),
     "Channels, synchronous": (
-        apps.channels_sync,
+        "channels_sync",
         _talk("/", ("a", 1), ("b", 1), greeting=1, code=4006),
     ),
-    "Channels refuses": (apps.channels_refuse, _talk("/")),
+    "Channels refuses": ("channels_refuse", _talk("/")),
 }
 
 
 @pytest.mark.parametrize(("app", "script"), OTHERS.values(), ids=OTHERS)
 async def test_other_frameworks_give_one_transcript(
-    app: Any, script: dict[str, Any], tmp_path: Path
+    app: str, script: dict[str, Any], tmp_path: Path, processes: Processes
 ) -> None:
     """As for Starlette."""
-    told = await _transcripts(app, tmp_path, **script)
+    told = await _transcripts(app, tmp_path, processes, **script)
     assert told["gateway"] == told["uvicorn"]
+    assert told["processes"] == told["uvicorn"]
     assert told["uvicorn"]

@@ -187,13 +187,19 @@ def _warn_elsewhere(target: Any, management_url: str) -> None:
 def _show_report(report: Report) -> None:
     from longwire.local.console import report_line
 
-    print(report_line(report), flush=True)
+    _show_line(report_line(report))
 
 
 def _show(invocation: Invocation) -> None:
     from longwire.local.console import event_line
 
-    print(event_line(invocation, datetime.now()), flush=True)
+    _show_line(event_line(invocation, datetime.now()))
+
+
+def _show_line(line: str) -> None:
+    # In one piece: processes of the function write to the same place.
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def reload(arguments: list[str], options: argparse.Namespace) -> int:

@@ -87,6 +87,7 @@ class Instance:
         self._api = RuntimeAPI(lambda: str(uuid.uuid4()))
         self._server = RuntimeServer(self._api)
         self._init: float | None = None
+        self._settling: asyncio.Task[Any] | None = None
 
     async def start(self) -> None:
         """Start the process, and wait until it waits for an event.
@@ -162,7 +163,7 @@ class Instance:
         began = time.monotonic()
         self._resume()
         self._api.begin(work)
-        settling = asyncio.create_task(self._settle(work, began, over))
+        self._settling = settling = asyncio.create_task(self._settle(work, began, over))
         answered: asyncio.Future[bytes | Failure] = work.answered
         either: set[asyncio.Future[Any]] = {answered, settling}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -207,12 +208,19 @@ class Instance:
         await self._server.stop()
 
     async def stop(self) -> None:
-        """End the process as Lambda does: with an extension it has half a second."""
+        """End the process as Lambda does: with an extension it has half a second.
+
+        Before that, what it is doing has as long to come to its end.
+        """
+        if self._settling is not None:
+            await asyncio.wait({self._settling}, timeout=SHUTDOWN_LIMIT)
         if self._api.has_extensions and self.is_alive:
             self.signal(signal.SIGTERM)
             self._resume()
             await asyncio.wait({self._exit}, timeout=SHUTDOWN_LIMIT)
         await self.kill()
+        if self._settling is not None:
+            await asyncio.wait({self._settling})
 
     def _pause(self) -> None:
         if self._freeze:

@@ -5,12 +5,12 @@ BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
 
-.PHONY: demo test storm check fmt lint types cov bench build clean
+.PHONY: demo test storm chaos fuzz emulators check fmt lint types cov bench build clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,http,sqlite3,redis,postgresql,dynamodb,s3]' --group test --group check
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,instances,http,sqlite3,redis,postgresql,dynamodb,s3,otel]' --group test --group check
 	touch $@
 
 # The demo needs far less than the tests.
@@ -28,6 +28,21 @@ test: $(VENV)/installed
 # A thousand clients join, crash, leave and come back at once; `make test` does it with fewer.
 storm: $(VENV)/installed
 	LONGWIRE_TEST_STORM=1000 $(BIN)/python -m pytest tests/test_storm.py
+
+# Kills, lost replies and posts, events in any order: `make chaos SEED=7 CONVERSATIONS=10000`.
+SEED ?= 1
+CONVERSATIONS ?= 3000
+chaos: $(VENV)/installed
+	$(BIN)/python -m tests.campaigns.chaos --seed $(SEED) --conversations $(CONVERSATIONS)
+
+# Mutated events and generated apps: `make fuzz SEED=7 SECONDS=600`.
+SECONDS ?= 60
+fuzz: $(VENV)/installed
+	$(BIN)/python -m tests.campaigns.fuzz --seed $(SEED) --seconds $(SECONDS)
+
+# Emulators of API Gateway and Lambda that others wrote; the first run fetches one with npm.
+emulators: $(VENV)/installed
+	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
 
 check: lint types cov storm
 
@@ -56,4 +71,4 @@ $(MANGUM)/installed: benchmarks/mangum.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(MANGUM) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) .emulators dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

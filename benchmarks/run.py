@@ -4,8 +4,9 @@
 
 Both adapters run the same Starlette app, each in a process of its own, with the same store, and
 post to the same `@connections` server in a third. Rounds run in turn; shown are medians.
-`measured.py` and `client.py` say what is timed. Each aim is printed with what became of it in this
-run: no figure makes this fail.
+`measured.py` and `client.py` say what is timed. Last come functions under Lambda's own runtime, as
+`runtime.py` says. Each aim is printed with what became of it in this run: no
+figure makes this fail.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import os
 import sys
 import tempfile
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.race import Contender, Figures, Measured, run_cold, run_warm
+from benchmarks.race import Contender, Measured, run_cold, run_warm
+from benchmarks.runtime import compare_runtimes
 from benchmarks.servers import (
     all_stores,
     canned_dynamodb,
@@ -25,6 +27,7 @@ from benchmarks.servers import (
     quick_connections,
     running,
 )
+from benchmarks.table import LABEL, Aim, show, show_head
 
 if TYPE_CHECKING:
     from benchmarks.servers import Server, Store
@@ -43,22 +46,6 @@ AWS = {
     "AWS_REGION": "eu-west-1",
     "AWS_DEFAULT_REGION": "eu-west-1",
 }
-
-
-class Aim(NamedTuple):
-    """What a ratio should be: how much cheaper Longwire is, or, with `at_most`, how much dearer."""
-
-    bound: float | None
-    at_most: bool = False
-    clock: Literal["CPU", "wall"] = "CPU"
-
-    def judge(self, figure: float) -> str:
-        if self.bound is None:
-            return ""
-        reached = figure <= self.bound if self.at_most else figure >= self.bound
-        sign = "<=" if self.at_most else ">="
-        return f"{sign} {self.bound:g}: {'met' if reached else 'missed'}"
-
 
 CLIENT_AIMS = {
     "POST": ("one signed POST, kept alive", Aim(15)),
@@ -97,8 +84,6 @@ CONSTRUCTION = Aim(None, at_most=True)
 
 REQUESTS_AIM = Aim(1, at_most=True)
 COUNTED = 5  # messages
-
-LABEL = 34  # columns
 
 
 class Adapters(NamedTuple):
@@ -142,6 +127,7 @@ def main(python_with_mangum: str) -> None:
         for store in stores:
             if store.port:
                 compare_requests(adapters, store)
+    compare_runtimes()
 
 
 def set_environment() -> None:
@@ -256,21 +242,6 @@ def count_requests(adapters: Adapters, name: str, store: Store) -> float:
             before = counting.count()
             process.perform("MESSAGE", COUNTED)
             return (counting.count() - before) / COUNTED
-
-
-def show_head(what: str, other: str) -> None:
-    columns = f"{'longwire':>10}{other:>10}{'ratio':>9}"
-    print(f"\n{'':{LABEL}}{'CPU':>10}{'':19}{'wall':>10}")
-    print(f"{what:{LABEL}}{columns}{columns}   aim")
-
-
-def show(label: str, ours: Figures, other: Figures, unit: float, aim: Aim) -> None:
-    line, ratios = f"{label:{LABEL}}", {}
-    for clock, mine, its in (("CPU", ours.cpu, other.cpu), ("wall", ours.wall, other.wall)):
-        ratios[clock] = mine / its if aim.at_most else its / mine
-        line += f"{mine * unit:>10,.0f}{its * unit:>10,.0f}{ratios[clock]:>8.2f}x"
-    verdict = aim.judge(ratios[aim.clock])
-    print(f"{line}   {aim.clock} {verdict}" if verdict else line, flush=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from longwire import (
     record,
 )
 from longwire.exceptions import ASGIMessageError
-from longwire_backends.base import BackendError, Page
+from longwire_backends.base import BackendError, Page, Record
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event
@@ -605,6 +605,63 @@ async def test_a_send_that_is_cancelled_loses_nobodys_end() -> None:
         await asyncio.gather(sending, return_exceptions=True)
         await bob.leave(1001)
         assert ann.frames[-1] == "bob left ('room',) 1001"
+
+
+class _Gated(MemoryBackend):
+    """Holds single requests back: the operation and key that it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gates: dict[tuple[str, str], tuple[asyncio.Event, asyncio.Event]] = {}
+
+    def hold(self, operation: str, key: str) -> tuple[asyncio.Event, asyncio.Event]:
+        """Return what is set when the request comes, and what lets it go on."""
+        gate = self._gates[operation, key] = asyncio.Event(), asyncio.Event()
+        return gate
+
+    async def _pass(self, operation: str, key: str) -> None:
+        if (gate := self._gates.pop((operation, key), None)) is not None:
+            gate[0].set()
+            await gate[1].wait()
+
+    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+        await self._pass("put", connection_id)
+        return await super().put(connection_id, value, expires_at)
+
+    async def take(self, connection_id: str) -> Record | None:
+        await self._pass("take", connection_id)
+        return await super().take(connection_id)
+
+
+@pytest.mark.parametrize("late", ["put of the copy", "take of the record"])
+async def test_an_end_that_is_told_twice_while_a_send_finds_it_is_told_once(late: str) -> None:
+    """API Gateway may deliver `$disconnect` twice, while the record is on its way."""
+    backend = _Gated()
+    async with talk(websocket(room), backend=backend) as ann:
+        await enter(ann, "ann")
+        bob = await enter(ann.another(), "bob")
+        await bob.grow_old()
+        bob.vanish()
+        copying = backend.hold("put", f"longwire#ended#{bob.connection_id}")
+        saying = asyncio.create_task(ann.say("hi"))
+        await copying[0].wait()
+        if late == "put of the copy":
+            await bob.leave(1001)
+            taking = backend.hold("take", bob.connection_id)
+            copying[1].set()
+        else:
+            taking = backend.hold("take", bob.connection_id)
+            copying[1].set()
+            await taking[0].wait()
+            await bob.leave(1001)
+        await taking[0].wait()
+        await bob.leave(1001)
+        taking[1].set()
+        await saying
+        await bob.leave(1001)
+        left = [frame for frame in ann.frames if frame.startswith("bob left")]
+        assert left == ["bob left ('room',) 1001"]
+        assert (await backend.connections()).members == (ann.connection_id,)
 
 
 async def test_a_run_that_is_cut_off_loses_nobodys_end() -> None:

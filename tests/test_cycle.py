@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.cycle import Answer, Run, Stage, disconnect_message
+from longwire.cycle import Answer, Run, Stage
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
+from longwire.messages import disconnect
 from longwire.watch import Outcome
 
 if TYPE_CHECKING:
@@ -122,6 +123,20 @@ async def test_every_message_is_allowed_or_refused_by_the_state(
             [{"type": "websocket.accept", "subprotocol": b"x"}],
             "websocket.accept: subprotocol is b'x', not a str",
         ),
+        *(
+            (
+                [{"type": "websocket.accept", "subprotocol": name}],
+                f"websocket.accept: subprotocol is {name!r}, which no header can hold",
+            )
+            for name in ("a\r\nb: c", "\ud800", "grüße", "a b")
+        ),
+        *(
+            (
+                [{"type": "websocket.accept", "headers": headers}],
+                f"websocket.accept: headers is {headers!r}, not an iterable of pairs of bytes",
+            )
+            for headers in ([("x", "y")], [(5, b"")], 7, [b"x"])
+        ),
         (
             [ACCEPT, {"type": "websocket.close", "code": "1000"}],
             "websocket.close: code is '1000', not an int",
@@ -174,7 +189,7 @@ async def test_receive_after_an_own_close_is_a_disconnect_with_its_code() -> Non
     run = _run(app, Recorder())
     assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
     await run.stop()
-    assert got == [disconnect_message(4000, "bye")]
+    assert got == [disconnect(4000, "bye")]
     assert run.ended
 
 
@@ -189,7 +204,7 @@ async def test_receive_after_a_refusal_is_a_disconnect_1006() -> None:
 
     run = _run(app, Recorder())
     await run.until_answer(_deadline(), patient=False)
-    assert got == [disconnect_message(1006, "")]
+    assert got == [disconnect(1006, "")]
     assert run.status == 403
 
 
@@ -237,7 +252,7 @@ async def test_sends_raise_once_the_client_is_gone() -> None:
 
     run = _run(app, Recorder(), Stage.REPLAY)
     assert await run.until_ready(0, _deadline()) is None
-    run.lose_client(disconnect_message(1001, ""))
+    run.lose_client(disconnect(1001, ""))
     assert await run.until_over(_deadline()) is Outcome.ENDED
     assert [type(error) for error in caught] == [ConnectionGoneError]
     assert run.error is None

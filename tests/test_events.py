@@ -125,6 +125,18 @@ def _context(**changes: Any) -> dict[str, Any]:
             "body is not base64, though isBase64Encoded says so: ",
         ),
         (
+            message_event("é", base64=True),
+            "body is not base64, though isBase64Encoded says so: ",
+        ),
+        *(
+            (_context(**{key: "\ud800"}), f"requestContext.{key} holds half of a surrogate pair")
+            for key in ("connectionId", "routeKey", "stage", "apiId", "domainName")
+        ),
+        (
+            _context(connectionId="longwire#ended#a"),
+            "requestContext.connectionId is 'longwire#ended#a'; no API has such ids",
+        ),
+        (
             {**connect_event(), "multiValueHeaders": {"a": [1]}},
             "multiValueHeaders['a'] holds a int; expected a string",
         ),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
+    from longwire.types import Receive, Scope, Send
+
 pytestmark = pytest.mark.anyio
 
 
@@ -448,6 +450,64 @@ async def test_a_streaming_app_whose_client_leaves_learns_from_its_next_send() -
         await client.handler._deferred.wait()
         await client.leave()
     assert ends == ["connect 1006"]
+
+
+async def test_an_app_that_ended_is_forgotten_though_its_greeting_is_still_on_its_way() -> None:
+    """`$disconnect` comes while the greeting is not delivered: no record may come back after it."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+        await websocket.send_text("and bye")
+
+    store = MemoryBackend()
+    handler = Longwire(websocket(app), ws_config={"backend": store})
+    handler.transport = never_there = NeverThere()
+    await handler.handle(connect_event("Ended="), LambdaContext())
+    await never_there.refused.wait()
+    await handler.handle(disconnect_event("Ended="), LambdaContext())
+    await handler.aclose()
+    assert await store.get("Ended=") is None
+
+
+async def test_closing_the_handler_ends_what_a_refused_app_left_behind() -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            tasks.append(asyncio.create_task(asyncio.sleep(100)))
+
+    handler = Longwire(app, ws_config={"backend": MemoryBackend()})
+    assert (await handler.handle(connect_event(), LambdaContext()))["statusCode"] == 500
+    await handler.aclose()
+    await asyncio.wait(tasks, timeout=0)
+    assert all(task.cancelled() for task in tasks)
+
+
+async def test_what_an_app_sends_while_its_greeting_is_on_its_way_is_sent_once() -> None:
+    """API Gateway knows a connection a little late; meanwhile the app already waits for it."""
+
+    async def app(websocket: WebSocket) -> None:
+        async def tick() -> None:
+            for number in range(3):
+                await asyncio.sleep(0.06)
+                await websocket.send_text(f"tick {number}")
+
+        await websocket.accept()
+        async with asyncio.TaskGroup() as tasks:
+            ticking = tasks.create_task(tick())
+            async for text in websocket.iter_text():
+                await websocket.send_text(text)
+            ticking.cancel()
+
+    async with talk(websocket(app)) as client:
+        await client.handler.handle(connect_event(client.connection_id), LambdaContext())
+        await client.server.until(lambda: len(client.server.requests) > 3)
+        client.server.known.add(client.connection_id)
+        await client.server.until(lambda: len(client.frames) == 3)
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["tick 0", "tick 1", "tick 2", "a", "b"]
 
 
 class NeverThere:

@@ -13,6 +13,7 @@ from longwire import BackendError, ManagementError
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3 import SQLite3Backend
 from tests.connections_server import Reply
+from tests.lambda_events import LambdaContext, connect_event
 from tests.talk import talk
 from tests.test_handler_connect import OK, websocket
 
@@ -197,6 +198,7 @@ async def test_a_client_that_is_gone_is_told_to_the_app_once() -> None:
 
     async with talk(websocket(app)) as client:
         await client.connect()
+        await client.grow_old()
         client.vanish()
         assert await client.say("x") == OK
         assert await client.leave() == OK
@@ -419,3 +421,21 @@ async def test_a_store_that_does_not_answer_ends_the_event_in_time() -> None:
         client.seconds = 0.1
         with pytest.raises(BackendError, match=r"memory: get failed: no answer within the 0\.0"):
             await client.say("x")
+
+
+async def test_a_client_that_speaks_before_api_gateway_knows_it() -> None:
+    """Its first reply is answered with 410 for a moment, which is not its end."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+    async with talk(websocket(app)) as client:
+        await client.handler.handle(connect_event(client.connection_id), LambdaContext())
+        saying = asyncio.create_task(client.say("a"))
+        await client.server.until(lambda: len(client.server.requests) > 2)
+        client.server.known.add(client.connection_id)
+        await saying
+        await client.say("b")
+        assert client.frames == ["a", "b"]

@@ -35,6 +35,7 @@ THIRD_PARTY = {
     "longwire_backends/postgresql_connection.py": {"psycopg2"},
     "longwire_backends/postgresql_errors.py": {"psycopg2"},
     "longwire/http.py": {"mangum"},
+    "longwire/tracing.py": {"opentelemetry"},
     "longwire/local/dev.py": {"awslambdaric"},
     "longwire/local/http.py": {"h11", "websockets"},
     "longwire/local/http1.py": {"h11"},
@@ -130,5 +131,5 @@ def test_importing_longwire_loads_no_driver_and_no_framework() -> None:
     loaded = {name.partition(".")[0] for name in run.stdout.split()}
     assert loaded.isdisjoint(
         {"aiosqlite", "sqlite3", "boto3", "botocore", "redis", "psycopg2", "starlette", "mangum"}
-        | {"h11", "websockets", "watchfiles", "anyio", "argparse", "email"}
+        | {"h11", "websockets", "watchfiles", "anyio", "argparse", "email", "opentelemetry"}
     )

@@ -197,6 +197,24 @@ def test_a_lifespan_that_must_be_there_and_is_not_is_an_error() -> None:
     handler.close()
 
 
+@pytest.mark.anyio
+async def test_a_startup_that_failed_leaves_no_task() -> None:
+    """Each event tries again, though the app goes on waiting after it has said that it failed."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+        await receive()
+
+    before = asyncio.all_tasks()
+    handler = Longwire(app, ws_config=MEMORY)
+    for _ in range(3):
+        with pytest.raises(LifespanError):
+            await handler.handle(connect_event(), LambdaContext())
+    await handler.aclose()
+    assert asyncio.all_tasks() == before
+
+
 def test_a_lifespan_can_be_turned_off() -> None:
     """`lifespan="off"`: the app never sees that scope."""
     types: list[str] = []

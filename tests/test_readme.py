@@ -59,9 +59,11 @@ def test_every_python_block_is_run() -> None:
         "client.py",
         "counter.py",
         "function.py",
+        "lonely.py",  # and together.py: tests/local/test_instances.py
         "main.py",
         "rooms.py",
         "test_main.py",
+        "together.py",
     ]
 
 

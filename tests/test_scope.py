@@ -111,6 +111,15 @@ def test_a_plain_http_gateway_is_ws() -> None:
     assert (scope["scheme"], scope["server"]) == ("ws", ("localhost", 3001))
 
 
+@pytest.mark.parametrize("port", ["9" * 5000, "\uff14\uff14\uff13", "-1", ""])
+def test_a_port_that_is_none_is_the_schemes(port: str) -> None:
+    """The header is the client's word at some gateways."""
+    raw = connect_event(headers={"X-Forwarded-Proto": ["https"], "X-Forwarded-Port": [port]})
+    handshake = _handshake(raw)
+    assert handshake.server is not None
+    assert handshake.server[1] == 443
+
+
 def test_the_state_is_a_copy() -> None:
     """What one connection puts into its state is not in another's."""
     state = {"pool": object()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -15,10 +16,11 @@ from longwire.exceptions import (
     StoredRecordError,
 )
 from longwire.frames import encode
+from longwire.hanging import NO_ROUTE, doing
 from longwire.record import NEW_CONNECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from longwire.config import Settings
     from longwire.frames import Frame
@@ -30,8 +32,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger("longwire")
 
+# For how many seconds after a handshake a reply may find its connection not known yet. That is far
+# longer than it takes API Gateway, and costs an event that much whose client really is gone.
+NEW_TO_REPLIES = 0.5
 # How long a greeting may be on its way, in seconds.
 GREETING_LEASE = 5.0
+# Seconds after which an answer is late: whoever is cancelled then may well have waited for ever.
+SLOW = 0.2
 
 
 class Connection:
@@ -41,8 +48,6 @@ class Connection:
         endpoint: URL of the management API.
         deadline: when the event has to be done, in seconds of `time.monotonic`.
         run_until: when the app is cancelled, likewise.
-        post_time: so many seconds before that a frame that nobody answers is given up, so that the
-            app gets an error that says so. One that is sent later is cancelled with the app.
         new: this is its $connect event.
 
     Attributes:
@@ -59,7 +64,6 @@ class Connection:
         deadline: float,
         *,
         run_until: float,
-        post_time: float,
         new: bool,
         settings: Settings,
         backend: Backend,
@@ -74,9 +78,9 @@ class Connection:
         self.on_lost: Callable[[], object] = lambda: None
         self._losing = asyncio.Lock()
         self._endpoint = endpoint
-        self._post_until = run_until - post_time
-        self._post_time = post_time
+        self._run_until = run_until
         self._new = new
+        self._new_until = 0.0
         self._settings = settings
         self._backend = backend
         self._management = management
@@ -110,7 +114,9 @@ class Connection:
         if stored is None:
             return None
         self.expires_at = stored.expires_at
-        return record.loads(stored.value)
+        known = record.loads(stored.value)
+        self._new_until = known.responded_at + NEW_TO_REPLIES
+        return known
 
     async def update(self, change: Callable[[ConnectionRecord], bool]) -> ConnectionRecord | None:
         """Change the record where `change` returns True, with nobody else's change lost.
@@ -138,18 +144,19 @@ class Connection:
         self.expires_at = stored.expires_at
         taken = record.loads(stored.value)
         self._joined = taken.joined
-        if taken.moved_at:
-            await self._take_moved()
         return taken
 
     async def _take_moved(self) -> ConnectionRecord | None:
         """Take out what a send to many has left for others, so that they tell the app."""
-        stored = await self._store("take", self._backend.take(keys.ENDED + self.id))
-        if stored is None:
+        key = keys.ENDED + self.id
+        kept = await self._store("get", self._backend.get(key))
+        if kept is None or not keys.read_ended(kept.value)[2]:
+            return None  # nothing, or the send may still find that somebody else tells
+        if (stored := await self._store("take", self._backend.take(key))) is None:
             return None
         self.ended = True
         self.expires_at = stored.expires_at
-        self.left, value = keys.read_ended(stored.value)
+        self.left, value, _ = keys.read_ended(stored.value)
         return record.loads(value)
 
     async def lose(self) -> bool:
@@ -193,32 +200,34 @@ class Connection:
             return
         await self.forget()
         try:
-            await self._management().delete(
-                self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
-            )
+            with self._cut_off("DELETE @connections", NO_ROUTE):
+                await self._management().delete(
+                    self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
+                )
         except ConnectionGoneError:
             logger.debug("connection %s: the client was faster to leave", self.id)
         except ManagementError as error:
             logger.error("connection %s could not be closed: %s", self.id, error)
 
-    async def post(self, frame: Frame) -> None:
+    async def post(self, frame: Frame, *, early: bool = False) -> None:
         """Send a frame to the client.
+
+        Args:
+            early: give up in time for the store to note what follows. Not for the app's own frames,
+                whose sender is cancelled then.
 
         Raises:
             ConnectionGoneError: the client is gone.
             ManagementError: API Gateway refused the frame or did not answer.
         """
-        await self._management().post(
-            self._endpoint,
-            self.id,
-            self.encode(frame),
-            deadline=self._post_deadline(),
-            new_for=self._new_for(),
-        )
-
-    def _post_deadline(self) -> float:
-        late = time.monotonic() > self._post_until - self._post_time
-        return self.deadline if late else self._post_until
+        with self._cut_off("POST @connections", NO_ROUTE):
+            await self._management().post(
+                self._endpoint,
+                self.id,
+                self.encode(frame),
+                deadline=self._run_until if early else self.deadline,
+                new_for=self._new_for(),
+            )
 
     def encode(self, frame: Frame) -> bytes:
         """Return the payload of a frame; raises as `frames.encode`."""
@@ -227,7 +236,8 @@ class Connection:
     def _new_for(self) -> float:
         """Return for how many seconds "gone" is not believed; time to tell the app must be left."""
         left = max(0.0, self.deadline - time.monotonic())
-        return min(NEW_CONNECTION, left / 2) if self._new else 0.0
+        new = NEW_CONNECTION if self._new else max(0.0, self._new_until - time.time())
+        return min(new, left / 2)
 
     async def pause(self, seconds: float) -> bool:
         """Sleep; False (at once) when the deadline does not leave that much time."""
@@ -238,7 +248,23 @@ class Connection:
 
     async def _store(self, operation: str, answer: Awaitable[T]) -> T:
         """Wait for the store no longer than this event may take."""
-        return await store.before(self.deadline, self._backend, operation, answer)
+        with self._cut_off(f"{self._backend.name}: {operation}"):
+            return await store.before(self.deadline, self._backend, operation, answer)
+
+    @contextlib.contextmanager
+    def _cut_off(self, what: str, hint: str = "") -> Iterator[None]:
+        """Log what hangs when the app is cancelled with it, since then no error says so."""
+        begun = time.monotonic()
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            now = time.monotonic()
+            if now >= self._run_until and now - begun >= SLOW:
+                why = doing(error) or hint
+                logger.error(
+                    "connection %s: %s: no answer within %.3g s%s", self.id, what, now - begun, why
+                )
+            raise
 
     def _dumps(self, connection: ConnectionRecord) -> str:
         return record.dumps(connection, exclude_headers=self._settings.exclude_headers)

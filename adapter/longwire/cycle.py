@@ -16,7 +16,7 @@ import enum
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
-from longwire import tasks, waiting
+from longwire import messages, tasks, waiting
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
 from longwire.hanging import is_hang
 from longwire.watch import Inbox, Outcome, Watch
@@ -264,11 +264,21 @@ class Run:
         """
         left_alone = self._task.done()
         self._unwind()
-        if left_alone:
-            busy = [task for task in self._tasks if not waiting.is_quiet(task, self._tasks)]
-            await _wait(busy, min(self._linger, deadline - self._loop.time()))
-        await _cancel([self._task], give_up_at - self._loop.time())
-        await _cancel(list(self._tasks), give_up_at - self._loop.time())
+        try:
+            if left_alone:
+                # One that waits for the client waits for ever: nothing comes any more.
+                waits = self._inbox.waiters
+                busy = [
+                    task
+                    for task in self._tasks
+                    if task not in waits and not waiting.is_quiet(task, self._tasks)
+                ]
+                await _wait(busy, min(self._linger, deadline - self._loop.time()))
+            await _cancel([self._task], give_up_at - self._loop.time())
+            await _cancel(list(self._tasks), give_up_at - self._loop.time())
+        finally:  # also when nobody waits for it any longer
+            for task in (self._task, *self._tasks):
+                task.cancel()
         if self._task.cancelled():
             # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
             with contextlib.suppress(asyncio.CancelledError):
@@ -288,6 +298,11 @@ class Run:
     def over(self) -> bool:
         """Whether the run is over and only cleans up."""
         return self._stage is Stage.UNWINDING
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether it is the first run of its connection."""
+        return self._stage is Stage.CONNECT
 
     @property
     def told(self) -> bool:
@@ -336,12 +351,12 @@ class Run:
             case Answer.PENDING, "websocket.close":
                 self._deny(403)
             case Answer.PENDING, "websocket.http.response.start":
-                self._deny(_status(message), Answer.DENYING)
+                self._deny(messages.status(message), Answer.DENYING)
             case Answer.DENYING, "websocket.http.response.body":
                 if not message.get("more_body", False):
                     self._deny(self.status or 403)
             case Answer.ACCEPTED, "websocket.send":
-                await self._emit(_frame(message))
+                await self._emit(messages.frame(message))
             case Answer.ACCEPTED, "websocket.close":
                 await self._close(message)
             case _, kind:
@@ -350,19 +365,16 @@ class Run:
     # What the app's messages mean.
 
     def _accept(self, message: Message) -> None:
-        subprotocol = message.get("subprotocol")
-        if subprotocol is not None and not isinstance(subprotocol, str):
-            raise ASGIMessageError(f"websocket.accept: subprotocol is {subprotocol!r}, not a str")
+        subprotocol, dropped = messages.accepted(message)
         self.answer, self.accepted, self.subprotocol = Answer.ACCEPTED, True, subprotocol
-        headers = message.get("headers") or ()
-        self.dropped_headers = [bytes(name).decode("latin-1") for name, _ in headers]
+        self.dropped_headers = dropped
         self._decided_at = self._loop.time()
 
     def _deny(self, status: int, answer: Answer = Answer.CLOSED) -> None:
         self.answer, self.status = answer, status
         self._decided_at = self._loop.time()
         if answer is Answer.CLOSED:
-            self._inbox.deliver(disconnect_message(1006, ""))
+            self._inbox.deliver(messages.disconnect(1006, ""))
 
     async def _emit(self, frame: Frame) -> None:
         match self._stage:
@@ -390,7 +402,7 @@ class Run:
                 if await self._client.send(frame):
                     self._active_at = self._loop.time()
         except ConnectionGoneError:
-            self.lose_client(disconnect_message(1006, ""))
+            self.lose_client(messages.disconnect(1006, ""))
             raise
         except ManagementError as error:
             if is_hang(error):
@@ -412,7 +424,7 @@ class Run:
         if not isinstance(reason, str):
             reason = ""  # FastAPI gives the list of validation errors
         self.answer = Answer.CLOSED
-        self._inbox.deliver(disconnect_message(code, reason))
+        self._inbox.deliver(messages.disconnect(code, reason))
         if self._stage is not Stage.REPLAY and self.ended:
             async with self._sending:
                 await self._client.close(code, reason)
@@ -429,31 +441,6 @@ _EXPECTED = {
 async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
     await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
     await app(scope, receive, send)
-
-
-def disconnect_message(code: int, reason: str) -> Message:
-    """Return what tells an app that its client is gone."""
-    return {"type": "websocket.disconnect", "code": code, "reason": reason}
-
-
-def _frame(message: Message) -> Frame:
-    """Return what `websocket.send` carries; bytes win where an app gives both."""
-    data, text = message.get("bytes"), message.get("text")
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(data)
-    if data is None and isinstance(text, str):
-        return text
-    raise ASGIMessageError(
-        "websocket.send needs text (a str) or bytes, got "
-        f"text: {type(text).__name__}, bytes: {type(data).__name__}"
-    )
-
-
-def _status(message: Message) -> int:
-    status = message.get("status")
-    if not isinstance(status, int) or not 100 <= status <= 599:
-        raise ASGIMessageError(f"websocket.http.response.start: status is {status!r}, not 100-599")
-    return status
 
 
 async def _cancel(running: list[asyncio.Task[Any]], limit: float) -> None:

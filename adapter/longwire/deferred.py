@@ -9,11 +9,16 @@ is a task on it. Where it stops, there is no such place, and the greeting is sto
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
+from longwire import observe, waiting
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+
+    from longwire.observe import Observed
 
 logger = logging.getLogger("longwire")
 
@@ -33,6 +38,10 @@ class Deferred:
         """Whether nothing is going on; may be asked from any thread."""
         return not self._tasks
 
+    def describe(self) -> str:
+        """Name what is still going on, and where it waits; may be asked from any thread."""
+        return waiting.describe(tuple(self._tasks))
+
     async def wait(self) -> None:
         """Wait for all that is still going on."""
         while self._tasks:
@@ -46,15 +55,24 @@ class Deferred:
         await self.wait()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Begin with `work`; what it raises is logged."""
+        """Begin with `work`, of the event that is handled here; what it raises is logged."""
+        observed = observe.current.get()
+        if observed is not None:
+            observed.keep()
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(functools.partial(self._done, observed))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _done(self, observed: Observed | None, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
             logger.error("%s failed after its response: %s", task.get_name(), error, exc_info=error)
+        if observed is not None:
+            if error is not None:
+                observed.ending.note("failed", error)
+            observed.release()
+        # Last: when nothing is left, the process may be frozen.
+        self._tasks.discard(task)
 
 
 async def _soon() -> None:

@@ -84,12 +84,17 @@ class Greeting:
             SupersededError: the client is gone, and another event tells the app.
         """
         self._shared = shared
+        known = self._record.answered
         while self.frames:
+            if self.sent > known and shared():
+                # What the app has sent meanwhile would be news to the run of the first message.
+                known = self.sent
+                await self._connection.update(self._remember_all)
             # Out of the queue before it is sent: when the post is cancelled, nobody knows whether
             # it has arrived, and no frame may arrive twice.
             frame = self.frames.pop(0)
             try:
-                await post(self._connection, frame)
+                await post(self._connection, frame, early=True)
             except ManagementError as error:
                 _log_lost(self._connection, error)
             except asyncio.CancelledError as error:
@@ -97,6 +102,10 @@ class Greeting:
                     self.frames.insert(0, frame)
                 raise
         self.is_open = True
+
+    def _remember_all(self, record: ConnectionRecord) -> bool:
+        record.sent = Counter(self._record.sent)
+        return True
 
 
 class Replies:
@@ -153,15 +162,18 @@ class Departed:
         """Do nothing: the connection has ended."""
 
 
-async def post(connection: Connection, frame: Frame) -> None:
+async def post(connection: Connection, frame: Frame, *, early: bool = False) -> None:
     """Send a frame; when the client proves to be gone, decide who tells the app.
+
+    Args:
+        early: as of `Connection.post`.
 
     Raises:
         ConnectionGoneError: this event does.
         SupersededError: another one does, or has done so.
     """
     try:
-        await connection.post(frame)
+        await connection.post(frame, early=early)
     except ConnectionGoneError:
         if not await connection.lose():
             raise SupersededError from None
@@ -209,7 +221,7 @@ async def _claim(connection: Connection) -> ConnectionRecord | None:
 async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> None:
     for frame in record.greeting:
         try:
-            await post(connection, frame)
+            await post(connection, frame, early=True)
         except ManagementError as error:
             _log_lost(connection, error)
     await connection.update(release_greeting)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from longwire.cycle import Answer
 from longwire.exceptions import ConnectionGoneError
 from longwire.watch import Outcome
 
 if TYPE_CHECKING:
     from longwire.cycle import Run
+    from longwire.observe import Ending, Word
 
 logger = logging.getLogger("longwire")
 
@@ -57,6 +59,30 @@ def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
             connection_id,
             run.cut_off,
         )
+
+
+def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | None = None) -> None:
+    """Note how a run has ended, for whoever observes its event.
+
+    Args:
+        otherwise: the word for all that is no error; None finds it out.
+    """
+    error = run.error
+    refuses = not run.accepted and _raised_status(error) is not None
+    if error is not None and not refuses and not is_disconnect(error):
+        ending.note("raised", error)
+    elif outcome is Outcome.DEADLINE:
+        ending.note("deadline")
+    elif otherwise is not None:
+        ending.note(otherwise)
+    elif not run.accepted:
+        ending.note("refused")
+    elif run.told or run.over:  # it is over before it is stopped where another event tells the app
+        ending.note("gone")
+    elif run.ended:
+        ending.note("closed" if run.answer is Answer.CLOSED else "returned")
+    else:
+        ending.note("accepted" if run.is_handshake else "parked")
 
 
 def is_disconnect(error: BaseException) -> bool:

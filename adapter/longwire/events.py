@@ -8,9 +8,9 @@ others leave a key out, so null always means absent here.
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from longwire import keys
 from longwire.exceptions import EventError
 
 if TYPE_CHECKING:
@@ -137,20 +137,28 @@ def lost(connection_id: str, like: LambdaEvent) -> LambdaEvent:
 
 def _request_context(raw: dict[str, Any]) -> RequestContext:
     where = "requestContext."
-    connection_id = _optional(raw, "connectionId", str, where)
+    connection_id = _word(raw, "connectionId")
     if not connection_id:
         raise EventError("requestContext.connectionId is missing")
+    if connection_id.startswith(keys.INTERNAL):
+        raise EventError(f"requestContext.connectionId is {connection_id!r}; no API has such ids")
     identity = _optional(raw, "identity", dict, where) or {}
     return RequestContext(
         connection_id,
-        _optional(raw, "routeKey", str, where) or "$default",
-        _optional(raw, "stage", str, where) or "",
-        _optional(raw, "apiId", str, where) or "",
-        _optional(raw, "domainName", str, where),
+        _word(raw, "routeKey") or "$default",
+        _word(raw, "stage") or "",
+        _word(raw, "apiId") or "",
+        _word(raw, "domainName"),
         _optional(identity, "sourceIp", str, where + "identity."),
         _optional(raw, "connectedAt", int, where),
         _optional(raw, "requestTimeEpoch", int, where),
     )
+
+
+def _word(raw: dict[str, Any], key: str) -> str | None:
+    """Read a text that becomes part of a URL or a key of the store."""
+    word = _optional(raw, key, str, "requestContext.")
+    return None if word is None else _text(word, f"requestContext.{key}")
 
 
 def _body(event: LambdaEvent) -> str | bytes:
@@ -159,7 +167,7 @@ def _body(event: LambdaEvent) -> str | bytes:
         return body
     try:
         return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also that it is not ASCII
         raise EventError(f"body is not base64, though isBase64Encoded says so: {error}") from None
 
 

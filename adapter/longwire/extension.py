@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from email.message import Message
+    from http.client import HTTPConnection
     from types import TracebackType
     from typing import Self
 
@@ -192,13 +194,13 @@ def _register(environ: Mapping[str, str]) -> Extension | None:
     if "AWS_LAMBDA_MAX_CONCURRENCY" in environ:
         _warn("Lambda Managed Instances give internal extensions no events")
         return None
-    address = environ["AWS_LAMBDA_RUNTIME_API"]
+    api = _API(environ["AWS_LAMBDA_RUNTIME_API"])
     try:
-        identifier = _ask_to_register(address)
+        identifier = api.register()
     except Exception as error:
         _warn(f"registering as an extension failed: {error}")
         return None
-    return Extension(lambda: _next_event(address, identifier))
+    return Extension(lambda: api.next_event(identifier))
 
 
 def _warn(why: str) -> None:
@@ -209,55 +211,73 @@ def _warn(why: str) -> None:
     )
 
 
-def _ask_to_register(address: str) -> str:
-    status, headers, body = _request(
-        address,
-        "POST",
-        "/register",
-        {"Lambda-Extension-Name": NAME},
-        json.dumps({"events": ["INVOKE"]}),
-        timeout=REGISTER_LIMIT,
-    )
-    identifier = headers.get(IDENTIFIER)
-    if status != 200 or not identifier:
-        raise RuntimeError(f"it was answered with {status}: {body.decode(errors='replace')[:200]}")
-    return identifier
+class _API:
+    """Lambda's Extensions API, over one connection, which is made anew when it breaks."""
 
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._connection: HTTPConnection | None = None
 
-def _next_event(address: str, identifier: str) -> Event | None:
-    """Ask for the next event, which may take hours to come."""
-    for pause in RETRY_AFTER:
-        time.sleep(pause)
+    def register(self) -> str:
+        """Return the identifier of the extension.
+
+        Raises:
+            RuntimeError: Lambda has refused it.
+            OSError, HTTPException: there was no usable answer.
+        """
+        names = {"lambda-extension-name": NAME}
+        body = json.dumps({"events": ["INVOKE"]})
+        status, headers, answer = self._request("POST", "/register", names, body, REGISTER_LIMIT)
+        identifier = headers.get(IDENTIFIER)
+        if status != 200 or not identifier:
+            raise RuntimeError(_refusal(status, answer))
+        return identifier
+
+    def next_event(self, identifier: str) -> Event | None:
+        """Wait for the next invocation, which may take hours to come; None when there is none."""
+        for pause in RETRY_AFTER:
+            time.sleep(pause)
+            try:
+                status, _, body = self._request("GET", "/event/next", {IDENTIFIER: identifier})
+                if status == 200:
+                    event = json.loads(body)
+                    return Event(event["requestId"], event["deadlineMs"] / 1000)
+                failure = _refusal(status, body)
+            except Exception as error:
+                failure = repr(error)
+        logger.error("the extension ends, as asking for its next event failed: %s", failure)
+        return None
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: str = "",
+        timeout: float | None = None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        import http.client  # most web frameworks have imported it; nobody pays for it off Lambda
+
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self._address, timeout=timeout)
         try:
-            status, _, body = _request(address, "GET", "/event/next", {IDENTIFIER: identifier})
-            if status == 200:
-                event = json.loads(body)
-                return Event(event["requestId"], event["deadlineMs"] / 1000)
-            failure = f"it was answered with {status}: {body.decode(errors='replace')[:200]}"
-        except Exception as error:
-            failure = repr(error)
-    logger.error("the extension ends, as asking for its next event failed: %s", failure)
-    return None
+            json_type = {"content-type": "application/json"}
+            self._connection.request(method, API + path, body, json_type | headers)
+            response = self._connection.getresponse()
+            answer = response.status, _names(response.headers), response.read()
+        except BaseException:
+            self._connection.close()
+            self._connection = None
+            raise
+        if timeout is not None:  # the next request may wait for longer
+            self._connection.close()
+            self._connection = None
+        return answer
 
 
-def _request(
-    address: str,
-    method: str,
-    path: str,
-    headers: dict[str, str],
-    body: str = "",
-    *,
-    timeout: float | None = None,
-) -> tuple[int, Mapping[str, str], bytes]:
-    import http.client  # most web frameworks have imported it; nobody pays for it off Lambda
+def _names(headers: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
-    connection = http.client.HTTPConnection(address, timeout=timeout)
-    try:
-        connection.request(
-            method, API + path, body, {"Content-Type": "application/json", **headers}
-        )
-        response = connection.getresponse()
-        names = {name.lower(): value for name, value in response.headers.items()}
-        return response.status, names, response.read()
-    finally:
-        connection.close()
+
+def _refusal(status: int, body: bytes) -> str:
+    return f"it was answered with {status}: {body.decode(errors='replace')[:200]}"

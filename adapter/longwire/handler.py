@@ -22,16 +22,21 @@ from longwire.caller import Caller, calling
 from longwire.deferred import AfterResponse, Deferred
 from longwire.departures import Departures
 from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
-from longwire.invocation import TELL_TIME, Invocation, margin, time_left
+from longwire.hanging import log_leaving
+from longwire.invocation import TELL_TIME, Invocation, last_moment, margin, time_left
 from longwire.layer import HandlerLayers
 from longwire.lifespan import LifespanMode, Lifespans
+from longwire.observe import Ending, Observing
+from longwire.observer import Observer
 from longwire.portal import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from longwire.exceptions import DeadlineError
     from longwire.layer import Departure
     from longwire.management import Management
+    from longwire.observe import Observed
     from longwire.sweeping import SweepResult
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.client import Transport
@@ -50,6 +55,9 @@ class Longwire:
         lifespan: whether the app has startup and shutdown: "auto" finds out, "on", "off".
         http: the Lambda handler for all other events; Mangum is taken when it is installed.
         fanout: `{"queue_url": ...}`: hands sends to large groups to SQS; see the README.
+        metrics: the CloudWatch namespace of metrics about each event, which are written to stdout
+            in CloudWatch's Embedded Metric Format; None writes none.
+        tracing: makes each event a span of OpenTelemetry, in the trace of `X-Amzn-Trace-Id`.
 
     Attributes:
         settings: what `ws_config` or `dsn` said.
@@ -68,6 +76,8 @@ class Longwire:
         lifespan: LifespanMode = "auto",
         http: LambdaHandler | None = None,
         fanout: Mapping[str, Any] | None = None,
+        metrics: str | None = None,
+        tracing: bool = False,
     ) -> None:
         if not callable(app):
             raise ConfigurationError(f"app is {app!r}; expected an ASGI app")
@@ -79,6 +89,7 @@ class Longwire:
         self._http = http
         self._backend = config.make_backend(self.settings)
         self._layers = HandlerLayers(self.settings, self._backend, self._management)
+        self._observer = Observer(metrics, tracing=tracing, takes_parts=self._layers.takes_parts)
         self._client: HTTPClient | None = None
         self._lifespans = Lifespans(app, lifespan)
         self._deferred = Deferred()
@@ -102,6 +113,8 @@ class Longwire:
             EventError: the event is malformed, or nothing can answer it.
             LifespanError: the app's startup failed.
             BackendError: the store failed.
+            DeadlineError: what answers other events, or an app that blocks its event loop on
+                Lambda, did not end in time.
             EventLoopError: an event loop is running here already.
         """
         _refuse_running_loop()
@@ -114,9 +127,12 @@ class Longwire:
                     self, _close_abandoned, self._runner, self._lifespans
                 )
             # Not `Runner.run`: its guard against Ctrl-C costs a fifth of an event.
-            return self._runner.get_loop().run_until_complete(
-                self._handle(event, context, after=None)
-            )
+            try:
+                return self._runner.get_loop().run_until_complete(
+                    self._handle(event, context, after=None)
+                )
+            finally:
+                self._observer.flush()
 
     async def handle(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on the running event loop, which goes on running after it.
@@ -131,20 +147,45 @@ class Longwire:
         assert self._extension is not None
         hold = self._extension.hold(context, self._finish_deferred)
         if hold is None:
-            return thread.result(self._handle(event, context, after=None))
+            try:
+                return self._result(thread, event, context, None)
+            finally:
+                self._observer.flush()
         with hold:
             after = AfterResponse(self._deferred, hold.response_left)
-            return hold.watch(thread.result(self._handle(event, context, after)))
+            return hold.watch(self._result(thread, event, context, after))
+
+    def _result(
+        self, thread: LoopThread, event: LambdaEvent, context: Any, after: AfterResponse | None
+    ) -> Any:
+        """Wait for the thread, but not for an app that blocks it until Lambda ends the process."""
+        seconds, observed = last_moment(context), self._observer.begin(event, context)
+
+        def on_blocked(error: DeadlineError) -> None:
+            log_leaving(event, seconds, error)
+            observed.give_up(error)
+
+        work = self._handle(event, context, after, observed)
+        return thread.result(work, seconds, on_blocked)
 
     def _finish_deferred(self, seconds: float) -> None:
         """Wait, in the extension's thread, for what goes on behind the response."""
+        until = time.monotonic() + seconds
+        self._wait_for_deferred(seconds)
+        self._observer.flush(until - time.monotonic())
+
+    def _wait_for_deferred(self, seconds: float) -> None:
         if self._deferred.is_idle or self._thread is None:
             return
         waiting = asyncio.run_coroutine_threadsafe(self._deferred.wait(), self._thread.loop)
         try:
             waiting.result(seconds)
         except TimeoutError:
-            logger.error("what goes on behind a response did not end in time; it is frozen")
+            logger.error(
+                "what goes on behind a response did not end within %.3g s; it is frozen: %s",
+                seconds,
+                self._deferred.describe(),
+            )
 
     def _terminate(self, seconds: float) -> None:
         """Stop what goes on and run the app's shutdown, as the process is about to end."""
@@ -153,10 +194,11 @@ class Longwire:
             closing.result(seconds)
 
     async def _shut_down(self, seconds: float) -> None:
+        until = time.monotonic() + 0.9 * seconds
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds / 2):
                 await self._deferred.finish()
-        await self._lifespans.shutdown()
+        await self._lifespans.shutdown(max(0.0, until - time.monotonic()))
 
     @property
     def transport(self) -> Transport:
@@ -166,7 +208,8 @@ class Longwire:
             from longwire_aws.http import HTTPClient
 
             self._client = HTTPClient()
-            self._transport = SigningTransport(self._client, self.settings.region_name)
+            self._signing = SigningTransport(self._client, self.settings.region_name)
+            self._transport = self._signing
         return self._transport
 
     @transport.setter
@@ -186,6 +229,7 @@ class Longwire:
         await self._lifespans.shutdown()
         if self._client is not None:
             await self._client.close()
+            self._signing.forget_keys()
         await self._backend.close()
 
     def close(self) -> None:
@@ -242,12 +286,29 @@ class Longwire:
         await self._lifespans.current().startup(here.deadline - time.monotonic())
         return await sweeping.sweep(here, departures.tell, rate=rate, min_age=min_age)
 
-    async def _handle(self, raw: LambdaEvent, context: Any, after: AfterResponse | None) -> Any:
-        lifespan = self._lifespans.current()
-        await lifespan.startup(time_left(context))
+    async def _handle(
+        self,
+        raw: LambdaEvent,
+        context: Any,
+        after: AfterResponse | None,
+        observed: Observed | None = None,
+    ) -> Any:
+        with observed or self._observer.begin(raw, context) as observed:
+            try:
+                # Not observed: what it starts goes on when this event has long been over.
+                await self._lifespans.current().startup(time_left(context))
+                with Observing(observed):
+                    return await self._answer(raw, context, after, observed.ending)
+            except LongwireError as error:
+                log_leaving(raw, time.monotonic() - observed.started, error)
+                raise
+
+    async def _answer(
+        self, raw: LambdaEvent, context: Any, after: AfterResponse | None, ending: Ending
+    ) -> Any:
         departures = self._departures(raw, context)
         if not events.is_websocket_event(raw):
-            answer = await self._handle_other(raw, context, departures)
+            answer = await self._handle_other(raw, context, departures, ending)
             if after is not None and departures.found:
                 await after.start(departures.tell(), "ends that were found")
             else:
@@ -255,7 +316,7 @@ class Longwire:
             return answer
         event = events.parse(raw)
         endpoint = self._layers.endpoint_of(event.context)
-        invocation = self._invocation(event, raw, context, endpoint, after, departures)
+        invocation = self._invocation(event, raw, context, endpoint, after, departures, ending)
         self._latest = raw, endpoint, asyncio.get_running_loop()
         caller.latest = self._weak_caller
         match event:
@@ -266,21 +327,32 @@ class Longwire:
             case events.DisconnectEvent():
                 return await invocation.disconnect(event)
 
-    async def _handle_other(self, raw: LambdaEvent, context: Any, departures: Departures) -> Any:
+    async def _handle_other(
+        self, raw: LambdaEvent, context: Any, departures: Departures, ending: Ending
+    ) -> Any:
         """Handle an event that is about no connection: ours, a queue's, or somebody else's."""
         if events.is_sweep_event(raw):
             options = {key: raw[key] for key in ("rate", "min_age") if key in raw}
-            return (await self.sweep(**options, context=context)).as_dict()
+            swept = await self.sweep(**options, context=context)
+            if not swept.ok:
+                ending.note("incomplete")
+            return swept.as_dict()
         if self._layers.takes_parts and events.is_queue_event(raw):
             from longwire.sends.delivering import deliver  # nobody else pays for it
 
             caller_at = functools.partial(self._caller_at, context=context, departures=departures)
-            return await deliver(raw, caller_at, self.settings.endpoint_url)
+            delivered = await deliver(raw, caller_at, self.settings.endpoint_url)
+            if delivered["batchItemFailures"]:
+                ending.note("incomplete")
+            return delivered
         here = self._caller_at(self._layers.configured_endpoint(), context, departures)
         with calling(here):
             state = self._lifespans.current().state
-            answer = await http.respond(self._http, self._app, state, raw, context)
+            seconds = time_left(context)
+            answer = await http.respond(self._http, self._app, state, raw, context, seconds)
         await here.finish()
+        status = answer.get("statusCode") if isinstance(answer, dict) else None
+        ending.status = status if isinstance(status, int) else None
         return answer
 
     def _invocation(
@@ -291,6 +363,7 @@ class Longwire:
         endpoint: str,
         after: AfterResponse | None,
         departures: Departures,
+        ending: Ending,
     ) -> Invocation:
         return Invocation(
             self._app,
@@ -305,6 +378,7 @@ class Longwire:
             state=self._lifespans.current().state,
             after=after,
             departures=departures,
+            ending=ending,
         )
 
     # Who calls `Connections` where no run does, and who is told of connections that are gone
@@ -335,7 +409,8 @@ class Longwire:
             raw = events.lost(departure.connection_id, like)
             event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
             endpoint = departure.endpoint or self._layers.endpoint_of(event.context)
-            invocation = self._invocation(event, raw, context, endpoint, None, departures)
+            # How this ends is not how the event ends that has found it.
+            invocation = self._invocation(event, raw, context, endpoint, None, departures, Ending())
             try:
                 await invocation.disconnect(event)
             except LongwireError as error:

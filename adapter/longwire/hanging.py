@@ -10,16 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from longwire.exceptions import DeadlineError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable
+
+    from longwire.types import LambdaEvent
 
 T = TypeVar("T")
 
 logger = logging.getLogger("longwire")
+
+NO_ROUTE = "; a VPC without a route to execute-api looks like this"
+
+
+def doing(cancelled: BaseException | None) -> str:
+    """Return what was being done when it was cancelled, as notes of the error say; mostly ""."""
+    return "".join([f", while {note}" for note in getattr(cancelled, "__notes__", ())])
 
 
 def is_hang(error: BaseException | None) -> bool:
@@ -31,40 +40,36 @@ def is_hang(error: BaseException | None) -> bool:
     return False
 
 
-def log_leaving(what: str, seconds: float, error: BaseException) -> None:
+def log_leaving(event: LambdaEvent, seconds: float, error: BaseException) -> None:
     """Log a hang whose error leaves the handler.
 
     Args:
-        what: the event.
-        seconds: since it began.
+        seconds: since the event began.
     """
     if is_hang(error):
-        logger.error("%s failed after %.3g s: %s", what, seconds, error)
+        logger.error("%s failed after %.3g s: %s", _name(event), seconds, error)
 
 
-async def within(seconds: float, what: str, work: Coroutine[Any, Any, T]) -> T:
-    """Wait for code of others, which may ignore that it is cancelled.
+def _name(event: object) -> str:
+    about = event.get("requestContext") if isinstance(event, dict) else None
+    if isinstance(about, dict) and "connectionId" in about:
+        return f"connection {about['connectionId']}: {about.get('eventType')}"
+    return "an event that is about no connection"
+
+
+async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
+    """Wait for code of others, which is cancelled when it takes too long; a thread of it goes on.
 
     Args:
         what: has this time, for the error.
 
     Raises:
-        DeadlineError: it took longer; it is cancelled, and what runs in a thread goes on.
+        DeadlineError: it took longer.
     """
-    task = asyncio.get_running_loop().create_task(work)
     try:
-        done, _ = await asyncio.wait({task}, timeout=max(0.0, seconds))
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    if not done:
-        task.add_done_callback(_forget)
-        task.cancel()
-        raise DeadlineError(f"{what} did not end within {seconds:.3g} s; it is given up")
-    return task.result()
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    """Look at how it ended, so that asyncio does not complain that nobody does."""
-    if not task.cancelled():
-        task.exception()
+        async with asyncio.timeout(max(0.0, seconds)) as limit:
+            return await work
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DeadlineError(f"{what} did not end within {seconds:.3g} s") from error

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import EventError
+from longwire.hanging import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     Bridge = Callable[[Scope, Receive, Send], Any]
 
+WHAT = "what answers events that are no WebSocket events (http=...)"
+
 
 async def respond(
     handler: LambdaHandler | None,
@@ -23,6 +27,7 @@ async def respond(
     state: dict[str, Any],
     event: Any,
     context: object,
+    seconds: float,
 ) -> Any:
     """Let a Lambda handler answer an event that is not a WebSocket event.
 
@@ -30,17 +35,26 @@ async def respond(
     synchronous, so it works in a thread meanwhile. Any other synchronous handler is called in a
     thread too, an asynchronous one is awaited.
 
+    Args:
+        seconds: that it may take.
+
     Raises:
         EventError: there is no handler for it.
+        DeadlineError: it takes longer; another handler's thread goes on.
     """
     answering: Any = handler or _mangum(app)
+    running: list[Future[None]] = []
     if _is_mangum(answering):
         answering = copy.copy(answering)
-        answering.app = _bridge(answering.app, state)
+        answering.app = _bridge(answering.app, state, running)
         answering.lifespan = "off"  # it has been started already
     elif inspect.iscoroutinefunction(answering) or inspect.iscoroutinefunction(answering.__call__):
-        return await answering(event, context)
-    return await asyncio.to_thread(_call, answering, event, context)
+        return await within(seconds, WHAT, answering(event, context))
+    try:
+        return await within(seconds, WHAT, asyncio.to_thread(_call, answering, event, context))
+    finally:
+        for run in running:
+            run.cancel()  # with it the thread of a Mangum that waits for the app
 
 
 def _mangum(app: Any) -> Any:
@@ -69,24 +83,27 @@ def _call(handler: LambdaHandler, event: Any, context: object) -> Any:
         loop.close()
 
 
-def _bridge(app: ASGIApp, state: dict[str, Any]) -> Bridge:
-    """Return an app for another thread's event loop that runs `app` on this one."""
+def _bridge(app: ASGIApp, state: dict[str, Any], running: list[Future[None]]) -> Bridge:
+    """Return an app for another thread's event loop that runs `app` on this one.
+
+    Args:
+        running: gets what it runs.
+    """
     home = asyncio.get_running_loop()
 
     async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
         away = asyncio.get_running_loop()
 
         async def receive_at_home() -> Message:
-            return await asyncio.wrap_future(
-                asyncio.run_coroutine_threadsafe(_receive(receive), away)
-            )
+            return await asyncio.wrap_future(_on(away, receive))
 
         async def send_at_home(message: Message) -> None:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_send(send, message), away))
+            await asyncio.wrap_future(_on(away, send, message))
 
         scope["state"] = state.copy()
         work = _run(app, scope, receive_at_home, send_at_home)
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, home))
+        running.append(asyncio.run_coroutine_threadsafe(work, home))
+        await asyncio.wrap_future(running[-1])
 
     return bridged
 
@@ -95,9 +112,22 @@ async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None
     await app(scope, receive, send)
 
 
-async def _receive(receive: Receive) -> Message:
-    return await receive()
+def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Call on the event loop of another thread.
 
+    Nothing is called, nor left unawaited, on a loop that has stopped meanwhile.
+    """
+    answer: Future[Any] = Future()
 
-async def _send(send: Send, message: Message) -> None:
-    await send(message)
+    async def relay() -> None:
+        try:
+            answer.set_result(await call(*arguments))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    def begin() -> None:
+        task = loop.create_task(relay())
+        answer.add_done_callback(lambda _: task.done())  # a loop itself does not keep its tasks
+
+    loop.call_soon_threadsafe(begin)
+    return answer

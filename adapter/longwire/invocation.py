@@ -8,10 +8,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from longwire import scope
+from longwire import messages, scope
 from longwire.caller import Caller, OwnConnection, calling
 from longwire.connection import Connection
-from longwire.cycle import Run, Stage, SupersededError, disconnect_message
+from longwire.cycle import Run, Stage, SupersededError
 from longwire.delivery import (
     Departed,
     Greeting,
@@ -20,7 +20,7 @@ from longwire.delivery import (
     greeted,
     release_greeting,
 )
-from longwire.endings import handshake_status, is_disconnect, log_ending
+from longwire.endings import handshake_status, is_disconnect, log_ending, note_ending
 from longwire.events import ConnectEvent
 from longwire.exceptions import ConnectionGoneError, StoredRecordError
 from longwire.record import ConnectionRecord
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from longwire.events import DisconnectEvent, Event, MessageEvent
     from longwire.layer import Layer
     from longwire.management import Management
+    from longwire.observe import Ending, Word
     from longwire.types import ASGIApp, LambdaEvent, LambdaResponse, Message
     from longwire_backends import Backend
 
@@ -69,6 +70,7 @@ class Invocation:
         state: the app's lifespan state.
         after: where work goes on after the response; None where nothing runs then.
         departures: collects connections that prove to be gone; their app is told at the end.
+        ending: is told how the event has ended.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Invocation:
         state: dict[str, Any],
         after: AfterResponse | None,
         departures: Departures,
+        ending: Ending,
     ) -> None:
         self._app = app
         self._raw = raw
@@ -97,11 +100,11 @@ class Invocation:
         seconds = time_left(context)
         self._deadline = time.monotonic() + seconds
         self._departures = departures
+        self._ending = ending
         self._connection = Connection(
             event.context.connection_id,
             endpoint,
             self._deadline + LAST_WORDS * margin(seconds),
-            post_time=margin(seconds) / 2,
             run_until=self._deadline,
             new=isinstance(event, ConnectEvent),
             settings=settings,
@@ -123,6 +126,8 @@ class Invocation:
         )
         if not self._allows(handshake.header("origin")):
             logger.warning("connection %s: its origin is not allowed; refused", self._connection.id)
+            self._ending.note("refused")
+            self._ending.status = 403
             return {"statusCode": 403}
         record = ConnectionRecord(handshake)
         client = Greeting(self._connection, record)
@@ -136,6 +141,7 @@ class Invocation:
         try:
             outcome = await run.until_answer(self._deadline, patient=self._after is None)
             answer = handshake_status(run, outcome, self._connection.id)
+            note_ending(self._ending, run, outcome)
             if answer == 200:
                 settled = await self._accepted(run, outcome, client, record)
             elif self._after is not None and outcome is Outcome.UNANSWERED:
@@ -151,6 +157,7 @@ class Invocation:
                 await self._refused(record)
         if self._departures.found:
             await self._after_response(self._departures.tell(), "others that are gone")
+        self._ending.status = status
         if status == 200 and run.subprotocol:
             return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": run.subprotocol}}
         return {"statusCode": status}
@@ -196,7 +203,8 @@ class Invocation:
         record.greeting_until = self._connection.greeting_lease if greeting else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
         record.responded_at = time.time()
-        stored = record.joined or not record.ended  # who has joined is stored already
+        # Who has joined is stored already. Who has ended needs no record unless a greeting is owed.
+        stored = record.joined or not record.ended or bool(client.frames)
         await self._own.answer(self._connection.save(record) if stored else None)
         if client.frames or record.ended or going_on:
             left = after.response_left
@@ -223,11 +231,12 @@ class Invocation:
                 await self._connection.update(end_connect_step)
         except ConnectionGoneError:
             if not record.ended:
-                await self._tell(record, disconnect_message(1006, ""))
+                await self._tell(record, messages.disconnect(1006, ""), "gone")
         except SupersededError:
+            self._ending.note("gone")
             logger.debug("connection %s: gone before its greeting", self._connection.id)
         finally:
-            await self._hand_back(client, record)
+            await self._hand_back(client)
 
     async def _go_on(
         self,
@@ -244,18 +253,20 @@ class Invocation:
                 if run.is_shared():
                     await self._connection.update(release_greeting)
             except ConnectionGoneError:
-                run.lose_client(disconnect_message(1006, ""))
+                run.lose_client(messages.disconnect(1006, ""))
             outcome = await run.until_over(self._deadline)
             log_ending(run, outcome, self._connection.id)
+            note_ending(self._ending, run, outcome)
             if run.ended:
                 await self._connection.end()
             else:
                 await self._connection.update(end_connect_step)
         except SupersededError:
+            self._ending.note("gone")
             logger.debug("connection %s: gone before its greeting", self._connection.id)
         finally:
             await self._stop(run)
-            await self._hand_back(client, record)
+            await self._hand_back(client)
             await self._departures.tell()
 
     async def _after_response(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -271,17 +282,13 @@ class Invocation:
         finally:
             await self._stop(run)
 
-    async def _hand_back(self, client: Greeting, record: ConnectionRecord) -> None:
+    async def _hand_back(self, client: Greeting) -> None:
         """Store a greeting that cannot be delivered here, for the first message to deliver.
 
         That is so when the event loop is closed right after the response.
         """
         owed = list(client.frames)
-        if self._connection.ended or not (owed or record.ended):
-            return
-        if record.ended:
-            record.greeting, record.greeting_until = owed, 0.0
-            await self._connection.save(record)
+        if self._connection.ended or not owed:
             return
 
         def hand_back(stored: ConnectionRecord) -> bool:
@@ -294,10 +301,14 @@ class Invocation:
 
     async def message(self, event: MessageEvent) -> LambdaResponse:
         """Run the app again up to where it waits for the client, and give it the message."""
-        record = await self._find()
-        if record is not None and await self._greeted(record):
-            key = "text" if isinstance(event.body, str) else "bytes"
-            await self._reply(record, {"type": "websocket.receive", key: event.body})
+        try:
+            record = await self._find()
+            if record is not None and await self._greeted(record):
+                key = "text" if isinstance(event.body, str) else "bytes"
+                await self._reply(record, {"type": "websocket.receive", key: event.body})
+        except StoredRecordError as error:
+            logger.error("connection %s: deleted: %s", self._connection.id, error)
+            await self._connection.end()
         await self._departures.tell()
         return {"statusCode": 200}
 
@@ -306,10 +317,11 @@ class Invocation:
         try:
             current = await greeted(self._connection, record)
         except ConnectionGoneError:
-            await self._tell(record, disconnect_message(1006, ""))
+            await self._tell(record, messages.disconnect(1006, ""), "gone")
             return False
         except SupersededError:
-            return False
+            current = None
+        self._ending.note("gone" if current is None else "closed")  # unless a run says more
         if current is not None and current.ended:
             await self._connection.end()
         return current is not None and not current.ended
@@ -334,29 +346,25 @@ class Invocation:
                 )
                 ended = outcome is not Outcome.DEADLINE
             log_ending(run, outcome, self._connection.id)
+            note_ending(self._ending, run, outcome)
             if ended:
                 await self._connection.end()
         finally:
             await self._stop(run)
 
     async def _find(self) -> ConnectionRecord | None:
-        """Read the stored record; a connection without a readable one is deleted."""
-        try:
-            record = await self._connection.read()
-            for pause in LOOK_AGAIN_AFTER if self._is_young() else ():
-                if record is None and await self._connection.pause(pause):
-                    record = await self._connection.read()
-        except StoredRecordError as error:
-            logger.error("connection %s: deleted: %s", self._connection.id, error)
-            record = None
-        else:
-            if record is None:
-                logger.warning(
-                    "connection %s: deleted: it has no stored record (expired, lost, or "
-                    "$disconnect was faster)",
-                    self._connection.id,
-                )
+        """Read the stored record; a connection without one is deleted."""
+        record = await self._connection.read()
+        for pause in LOOK_AGAIN_AFTER if self._is_young() else ():
+            if record is None and await self._connection.pause(pause):
+                record = await self._connection.read()
         if record is None:
+            logger.warning(
+                "connection %s: deleted: it has no stored record (expired, lost, or "
+                "$disconnect was faster)",
+                self._connection.id,
+            )
+            self._ending.note("no_record")
             await self._connection.end()
         return record
 
@@ -369,17 +377,19 @@ class Invocation:
     async def disconnect(self, event: DisconnectEvent) -> LambdaResponse:
         """Tell the app that its client is gone, unless it has been told."""
         record = None
+        self._ending.note("no_record")
         try:
             record = await self._connection.take()
         except StoredRecordError as error:
             logger.error("connection %s: its end was not told: %s", self._connection.id, error)
         await self._connection.leave()
         if record is not None and not record.ended:
-            await self._tell(record, disconnect_message(event.code, event.reason))
+            await self._tell(record, messages.disconnect(event.code, event.reason), "told")
         await self._departures.tell()
         return {"statusCode": 200}
 
-    async def _tell(self, record: ConnectionRecord, message: Message) -> None:
+    async def _tell(self, record: ConnectionRecord, message: Message, word: Word) -> None:
+        """Run the app to its end; `word` is how the event ends then."""
         run = self._run(record, Departed(), Stage.REPLAY, "disconnect")
         run.expect_disconnect(message, record.sent.total())
         try:
@@ -388,6 +398,7 @@ class Invocation:
                 run.lose_client(message)
                 outcome = await run.until_over(self._deadline)
             log_ending(run, outcome, self._connection.id)
+            note_ending(self._ending, run, outcome, word)
         finally:
             await self._stop(run)
 
@@ -426,7 +437,7 @@ class Invocation:
                 connection_id=connection.id,
                 linger=self._settings.linger,
             )
-        connection.on_lost = lambda: own.run.lose_client(disconnect_message(1006, ""))
+        connection.on_lost = lambda: own.run.lose_client(messages.disconnect(1006, ""))
         return own.run
 
     async def _stop(self, run: Run) -> None:
@@ -456,6 +467,12 @@ def time_left(context: Any) -> float:
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     seconds = remaining() / 1000 if remaining is not None else DEFAULT_TIME
     return float(max(0.0, seconds - margin(seconds)))
+
+
+def last_moment(context: Any) -> float:
+    """Return after how many seconds all is over, even if nothing else has kept its time."""
+    seconds = time_left(context)
+    return seconds + 0.8 * margin(seconds)
 
 
 def margin(seconds: float) -> float:

@@ -42,6 +42,8 @@ class Lifespans:
         loop = asyncio.get_running_loop()
         lifespan = self._of.get(loop)
         if lifespan is None or lifespan.failed:
+            if lifespan is not None:
+                lifespan.abandon()
             lifespan = self._of[loop] = Lifespan(self._app, self._mode)
         return lifespan
 
@@ -103,20 +105,24 @@ class Lifespan:
         """Run the app's shutdown for so many seconds; what goes wrong there is logged."""
         if self._task is None or self._task.done():
             return
-        self._stopping = True
-        self._inbox.put_nowait({"type": "lifespan.shutdown"})
-        done, _ = await asyncio.wait(
-            {self._task, self._stopped},
-            timeout=timeout,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if not done:
-            where = waiting.describe({self._task})
+        if not self.failed:
+            self._stopping = True
+            self._inbox.put_nowait({"type": "lifespan.shutdown"})
+            both = {self._task, self._stopped}
+            done, _ = await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return
             logger.error(
                 "the app's shutdown takes longer than %.3g s and is given up; it waits in %s",
                 timeout,
-                where,
+                waiting.describe({self._task}),
             )
+        self.abandon()
+        await asyncio.sleep(0)
+
+    def abandon(self) -> None:
+        """Cancel an app that waits though its startup has failed or its shutdown takes too long."""
+        if self._task is not None:
             self._task.cancel()
 
     async def _run(self) -> None:

@@ -27,6 +27,8 @@ from longwire.exceptions import (
     MessageTooLargeError,
 )
 from longwire.frames import MAX_MESSAGE
+from longwire.hanging import NO_ROUTE
+from longwire.observe import count_post
 from longwire_aws.client import CredentialsError
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
 from longwire_aws.refusal import Refusal, advice, read_refusal
@@ -45,7 +47,6 @@ _FORBIDDEN_CAUSES = (
     "the request was not signed, or the clock of this machine is wrong"
 )
 _NOT_AWS = ", not in the form of API Gateway: is something else at this endpoint?"
-_NO_ROUTE = "a VPC without a route to execute-api looks like this"
 
 
 class ConnectionInfo(NamedTuple):
@@ -159,6 +160,8 @@ class Management:
         timeout = call.deadline - time.monotonic()
         if timeout <= 0:
             return TransportTimeoutError("no time was left for the request", sent=False)
+        if call.method == "POST":
+            count_post()
         try:
             return await self._http.request(call.method, call.url, (), call.body, timeout=timeout)
         except TransportError as error:
@@ -220,7 +223,7 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
                 detail += f" (endpoint {call.endpoint}); {causes}"
             return ManagementError(call.connection_id, detail, status=answer.status)
         case TransportTimeoutError():
-            detail = f"{call.method} timed out: {answer}; {_NO_ROUTE}"
+            detail = f"{call.method} timed out: {answer}{NO_ROUTE}"
             return ManagementError(call.connection_id, detail)
     return ManagementError(call.connection_id, f"{call.method} failed: {answer}")
 

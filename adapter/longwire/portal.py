@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from longwire.exceptions import EventLoopError
+from longwire.exceptions import DeadlineError, EventLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 # Seconds after which work that keeps its own deadline is surely not being done.
 GRACE = 5.0
+
+_NOT_THE_APP = ("asyncio", "longwire", "selectors", "threading")
 
 _loops: dict[tuple[int, str], asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()
@@ -33,13 +36,25 @@ class LoopThread:
         self._waiting: Future[Any] | None = None
         running = threading.Event()
         self.loop.call_soon(running.set)
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        thread.start()
         running.wait()
+        self._ident = thread.ident or 0
 
-    def result(self, work: Coroutine[Any, Any, T]) -> T:
+    def result(
+        self,
+        work: Coroutine[Any, Any, T],
+        seconds: float | None = None,
+        on_blocked: Callable[[DeadlineError], object] = lambda _: None,
+    ) -> T:
         """Wait for work that is done on the loop, one at a time.
 
+        Args:
+            seconds: in which the work is done, as it keeps its own deadline; None for any time.
+            on_blocked: is given the error when it is not.
+
         Raises:
+            DeadlineError: it is not done, so that something blocks the loop.
             SystemExit: something on the loop ended the process meanwhile, as `sys.exit` does.
         """
         waiting: Future[T] = Future()
@@ -57,9 +72,30 @@ class LoopThread:
         def begin() -> None:
             self._task = self.loop.create_task(settle())
 
+        def abandon() -> None:
+            self._task.cancel()
+
         self._waiting = waiting
         self.loop.call_soon_threadsafe(begin)
-        return waiting.result()
+        try:
+            return waiting.result(seconds)
+        except TimeoutError:
+            if waiting.done():
+                raise
+            self.loop.call_soon_threadsafe(abandon)
+            blocked = DeadlineError(f"no end within {seconds:.3g} s: {self._reason()}")
+            on_blocked(blocked)
+            raise blocked from None
+
+    def _reason(self) -> str:
+        """Tell what the loop's thread is in: the line its author can change."""
+        frame = sys._current_frames().get(self._ident)
+        while frame is not None:
+            if not str(frame.f_globals.get("__name__")).startswith(_NOT_THE_APP):
+                where = f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
+                return f"the app blocks its event loop, in {where}"
+            frame = frame.f_back
+        return "something does not end though it is cancelled"
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -79,13 +115,17 @@ def run(
     work: Callable[[], Coroutine[Any, Any, T]],
     loop: asyncio.AbstractEventLoop | None,
     seconds: float | None = None,
+    *,
+    late: str | None = None,
 ) -> T:
     """Wait for work on an event loop that runs in another thread; None: on one of our own.
 
     Args:
         seconds: in which the work is done if its loop runs; None for any time.
+        late: the text of the `DeadlineError` when it is not, in exactly this time.
 
     Raises:
+        DeadlineError: see `late`.
         EventLoopError: it is the one that is running here, or it has stopped meanwhile.
     """
     home = loop if loop is not None and loop.is_running() else own_loop()
@@ -96,11 +136,13 @@ def run(
         )
     future = asyncio.run_coroutine_threadsafe(work(), home)
     try:
-        return future.result(None if seconds is None else seconds + GRACE)
+        return future.result(None if seconds is None else seconds + (0.0 if late else GRACE))
     except TimeoutError:
         if future.done():
             raise
         future.cancel()
+        if late is not None:
+            raise DeadlineError(late) from None
         raise EventLoopError(
             "the event loop that would have to do the work has stopped: its Lambda event is over, "
             "as it may be for a thread that no task waits for"

@@ -156,7 +156,9 @@ def _server(domain_name: str | None, port: str | None, scheme: str) -> tuple[str
         return None
     host, _, own_port = domain_name.partition(":")
     digits = own_port or port or ""
-    return host, int(digits) if digits.isdecimal() else (80 if scheme == "ws" else 443)
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5):
+        digits = "80" if scheme == "ws" else "443"
+    return host, int(digits)
 
 
 def _subprotocols(headers: Pairs) -> tuple[str, ...]:

@@ -55,6 +55,11 @@ class SigningTransport:
         transport = self._signing() if signs else self._http
         return await transport.request(method, url, headers, body, timeout=timeout)
 
+    def forget_keys(self) -> None:
+        """Keep no keys that were found; those of the environment never are."""
+        if self._signed is not None:
+            self._signed.forget_keys()
+
     def _signing(self) -> SignedClient:
         if self._signed is None:
             from longwire_aws.client import SignedClient  # a cold start may never come here

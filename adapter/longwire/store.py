@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from longwire.exceptions import BackendError
+from longwire.hanging import doing
+from longwire.observe import count_store_request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+HINT = "; the server is overloaded, stopped or locked, or no route leads to it"
+
 
 async def before(deadline: float, backend: Backend, operation: str, answer: Awaitable[T]) -> T:
     """Wait for a store's answer no longer than until `deadline`, of `time.monotonic()`.
@@ -22,6 +26,7 @@ async def before(deadline: float, backend: Backend, operation: str, answer: Awai
     Raises:
         BackendError: the store failed, or there was no time left.
     """
+    count_store_request()
     left = max(0.0, deadline - time.monotonic())
     try:
         async with asyncio.timeout(left) as limit:
@@ -29,14 +34,7 @@ async def before(deadline: float, backend: Backend, operation: str, answer: Awai
     except TimeoutError as error:
         if not limit.expired():
             raise
-        raise BackendError(backend.name, operation, _detail(left, error)) from error
-
-
-def _detail(left: float, error: TimeoutError) -> str:
-    # What was cancelled may have said what it was doing.
-    cancelled = error.__cause__ or error.__context__
-    doing = "".join([f", while {note}" for note in getattr(cancelled, "__notes__", ())])
-    detail = f"no answer within the {left:.3g} s that were left of the event's time{doing}"
-    if not left:
-        return detail
-    return f"{detail}; the server is overloaded, stopped or locked, or no route leads to it"
+        detail = f"no answer within the {left:.3g} s that were left of the event's time"
+        if left:
+            detail += doing(error.__cause__ or error.__context__) or HINT
+        raise BackendError(backend.name, operation, detail) from error

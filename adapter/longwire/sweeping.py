@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocke
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from longwire.exceptions import (
 )
 from longwire.layer import NO_ENDPOINT, Departure
 from longwire.sends.fanout import FanOut, one_page, read_page
-from longwire.sends.sending import end_unless_new, has_ended, read_pages
+from longwire.sends.sending import end_unless_new, has_ended, log_hang, read_pages
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from longwire.caller import Caller
     from longwire_backends import Backend
+
+logger = logging.getLogger("longwire")
 
 RATE = 50.0
 """Requests per second: a hundredth of what API Gateway allows a whole account at once.
@@ -144,6 +147,7 @@ async def sweep(
         result.checked += len(asked)
         result.gone += len(fan_out.result.gone) + len(known)
         result.failed |= fan_out.result.failed
+        log_hang("sweep", fan_out, backend)
         await tell()
     if turn.is_over:
         result.incomplete = CUT_OFF
@@ -151,6 +155,8 @@ async def sweep(
         result.deleted = await store.before(caller.deadline, backend, "sweep", backend.sweep())
     except BackendError as error:
         result.incomplete = result.incomplete or str(error)
+    if result.incomplete is not None:
+        logger.error("sweep: %s: not all were looked at: %s", backend.name, result.incomplete)
     return result
 
 

@@ -98,6 +98,10 @@ class SignedClient:
             return await self._send(credentials, method, url, headers, body, until)
         return response
 
+    def forget_keys(self) -> None:
+        """Keep no keys that were found; those of the environment never are."""
+        self._keys.forget()
+
     async def _send(
         self,
         credentials: sigv4.Credentials,
@@ -127,6 +131,9 @@ class SignedClient:
         try:
             async with asyncio.timeout(timeout):
                 return await self._keys.get()
+        except asyncio.CancelledError as error:
+            error.add_note("looking for AWS keys")  # for whoever has a shorter time limit
+            raise
         except TimeoutError as error:
             raise CredentialsError(
                 f"no AWS keys: looking for them took longer than {timeout:.3g} s"

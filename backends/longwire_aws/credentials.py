@@ -95,6 +95,11 @@ class CredentialsSource:
             credentials = await asyncio.wrap_future(self._search())
         return credentials
 
+    def forget(self) -> None:
+        """Look anew next time: this process may go on as another one, from a snapshot."""
+        with self._lock:
+            self._found = None
+
     def discard(self, rejected: Credentials) -> None:
         """Look anew next time, since AWS says that these keys expired or were never good."""
         with self._lock:

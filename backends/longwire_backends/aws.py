@@ -122,8 +122,9 @@ class Service:
             attempt += 1
 
     async def close(self) -> None:
-        """Close idle connections; a later request opens new ones."""
+        """Close idle connections and forget keys; a later request has new ones."""
         await self._http.close()
+        self._client.forget_keys()
 
     def init_command(self, **params: str) -> str:
         """Return what to type into a shell, so that a store with these parameters is created."""

@@ -11,7 +11,7 @@ import sys
 import time
 from concurrent.futures import Future
 from threading import Thread, current_thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiosqlite
 
@@ -24,6 +24,11 @@ _COLUMNS = {"connection_id", "value", "version", "expires_at"}
 
 # Seconds that a statement waits for another process to end its write.
 _BUSY_TIMEOUT = 10.0
+# Seconds that SQLite itself waits at a time, since nothing can end that wait; and the pause then.
+_BUSY_TURN = 0.02
+_BUSY_PAUSE = 0.002
+# Seconds that a cancelled statement may take to end, as on a file system that does not answer.
+_SETTLE_LIMIT = 0.1
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS "{0}" (
@@ -81,24 +86,43 @@ class SQLite3File:
 
     async def execute(self, sql: str, parameters: tuple[object, ...]) -> list[sqlite3.Row]:
         """Run one statement, in one trip to the worker; a cancelled one ends first."""
-        try:
-            return list(await self._connection.execute_fetchall(sql, parameters))
-        except asyncio.CancelledError:
-            await self._settle()
-            raise
+        give_up_at = time.monotonic() + _BUSY_TIMEOUT
+        while True:
+            try:
+                return list(await self._connection.execute_fetchall(sql, parameters))
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > give_up_at:
+                    raise
+            except asyncio.CancelledError:
+                await self._settle()
+                raise
+            await asyncio.sleep(_BUSY_PAUSE)
 
     async def _settle(self) -> None:
         # The caller's loop may close next, and the worker dies of answering to a closed loop.
         fence = asyncio.ensure_future(self._connection.execute_fetchall("SELECT 1"))
-        while not fence.done():
-            with contextlib.suppress(asyncio.CancelledError, ValueError):
-                await asyncio.shield(fence)
+        fence.add_done_callback(_forget)
+        give_up_at = time.monotonic() + _SETTLE_LIMIT
+        while not fence.done() and (left := give_up_at - time.monotonic()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({fence}, timeout=left)
 
     async def close(self) -> None:
         _open_files.discard(self)
         if self._worker.is_alive():
             await self._connection.close()
             self._worker.join()
+
+
+def _forget(fence: asyncio.Future[Any]) -> None:
+    """Look at how it ended, so that asyncio does not complain that nobody does."""
+    if not fence.cancelled():
+        fence.exception()
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    """Tell whether SQLite waited in vain for somebody else."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _connect(path: str, table: str) -> sqlite3.Connection:
@@ -122,6 +146,7 @@ def _prepare(connection: sqlite3.Connection, table: str) -> None:
         raise ValueError(f"the table {table} is not one of Longwire's, give another table_name")
     for create in _INDEXES:
         connection.execute(create.format(table))
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TURN * 1000:.0f}")
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -132,8 +157,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             return
         except sqlite3.OperationalError as error:
             # Here SQLite does not wait by itself: two that switch together would wait for ever.
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > give_up_at:
+            if not _is_busy(error) or time.monotonic() > give_up_at:
                 raise
         time.sleep(0.005)
 

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire.signing import SigningTransport
 from longwire_aws.credentials import Credentials, CredentialsError, CredentialsSource
+from longwire_aws.http import HTTPClient, TransportError
+from longwire_backends import BackendError
+from longwire_backends.dynamodb import DynamoDBBackend
+from tests.servers.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -260,6 +265,26 @@ async def test_another_server_after_a_restore(machine: Machine) -> None:
         machine.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", after.url)
         await source.get()
         assert (len(before.requests), len(after.requests)) == (1, 1)
+
+
+async def test_keys_that_were_found_are_not_kept_in_a_snapshot(machine: Machine) -> None:
+    """Lambda takes one when the handler has been closed; each process made of it looks anew."""
+    with metadata_server() as metadata:
+        machine.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", metadata.url)
+        nowhere = f"127.0.0.1:{free_port()}"
+        store = DynamoDBBackend(
+            "connections", region_name="eu-west-1", endpoint_url=f"http://{nowhere}", timeout=0.5
+        )
+        transport = SigningTransport(HTTPClient(), "eu-west-1")
+        for asked in (2, 4):
+            for _ in range(2):
+                with pytest.raises(BackendError):
+                    await store.get("a")
+                with pytest.raises(TransportError):
+                    await transport.request("POST", f"https://{nowhere}/prod", timeout=0.5)
+            await store.close()
+            transport.forget_keys()
+            assert len(metadata.requests) == asked
 
 
 async def test_one_search_for_all_while_the_loop_goes_on(machine: Machine) -> None:

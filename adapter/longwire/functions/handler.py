@@ -15,17 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from longwire import events, portal, ws_gateway
 from longwire.caller import Caller, calling
 from longwire.connections import Connections
-from longwire.exceptions import ConfigurationError, EventError
+from longwire.exceptions import ConfigurationError, DeadlineError, EventError, LongwireError
 from longwire.functions.answer import answer
 from longwire.functions.context import Context, route_of
 from longwire.functions.records import with_record
-from longwire.invocation import time_left
+from longwire.hanging import log_leaving, within
+from longwire.invocation import LAST_WORDS, last_moment, margin, time_left
 from longwire.outside import Outside
 
 if TYPE_CHECKING:
@@ -99,14 +101,24 @@ class WebSocketHandler:
         Raises:
             EventError: the event is malformed, or no function is there for it.
             ResponseError: the function returned what API Gateway does not take.
+            DeadlineError: the function did not end in time.
             EventLoopError: this was called on that very event loop.
             Exception: whatever the function raised.
         """
         if not isinstance(event, dict) and callable(event):
             return self._decorate(event)
-        response, error = portal.run(
-            lambda: self._outcome(event, lambda_context), portal.own_loop(LOOP)
-        )
+        seconds = last_moment(lambda_context)
+        late = f"no end within {seconds:.3g} s: a function that is async blocks its event loop"
+        try:
+            response, error = portal.run(
+                lambda: self._outcome(event, lambda_context),
+                portal.own_loop(LOOP),
+                seconds,
+                late=late,
+            )
+        except DeadlineError as blocked:
+            log_leaving(event, seconds, blocked)
+            raise
         if error is not None:
             raise error
         return response
@@ -136,9 +148,20 @@ class WebSocketHandler:
         function = self._find(parsed)
         caller = self._caller(event, lambda_context)
         context = Context(parsed, caller, self._connections, lambda_context)
-        work = functools.partial(answer, function, event, context)
+        begun, seconds = time.monotonic(), time_left(lambda_context)
+        what = f"the function of {context.route_key!r}"
+        deadline = begun + seconds + LAST_WORDS * margin(seconds)
+
+        async def work() -> Response:
+            left = begun + seconds - time.monotonic()
+            return await within(left, what, answer(function, event, context))
+
         with calling(caller):
-            return await with_record(parsed, caller, self._outside.ttl, work)
+            try:
+                return await with_record(parsed, caller, deadline, self._outside.ttl, work)
+            except LongwireError as error:
+                log_leaving(event, time.monotonic() - begun, error)
+                raise
 
     async def aclose(self) -> None:
         """Let go of the store and all connections; a later event opens them again."""
@@ -171,7 +194,8 @@ class WebSocketHandler:
     def _caller(self, event: LambdaEvent, lambda_context: Any) -> Caller:
         outside, seconds = self._outside, time_left(lambda_context)
         endpoint = outside.endpoint() or ws_gateway.endpoint(event["requestContext"])
-        caller = outside.caller(None, seconds, endpoint)
+        # What it sends has to be back before the function is cancelled.
+        caller = outside.caller(None, seconds - margin(seconds) / 2, endpoint)
         caller.loop = asyncio.get_running_loop()
         return caller
 

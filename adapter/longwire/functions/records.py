@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     Answer = Callable[[], Coroutine[Any, Any, Response]]
 
 
-async def with_record(event: Event, caller: Caller, ttl: int, answer: Answer) -> Response:
+async def with_record(
+    event: Event, caller: Caller, deadline: float, ttl: int, answer: Answer
+) -> Response:
     """Answer an event; its connection has a record, from its handshake to its end.
 
     Args:
+        deadline: for the store, in seconds of `time.monotonic()`.
         ttl: seconds that a record is kept.
 
     Raises:
@@ -31,7 +34,7 @@ async def with_record(event: Event, caller: Caller, ttl: int, answer: Answer) ->
     backend = caller.layer.backend
     if backend is None or isinstance(event, MessageEvent):
         return await answer()
-    kept = _Kept(event.context.connection_id, backend, caller.deadline)
+    kept = _Kept(event.context.connection_id, backend, deadline)
     if isinstance(event, ConnectEvent):
         return await _connect(kept, event, ttl, answer)
     # The record goes first, so that sends to its groups take the client for gone at once.

@@ -111,7 +111,7 @@ async def _deliver(part: Part, caller: Caller) -> SendResult:
     caller.layer = caller.layer._replace(handover=None)  # it has been handed over once
     message = part.data.decode()  # as bytes it might be encoded once more
     post = caller.layer.clients.prepare(message)
-    result = await send_many(caller, one_page(members), message, post)
+    result = await send_many(caller, one_page(members), message, post, logs=False)
     left = json.dumps(list(result.failed))
     expires_at = int(time.time()) + (LIFETIME if result.failed else DONE_LIFETIME)
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from longwire.exceptions import BackendError, ConnectionGoneError, LongwireError, ManagementError
+from longwire.hanging import is_hang
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
@@ -157,6 +158,7 @@ class FanOut:
 
     Attributes:
         result: complete when `run` is over.
+        hang: why one of them did not get it, if that is because nobody answered; or None.
     """
 
     def __init__(
@@ -169,6 +171,7 @@ class FanOut:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.result = SendResult()
+        self.hang: str | None = None
         self._post = post
         self._deadline = deadline
         self._is_gone = is_gone
@@ -223,12 +226,17 @@ class FanOut:
                 self._pace.slow_down(posted_at)
                 self._again[connection_id] = str(error)
             else:
-                self.result.failed[connection_id] = str(error)
+                self._fail(connection_id, error)
         except LongwireError as error:
-            self.result.failed[connection_id] = str(error)
+            self._fail(connection_id, error)
         else:
             self.result.delivered.add(connection_id)
             self._pace.speed_up()
+
+    def _fail(self, connection_id: str, error: LongwireError) -> None:
+        self.result.failed[connection_id] = str(error)
+        if is_hang(error):
+            self.hang = str(error)
 
     async def _unknown(self, connection_id: str, error: ConnectionGoneError) -> None:
         """Judge a connection that API Gateway does not know."""

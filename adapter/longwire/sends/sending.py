@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from longwire import keys, record, store
 from longwire.exceptions import StoredRecordError
 from longwire.layer import Departure
-from longwire.sends.fanout import FanOut
+from longwire.sends.fanout import UNREAD, FanOut
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from longwire.caller import Caller
     from longwire.clients import Post
@@ -29,11 +30,14 @@ logger = logging.getLogger("longwire")
 MOVE_TIME = 5.0
 
 
-async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) -> SendResult:
+async def send_many(
+    caller: Caller, pages: Pages, message: Frame, post: Post, *, logs: bool = True
+) -> SendResult:
     """Send a message to everybody on these pages, or have SQS do so if they are many.
 
     Args:
         post: sends this message.
+        logs: whether it is logged when nobody answers, since an app need not look at the result.
     """
     departed = collected(caller)
     fan_out = FanOut(
@@ -49,7 +53,19 @@ async def send_many(caller: Caller, pages: Pages, message: Frame, post: Post) ->
 
         await hand_over(caller, pages, message, fan_out)
     await report(caller, departed)
+    if logs:
+        log_hang("a send to many", fan_out, caller.layer.backend)
     return fan_out.result
+
+
+def log_hang(what: str, fan_out: FanOut, backend: Backend | None) -> None:
+    """Log, once for all members, that the management API or the store did not answer."""
+    result = fan_out.result
+    if fan_out.hang is not None:
+        logger.error("%s: %d were not reached; one: %s", what, len(result.failed), fan_out.hang)
+    if result.incomplete == UNREAD:
+        name = backend.name if backend is not None else "no store"
+        logger.error("%s: %s: %s", what, name, result.incomplete)
 
 
 async def end_unless_new(caller: Caller, departed: list[Departure], connection_id: str) -> bool:
@@ -97,7 +113,9 @@ async def _move(
 ) -> bool | None:
     """Keep a record under another key, where no send finds it; whoever takes it tells the app.
 
-    It is marked first, so that only one does this, and whoever takes it meanwhile looks there, too.
+    It is marked first, so that only one does this. A copy tells nobody before the record itself has
+    been taken here: who takes that, tells. A process that is killed between these two last steps
+    leaves an end untold, which is better than one that is told twice.
 
     Returns:
         False if somebody else has taken it meanwhile; None if it has changed.
@@ -112,12 +130,27 @@ async def _move(
     expires_at, version = stored.expires_at, stored.version
     if not await ask("update", backend.update(connection_id, value, expires_at, version)):
         return None
-    key = keys.ENDED + connection_id
-    await ask("put", backend.put(key, keys.ended(groups, value), expires_at))
-    if await ask("take", backend.take(connection_id)) is not None:
-        return True
-    await ask("take", backend.take(key))
-    return False
+    key, copy = keys.ENDED + connection_id, keys.ended(groups, value)
+    version = await ask("put", backend.put(key, copy, expires_at))
+
+    async def own() -> bool:
+        if await ask("take", backend.take(connection_id)) is None:
+            await ask("take", backend.take(key))
+            return False
+        tells = keys.ended(groups, value, tells=True)
+        return await ask("update", backend.update(key, tells, expires_at, version)) is not None
+
+    return await _to_its_end(own())
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for work that must not be cut off in the middle."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def has_ended(caller: Caller, connection_id: str) -> bool:

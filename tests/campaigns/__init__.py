@@ -1,0 +1,1 @@
+"""Campaigns: tests that look for trouble for as long as they are given time."""

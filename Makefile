@@ -22,8 +22,12 @@ $(VENV)/demo-installed: pyproject.toml
 demo: $(VENV)/demo-installed
 	$(BIN)/python examples/demo.py
 
+# As many processes as there are cores; WORKERS=0 runs all in one, as a debugger wants it.
+WORKERS ?= auto
+PYTEST = -m pytest -n $(WORKERS) --dist loadfile
+
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 # A thousand clients join, crash, leave and come back at once; `make test` does it with fewer.
 storm: $(VENV)/installed
@@ -58,7 +62,7 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 cov: $(VENV)/installed
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

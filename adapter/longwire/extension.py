@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("longwire")
 
 NAME = "longwire"
+RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
 API = "/2020-01-01/extension"
 IDENTIFIER = "lambda-extension-identifier"
 
@@ -178,13 +179,10 @@ _asking = threading.Lock()
 
 
 def of_this_process(environ: Mapping[str, str] = os.environ) -> Extension | None:
-    """Return the extension of this process, registered at the first call; None where none can be.
-
-    It is Lambda where AWS_LAMBDA_RUNTIME_API says where Lambda's runtime finds its events.
-    """
+    """Return the extension of this process, registered at the first call; None where none can be."""
     global _ours, _asked
     with _asking:
-        if not _asked and "AWS_LAMBDA_RUNTIME_API" in environ:
+        if not _asked and RUNTIME_API in environ:
             _asked = True
             _ours = _register(environ)
         return _ours
@@ -194,7 +192,7 @@ def _register(environ: Mapping[str, str]) -> Extension | None:
     if "AWS_LAMBDA_MAX_CONCURRENCY" in environ:
         _warn("Lambda Managed Instances give internal extensions no events")
         return None
-    api = _API(environ["AWS_LAMBDA_RUNTIME_API"])
+    api = _API(environ[RUNTIME_API])
     try:
         identifier = api.register()
     except Exception as error:

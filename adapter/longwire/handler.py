@@ -12,31 +12,31 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, get_args
 
-from longwire import caller, config, events, extension, http
+from longwire import caller, config, events, http
 from longwire.caller import Caller, calling
 from longwire.deferred import AfterResponse, Deferred
 from longwire.departures import Departures
 from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
 from longwire.hanging import log_leaving
-from longwire.invocation import TELL_TIME, Invocation, last_moment, margin, time_left
+from longwire.invocation import TELL_TIME, Invocation, margin, time_left
 from longwire.layer import HandlerLayers
 from longwire.lifespan import LifespanMode, Lifespans
 from longwire.observe import Ending, Observing
 from longwire.observer import Observer
-from longwire.portal import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from longwire.exceptions import DeadlineError
     from longwire.layer import Departure
     from longwire.management import Management
     from longwire.observe import Observed
+    from longwire.on_lambda import LambdaLoop
     from longwire.sweeping import SweepResult
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.client import Transport
@@ -97,14 +97,14 @@ class Longwire:
         self._one_event = threading.Lock()
         self._latest: tuple[LambdaEvent, str, asyncio.AbstractEventLoop]
         self._weak_caller = weakref.WeakMethod(self._latest_caller)
-        self._extension = extension.of_this_process()
-        self._thread: LoopThread | None = None
-        if self._extension is not None:
-            from longwire import snapshot, termination  # nobody else pays for them
+        self._lambda_loop: LambdaLoop | None = None
+        # Which tells Lambda's runtime client where its events are.
+        if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+            from longwire.on_lambda import LambdaLoop  # nobody else pays for it
 
-            self._thread = LoopThread("longwire-app")
-            termination.on_sigterm(self._terminate)
-            snapshot.before(self.close)
+            self._lambda_loop = LambdaLoop(
+                self._deferred, self._observer, self.close, self._shut_down
+            )
 
     def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on an event loop of this handler's own.
@@ -119,8 +119,9 @@ class Longwire:
         """
         _refuse_running_loop()
         with self._one_event:
-            if self._thread is not None:
-                return self._call_in_thread(self._thread, event, context)
+            if self._lambda_loop is not None:
+                handle = functools.partial(self._handle, event, context)
+                return self._lambda_loop.handle(event, context, handle)
             if self._runner is None:
                 self._runner = asyncio.Runner()
                 self._abandoned = weakref.finalize(
@@ -142,58 +143,8 @@ class Longwire:
         """
         return await self._handle(event, context, after=AfterResponse(self._deferred))
 
-    def _call_in_thread(self, thread: LoopThread, event: LambdaEvent, context: Any) -> Any:
-        """Handle an event where its work may go on behind the response: on Lambda."""
-        assert self._extension is not None
-        hold = self._extension.hold(context, self._finish_deferred)
-        if hold is None:
-            try:
-                return self._result(thread, event, context, None)
-            finally:
-                self._observer.flush()
-        with hold:
-            after = AfterResponse(self._deferred, hold.response_left)
-            return hold.watch(self._result(thread, event, context, after))
-
-    def _result(
-        self, thread: LoopThread, event: LambdaEvent, context: Any, after: AfterResponse | None
-    ) -> Any:
-        """Wait for the thread, but not for an app that blocks it until Lambda ends the process."""
-        seconds, observed = last_moment(context), self._observer.begin(event, context)
-
-        def on_blocked(error: DeadlineError) -> None:
-            log_leaving(event, seconds, error)
-            observed.give_up(error)
-
-        work = self._handle(event, context, after, observed)
-        return thread.result(work, seconds, on_blocked)
-
-    def _finish_deferred(self, seconds: float) -> None:
-        """Wait, in the extension's thread, for what goes on behind the response."""
-        until = time.monotonic() + seconds
-        self._wait_for_deferred(seconds)
-        self._observer.flush(until - time.monotonic())
-
-    def _wait_for_deferred(self, seconds: float) -> None:
-        if self._deferred.is_idle or self._thread is None:
-            return
-        waiting = asyncio.run_coroutine_threadsafe(self._deferred.wait(), self._thread.loop)
-        try:
-            waiting.result(seconds)
-        except TimeoutError:
-            logger.error(
-                "what goes on behind a response did not end within %.3g s; it is frozen: %s",
-                seconds,
-                self._deferred.describe(),
-            )
-
-    def _terminate(self, seconds: float) -> None:
-        """Stop what goes on and run the app's shutdown, as the process is about to end."""
-        if self._thread is not None:
-            closing = asyncio.run_coroutine_threadsafe(self._shut_down(seconds), self._thread.loop)
-            closing.result(seconds)
-
     async def _shut_down(self, seconds: float) -> None:
+        """Stop what goes on and run the app's shutdown, as the process is about to end."""
         until = time.monotonic() + 0.9 * seconds
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds / 2):
@@ -240,8 +191,8 @@ class Longwire:
         """
         _refuse_running_loop()
         with self._one_event:
-            if self._thread is not None:
-                self._thread.result(self.aclose())
+            if self._lambda_loop is not None:
+                self._lambda_loop.run(self.aclose())
                 return
             if self._runner is None:
                 return

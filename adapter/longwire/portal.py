@@ -87,6 +87,12 @@ class LoopThread:
             on_blocked(blocked)
             raise blocked from None
 
+    def is_stuck(self, seconds: float) -> bool:
+        """Tell whether the loop does nothing for so long."""
+        answered = threading.Event()
+        self.loop.call_soon_threadsafe(answered.set)
+        return not answered.wait(seconds)
+
     def _reason(self) -> str:
         """Tell what the loop's thread is in: the line its author can change."""
         frame = sys._current_frames().get(self._ident)

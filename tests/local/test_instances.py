@@ -143,30 +143,50 @@ def _refused(client: ClientConnection) -> bool:
     return '"message": "Internal server error"' in str(client.recv(20))
 
 
-@pytest.mark.parametrize(
-    ("word", "text"),
-    [("exit", "exit status 3"), ("block", "Task timed out after 1.00 seconds")],
-)
-def test_a_process_that_ends_or_takes_too_long_is_replaced(
-    folder: Path, word: str, text: str
-) -> None:
+def test_a_process_that_ends_is_replaced(folder: Path) -> None:
     """The client sees what API Gateway shows: 502, and a frame; the connection lives on."""
-    with Dev(folder, "many:app", "--instances", "1", "--timeout", "1") as dev:
+    with Dev(folder, "many:app", "--instances", "1") as dev:
         url = dev.ready()[1]
-        with pytest.raises(InvalidStatus) as refused:
-            connect(f"{url}/?path=/{word}")
-        assert refused.value.response.status_code == 502
+        assert _status(f"{url}/?path=/exit") == 502
         with connect(url) as client:
             before, _ = ask(client, "a")
-            client.send(word)
+            client.send("exit")
             assert '"message": "Internal server error"' in str(client.recv(20))
             after, reply = ask(client, "b")
         _, out, err = dev.stop(signal.SIGINT)
     assert reply == "b"
     assert after != before
     assert not alive(before)
-    assert out.count(text) == 2
-    assert err.count(text) == 2
+    assert out.count("the function's process ended with exit status 3") == 2
+    assert err.count("the function's process ended with exit status 3") == 2
+
+
+def test_an_app_that_blocks_its_process_is_replaced(folder: Path) -> None:
+    """The log says where it blocks, and no later event has to wait behind it."""
+    with Dev(folder, "many:app", "--instances", "1", "--timeout", "1") as dev:
+        with connect(dev.ready()[1]) as client:
+            before, _ = ask(client, "a")
+            client.send("block")
+            assert '"message": "Internal server error"' in str(client.recv(20))
+            until(lambda: not alive(before))
+            assert ask(client, "b")[1] == "b"
+        _, out, err = dev.stop(signal.SIGINT)
+    assert re.search(r"the app blocks its event loop, in act \(.*many.py:\d+\)", out)
+    assert "DeadlineError" in err
+    # The extension waits for the app, so Lambda's own timeout ends the process.
+    assert "Task timed out after 1.00 seconds" in err
+
+
+def test_a_function_that_takes_too_long_is_killed(folder: Path) -> None:
+    """A plain Lambda function, which knows nothing of deadlines."""
+    (folder / "slow.py").write_text("import time\ndef handler(event, context): time.sleep(60)\n")
+    with Dev(folder, "slow:handler", "--instances", "1", "--timeout", "0.5") as dev:
+        url = dev.ready()[1]
+        assert [_status(url), _status(url)] == [502, 502]
+        _, out, err = dev.stop(signal.SIGINT)
+    assert out.count("Task timed out after 0.50 seconds, client gets 502") == 2
+    assert out.count("Init Duration") == 2
+    assert "Task timed out after 0.50 seconds" in err
 
 
 def test_the_integration_timeout_goes_first(folder: Path) -> None:
@@ -179,7 +199,8 @@ def test_the_integration_timeout_goes_first(folder: Path) -> None:
             assert '"message": "Endpoint request timed out"' in str(client.recv(20))
             (folder / "here").touch()
             assert str(client.recv(20)).endswith(" wait here")
-        until(lambda: _status(f"{url}/?path=/wait-never") in (500, 504))
+        until(lambda: _status(f"{url}/?path=/wait-there") == 504)
+        (folder / "there").touch()
         dev.stop(signal.SIGINT)
 
 

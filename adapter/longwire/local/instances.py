@@ -63,7 +63,8 @@ class Instances:
         self._idle: list[Instance] = []
         # Which had the latest event of a connection.
         self._latest: dict[str, Instance] = {}
-        self._waiters: list[asyncio.Future[Instance]] = []
+        # Events that wait for one of them, or for its end, so that there can be another.
+        self._waiters: list[asyncio.Future[Instance | None]] = []
         self._tasks = Tasks()
 
     @contextlib.asynccontextmanager
@@ -133,11 +134,11 @@ class Instances:
         return self._idle.pop(0) if self._idle else await self._next_idle()
 
     async def _next_idle(self) -> Instance:
-        waiter: asyncio.Future[Instance] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Instance | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await asyncio.wait({waiter}, timeout=NEARLY_IDLE)
         if waiter.done():
-            return waiter.result()
+            return waiter.result() or await self._start()
         self._waiters.remove(waiter)
         raise ThrottledError(
             f"all processes are busy ({self._limit}), and Lambda takes no more events; "
@@ -162,11 +163,12 @@ class Instances:
 
     def _put_back(self, instance: Instance) -> None:
         """Let a process have its next event, unless it has ended."""
-        if instance.retired or not instance.is_alive:
+        is_over = instance.retired or not instance.is_alive
+        if is_over:
             self._end(instance)
-        elif self._waiters:
-            self._waiters.pop(0).set_result(instance)
-        else:
+        if self._waiters:
+            self._waiters.pop(0).set_result(None if is_over else instance)
+        elif not is_over:
             self._idle.append(instance)
 
     def _end(self, instance: Instance) -> None:

@@ -179,7 +179,7 @@ _asking = threading.Lock()
 
 
 def of_this_process(environ: Mapping[str, str] = os.environ) -> Extension | None:
-    """Return the extension of this process, registered at the first call; None where none can be."""
+    """Return the extension of this process, registered at the first call; None if none can be."""
     global _ours, _asked
     with _asking:
         if not _asked and RUNTIME_API in environ:

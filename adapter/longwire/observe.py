@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from longwire import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
-
-    from longwire.tracing import EventSpan
 
 Word = Literal[
     "accepted",  # the client is connected, and the app waits for it
@@ -102,6 +101,16 @@ class Ending:
         self.error_type = None if error is None else type(error).__name__
 
 
+class Span(Protocol):
+    """A span of OpenTelemetry that is about one event."""
+
+    def current(self) -> AbstractContextManager[object]:
+        """Let it be the current span."""
+
+    def end(self, record: Record) -> None:
+        """End it with what is told of its event."""
+
+
 class Observed:
     """One event; a context manager for whoever answers it.
 
@@ -142,7 +151,7 @@ class Observed:
         self.context = context
         self.cold, _warm = not _warm, True
         self.ending = Ending()
-        self.span: EventSpan | None = None
+        self.span: Span | None = None
         self.store_requests = 0
         self.posts = 0
         # In seconds of `time.monotonic()`.

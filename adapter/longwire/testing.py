@@ -32,8 +32,9 @@ from longwire.local.connection import (
     Handshake,
 )
 from longwire.local.function import DEFAULT_TIMEOUT, InlineFunction, kind
-from longwire.local.session import Invocation, Session, Tasks
+from longwire.local.session import Invocation, Session
 from longwire.local.settings import Settings
+from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence

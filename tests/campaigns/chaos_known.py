@@ -34,8 +34,8 @@ CUT_OFF = Known(
     apps=("ticker", "early_receiver"),
 )
 
-# The record says when the response was about to leave. When its write was slow, that was long before
-# API Gateway had the response, and the client's first words come when "gone" is believed already.
+# The record says when the response was about to leave. When its write was slow, that was long
+# before API Gateway had the response, and the client's first words come when "gone" is believed.
 TOLD_TOO_EARLY = Known(
     "a connection whose record was written slowly is taken for gone too early",
     r"which is there, but was not known yet$",

@@ -24,8 +24,9 @@ from longwire.local.connection import (
 from longwire.local.function import InlineFunction
 from longwire.local.gateway import Gateway
 from longwire.local.results import Accepted, Refused
-from longwire.local.session import BACKLOG, Invocation, Session, Tasks
+from longwire.local.session import BACKLOG, Invocation, Session
 from longwire.local.settings import Settings
+from longwire.local.tasks import Tasks
 from tests.local.fakes import OK, Event, RecordingFunction
 
 if TYPE_CHECKING:

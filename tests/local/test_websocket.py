@@ -12,8 +12,9 @@ import pytest
 from longwire.local.connection import DELETED, Handshake
 from longwire.local.function import InlineFunction
 from longwire.local.gateway import Gateway
-from longwire.local.session import Session, Tasks
+from longwire.local.session import Session
 from longwire.local.settings import Settings
+from longwire.local.tasks import Tasks
 from longwire.local.websocket import UNREAD_LIMIT, WebSocket, answer_handshake
 from tests.local.fakes import RecordingFunction, frame
 

@@ -10,8 +10,9 @@ from longwire.local.calls import outcome_of
 from longwire.local.results import Raised, Refused
 
 if TYPE_CHECKING:
-    from longwire.local.session import Function, Tasks
+    from longwire.local.calls import Function
     from longwire.local.settings import Settings
+    from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
 
 logger = logging.getLogger("longwire.local")

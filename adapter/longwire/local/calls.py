@@ -1,20 +1,35 @@
-"""One call of a Lambda function, for as long as API Gateway waits for it."""
+"""A Lambda function, and one call of it for as long as API Gateway waits."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from longwire.local.results import Outcome, Raised, Returned, TimedOut
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
-    from longwire.local.session import Tasks
+    from longwire.local.tasks import Tasks
+    from longwire.types import LambdaEvent
 
 logger = logging.getLogger("longwire.local")
+
+
+class Function(Protocol):
+    """The side of a session that faces the Lambda function."""
+
+    async def invoke(
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = ...
+    ) -> object:
+        """Return what the function returns; raise what it raises.
+
+        Args:
+            waits_for_client: called, from any thread, when the function has done all that the
+                client's next message could depend on, though it goes on.
+        """
 
 
 async def outcome_of(

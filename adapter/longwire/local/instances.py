@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from longwire.local.function import ThrottledError, nothing
 from longwire.local.instance import SHUTDOWN_LIMIT, InitError, Instance
-from longwire.local.session import Tasks
+from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.local.http1 import HTTP1Connection, decode
 from longwire.local.management_api import Answer, json_answer
-from longwire.local.session import Tasks
+from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,14 +13,16 @@ from longwire.local.function import InlineFunction
 from longwire.local.gateway import Gateway
 from longwire.local.http import HTTPConnection
 from longwire.local.management_api import BUFFER_FULL, GONE, POSTED, REMOVED, Answer, Post
-from longwire.local.session import Session, Tasks
+from longwire.local.session import Session
 from longwire.local.settings import Settings
+from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from longwire.local.calls import Function
     from longwire.local.connection import Connection, Handshake
-    from longwire.local.session import Function, Invocation
+    from longwire.local.session import Invocation
     from longwire.local.signatures import Caller, Request
     from longwire.local.websocket import WebSocket
     from longwire.types import LambdaHandler

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from longwire.local import authorizing, results
 from longwire.local.authorizer import authorized
@@ -16,13 +15,13 @@ from longwire.local.function import FunctionError
 from longwire.local.settings import CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
+    from longwire.local.calls import Function
     from longwire.local.connection import Connection, Ending, Handshake
     from longwire.local.gateway import Gateway
+    from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
-
-T = TypeVar("T")
 
 logger = logging.getLogger("longwire.local")
 
@@ -43,20 +42,6 @@ class Client(Protocol):
         """Stop reading from the client, or go on."""
 
 
-class Function(Protocol):
-    """The side of a session that faces the Lambda function."""
-
-    async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = ...
-    ) -> object:
-        """Return what the function returns; raise what it raises.
-
-        Args:
-            waits_for_client: called, from any thread, when the function has done all that the
-                client's next message could depend on, though it goes on.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """One event and what became of it, for logs and tests.
@@ -74,41 +59,6 @@ class Invocation:
     seconds: float
     posts: int
     verdict: results.Accepted | results.Refused | None = None
-
-
-class Tasks:
-    """Tasks that somebody else's end must not cancel; asyncio itself keeps no reference to them.
-
-    Each begins in a copy of the context that this object was made in: a task that a function
-    causes, by closing its connection for example, must not see that function's context variables.
-    """
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._context = contextvars.copy_context()
-
-    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        # Not `create_task(context=...)`: a task factory looks at the context that it is called in.
-        context = self._context.copy()
-        task = context.run(asyncio.get_running_loop().create_task, coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def settle(self, timeout: float) -> None:
-        """Wait for all tasks, at most `timeout` seconds; then cancel what still runs."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        while self._tasks and loop.time() < deadline:
-            await asyncio.wait(
-                self._tasks,
-                timeout=deadline - loop.time(),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        remaining = list(self._tasks)
-        for task in remaining:
-            task.cancel()
-        await asyncio.gather(*remaining, return_exceptions=True)
 
 
 class Session:

@@ -13,7 +13,14 @@ import pytest
 from awslambdaric.lambda_runtime_log_utils import _RESERVED_FIELDS, JsonFormatter
 from starlette.exceptions import HTTPException
 
-from longwire import BackendError, Connections, Longwire, LongwireError, observe
+from longwire import (
+    BackendError,
+    Connections,
+    Longwire,
+    LongwireError,
+    observe,
+    websocket_handler,
+)
 from longwire.exceptions import EventLoopError
 from longwire.observe import Observed, Record, Word
 from longwire_backends.memory import MemoryBackend
@@ -665,3 +672,35 @@ async def test_a_broken_output_does_not_break_the_answer(
     await handler.aclose()
     assert answer == OK
     assert "an event could not be told of" in caplog.text
+
+
+async def test_functions_without_an_app_are_told_of_too(told: Told) -> None:
+    """`websocket_handler` writes the same record."""
+    async with ConnectionsServer() as server:
+        handler = websocket_handler(api_gateway_endpoint_url=server.url)
+
+        @handler.route("$connect")
+        async def connect(event: Any, context: Any) -> dict[str, int]:
+            return {"statusCode": 401 if context.connection_id == "No=" else 200}
+
+        @handler.route("$default")
+        async def message(event: Any, context: Any) -> None:
+            if context.body == "raise":
+                raise ValueError(context.body)
+            await context.send(context.body)
+
+        await handler.handle(connect_event("Yes="), LambdaContext())
+        await handler.handle(connect_event("No="), LambdaContext())
+        await handler.handle(message_event("a", "Yes="), LambdaContext())
+        with pytest.raises(ValueError, match="raise"):
+            await handler.handle(message_event("raise", "Yes="), LambdaContext())
+        await handler.aclose()
+    assert told.endings == [
+        ("connect", "accepted"),
+        ("connect", "refused"),
+        ("message", "done"),
+        ("message", "failed"),
+    ]
+    assert [one.status for one in told.records] == [200, 401, None, None]
+    assert [one.posts for one in told.records] == [0, 0, 1, 0]
+    assert told.last.error_type == "ValueError"

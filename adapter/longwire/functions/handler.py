@@ -28,6 +28,8 @@ from longwire.functions.context import Context, route_of
 from longwire.functions.records import with_record
 from longwire.hanging import log_leaving, within
 from longwire.invocation import LAST_WORDS, last_moment, margin, time_left
+from longwire.observe import Observing, identify
+from longwire.observer import Observer
 from longwire.outside import Outside
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class WebSocketHandler:
     ) -> None:
         self._outside = Outside(ws_config, dsn, None, api_gateway_endpoint_url)
         self._connections = Connections()
+        self._observer = Observer(None, tracing=False, takes_parts=False)
         self._functions: dict[str, Function] = {}
         self._function: Function | None = None
 
@@ -142,6 +145,14 @@ class WebSocketHandler:
 
     async def handle(self, event: LambdaEvent, lambda_context: Any = None) -> Response:
         """Handle one Lambda event on the running event loop; raises as calling it does."""
+        with self._observer.begin(event, lambda_context) as observed, Observing(observed):
+            response = await self._handle(event, lambda_context)
+            if identify(event, takes_parts=False).phase == "connect":
+                observed.ending.status = status = response["statusCode"]
+                observed.ending.note("accepted" if 200 <= status <= 299 else "refused")
+            return response
+
+    async def _handle(self, event: LambdaEvent, lambda_context: Any) -> Response:
         if not events.is_websocket_event(event):
             raise EventError("this is not a WebSocket event of API Gateway")
         parsed = events.parse(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -225,3 +226,24 @@ async def test_a_fault_in_the_gateway_closes_one_connection_only(
             assert await reader.read() == b""
     assert "ZeroDivisionError" in caplog.text
     assert (await exchange(gateway.url, handshake()))[0] == 101
+
+
+async def test_a_client_that_is_gone_when_it_is_refused_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is found out by the answer itself."""
+    asked, decide = asyncio.Event(), asyncio.Event()
+
+    async def refuse(event: Event, context: object) -> dict[str, int]:
+        asked.set()
+        await decide.wait()
+        return {"statusCode": 403}
+
+    async with LocalGateway(refuse) as gateway:
+        port = int(gateway.url.rsplit(":", 1)[1])
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(handshake())
+        await asked.wait()
+        decide.set()  # so the answer is written before the loop can see the end
+        client.close()
+    assert "a request failed in the gateway" not in caplog.text

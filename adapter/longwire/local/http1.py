@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
@@ -157,7 +158,8 @@ class HTTP1Connection(asyncio.Protocol):
     def _close_gently(self) -> None:
         """Let the client read its answer before the socket goes, although it may still send."""
         if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # the client was faster to go
+                self._transport.write_eof()
         self._closing = True
         self._transport.resume_reading()
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.close)

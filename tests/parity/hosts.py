@@ -72,15 +72,15 @@ async def on_gateway(app: Any, folder: Path) -> AsyncIterator[Address]:
 
 
 class Processes:
-    """`longwire dev --instances 4 --freeze` with all apps of `every.py`.
+    """`longwire dev --instances 4 --freeze`, by default with all apps of `every.py`.
 
     Attributes:
-        heard: the file to which the apps write what they are told.
+        heard: the file to which these apps write what they are told.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, target: str = "tests.parity.every:app") -> None:
         self.heard = folder / "heard.jsonl"
-        arguments = ["tests.parity.every:app", "--app-dir", str(ROOT), "--instances", "4"]
+        arguments = [target, "--app-dir", str(ROOT), "--instances", "4"]
         store = ["--file", str(folder / "store.sqlite3")]
         self._dev = Dev(folder, *arguments, "--freeze", *store, PARITY_HEARD=str(self.heard))
         self._url = ""
@@ -97,8 +97,8 @@ class Processes:
         self._dev.__exit__(*exc_info)
 
     def address(self, app: str) -> Address:
-        """Return what makes the URL of a path and query of one app."""
-        return lambda path, query: f"{self._url}/?{urlencode([('path', f'/{app}{path}'), *query])}"
+        """Return what makes the URL of a path and query; `app` is the first part of the path."""
+        return lambda path, query: f"{self._url}/?{urlencode([('path', f'{app}{path}'), *query])}"
 
 
 HOSTS = {"uvicorn": on_uvicorn, "gateway": on_gateway}

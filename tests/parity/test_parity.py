@@ -80,7 +80,7 @@ async def _transcripts(
             told[name] = await _converse(address, **script)
             if script.get("code"):
                 told[name].append(await asyncio.to_thread(_heard, script["code"]))
-    told["processes"] = await _converse(processes.address(app), **script)
+    told["processes"] = await _converse(processes.address(f"/{app}"), **script)
     if script.get("code"):
         heard = await asyncio.to_thread(_read_heard, processes.heard, script["code"])
         told["processes"].append(heard)

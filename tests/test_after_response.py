@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import time
 from contextlib import asynccontextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.function import FunctionRaisedError
+from longwire.local.function import FunctionExitError, FunctionRaisedError
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import connect_event, disconnect_event, message_event
 from tests.lambda_process import LambdaProcess, lambda_process
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 HEAD = """
-import asyncio, json, os, pathlib, time
+import asyncio, json, os, pathlib, random, time
 from longwire import Longwire
 
 def note(word):
@@ -243,6 +244,51 @@ async def test_a_greeting_that_sigterm_cut_off_comes_with_the_first_reply(tmp_pa
             assert before in (["hello"], [])
 
 
+SLOW_TO_GO = """
+async def talk(receive, send):
+    await text(send, "hello")
+    await text(send, "I am a greeting")
+    try:
+        await asyncio.sleep(float(os.environ["PAUSE"]))
+        await receive()
+        await text(send, "reply")
+        await receive()
+    finally:
+        await asyncio.sleep(0.4)
+"""
+
+
+async def test_a_greeting_outlives_an_app_that_is_slow_to_clean_up(tmp_path: Path) -> None:
+    """SIGTERM: it is stored before the process has to be over."""
+    async with running(tmp_path, SLOW_TO_GO, environ={"PAUSE": "30"}) as (process, server):
+        await process.invoke(connect_event("Connection="))
+        await server.until(lambda: bool(server.requests))
+        await process.end()
+        server.known.add("Connection=")
+        store = str(tmp_path / "store.sqlite3")
+        options = {"ENDPOINT": server.url, "STORE": store, "PAUSE": "0"}
+        async with lambda_process(
+            tmp_path, (tmp_path / "function.py").read_text(), options
+        ) as second:
+            await second.invoke(message_event("a", "Connection="))
+            delivered = [body.decode() for _, body in server.delivered]
+            assert delivered[-2:] == ["I am a greeting", "reply"]
+
+
+async def test_what_a_hanging_api_left_of_a_greeting_comes_with_the_first_reply(
+    tmp_path: Path,
+) -> None:
+    """Only the frame that was under way is lost, as nobody knows whether it has arrived."""
+    async with running(tmp_path, GREETER, timeout=1.5) as (process, server):
+        server.answers["Connection="].append("silence")
+        await connect(process, server, "Connection=")
+        await process.until_idle()
+        await process.invoke(message_event("a", "Connection="))
+        hello, greeting, reply = posts(server, "Connection=")
+        assert (hello, greeting) == ("hello", "I am a greeting")
+        assert reply.endswith(" a")
+
+
 LATE = """
 made = []
 def handler(event, context):
@@ -282,16 +328,38 @@ async def test_where_no_extension_can_be_the_greeting_waits_for_the_first_messag
     assert warning in log
 
 
+BLOCKER = """
+async def talk(receive, send):
+    await receive()
+    time.sleep(60)
+"""
+
+
+async def test_without_an_extension_a_blocked_process_ends_with_its_next_event(
+    tmp_path: Path,
+) -> None:
+    """With one, Lambda ends it at once: `local/test_instances.py`."""
+    tail = TAIL.replace("handler = make()", "") + LATE
+    async with running(tmp_path, BLOCKER, tail, timeout=1.0) as (process, server):
+        await connect(process, server, "Connection=")
+        with pytest.raises(FunctionRaisedError, match=r"^DeadlineError: .* blocks its event loop"):
+            await process.invoke(message_event("a", "Connection="))
+        with pytest.raises(FunctionExitError, match="exit status 1"):
+            await process.invoke(connect_event("Another="))
+
+
 async def test_a_handler_survives_its_snapshot(tmp_path: Path) -> None:
     """SnapStart: Lambda's runtime runs our hooks, and nothing of ours is in the snapshot."""
     tail = TAIL + (
+        "random.seed(1)\n"
         "handler(json.loads(os.environ['EVENT']), None)\n"
         "note('open' if os.path.exists(os.environ['STORE'] + '-wal') else 'closed')\n"
     )
     event = json.dumps(connect_event("Before="))
+    source = GREETER.replace("    while", "    await text(send, str(random.random()))\n    while")
     async with running(
         tmp_path,
-        GREETER,
+        source,
         tail,
         {"EVENT": event, "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"},
     ) as (process, server):
@@ -300,7 +368,9 @@ async def test_a_handler_survives_its_snapshot(tmp_path: Path) -> None:
         assert not (tmp_path / "store.sqlite3-wal").exists()
         await connect(process, server, "Connection=")
         await process.until_idle()
-        assert posts(server, "Connection=") == ["hello", "I am a greeting"]
+        assert posts(server, "Connection=")[:2] == ["hello", "I am a greeting"]
+        generator = Random(1)
+        assert float(posts(server, "Connection=")[2]) not in [generator.random() for _ in "12345"]
     assert notes(tmp_path) == ["open", "shutdown", "shutdown"]
 
 

@@ -664,6 +664,41 @@ async def test_an_end_that_is_told_twice_while_a_send_finds_it_is_told_once(late
         assert (await backend.connections()).members == (ann.connection_id,)
 
 
+class _SlowToMove(MemoryBackend):
+    """Takes longer for the last step of moving a record than an app may linger."""
+
+    async def update(
+        self, connection_id: str, value: str, expires_at: int, version: str
+    ) -> str | None:
+        if connection_id.startswith("longwire#ended#"):
+            await asyncio.sleep(0.5)
+        return await super().update(connection_id, value, expires_at, version)
+
+
+async def test_a_run_that_ends_meanwhile_loses_nobodys_end() -> None:
+    """A send that nobody waits for finds a ghost, and its run is over before the store is."""
+    told: list[str] = []
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        async for _ in websocket.iter_text():
+            tasks.add(asyncio.create_task(connections.broadcast("x")))
+        told.append(websocket.scope["extensions"]["longwire"]["connection_id"])
+
+    async with talk(websocket(app), backend=_SlowToMove(), linger=0.1) as ann:
+        await ann.connect()
+        bob = ann.another()
+        await bob.connect()
+        await bob.grow_old()
+        bob.vanish()
+        await ann.say("go")
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await bob.leave()
+        await bob.leave()
+    assert told == [bob.connection_id]
+
+
 async def test_a_run_that_is_cut_off_loses_nobodys_end() -> None:
     """The deadline of its event ends it while it moves the record of another connection."""
     backend = _Slow()

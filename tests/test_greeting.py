@@ -510,6 +510,34 @@ async def test_what_an_app_sends_while_its_greeting_is_on_its_way_is_sent_once()
         assert client.frames == ["tick 0", "tick 1", "tick 2", "a", "b"]
 
 
+class _SlowStore(MemoryBackend):
+    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+        await asyncio.sleep(0.3)
+        return await super().put(connection_id, value, expires_at)
+
+
+@pytest.mark.parametrize("store", [MemoryBackend(), _SlowStore()])
+async def test_an_app_that_returns_while_it_is_stored_keeps_its_client(
+    store: MemoryBackend,
+) -> None:
+    """It has left a task behind that waits for the client, however long the store takes."""
+    reading: list[asyncio.Future[Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            raise ValueError(scope["type"])
+        await receive()
+        await send({"type": "websocket.accept"})
+        reading.append(asyncio.ensure_future(receive()))
+        await asyncio.sleep(0.15)
+
+    async with talk(app, backend=store) as client:
+        await client.connect()
+        await client.handler._deferred.wait()
+        assert await store.get(client.connection_id) is not None
+        assert not client.deleted
+
+
 class NeverThere:
     """A transport to an API Gateway that does not know the connection yet."""
 

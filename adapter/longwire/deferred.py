@@ -64,6 +64,12 @@ class Deferred:
         task.add_done_callback(functools.partial(self._done, observed))
 
     def _done(self, observed: Observed | None, task: asyncio.Task[None]) -> None:
+        try:
+            self._tell(observed, task)
+        finally:  # last: when nothing is left, the process may be frozen
+            self._tasks.discard(task)
+
+    def _tell(self, observed: Observed | None, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             logger.error("%s failed after its response: %s", task.get_name(), error, exc_info=error)
@@ -71,8 +77,6 @@ class Deferred:
             if error is not None:
                 observed.ending.note("failed", error)
             observed.release()
-        # Last: when nothing is left, the process may be frozen.
-        self._tasks.discard(task)
 
 
 async def _soon() -> None:

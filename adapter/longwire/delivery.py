@@ -73,7 +73,8 @@ class Greeting:
     async def deliver(self, shared: Callable[[], bool] = lambda: False) -> None:
         """Send the greeting, now that the response has left; later frames follow at once.
 
-        What API Gateway refuses is logged and lost.
+        What API Gateway refuses is logged and lost. If it cannot be reached, or no time is left,
+        the rest stays in `frames`.
 
         Args:
             shared: whether the client may already be speaking to another event, which then has to
@@ -96,6 +97,10 @@ class Greeting:
             try:
                 await post(self._connection, frame, early=True)
             except ManagementError as error:
+                if not error.sent:
+                    self.frames.insert(0, frame)
+                    _log_kept(self._connection, error)
+                    return
                 _log_lost(self._connection, error)
             except asyncio.CancelledError as error:
                 if NOT_SENT in error.args:
@@ -219,12 +224,26 @@ async def _claim(connection: Connection) -> ConnectionRecord | None:
 
 
 async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> None:
-    for frame in record.greeting:
+    for number, frame in enumerate(record.greeting):
         try:
             await post(connection, frame, early=True)
         except ManagementError as error:
+            if not error.sent:
+                _log_kept(connection, error)
+                await connection.update(owe(record.greeting[number:]))
+                return
             _log_lost(connection, error)
     await connection.update(release_greeting)
+
+
+def owe(frames: list[Frame]) -> Callable[[ConnectionRecord], bool]:
+    """Return the change that leaves these frames of a greeting to the next message's event."""
+
+    def change(record: ConnectionRecord) -> bool:
+        record.greeting = frames
+        return end_connect_step(record) or bool(frames)
+
+    return change
 
 
 def release_greeting(record: ConnectionRecord) -> bool:
@@ -239,6 +258,12 @@ def end_connect_step(record: ConnectionRecord) -> bool:
     connecting = record.connecting_until > 0.0
     record.connecting_until = 0.0
     return release_greeting(record) or connecting
+
+
+def _log_kept(connection: Connection, error: ManagementError) -> None:
+    logger.error(
+        "connection %s: the rest of its greeting waits for a message: %s", connection.id, error
+    )
 
 
 def _log_lost(connection: Connection, error: ManagementError) -> None:

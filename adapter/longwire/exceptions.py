@@ -101,12 +101,16 @@ class ManagementError(LongwireError):
     Attributes:
         connection_id: whose connection it was about; "" when it was about many.
         status: the HTTP status, or None when no answer came.
+        sent: False when the request surely never reached API Gateway.
     """
 
-    def __init__(self, connection_id: str, detail: str, *, status: int | None = None) -> None:
+    def __init__(
+        self, connection_id: str, detail: str, *, status: int | None = None, sent: bool = True
+    ) -> None:
         super().__init__(f"@connections/{connection_id}: {detail}" if connection_id else detail)
         self.connection_id = connection_id
         self.status = status
+        self.sent = sent
 
 
 class MessageTooLargeError(ManagementError):

@@ -41,13 +41,15 @@ IDENTIFIER = "lambda-extension-identifier"
 REGISTER_LIMIT = 2.0
 # Seconds after the beginning of an invocation in which a handler has to begin with it; later it is
 # taken for somebody else's, and the handler does without the extension.
-ENTRY_LIMIT = 0.1
+ENTRY_LIMIT = 0.5
 # Seconds that a response may take from the handler to Lambda, unless it is seen to arrive.
 RESPONSE_LIMIT = 0.25
 # Seconds of an invocation's time that are left when its work is given up.
 LEFT_OVER = 0.05
 # Pauses before the next event is asked for again, in seconds.
-RETRY_AFTER = (0.0, 0.05, 0.2)
+RETRY_AFTER = (0.0, 0.05, 0.2, 1.0)
+# Seconds for a last response to leave in, before a process ends itself.
+LAST_RESPONSE = 1.0
 
 
 class Event(NamedTuple):
@@ -128,8 +130,8 @@ class Extension:
         self._next_event = next_event
         self._changed = threading.Condition()
         self._hold: Hold | None = None
-        # The last invocation that was let go without a handler.
-        self._passed = ""
+        # The last invocation that was let go without a handler, and the last one that was held.
+        self._passed = self._taken = ""
         self._alive = True
         threading.Thread(target=self._serve, name="longwire-extension", daemon=True).start()
 
@@ -137,22 +139,37 @@ class Extension:
         """Keep the invocation of this Lambda context open; None where that cannot be."""
         request_id = getattr(context, "aws_request_id", None)
         with self._changed:
-            if not (self._alive and request_id) or request_id == self._passed:
+            if not (self._alive and request_id):
                 return None
-            if self._hold is not None and self._hold.request_id == request_id:
-                return None  # a handler that calls another one
+            if request_id == self._passed:
+                logger.warning(
+                    "the handler was called more than %g s after its event had come: nothing runs "
+                    "after its response; do less before it, or in the import of the module",
+                    ENTRY_LIMIT,
+                )
+                return None
+            held = self._taken if self._hold is None else self._hold.request_id
+            if request_id == held:
+                return None  # a second call for one event: one thing after a response is enough
             self._hold = Hold(request_id, finish)
             self._changed.notify_all()
             return self._hold
 
     def _serve(self) -> None:
+        had_events = False
         while (event := self._next_event()) is not None:
-            try:
-                self._finish(event)
-            except BaseException:
-                # Whatever happens, the next event is asked for, or Lambda would wait for it.
-                logger.exception("what followed a response failed")
+            had_events = True
+            # Whatever happens, the next event is asked for, or Lambda would wait for it.
+            with contextlib.suppress(Exception):
+                try:
+                    self._finish(event)
+                except Exception:
+                    logger.exception("what followed a response failed")
         self._alive = False
+        if had_events:
+            # Lambda would wait for this extension with every event until the function's time is up.
+            time.sleep(LAST_RESPONSE)
+            os._exit(1)
 
     def _finish(self, event: Event) -> None:
         hold = self._held(event.request_id)
@@ -168,6 +185,7 @@ class Extension:
             )
             hold, self._hold = self._hold, None
             if hold is not None and hold.request_id == request_id:
+                self._taken = request_id
                 return hold
             self._passed = request_id
             return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import inspect
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import EventError
@@ -120,10 +121,11 @@ def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: A
     answer: Future[Any] = Future()
 
     async def relay() -> None:
-        try:
-            answer.set_result(await call(*arguments))
-        except BaseException as error:
-            answer.set_exception(error)
+        with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+            try:
+                answer.set_result(await call(*arguments))
+            except BaseException as error:
+                answer.set_exception(error)
 
     def begin() -> None:
         task = loop.create_task(relay())

@@ -18,6 +18,7 @@ from longwire.delivery import (
     Replies,
     end_connect_step,
     greeted,
+    owe,
     release_greeting,
 )
 from longwire.endings import handshake_status, is_disconnect, log_ending, note_ending
@@ -149,7 +150,7 @@ class Invocation:
                 settled = True
             status = answer
         finally:
-            if self._after is not None and run.left_behind:
+            if self._after is not None and not settled and run.left_behind:
                 await self._after.start(self._stop(run), f"end of {self._connection.id}")
             elif not settled:
                 await self._stop(run)
@@ -225,6 +226,8 @@ class Invocation:
         try:
             await left()
             await client.deliver()
+            if client.frames:
+                return
             if record.ended:
                 await self._connection.end()
             else:
@@ -265,8 +268,8 @@ class Invocation:
             self._ending.note("gone")
             logger.debug("connection %s: gone before its greeting", self._connection.id)
         finally:
-            await self._stop(run)
-            await self._hand_back(client)
+            # Both at once: where the process is about to end, an app may clean up for too long.
+            await asyncio.gather(self._stop(run), self._hand_back(client))
             await self._departures.tell()
 
     async def _after_response(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -287,15 +290,8 @@ class Invocation:
 
         That is so when the event loop is closed right after the response.
         """
-        owed = list(client.frames)
-        if self._connection.ended or not owed:
-            return
-
-        def hand_back(stored: ConnectionRecord) -> bool:
-            stored.greeting = owed
-            return end_connect_step(stored) or bool(owed)
-
-        await self._connection.update(hand_back)
+        if client.frames and not self._connection.ended:
+            await self._connection.update(owe(list(client.frames)))
 
     # MESSAGE
 

@@ -224,8 +224,8 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
             return ManagementError(call.connection_id, detail, status=answer.status)
         case TransportTimeoutError():
             detail = f"{call.method} timed out: {answer}{NO_ROUTE}"
-            return ManagementError(call.connection_id, detail)
-    return ManagementError(call.connection_id, f"{call.method} failed: {answer}")
+            return ManagementError(call.connection_id, detail, sent=answer.sent)
+    return ManagementError(call.connection_id, f"{call.method} failed: {answer}", sent=answer.sent)
 
 
 def _check_origin(call: _Call, answer: Response) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Seconds that a trace's exporter may hold an event up where nothing runs after the response.
+# Seconds that a trace's exporter may hold an event up.
 FLUSH_LIMIT = 5.0
 
 
@@ -55,7 +55,7 @@ class Observer:
         """Have all spans exported before the process may be frozen, if there are any."""
         if self._tracing is not None:
             try:
-                self._tracing.flush(seconds)
+                self._tracing.flush(min(seconds, FLUSH_LIMIT))
             except Exception:
                 logger.exception("spans could not be exported")
 

@@ -34,6 +34,10 @@ logger = logging.getLogger("longwire")
 
 # Seconds for a loop that was blocked to show that it goes on.
 STUCK_LIMIT = 0.5
+# Seconds beyond an event's time in which Lambda has surely ended a process.
+GRACE = 5.0
+# Seconds that closing may take before a snapshot is taken.
+CLOSE_LIMIT = 5.0
 
 
 class LambdaLoop:
@@ -84,8 +88,12 @@ class LambdaLoop:
             return hold.watch(self._result(event, handle(after, observed), until, observed))
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for work that is about no event."""
-        self._thread.result(work)
+        """Wait for work that is about no event.
+
+        Raises:
+            DeadlineError: it takes too long.
+        """
+        self._thread.result(work, CLOSE_LIMIT)
 
     def _result(
         self,
@@ -104,28 +112,10 @@ class LambdaLoop:
 
         return self._thread.result(work, seconds, on_blocked)
 
-    # In the extension's thread
-
-    def _finish(self, seconds: float) -> None:
-        """Wait for what goes on behind the response."""
-        until = time.monotonic() + seconds
-        self._end_if_stuck()
-        if not self._deferred.is_idle:
-            waiting = asyncio.run_coroutine_threadsafe(self._deferred.wait(), self._thread.loop)
-            try:
-                waiting.result(seconds)
-            except TimeoutError:
-                logger.error(
-                    "what goes on behind a response did not end within %.3g s; it is frozen: %s",
-                    seconds,
-                    self._deferred.describe(),
-                )
-        self._observer.flush(until - time.monotonic())
-
     def _end_if_stuck(self) -> None:
-        """End a process whose loop is still blocked: no event could be handled here any more.
+        """End a process whose loop is still blocked, as no event can be handled here any more.
 
-        Lambda would have ended it with the time of its event, and starts another one.
+        Lambda starts another one. With an extension it has ended this one itself.
         """
         if not self._was_blocked:
             return
@@ -133,6 +123,32 @@ class LambdaLoop:
             logger.critical("the app still blocks its event loop: this process ends itself")
             os._exit(1)
         self._was_blocked = False
+
+    # In the extension's thread
+
+    def _finish(self, seconds: float) -> None:
+        """Wait for what goes on behind the response.
+
+        An app that blocks its loop is waited for until Lambda ends the process with its event's
+        time, so that no later event finds it like that.
+        """
+        until = time.monotonic() + seconds
+        if self._was_blocked:
+            self._was_blocked = self._thread.is_stuck(seconds + GRACE)
+        if not self._deferred.is_idle:
+            self._wait(until - time.monotonic())
+        self._observer.flush(until - time.monotonic())
+
+    def _wait(self, seconds: float) -> None:
+        waiting = asyncio.run_coroutine_threadsafe(self._deferred.wait(), self._thread.loop)
+        try:
+            waiting.result(max(0.0, seconds))
+        except TimeoutError:
+            logger.error(
+                "what goes on behind a response did not end within %.3g s; it is frozen: %s",
+                seconds,
+                self._deferred.describe(),
+            )
 
     # In the thread of a signal
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from longwire import config
+from longwire import config, portal, snapshot
 from longwire.caller import Caller
 from longwire.endpoint import given_endpoint
 from longwire.exceptions import ConfigurationError
@@ -58,6 +58,7 @@ class Outside:
         self.ttl = settings.ttl if settings else 0
         self._region = settings.region_name if settings else None
         self._management: Management | None = None
+        snapshot.before(self._close)
 
     def endpoint(self) -> str | None:
         """Return the management API that is configured; None if there is none.
@@ -95,8 +96,12 @@ class Outside:
         """Let go of the store and all connections; a later call opens them again."""
         if self._management is not None:
             await self._http.close()
+            self._signing.forget_keys()
         if self._backend is not None:
             await self._backend.close()
+
+    def _close(self) -> None:
+        portal.run(self.aclose, None)
 
     def _api(self) -> Management:
         if self._management is None:
@@ -105,5 +110,6 @@ class Outside:
             from longwire_aws.http import HTTPClient
 
             self._http = HTTPClient()
-            self._management = Management(SigningTransport(self._http, self._region))
+            self._signing = SigningTransport(self._http, self._region)
+            self._management = Management(self._signing)
         return self._management

@@ -71,6 +71,7 @@ class LoopThread:
 
         def begin() -> None:
             self._task = self.loop.create_task(settle())
+            self._task.add_done_callback(lambda _: work.close())  # if it never came to its turn
 
         def abandon() -> None:
             self._task.cancel()
@@ -80,8 +81,8 @@ class LoopThread:
         try:
             return waiting.result(seconds)
         except TimeoutError:
-            if waiting.done():
-                raise
+            if waiting.done():  # just now, or with this very error
+                return waiting.result()
             self.loop.call_soon_threadsafe(abandon)
             blocked = DeadlineError(f"no end within {seconds:.3g} s: {self._reason()}")
             on_blocked(blocked)

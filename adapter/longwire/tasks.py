@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     _Factory = Callable[..., asyncio.Future[Any]]
+
+T = TypeVar("T")
 
 TaskSet = set[asyncio.Task[Any]]
 
@@ -54,6 +56,13 @@ def spawn(coro: Coroutine[Any, Any, None], run: TaskSet, name: str) -> asyncio.T
     """Start a task of a run in a context of its own."""
     context = contextvars.copy_context()
     context.run(_owner.set, run)
+    return context.run(asyncio.get_running_loop().create_task, coro, name=name)
+
+
+def detached(coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """Start a task that belongs to no run, whoever asks for it, so that no run's end cancels it."""
+    context = contextvars.copy_context()
+    context.run(_owner.set, None)
     return context.run(asyncio.get_running_loop().create_task, coro, name=name)
 
 

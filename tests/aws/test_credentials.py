@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire import Connections, Longwire, ManagementError, websocket_handler
 from longwire.signing import SigningTransport
 from longwire_aws.credentials import Credentials, CredentialsError, CredentialsSource
 from longwire_aws.http import HTTPClient, TransportError
 from longwire_backends import BackendError
 from longwire_backends.dynamodb import DynamoDBBackend
+from longwire_backends.memory import MemoryBackend
 from tests.servers.process import free_port
 
 if TYPE_CHECKING:
@@ -285,6 +287,45 @@ async def test_keys_that_were_found_are_not_kept_in_a_snapshot(machine: Machine)
             await store.close()
             transport.forget_keys()
             assert len(metadata.requests) == asked
+
+
+async def test_a_handler_that_was_closed_keeps_no_keys(machine: Machine) -> None:
+    """As it is before a snapshot; so do `Connections` outside an app, and functions without one."""
+
+    async def app(*_: object) -> None:
+        raise ValueError
+
+    with metadata_server() as metadata:
+        machine.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", metadata.url)
+        endpoint = f"https://127.0.0.1:{free_port()}/prod"
+        memory = {"backend": MemoryBackend(), "api_gateway_endpoint_url": endpoint}
+        handler = Longwire(app, ws_config=memory | {"api_gateway_region_name": "eu-west-1"})
+        connections = Connections(ws_config=memory | {"api_gateway_region_name": "eu-west-1"})
+        for asked in (2, 4):
+            for _ in range(2):
+                with pytest.raises(TransportError):
+                    await handler.transport.request("POST", endpoint, timeout=1)
+                with pytest.raises(ManagementError):
+                    await connections.send("a=", "x")
+            await handler.aclose()
+            await connections.aclose()
+            assert len(metadata.requests) == asked
+
+
+def test_everything_with_sockets_is_closed_before_a_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lambda's runtime calls what has been registered."""
+    hooks = pytest.importorskip("snapshot_restore_py")
+    registered: list[object] = []
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    monkeypatch.setattr(hooks, "register_before_snapshot", registered.append)
+    monkeypatch.setattr(hooks, "register_after_restore", lambda seed: None)
+    made = [Connections(dsn="memory://"), websocket_handler(dsn="memory://")]
+    assert len(registered) == len(made)
+    for close in registered:
+        assert callable(close)
+        close()
 
 
 async def test_one_search_for_all_while_the_loop_goes_on(machine: Machine) -> None:

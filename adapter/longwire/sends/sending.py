@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from longwire import keys, record, store
+from longwire import keys, record, store, tasks
 from longwire.exceptions import StoredRecordError
 from longwire.layer import Departure
 from longwire.sends.fanout import UNREAD, FanOut
@@ -145,7 +145,7 @@ async def _move(
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Wait for work that must not be cut off in the middle."""
-    task = asyncio.get_running_loop().create_task(work)
+    task = tasks.detached(work, "move of a record")
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -522,7 +522,7 @@ async def app(scope, receive, send):
         context = scope["aws.event"]["requestContext"]["authorizer"]
         await send({"type": "websocket.send", "text": json.dumps(context)})
 
-async def authorize(event, context):
+def authorize(event, context):
     token = event["queryStringParameters"]["token"]
     if token == "crash-secret":
         raise ValueError("broken")

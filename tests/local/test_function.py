@@ -249,6 +249,15 @@ def exit_if_asked_in_a_thread(event: dict[str, Any], context: Any) -> object:
 
 
 @pytest.mark.anyio
+async def test_a_thread_that_something_like_ctrl_c_ends_leaves_nobody_waiting() -> None:
+    def interrupted(event: dict[str, Any], context: Any) -> object:
+        raise KeyboardInterrupt
+
+    with pytest.raises(FunctionExitError, match="would end its process: KeyboardInterrupt"):
+        await InlineFunction(interrupted).invoke({})
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("handler", [exit_if_asked, exit_if_asked_in_a_thread])
 async def test_a_function_that_exits_is_an_error_of_its_event(handler: Any) -> None:
     """Lambda would start a new process for the next one; here the old one goes on."""

@@ -259,3 +259,16 @@ async def test_a_client_that_is_gone_when_it_is_refused_is_no_fault() -> None:
     connection.connection_made(transport)
     connection.data_received(b"rubbish\r\n\r\n")
     assert transport.written.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_an_idle_connection_is_closed_where_that_is_wanted(
+    function: RecordingFunction,
+) -> None:
+    """As a frozen process finds it; one that is in use stays."""
+    async with LocalGateway(function, keep_alive=0.2) as gateway:
+        async with raw_connection(gateway.url) as (reader, writer):
+            for _ in range(3):
+                writer.write(b"GET /local/@connections/x " + HEAD + b"\r\n")
+                assert (await read_response(reader))[0] == 400
+                await asyncio.sleep(0.1)
+            assert await reader.read() == b""

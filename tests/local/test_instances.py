@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.local.running import Dev
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 APP = """
-import asyncio, os, threading, time
+import asyncio, os, subprocess, threading, time
 
 ticks = 0
 
@@ -44,6 +44,11 @@ async def act(text):
             os._exit(3)
         case ["block"]:
             time.sleep(60)
+        case ["spin"]:
+            while True:
+                pass
+        case ["child"]:
+            return f"{os.getpid()} {subprocess.Popen(['sleep', '600']).pid}"
         case ["raise"]:
             raise ValueError("no")
         case ["ticks"]:
@@ -161,6 +166,76 @@ def test_a_process_that_ends_is_replaced(folder: Path) -> None:
     assert err.count("the function's process ended with exit status 3") == 2
 
 
+def test_a_process_that_dies_between_two_events_costs_none(folder: Path) -> None:
+    """Its next event goes to a new one; and what it had started ends with it."""
+    with Dev(folder, "many:app", "--instances", "1") as dev:
+        with connect(dev.ready()[1]) as client:
+            before, child = ask(client, "child")
+            for _ in ("CONNECT", "MESSAGE"):
+                until(lambda: "REPORT" in dev.line())
+            os.kill(before, signal.SIGKILL)
+            until(lambda: not alive(before))
+            after, reply = ask(client, "b")
+            assert reply == "b"
+            assert after != before
+            until(lambda: not alive(int(child)))
+        assert dev.stop(signal.SIGINT)[0] == 0
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C twice", "SIGHUP", "SIGKILL"])
+def test_no_process_is_left_however_the_gateway_ends(folder: Path, how: str) -> None:
+    """Not even one whose app never gives the processor back."""
+    with Dev(folder, "many:app", "--instances", "1") as dev:
+        with connect(dev.ready()[1]) as client:
+            pid, _ = ask(client, "a")
+            client.send("spin")
+            if how == "SIGKILL":
+                dev.process.kill()
+            else:
+                dev.process.send_signal(signal.SIGHUP if how == "SIGHUP" else signal.SIGINT)
+            if how == "Ctrl-C twice":
+                errors = dev.process.stderr
+                assert errors is not None
+                until(lambda: "stopping" in errors.readline())
+                dev.process.send_signal(signal.SIGINT)
+            until(lambda: not alive(pid))
+
+
+def test_ctrl_c_while_the_first_process_starts(folder: Path) -> None:
+    """Nothing is served then, and nothing is left."""
+    slow = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(8)\n"
+    (folder / "slow.py").write_text(slow)
+    with Dev(folder, "slow:app", "--instances", "1") as dev:
+        until(lambda: (folder / "pid").exists() and bool((folder / "pid").read_text()))
+        began = time.monotonic()
+        code, out, _ = dev.stop(signal.SIGINT)
+    assert time.monotonic() - began < 5
+    assert (code, out) == (0, "")
+    assert not alive(int((folder / "pid").read_text()))
+
+
+def test_modules_are_found_where_the_app_is_and_nowhere_else(folder: Path) -> None:
+    """A module of the current folder must not stand in for one that Lambda's runtime needs."""
+    app_dir = folder / "app"
+    app_dir.mkdir()
+    (folder / "many.py").rename(app_dir / "many.py")
+    (folder / "simplejson.py").write_text("raise ImportError('not this one')\n")
+    with Dev(folder, "many:app", "--instances", "1", "--app-dir", "app") as dev:
+        with connect(dev.ready()[1]) as client:
+            assert ask(client, "a")[1] == "a"
+
+
+def test_what_the_app_logs_leaves_each_event_its_line(folder: Path) -> None:
+    with Dev(folder, "many:app", "--instances", "1") as dev:
+        with connect(dev.ready()[1]) as client:
+            client.send("raise")
+            with pytest.raises(ConnectionClosed):
+                client.recv(20)
+        _, out, _ = dev.stop(signal.SIGINT)
+    assert "ValueError: no\n" in out
+    assert len(re.findall(r"^\d\d:\d\d:\d\d  [A-Z]+ ", out, re.MULTILINE)) == 3
+
+
 def test_an_app_that_blocks_its_process_is_replaced(folder: Path) -> None:
     """The log says where it blocks, and no later event has to wait behind it."""
     with Dev(folder, "many:app", "--instances", "1", "--timeout", "1") as dev:
@@ -242,12 +317,22 @@ def test_reload_replaces_the_processes_and_keeps_the_clients(folder: Path) -> No
         (["many:app", "--freeze"], 2, "--freeze: only processes can be frozen; add --instances"),
         (["many:app", "--instances", "0"], 2, "expected 1 or more"),
         (["dies:app", "--instances", "1"], 1, "process did not start: Runtime.ExitError"),
+        (["many:app", "--instances", "1", "--timeout", "nan"], 2, "more than 0 and at most 900"),
+        (["many:app", "--timeout", "1e300"], 2, "more than 0 and at most 900 seconds"),
+        (["functions:asynchronous"], 2, "functions:asynchronous is async, and Lambda does not"),
+        (["many:app", "--authorizer", "functions:asynchronous"], 2, "--authorizer: functions:asy"),
+        (
+            ["many:app", "--instances", "2", "--backend", "memory"],
+            2,
+            "use another, such as sqlite3",
+        ),
     ],
 )
 def test_mistakes_are_said_in_one_line(
     folder: Path, arguments: list[str], code: int, text: str
 ) -> None:
     (folder / "dies.py").write_text("import os\nos._exit(9)\n")
+    (folder / "functions.py").write_text("async def asynchronous(event, context): pass\n")
     with Dev(folder, *arguments) as dev:
         _, err = dev.process.communicate(timeout=30)
     assert dev.process.returncode == code
@@ -270,6 +355,16 @@ def test_what_the_readme_says_of_a_dict_of_connections(
             heard = [ann.recv(20) for _ in range(len(hears) + 1)]
         dev.stop(signal.SIGINT)
     assert heard == [*hears, "ann: bye"]
+
+
+def test_bytes_are_a_malformed_answer(folder: Path) -> None:
+    """What Lambda's runtime sends of them is no JSON."""
+    (folder / "odd.py").write_text("def handler(event, context): return b'\\xff'\n")
+    with Dev(folder, "odd:handler", "--instances", "1") as dev:
+        assert _status(dev.ready()[1]) == 502
+        _, out, err = dev.stop(signal.SIGINT)
+    assert "malformed (expected a dict, got bytes)" in out
+    assert "Traceback" not in err
 
 
 def test_orphans(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from longwire.local import authorizer
 from longwire.local.calls import outcome_of
+from longwire.local.function import FunctionError
 from longwire.local.results import Raised, Refused
 
 if TYPE_CHECKING:
@@ -32,5 +33,7 @@ async def ask(
     decision = authorizer.decide(outcome, request["methodArn"])
     # "Unauthorized" is an answer like any other, though it is raised.
     if isinstance(outcome, Raised) and decision != authorizer.NOT_AUTHENTICATED:
-        logger.error("the authorizer raised", exc_info=outcome.error)
+        known = isinstance(outcome.error, FunctionError)
+        text = f"the authorizer failed: {outcome.error}" if known else "the authorizer raised"
+        logger.error(text, exc_info=None if known else outcome.error)
     return decision, seconds

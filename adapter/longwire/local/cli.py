@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return stores.init(options)
             case "sweep":
                 return stores.sweep(options)
-        by_restart = options.reload and options.instances is None
+        # An authorizer is in this very process.
+        here = options.instances is None or options.authorizer is not None
+        by_restart = options.reload and here
         return dev.reload(arguments, options) if by_restart else dev.run(options)
     except ConfigurationError as error:
         return _fail(error, USAGE)
@@ -156,7 +158,7 @@ def _add_app(dev: argparse.ArgumentParser) -> None:
     group.add_argument("--path", help="the path an ASGI app sees when the client gives none (/)")
     group.add_argument(
         "--timeout",
-        type=float,
+        type=function_timeout,
         default=30.0,
         metavar="SECONDS",
         help="how long the function may run for one event (%(default)g)",
@@ -173,6 +175,14 @@ def _add_app(dev: argparse.ArgumentParser) -> None:
         action="store_true",
         help="stop each of these processes between its events, as Lambda does",
     )
+
+
+def function_timeout(text: str) -> float:
+    """Read a function's timeout, which Lambda allows to be 15 minutes."""
+    seconds = float(text)
+    if not 0 < seconds <= 900:
+        raise argparse.ArgumentTypeError("expected more than 0 and at most 900 seconds")
+    return seconds
 
 
 def instances(text: str) -> int:

@@ -24,7 +24,7 @@ from longwire.local.options import (
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from longwire.local.function import ThreadFunction
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from longwire.local.session import Invocation
 
     Running = Callable[[], AbstractAsyncContextManager[object]]
+
+
+# Seconds for which the management API keeps an idle connection of frozen processes: they are to
+# find it closed, as they do on Lambda after far longer.
+FROZEN_KEEP_ALIVE = 3.0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
         observer=_show,
         verify=caller,
         authorizer=asked,
+        before_end=function.settle,
+        keep_alive=FROZEN_KEEP_ALIVE if options.freeze else None,
     )
     asyncio.run(_serve(gateway, function, target, asked))
     return 0
@@ -102,7 +109,7 @@ async def _serve(
     target: Any,
     authorizer: ThreadFunction | None,
 ) -> None:
-    stop = _stop_signal()
+    stop = _stop_signal(getattr(function, "kill_now", None))
     async with _running(authorizer), function.running():
         try:
             await gateway.__aenter__()
@@ -111,12 +118,25 @@ async def _serve(
         try:
             os.environ["WS_MANAGEMENT_ENDPOINT"] = gateway.management_url
             _warn_elsewhere(target, gateway.management_url)
-            await _begin(function)
-            print(ready_line(gateway), flush=True)
-            await stop.wait()
-            _say_what_is_left(gateway)
+            if await _before(stop, _begin(function)):
+                print(ready_line(gateway), flush=True)
+                await stop.wait()
+                _say_what_is_left(gateway)
         finally:
             await gateway.__aexit__(None, None, None)
+
+
+async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do work unless it is stopped; tell whether it has been done."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.wait({working})
+    return False
 
 
 async def _begin(function: ThreadFunction | Instances) -> None:
@@ -140,8 +160,8 @@ def _say_what_is_left(gateway: LocalGateway) -> None:
         )
 
 
-def _stop_signal() -> asyncio.Event:
-    """Return an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the process at once.
+def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
+    """Return an event that Ctrl-C, SIGTERM and SIGHUP set; a second Ctrl-C ends all at once.
 
     Between the two the clients are closed and the function gets its `$disconnect` events. With
     --reload, Ctrl-C reaches this process and its supervisor, which then sends a SIGTERM.
@@ -150,10 +170,12 @@ def _stop_signal() -> asyncio.Event:
 
     def stop_or_exit(number: int, frame: object) -> None:
         if stop.is_set() and number == signal.SIGINT:
+            if kill_now is not None:
+                kill_now()
             os._exit(128 + number)
         loop.call_soon_threadsafe(stop.set)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop_or_exit)
     return stop
 

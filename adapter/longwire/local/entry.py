@@ -9,11 +9,16 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import logging
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 from longwire.exceptions import ConfigurationError
+from longwire.handler import Longwire
+from longwire.local.instance import LIFELINE
 from longwire.local.options import target_from
 
 OPTIONS = "LONGWIRE_DEV_OPTIONS"
@@ -28,11 +33,42 @@ def options_for(options: argparse.Namespace) -> str:
     return json.dumps(said | {"app_dir": str(options.app_dir.resolve())})
 
 
+class _WholeLines(logging.Formatter):
+    """Ends every record with its line; Lambda's own formatter does not if there is a traceback."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._inner.format(record).rstrip("\n") + "\n"
+
+
+def _end_with_the_gateway(lifeline: int) -> None:
+    """Wait until the gateway is no more, however it ended, and end what runs here."""
+    os.read(lifeline, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _set_up() -> None:
+    lifeline = int(os.environ[LIFELINE])
+    threading.Thread(target=_end_with_the_gateway, args=[lifeline], daemon=True).start()
+    for handler in logging.getLogger().handlers:
+        if handler.formatter is not None:
+            handler.setFormatter(_WholeLines(handler.formatter))
+
+
 def _target() -> Any:
     options = argparse.Namespace(**json.loads(os.environ[OPTIONS]))
     options.app_dir = Path(options.app_dir)
     try:
-        return target_from(options)
+        target = target_from(options)
+        if isinstance(target, Longwire) and target.settings.backend == "memory":
+            raise ConfigurationError(
+                "the backend 'memory' is that of one process, and --instances runs several: "
+                "use another, such as sqlite3"
+            )
+        return target
     except ConfigurationError as error:
         # The gateway says it; a traceback through Lambda's runtime would say no more.
         failure = {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": []}
@@ -56,4 +92,5 @@ def handler(event: Any, context: Any) -> Any:
 
 
 if OPTIONS in os.environ:
+    _set_up()
     _function = _target()

@@ -197,6 +197,9 @@ class ThreadFunction:
         work = self._inline.invoke(event, waits_for_client)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
+    async def settle(self) -> None:
+        """Nothing has to be waited for: closing the handler does it."""
+
     async def ready(self) -> None:
         """Nothing has to be waited for: the function is in this process."""
 
@@ -257,6 +260,8 @@ async def _run_in_thread(call: Callable[[], object]) -> object:
             error = FunctionExitError(f"the function ended its process: {exit_!r}")
         except Exception as exc:
             error = exc
+        except BaseException as exc:
+            error = FunctionExitError(f"the function would end its process: {exc!r}")
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(settle, result, error)
 

@@ -32,6 +32,7 @@ class Owner(Protocol):
 
     rules: Gateway
     stopping: bool
+    keep_alive: float | None
 
     def spawn(self, work: Coroutine[None, None, None]) -> object: ...
 
@@ -52,7 +53,7 @@ class HTTPConnection(HTTP1Connection):
     """Answers requests, and hands an accepted handshake over."""
 
     def __init__(self, owner: Owner) -> None:
-        super().__init__(owner.spawn)
+        super().__init__(owner.spawn, owner.keep_alive)
         self._owner = owner
         # Set while a handshake is being decided.
         self._session: Session | None = None

@@ -30,10 +30,17 @@ class HTTP1Connection(asyncio.Protocol):
 
     Args:
         spawn: begins a task.
+        keep_alive: seconds for which it is kept after an answer; None keeps it for good.
     """
 
-    def __init__(self, spawn: Callable[[Coroutine[None, None, None]], object]) -> None:
+    def __init__(
+        self,
+        spawn: Callable[[Coroutine[None, None, None]], object],
+        keep_alive: float | None = None,
+    ) -> None:
         self._spawn = spawn
+        self._keep_alive = keep_alive
+        self._expiry: asyncio.TimerHandle | None = None
         self._h11 = h11.Connection(h11.SERVER)
         self._body = bytearray()
         self._request: h11.Request | None = None
@@ -58,6 +65,8 @@ class HTTP1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
+        if self._expiry is not None:
+            self._expiry.cancel()
         self._h11.receive_data(data)
         if self._answering:
             # A WebSocket client may send before its 101; all of it is kept, within reason.
@@ -146,6 +155,9 @@ class HTTP1Connection(asyncio.Protocol):
         self._request = None
         self._early = 0
         self._transport.resume_reading()
+        if self._keep_alive is not None:
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(self._keep_alive, self._transport.close)
         self._advance()
 
     def _refuse_rubbish(self, error: h11.RemoteProtocolError) -> None:

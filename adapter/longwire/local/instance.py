@@ -33,6 +33,8 @@ NAME = "longwire-dev"
 ARN = f"arn:aws:lambda:us-east-1:000000000000:function:{NAME}"
 MEMORY = "128"
 ENTRY = "longwire.local.entry.handler"
+LIFELINE = "LONGWIRE_DEV_LIFELINE"
+"""The variable with the descriptor that comes to its end with the gateway."""
 
 
 class InitError(FunctionRaisedError):
@@ -63,7 +65,6 @@ class Instance:
         timeout: seconds that the function and its extensions may take for one event.
         freeze: stop the process between its events.
         on_report: told of each invocation that is over.
-        on_end: called once, when the process has ended, for whatever reason.
 
     Attributes:
         retired: it gets no further events.
@@ -86,6 +87,9 @@ class Instance:
         self._on_report = on_report
         self._api = RuntimeAPI(lambda: str(uuid.uuid4()))
         self._server = RuntimeServer(self._api)
+        self._exit: asyncio.Task[int] | None = None
+        # Whoever has the other end sees when this process is no more, however it ended.
+        self._lifeline, self._lifeline_end = os.pipe()
         self._init: float | None = None
         self._settling: asyncio.Task[Any] | None = None
 
@@ -95,10 +99,18 @@ class Instance:
         Raises:
             InitError: it does not come to that.
         """
+        try:
+            await self._start()
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def _start(self) -> None:
         began = time.monotonic()
         await self._server.start()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # on Lambda the current folder is none to import from, unless it is the app's
             "-m",
             "awslambdaric",
             ENTRY,
@@ -106,12 +118,16 @@ class Instance:
                 **os.environ,
                 **_lambda_environ(self._app_dir, self._server.address),
                 **self._environ,
+                LIFELINE: str(self._lifeline),
             },
+            pass_fds=[self._lifeline],
             stdin=asyncio.subprocess.DEVNULL,
             # Not in the terminal's foreground group: Ctrl-C is for the gateway alone. When the
-            # gateway dies, the system ends a stopped process of such a group.
+            # gateway dies, the system ends a stopped process of such a group; one that runs sees
+            # the end of its lifeline.
             process_group=0,
         )
+        self._close_lifeline()
         self._exit = asyncio.create_task(self._process.wait())
         idle = asyncio.create_task(self._api.is_idle.wait())
         await asyncio.wait(
@@ -119,22 +135,21 @@ class Instance:
         )
         if not idle.done():
             idle.cancel()
-            failure = self._init_failure()
-            await self.stop()
-            raise InitError(*failure)
+            raise InitError(*self._init_failure(self._exit))
         self._init = (time.monotonic() - began) * 1000
         self._pause()
 
-    def _init_failure(self) -> Failure:
+    def _init_failure(self, exit: asyncio.Task[int]) -> Failure:
         if self._api.failed is not None:
             return self._api.failed
-        if self._exit.done():
-            return Failure("Runtime.ExitError", f"it ended with {_status(self._exit.result())}")
+        if exit.done():
+            return Failure("Runtime.ExitError", f"it ended with {_status(exit.result())}")
         return Failure("Runtime.InitTimeout", f"it was not ready within {INIT_LIMIT:g} s")
 
     @property
     def is_alive(self) -> bool:
-        return not self._exit.done()
+        """Whether there is a process; the system knows of its end before the event loop does."""
+        return self._exit is not None and not (self._exit.done() or _has_ended(self._process.pid))
 
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object], over: Callable[[], object]
@@ -173,12 +188,15 @@ class Instance:
             case Failure(kind, message):
                 raise FunctionRaisedError(kind, message)
             case bytes(payload):
-                return json.loads(payload)
+                with contextlib.suppress(ValueError):
+                    return json.loads(payload)
+                return payload  # what API Gateway calls malformed
 
     async def _settle(
         self, work: Work, began: float, over: Callable[[], object]
     ) -> FunctionTimeoutError | FunctionExitError | None:
         """Wait until the function and its extensions are done; say what went wrong."""
+        assert self._exit is not None
         idle = asyncio.create_task(self._api.is_idle.wait())
         left = self._timeout - (time.monotonic() - began)
         await asyncio.wait({idle, self._exit}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -202,19 +220,35 @@ class Instance:
         return problem
 
     async def kill(self) -> None:
-        """End the process at once."""
-        self.signal(signal.SIGKILL)
-        await self._exit
+        """End the process at once, and what it has started, though it has ended itself."""
+        if self._exit is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await self._exit
+        self._close_lifeline()
+        if self._lifeline_end >= 0:
+            os.close(self._lifeline_end)
+            self._lifeline_end = -1
         await self._server.stop()
+
+    def _close_lifeline(self) -> None:
+        """Leave the process as the only one that has its end."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    async def settle(self) -> None:
+        """Give what the process is doing a moment to come to its end."""
+        if self._settling is not None:
+            await asyncio.wait({self._settling}, timeout=SHUTDOWN_LIMIT)
 
     async def stop(self) -> None:
         """End the process as Lambda does: with an extension it has half a second.
 
         Before that, what it is doing has as long to come to its end.
         """
-        if self._settling is not None:
-            await asyncio.wait({self._settling}, timeout=SHUTDOWN_LIMIT)
-        if self._api.has_extensions and self.is_alive:
+        await self.settle()
+        if self._exit is not None and self._api.has_extensions and self.is_alive:
             self.signal(signal.SIGTERM)
             self._resume()
             await asyncio.wait({self._exit}, timeout=SHUTDOWN_LIMIT)
@@ -264,6 +298,15 @@ def _trace_id(event: LambdaEvent) -> str:
         headers.get("X-Amzn-Trace-Id") or f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()}"
     )
     return f"{root};Parent={os.urandom(8).hex()};Sampled=0"
+
+
+def _has_ended(pid: int) -> bool:
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has been waited for
+        return True
 
 
 def _status(code: int) -> str:

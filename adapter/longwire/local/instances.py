@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longwire.local.function import ThrottledError, nothing
 from longwire.local.instance import SHUTDOWN_LIMIT, InitError, Instance
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from longwire.local.instance import Report
@@ -63,8 +64,8 @@ class Instances:
         self._idle: list[Instance] = []
         # Which had the latest event of a connection.
         self._latest: dict[str, Instance] = {}
-        # Events that wait for one of them, or for its end, so that there can be another.
-        self._waiters: list[asyncio.Future[Instance | None]] = []
+        # Events that wait for one of them, or for the end of one, so that there can be another.
+        self._waiters: list[asyncio.Future[Instance]] = []
         self._tasks = Tasks()
 
     @contextlib.asynccontextmanager
@@ -79,6 +80,15 @@ class Instances:
             await asyncio.gather(*(instance.stop() for instance in self._all))
             await self._tasks.settle(SHUTDOWN_LIMIT)
 
+    async def settle(self) -> None:
+        """Give what goes on behind responses a moment to come to its end."""
+        await asyncio.gather(*(instance.settle() for instance in self._all))
+
+    def kill_now(self) -> None:
+        """End all processes as the gateway ends at once."""
+        for instance in self._all:
+            instance.signal(signal.SIGKILL)
+
     async def ready(self) -> None:
         """Start the first process, to see whether one can be started.
 
@@ -86,7 +96,7 @@ class Instances:
             InitError: it cannot, and no change of a file is waited for.
         """
         try:
-            self._put_back(await self._start())
+            self._put_back(await self._start(self._add()))
         except InitError as error:
             if not self._reload:
                 raise
@@ -120,32 +130,42 @@ class Instances:
         """
         context = event["requestContext"]
         instance = await self._take(self._latest.pop(context["connectionId"], None))
-        if context["eventType"] != "DISCONNECT":
-            self._latest[context["connectionId"]] = instance
-        return await instance.invoke(event, waits_for_client, lambda: self._put_back(instance))
+        returned: object = None
+        try:
+            returned = await instance.invoke(
+                event, waits_for_client, lambda: self._put_back(instance)
+            )
+            return returned
+        finally:
+            if context["eventType"] == "MESSAGE" or _accepts(context, returned):
+                self._latest[context["connectionId"]] = instance
 
     async def _take(self, other_than: Instance | None) -> Instance:
+        for dead in [instance for instance in self._idle if not instance.is_alive]:
+            self._idle.remove(dead)
+            self._end(dead)
         for instance in self._idle:
             if instance is not other_than:
                 self._idle.remove(instance)
                 return instance
         if len(self._all) < self._limit:
-            return await self._start()
+            return await self._start(self._add())
         return self._idle.pop(0) if self._idle else await self._next_idle()
 
     async def _next_idle(self) -> Instance:
-        waiter: asyncio.Future[Instance | None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Instance] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await asyncio.wait({waiter}, timeout=NEARLY_IDLE)
         if waiter.done():
-            return waiter.result() or await self._start()
+            instance = waiter.result()
+            return instance if instance.is_alive else await self._start(instance)
         self._waiters.remove(waiter)
         raise ThrottledError(
             f"all processes are busy ({self._limit}), and Lambda takes no more events; "
             "--instances allows for more"
         )
 
-    async def _start(self) -> Instance:
+    def _add(self) -> Instance:
         instance = Instance(
             self._environ,
             self._app_dir,
@@ -154,23 +174,38 @@ class Instances:
             on_report=self._on_report,
         )
         self._all.add(instance)
+        return instance
+
+    async def _start(self, instance: Instance) -> Instance:
         try:
             await instance.start()
         except BaseException:
-            self._all.discard(instance)
+            self._discard(instance)
             raise
         return instance
 
     def _put_back(self, instance: Instance) -> None:
         """Let a process have its next event, unless it has ended."""
-        is_over = instance.retired or not instance.is_alive
-        if is_over:
+        if instance.retired or not instance.is_alive:
             self._end(instance)
-        if self._waiters:
-            self._waiters.pop(0).set_result(None if is_over else instance)
-        elif not is_over:
+        elif self._waiters:
+            self._waiters.pop(0).set_result(instance)
+        else:
             self._idle.append(instance)
 
-    def _end(self, instance: Instance) -> None:
+    def _discard(self, instance: Instance) -> None:
+        """Let another process, which is not started yet, have its place."""
         self._all.discard(instance)
+        if self._waiters:
+            self._waiters.pop(0).set_result(self._add())
+
+    def _end(self, instance: Instance) -> None:
+        self._discard(instance)
         self._tasks.spawn(instance.stop())
+
+
+def _accepts(context: Mapping[str, Any], returned: object) -> bool:
+    """Tell whether this was a handshake that goes on, so that there will be more of it."""
+    status = returned.get("statusCode") if isinstance(returned, dict) else None
+    connects = context["eventType"] == "CONNECT"
+    return connects and isinstance(status, int) and 200 <= status <= 299

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,17 @@ def target_from(options: argparse.Namespace) -> Any:
                 f"--{name}: {options.target} is a handler, and its own configuration decides; "
                 "name an ASGI app or leave the option out"
             )
+    if kind(target) == "lambda":
+        _check_synchronous(target, options.target)
     return target
+
+
+def _check_synchronous(function: Any, name: str) -> None:
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__):
+        raise ConfigurationError(
+            f"{name} is async, and Lambda does not await what a function returns: name one "
+            "without async, which may call asyncio.run()"
+        )
 
 
 def authorizer_from(options: argparse.Namespace) -> Any | None:
@@ -81,13 +92,15 @@ def authorizer_from(options: argparse.Namespace) -> Any | None:
     Raises:
         ConfigurationError: there is none where it should be.
     """
-    from longwire.local.importer import ImportTargetError, import_function
+    from longwire.local.importer import import_function
 
     if options.authorizer is None:
         return None
     try:
-        return import_function(options.authorizer, options.app_dir)
-    except ImportTargetError as error:
+        function = import_function(options.authorizer, options.app_dir)
+        _check_synchronous(function, options.authorizer)
+        return function
+    except ConfigurationError as error:
         # Which of the two modules it is about.
         raise ConfigurationError(f"--authorizer: {error}") from None
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import h11
 
+MAX_EXTENSIONS = 10
 # Bytes of a response, as Lambda takes them of a function that is invoked synchronously.
 RESPONSE_LIMIT = 6 * 1024 * 1024 + 100
 
@@ -114,6 +115,8 @@ class RuntimeAPI:
                 return self._register(headers, body)
             case "GET", "/2020-01-01/extension/event/next":
                 return await self._next_event(headers)
+            case "POST", "/2020-01-01/extension/init/error" | "/2020-01-01/extension/exit/error":
+                return self._end_extension(headers)
             case "POST", "/longwire/waits":
                 if self._work is not None:
                     self._work.on_waiting()
@@ -152,14 +155,18 @@ class RuntimeAPI:
     def _register(self, headers: Mapping[str, str], body: bytes) -> Answer:
         name = headers.get("lambda-extension-name", "")
         try:
-            events = list(json.loads(body)["events"])
+            events = json.loads(body)["events"]
         except (ValueError, KeyError, TypeError):
+            events = None
+        if not isinstance(events, list):
             return _error(403, "InvalidRequestFormat", "expected a JSON object with events")
         if not self._registering:
             text = "an extension can be registered only until the function's module is imported"
             return _error(403, "Extension.RegistrationClosed", text)
-        if "SHUTDOWN" in events:
-            return _error(403, "Extension.InvalidEventType", "SHUTDOWN is for external extensions")
+        if not set(events) <= {"INVOKE"}:
+            return _error(403, "Extension.InvalidEventType", "expected INVOKE or nothing")
+        if len(self._extensions) >= MAX_EXTENSIONS:
+            return _error(403, "Extension.TooManyExtensions", f"there are {MAX_EXTENSIONS}")
         if not name or any(name == other.name for other in self._extensions.values()):
             return _error(403, "Extension.InvalidExtensionName", f"{name!r} is missing or taken")
         identifier = self.new_identifier()
@@ -172,7 +179,7 @@ class RuntimeAPI:
     async def _next_event(self, headers: Mapping[str, str]) -> Answer:
         extension = self._extensions.get(headers.get("lambda-extension-identifier", ""))
         if extension is None:
-            return _error(403, "Extension.UnknownExtensionIdentifier", "nobody has this identifier")
+            return _UNKNOWN_EXTENSION
         waiting: asyncio.Future[Work] = asyncio.get_running_loop().create_future()
         extension.waiting = waiting
         self._look_idle()
@@ -184,7 +191,14 @@ class RuntimeAPI:
             "invokedFunctionArn": work.function_arn,
             "tracing": {"type": "X-Amzn-Trace-Id", "value": work.trace_id},
         }
-        return Answer(200, json.dumps(event).encode())
+        more = (("Lambda-Extension-Event-Identifier", work.request_id),)
+        return Answer(200, json.dumps(event).encode(), more_headers=more)
+
+    def _end_extension(self, headers: Mapping[str, str]) -> Answer:
+        if self._extensions.pop(headers.get("lambda-extension-identifier", ""), None) is None:
+            return _UNKNOWN_EXTENSION
+        self._look_idle()
+        return _ACCEPTED
 
     def _look_idle(self) -> None:
         extensions = self._extensions.values()
@@ -205,30 +219,38 @@ class RuntimeServer:
         self._api = api
         self._tasks = Tasks()
         self._connections: set[_RuntimeConnection] = set()
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen on a free port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, "127.0.0.1", 0)
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = server = await loop.create_server(self._connection, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
         """Close everything at once; requests that wait get no answer."""
-        self._server.close()
-        for connection in self._connections:
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
             connection.stop()
         await self._tasks.settle(0)
 
     def _connection(self) -> _RuntimeConnection:
-        connection = _RuntimeConnection(self._api, self._tasks)
-        self._connections.add(connection)
-        return connection
+        return _RuntimeConnection(self._api, self._tasks, self._connections)
 
 
 class _RuntimeConnection(HTTP1Connection):
-    def __init__(self, api: RuntimeAPI, tasks: Tasks) -> None:
+    def __init__(self, api: RuntimeAPI, tasks: Tasks, connections: set[_RuntimeConnection]) -> None:
         super().__init__(tasks.spawn)
         self._api = api
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self)
 
     async def route(self, request: h11.Request, body: bytes) -> None:
         headers = {name.lower(): value for name, value in decode(request.headers)}
@@ -247,3 +269,8 @@ def _failure(body: bytes) -> Failure:
 def _error(status: int, kind: str, message: str) -> Answer:
     body = json.dumps({"errorType": kind, "errorMessage": message}).encode()
     return Answer(status, body)
+
+
+_UNKNOWN_EXTENSION = _error(
+    403, "Extension.UnknownExtensionIdentifier", "nobody has this identifier"
+)

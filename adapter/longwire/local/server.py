@@ -18,7 +18,7 @@ from longwire.local.settings import Settings
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from longwire.local.calls import Function
     from longwire.local.connection import Connection, Handshake
@@ -43,6 +43,10 @@ def _invocable(function: Function | LambdaHandler) -> Function:
     return cast("Function", function if hasattr(function, "invoke") else InlineFunction(function))
 
 
+async def _at_once() -> None:
+    pass
+
+
 class LocalGateway:
     """An asynchronous context manager that serves one WebSocket API.
 
@@ -51,6 +55,8 @@ class LocalGateway:
         settings: the forwarded port and protocol are set to the real ones.
         port: 0 takes a free one.
         observer: told of each event as soon as it is answered.
+        before_end: awaited when the last events have been answered and the management API still is.
+        keep_alive: seconds for which an idle HTTP connection is kept; None keeps it for good.
         verify: whose signatures the management API wants; None looks at none, as by default.
         authorizer: the Lambda authorizer of `$connect`, like `function`; None lets everybody in.
 
@@ -69,6 +75,8 @@ class LocalGateway:
         port: int = 0,
         observer: Callable[[Invocation], None] = _ignore,
         verify: Caller | None = None,
+        before_end: Callable[[], Awaitable[None]] = _at_once,
+        keep_alive: float | None = None,
         authorizer: Function | LambdaHandler | None = None,
     ) -> None:
         self.stopping = False
@@ -78,6 +86,8 @@ class LocalGateway:
         self.address = (host, port)
         self._observer = observer
         self._verify = verify
+        self._before_end = before_end
+        self.keep_alive = keep_alive
         self._tasks = Tasks()
         self._idle: set[HTTPConnection] = set()
         self._sessions: dict[str, Session] = {}
@@ -110,6 +120,7 @@ class LocalGateway:
         for socket in list(self._sockets.values()):
             self._tasks.spawn(socket.closed.wait())
         await self._tasks.settle(STOP_TIMEOUT)
+        await self._before_end()
         self._server.close()
         for connection in list(self._idle):
             connection.stop()

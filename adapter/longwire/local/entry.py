@@ -24,7 +24,7 @@ from longwire.local.options import target_from
 OPTIONS = "LONGWIRE_DEV_OPTIONS"
 """The variable with the options of the command line that say what the function is, as JSON."""
 
-NAMES = ("target", "app_dir", "path", "file", "backend", "params")
+NAMES = ("target", "app_dir", "path", "file", "backend", "params", "instances")
 
 
 def options_for(options: argparse.Namespace) -> str:
@@ -63,7 +63,8 @@ def _target() -> Any:
     options.app_dir = Path(options.app_dir)
     try:
         target = target_from(options)
-        if isinstance(target, Longwire) and target.settings.backend == "memory":
+        several = (options.instances or 1) > 1
+        if several and isinstance(target, Longwire) and target.settings.backend == "memory":
             raise ConfigurationError(
                 "the backend 'memory' is that of one process, and --instances runs several: "
                 "use another, such as sqlite3"

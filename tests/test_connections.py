@@ -22,6 +22,7 @@ from longwire import (
     Longwire,
     ManagementError,
     MessageTooLargeError,
+    keys,
     record,
 )
 from longwire.exceptions import ASGIMessageError
@@ -674,6 +675,11 @@ class _SlowToMove(MemoryBackend):
             await asyncio.sleep(0.5)
         return await super().update(connection_id, value, expires_at, version)
 
+    async def tells(self, connection_id: str) -> bool:
+        """Tell whether whoever takes the moved record tells the app."""
+        kept = await self.get(keys.ENDED + connection_id)
+        return kept is not None and keys.read_ended(kept.value)[2]
+
 
 async def test_a_run_that_ends_meanwhile_loses_nobodys_end() -> None:
     """A send that nobody waits for finds a ghost, and its run is over before the store is."""
@@ -686,7 +692,8 @@ async def test_a_run_that_ends_meanwhile_loses_nobodys_end() -> None:
             tasks.add(asyncio.create_task(connections.broadcast("x")))
         told.append(websocket.scope["extensions"]["longwire"]["connection_id"])
 
-    async with talk(websocket(app), backend=_SlowToMove(), linger=0.1) as ann:
+    store = _SlowToMove()
+    async with talk(websocket(app), backend=store, linger=0.1) as ann:
         await ann.connect()
         bob = ann.another()
         await bob.connect()
@@ -694,6 +701,10 @@ async def test_a_run_that_ends_meanwhile_loses_nobodys_end() -> None:
         bob.vanish()
         await ann.say("go")
         await asyncio.gather(*tasks, return_exceptions=True)
+        while await store.get(bob.connection_id) is None and not await store.tells(
+            bob.connection_id
+        ):
+            await asyncio.sleep(0.01)  # it goes on though nobody waits for it
         await bob.leave()
         await bob.leave()
     assert told == [bob.connection_id]

@@ -148,6 +148,11 @@ class Loop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._done)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for threads in real time; this world's would be over at once."""
+        with self._world.working():
+            await super().shutdown_default_executor()
+
     def _done(self, _: object) -> None:
         self._world.threads -= 1
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from longwire import metrics
 from longwire.exceptions import ConfigurationError
 from longwire.observe import Observed, identify, record_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from longwire.observe import Identity, Record
     from longwire.tracing import Tracing
 
@@ -34,10 +36,10 @@ class Observer:
     """
 
     def __init__(self, namespace: object, *, tracing: object, takes_parts: bool) -> None:
-        self._namespace = None if namespace is None else metrics.checked(namespace)
+        self._metrics = None if namespace is None else _metrics(namespace)
         self._tracing = _tracing(tracing)
         self._takes_parts = takes_parts
-        self._always_heard = self._namespace is not None or self._tracing is not None
+        self._always_heard = self._metrics is not None or self._tracing is not None
 
     def begin(self, raw: Any, context: Any) -> Observed:
         """Begin to observe an event; if nobody would be told of it, hardly anything is done."""
@@ -68,9 +70,9 @@ class Observer:
                 span = observed.span
                 with contextlib.nullcontext() if span is None else span.current():
                     logger.info(_line(identity, record), extra=record._asdict())
-            if self._namespace is not None:
+            if self._metrics is not None:
                 # In one piece, as other threads write too.
-                sys.stdout.write(metrics.line(self._namespace, record, observed.context))
+                sys.stdout.write(self._metrics(record, observed.context))
             if observed.span is not None:
                 observed.span.end(record)
         except Exception:
@@ -88,6 +90,12 @@ def _line(identity: Identity, record: Record) -> str:
         f"store requests: {record.store_requests}, posts: {record.posts}"
     )
     return line + ", cold" if record.cold else line
+
+
+def _metrics(namespace: object) -> Callable[[Record, Any], str]:
+    from longwire import metrics  # nobody else pays for it
+
+    return functools.partial(metrics.line, metrics.checked(namespace))
 
 
 def _tracing(wanted: object) -> Tracing | None:

@@ -10,7 +10,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from longwire import Longwire
-from longwire_aws.http import Response
+from longwire_aws.http import Response, TransportError
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import (
@@ -576,3 +576,91 @@ async def test_a_greeting_that_was_refused_so_far_is_not_lost_with_its_process(
         await second.handle(message_event("a"), LambdaContext())
         await second.aclose()
         assert [body for _, body in server.delivered] == [b"one", b"two", b"a"]
+
+
+class Unreachable:
+    """A transport to an API that cannot be reached before it has been asked so many times."""
+
+    def __init__(self, refusals: int) -> None:
+        self.frames: list[str] = []
+        self.refusals = refusals
+
+    async def request(
+        self, method: str, url: str, headers: Any = (), body: bytes = b"", *, timeout: float
+    ) -> Response:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise TransportError("nobody listens", sent=False)
+        if method == "POST":
+            self.frames.append(body.decode())
+        return Response(200, {}, b"")
+
+
+async def test_a_stream_waits_for_an_api_that_cannot_be_reached() -> None:
+    """Nothing is lost, doubled or out of order; a message's event knows what has been sent."""
+
+    async def app(websocket: WebSocket) -> None:
+        async def tick() -> None:
+            for number in range(8):
+                await websocket.send_text(f"tick {number}")
+                await asyncio.sleep(0.05)
+
+        await websocket.accept()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(tick())
+            async for text in websocket.iter_text():
+                await websocket.send_text(text)
+
+    handler = Longwire(websocket(app), ws_config={"backend": MemoryBackend()})
+    handler.transport = api = Unreachable(6)
+    await handler.handle(connect_event(), LambdaContext())
+    await handler._deferred.wait()
+    await handler.handle(message_event("a"), LambdaContext())
+    await handler.aclose()
+    assert api.frames == [*(f"tick {number}" for number in range(8)), "a"]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_stored_greeting_waits_for_an_api_that_cannot_be_reached(ends: bool) -> None:
+    """It goes before the reply, and before the end of an app that says why it ends."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("one")
+        await websocket.send_text("two")
+        if not ends:
+            await websocket.send_text(await websocket.receive_text())
+            await websocket.receive_text()
+
+    store = MemoryBackend()
+    settings = {"backend": store, "api_gateway_endpoint_url": "http://127.0.0.1:9/local"}
+    first, second = (Longwire(websocket(app), ws_config=settings) for _ in range(2))
+    first.transport = never_there = NeverThere()
+    await first.handle(connect_event("Waits="), LambdaContext())
+    await never_there.refused.wait()
+    await first.aclose()
+    second.transport = api = Unreachable(6)
+    await second.handle(message_event("a", "Waits="), LambdaContext())
+    await second.aclose()
+    assert api.frames == (["one", "two"] if ends else ["one", "two", "a"])
+    assert (await store.get("Waits=") is None) is ends
+
+
+async def test_a_stored_greeting_for_which_there_is_no_time_is_kept() -> None:
+    """The message's event ends in its time, and the next one delivers it first."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+    handler = Longwire(websocket(app), ws_config={"backend": MemoryBackend()})
+    handler.transport = api = Unreachable(1000)
+    assert await handler.handle(connect_event(), LambdaContext(0.5)) == OK
+    await handler._deferred.wait()
+    assert await handler.handle(message_event("a"), LambdaContext(0.5)) == OK
+    api.refusals = 0
+    assert await handler.handle(message_event("b"), LambdaContext()) == OK
+    await handler.aclose()
+    assert api.frames == ["hello", "b"]

@@ -239,9 +239,13 @@ class Connection:
         new = NEW_CONNECTION if self._new else max(0.0, self._new_until - time.time())
         return min(new, left / 2)
 
-    async def pause(self, seconds: float) -> bool:
-        """Sleep; False (at once) when the deadline does not leave that much time."""
-        if time.monotonic() + seconds >= self.deadline:
+    async def pause(self, seconds: float, *, early: bool = False) -> bool:
+        """Sleep; False (at once) when the deadline does not leave that much time.
+
+        Args:
+            early: leave time for the store to note what follows.
+        """
+        if time.monotonic() + seconds >= (self._run_until if early else self.deadline):
             return False
         await asyncio.sleep(seconds)
         return True

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
+# Seconds until a frame of a greeting is sent again which surely has not reached API Gateway.
+TRY_AGAIN_AFTER = 0.2
+
 # How often an event looks whether another one has delivered the greeting, in seconds.
 GREETING_POLL = (0.005, 0.01, 0.02, 0.05, 0.1)
 
@@ -73,8 +76,8 @@ class Greeting:
     async def deliver(self, shared: Callable[[], bool] = lambda: False) -> None:
         """Send the greeting, now that the response has left; later frames follow at once.
 
-        What API Gateway refuses is logged and lost. If it cannot be reached, or no time is left,
-        the rest stays in `frames`.
+        What API Gateway refuses is logged and lost. While it cannot be reached, it is tried again,
+        and nothing that follows is sent; what no time is left for stays in `frames`.
 
         Args:
             shared: whether the client may already be speaking to another event, which then has to
@@ -97,11 +100,13 @@ class Greeting:
             try:
                 await post(self._connection, frame, early=True)
             except ManagementError as error:
-                if not error.sent:
-                    self.frames.insert(0, frame)
+                if error.sent:
+                    _log_lost(self._connection, error)
+                    continue
+                self.frames.insert(0, frame)
+                if not await self._connection.pause(TRY_AGAIN_AFTER, early=True):
                     _log_kept(self._connection, error)
                     return
-                _log_lost(self._connection, error)
             except asyncio.CancelledError as error:
                 if NOT_SENT in error.args:
                     self.frames.insert(0, frame)
@@ -190,7 +195,8 @@ async def greeted(connection: Connection, record: ConnectionRecord) -> Connectio
     """Make sure that the greeting has reached the client before anything else does.
 
     Returns:
-        The record as it is then; None when the connection has ended meanwhile.
+        The record as it is then; None when the connection has ended meanwhile, or there was no
+        time to deliver the greeting.
 
     Raises:
         ConnectionGoneError, SupersededError: as for `post`.
@@ -200,8 +206,7 @@ async def greeted(connection: Connection, record: ConnectionRecord) -> Connectio
     while current is not None:
         if current.greeting:
             if (claimed := await _claim(connection)) is not None:
-                await _deliver_stored(connection, claimed)
-                return claimed
+                return claimed if await _deliver_stored(connection, claimed) else None
         elif current.greeting_until <= time.time() or not await connection.pause(next(pauses)):
             return current
         current = await connection.read()
@@ -223,24 +228,35 @@ async def _claim(connection: Connection) -> ConnectionRecord | None:
     return claimed
 
 
-async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> None:
-    for number, frame in enumerate(record.greeting):
+async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> bool:
+    """Send a stored greeting; False when the rest of it is stored again for lack of time."""
+    owed = list(record.greeting)
+    while owed:
         try:
-            await post(connection, frame, early=True)
+            await post(connection, owed[0], early=True)
         except ManagementError as error:
             if not error.sent:
+                if await connection.pause(TRY_AGAIN_AFTER, early=True):
+                    continue
                 _log_kept(connection, error)
-                await connection.update(owe(record.greeting[number:]))
-                return
+                await connection.update(owe(owed))
+                return False
             _log_lost(connection, error)
+        del owed[0]
     await connection.update(release_greeting)
+    return True
 
 
-def owe(frames: list[Frame]) -> Callable[[ConnectionRecord], bool]:
-    """Return the change that leaves these frames of a greeting to the next message's event."""
+def owe(frames: list[Frame], *, ended: bool = False) -> Callable[[ConnectionRecord], bool]:
+    """Return the change that leaves these frames of a greeting to the next message's event.
+
+    Args:
+        ended: the app has ended the connection, which is deleted after them.
+    """
 
     def change(record: ConnectionRecord) -> bool:
         record.greeting = frames
+        record.ended = record.ended or ended
         return end_connect_step(record) or bool(frames)
 
     return change

@@ -160,10 +160,10 @@ class Extension:
         while (event := self._next_event()) is not None:
             had_events = True
             # Whatever happens, the next event is asked for, or Lambda would wait for it.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(BaseException):
                 try:
                     self._finish(event)
-                except Exception:
+                except BaseException:
                     logger.exception("what followed a response failed")
         self._alive = False
         if had_events:

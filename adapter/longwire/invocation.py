@@ -253,13 +253,15 @@ class Invocation:
             try:
                 await left()
                 await client.deliver(run.is_shared)
-                if run.is_shared():
+                if run.is_shared() and not client.frames:
                     await self._connection.update(release_greeting)
             except ConnectionGoneError:
                 run.lose_client(messages.disconnect(1006, ""))
             outcome = await run.until_over(self._deadline)
             log_ending(run, outcome, self._connection.id)
             note_ending(self._ending, run, outcome)
+            if client.frames:
+                return
             if run.ended:
                 await self._connection.end()
             else:
@@ -269,7 +271,7 @@ class Invocation:
             logger.debug("connection %s: gone before its greeting", self._connection.id)
         finally:
             # Both at once: where the process is about to end, an app may clean up for too long.
-            await asyncio.gather(self._stop(run), self._hand_back(client))
+            await asyncio.gather(self._stop(run), self._hand_back(client, ended=run.ended))
             await self._departures.tell()
 
     async def _after_response(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -285,13 +287,13 @@ class Invocation:
         finally:
             await self._stop(run)
 
-    async def _hand_back(self, client: Greeting) -> None:
+    async def _hand_back(self, client: Greeting, *, ended: bool = False) -> None:
         """Store a greeting that cannot be delivered here, for the first message to deliver.
 
         That is so when the event loop is closed right after the response.
         """
         if client.frames and not self._connection.ended:
-            await self._connection.update(owe(list(client.frames)))
+            await self._connection.update(owe(list(client.frames), ended=ended))
 
     # MESSAGE
 

@@ -152,12 +152,13 @@ async def _begin(function: ThreadFunction | Instances) -> None:
 
 def _say_what_is_left(gateway: LocalGateway) -> None:
     if clients := gateway.clients:
-        print(
-            f"longwire dev: stopping: {clients} connected, whose last events may take a few "
-            "seconds (Ctrl-C again to stop now)",
-            file=sys.stderr,
-            flush=True,
-        )
+        with contextlib.suppress(OSError):
+            print(
+                f"longwire dev: stopping: {clients} connected, whose last events may take a few "
+                "seconds (Ctrl-C again to stop now)",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
@@ -176,7 +177,8 @@ def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
         loop.call_soon_threadsafe(stop.set)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop_or_exit)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, stop_or_exit)
     return stop
 
 
@@ -220,8 +222,9 @@ def _show(invocation: Invocation) -> None:
 
 def _show_line(line: str) -> None:
     # In one piece: processes of the function write to the same place.
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
 
 
 def reload(arguments: list[str], options: argparse.Namespace) -> int:

@@ -155,10 +155,12 @@ class HTTP1Connection(asyncio.Protocol):
         self._request = None
         self._early = 0
         self._transport.resume_reading()
-        if self._keep_alive is not None:
+        self._advance()
+        if self._keep_alive is not None and not (self._answering or self._closing):
+            if self._expiry is not None:
+                self._expiry.cancel()
             loop = asyncio.get_running_loop()
             self._expiry = loop.call_later(self._keep_alive, self._transport.close)
-        self._advance()
 
     def _refuse_rubbish(self, error: h11.RemoteProtocolError) -> None:
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):

@@ -129,6 +129,8 @@ class Instance:
         )
         self._close_lifeline()
         self._exit = asyncio.create_task(self._process.wait())
+        # What it has started has no use without it.
+        self._exit.add_done_callback(lambda _: self._kill_group())
         idle = asyncio.create_task(self._api.is_idle.wait())
         await asyncio.wait(
             {idle, self._exit}, timeout=INIT_LIMIT, return_when=asyncio.FIRST_COMPLETED
@@ -145,6 +147,11 @@ class Instance:
         if exit.done():
             return Failure("Runtime.ExitError", f"it ended with {_status(exit.result())}")
         return Failure("Runtime.InitTimeout", f"it was not ready within {INIT_LIMIT:g} s")
+
+    @property
+    def has_started(self) -> bool:
+        """Whether there is a process, or was one."""
+        return self._exit is not None
 
     @property
     def is_alive(self) -> bool:
@@ -209,27 +216,33 @@ class Instance:
             problem = FunctionTimeoutError(f"Task timed out after {self._timeout:.2f} seconds")
         init, self._init = self._init, None
         took = (time.monotonic() - began) * 1000
-        self._on_report(Report(work.request_id, took, init, _peak_memory(self._process.pid)))
-        if problem is None:
-            self._pause()
-        else:
-            if work.answered.done():  # else the gateway says so
-                logger.error("%s %s", work.request_id, problem)
-            await self.kill()
-        over()
+        try:
+            self._on_report(Report(work.request_id, took, init, _peak_memory(self._process.pid)))
+        finally:
+            if problem is None:
+                self._pause()
+            else:
+                if work.answered.done():  # else the gateway says so
+                    logger.error("%s %s", work.request_id, problem)
+                await self.kill()
+            over()
         return problem
 
     async def kill(self) -> None:
         """End the process at once, and what it has started, though it has ended itself."""
         if self._exit is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            if not self._exit.done():
+                self._kill_group()
             await self._exit
         self._close_lifeline()
         if self._lifeline_end >= 0:
             os.close(self._lifeline_end)
             self._lifeline_end = -1
         await self._server.stop()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _close_lifeline(self) -> None:
         """Leave the process as the only one that has its end."""

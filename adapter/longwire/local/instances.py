@@ -158,7 +158,13 @@ class Instances:
         await asyncio.wait({waiter}, timeout=NEARLY_IDLE)
         if waiter.done():
             instance = waiter.result()
-            return instance if instance.is_alive else await self._start(instance)
+            if instance.is_alive:
+                return instance
+            if instance.has_started:  # it has died just now
+                self._all.discard(instance)
+                self._tasks.spawn(instance.stop())
+                instance = self._add()
+            return await self._start(instance)
         self._waiters.remove(waiter)
         raise ThrottledError(
             f"all processes are busy ({self._limit}), and Lambda takes no more events; "

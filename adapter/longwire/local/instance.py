@@ -88,7 +88,7 @@ class Instance:
         self._api = RuntimeAPI(lambda: str(uuid.uuid4()))
         self._server = RuntimeServer(self._api)
         self._exit: asyncio.Task[int] | None = None
-        # Whoever has the other end sees when this process is no more, however it ended.
+        # The process has one end, and sees when the gateway, which has the other, is no more.
         self._lifeline, self._lifeline_end = os.pipe()
         self._init: float | None = None
         self._settling: asyncio.Task[Any] | None = None

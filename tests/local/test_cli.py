@@ -62,7 +62,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     sys.modules.pop("cli_app", None)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_app_is_served_until_a_signal_comes(directory: Path, number: signal.Signals) -> None:
     """Clients then get 1001, the app its disconnect, and the exit code is 0."""
     with Dev(directory, "cli_app:app", "--path", "/ws") as dev:
@@ -80,6 +80,20 @@ def test_an_app_is_served_until_a_signal_comes(directory: Path, number: signal.S
     assert "secret" not in out
     assert "hello" not in out
     assert (directory / options.DEFAULT_FILE).exists()
+
+
+def test_nohup_is_respected(directory: Path) -> None:
+    """Who has had SIGHUP ignored does not want it to end this."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        dev = Dev(directory, "cli_app:app")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with dev, connect(dev.ready()[1]) as client:
+        dev.process.send_signal(signal.SIGHUP)
+        client.send("hello")
+        assert client.recv(10) == "/ hello"
+        assert dev.stop(signal.SIGINT)[0] == 0
 
 
 def test_a_second_signal_does_not_wait_for_the_app(tmp_path: Path) -> None:

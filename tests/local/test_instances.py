@@ -201,6 +201,18 @@ def test_no_process_is_left_however_the_gateway_ends(folder: Path, how: str) -> 
             until(lambda: not alive(pid))
 
 
+def test_events_are_handled_though_nobody_sees_their_lines(folder: Path) -> None:
+    """As with a terminal that was closed, or `| head -1`."""
+    with Dev(folder, "many:app", "--instances", "1") as dev:
+        url = dev.ready()[1]
+        assert dev.process.stdout is not None
+        dev.process.stdout.close()
+        with connect(url) as client:
+            assert [ask(client, word)[1] for word in "abc"] == list("abc")
+        dev.process.send_signal(signal.SIGTERM)
+        assert dev.process.wait(20) == 0
+
+
 def test_ctrl_c_while_the_first_process_starts(folder: Path) -> None:
     """Nothing is served then, and nothing is left."""
     slow = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(8)\n"

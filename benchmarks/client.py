@@ -30,10 +30,10 @@ FRAME = SENT_WITH["MESSAGE"]["body"].encode()
 
 
 def longwire(connections_url: str, dynamodb_url: str) -> Callable[[str, int], None]:
-    from longwire.endpoint import signing_region
-    from longwire.management import Management
-    from longwire_aws.client import SignedClient
+    from longwire.apigateway.endpoint import signing_region
+    from longwire.apigateway.management import Management
     from longwire_aws.http import HTTPClient
+    from longwire_aws.signed import SignedClient
     from longwire_aws.sigv4 import Credentials, sign
     from longwire_backends.dynamodb import DynamoDBBackend
 

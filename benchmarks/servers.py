@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from benchmarks.measured import event
 from longwire_backends.dynamodb import DynamoDBBackend
-from longwire_backends.s3 import S3Backend
+from longwire_backends.s3.backend import S3Backend
 from tests.aws.raw_server import Peer, raw_server
 from tests.connections_server import ConnectionsServer
 from tests.servers.aws import aws_server

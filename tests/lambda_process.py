@@ -8,9 +8,9 @@ import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from longwire.local import entry
-from longwire.local.function import nothing
-from longwire.local.instance import Instance, Report
+from longwire.local.cli import entry
+from longwire.local.function.inline import nothing
+from longwire.local.function.instance import Instance, Report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from longwire import Connections, Longwire
-from longwire.record import NEW_CONNECTION
-from longwire_backends.redis import RedisBackend
-from longwire_backends.sqlite3 import SQLite3Backend
+from longwire.registry.record import NEW_CONNECTION
+from longwire_backends.redis.backend import RedisBackend
+from longwire_backends.sqlite3.backend import SQLite3Backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longwire.sends.fanout import SendResult
+    from longwire.fanout.fan_out import SendResult
     from longwire.types import Receive, Scope, Send
-    from longwire_aws.client import Transport
     from longwire_aws.http import Response
+    from longwire_aws.signed import Transport
     from longwire_backends import Backend
 
 GROUP = "storm"

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from longwire import Longwire, record
-from longwire.scope import Handshake
+from longwire import Longwire
+from longwire.asgi.scope import Handshake
+from longwire.registry import record
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 

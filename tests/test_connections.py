@@ -22,10 +22,9 @@ from longwire import (
     Longwire,
     ManagementError,
     MessageTooLargeError,
-    keys,
-    record,
 )
 from longwire.exceptions import ASGIMessageError
+from longwire.registry import keys, record
 from longwire_backends.base import BackendError, Page, Record
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer

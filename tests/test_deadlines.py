@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from longwire import BackendError, Connections, Longwire, LongwireError, ManagementError
-from longwire import lifespan as lifespans
+from longwire.asgi import lifespan as lifespans
 from longwire.exceptions import DeadlineError, LifespanError
 from longwire.functions.handler import websocket_handler
-from longwire.local.function import FunctionRaisedError
-from longwire.portal import LoopThread
+from longwire.local.function.inline import FunctionRaisedError
+from longwire.runtime.threads import LoopThread
 from longwire_backends.memory import MemoryBackend
+from tests.asgi.test_http import HTTP_EVENT
 from tests.connections_server import ConnectionsServer
+from tests.fanout.test_queued import part, queue_event
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 from tests.lambda_process import lambda_process
 from tests.servers.hanging import silent, unaccepting
-from tests.test_http import HTTP_EVENT
-from tests.test_queued import part, queue_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

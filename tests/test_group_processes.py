@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from longwire_backends.dynamodb import DynamoDBBackend
-from longwire_backends.postgresql import PostgreSQLBackend
-from longwire_backends.redis import RedisBackend
-from longwire_backends.s3 import S3Backend
-from longwire_backends.sqlite3 import SQLite3Backend
+from longwire_backends.postgresql.backend import PostgreSQLBackend
+from longwire_backends.redis.backend import RedisBackend
+from longwire_backends.s3.backend import S3Backend
+from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.backends.contract import members
 from tests.backends.processes import run_together, start
 from tests.backends.test_dynamodb import new_table

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from longwire import Longwire
-from longwire.config import load, make_backend
+from longwire.config.settings import load, make_backend
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 from tests.servers.proxy import CountingProxy

@@ -24,15 +24,15 @@ from websockets.asyncio.client import connect
 
 from longwire import Connections
 from longwire_backends import Page
-from longwire_backends.redis import RedisBackend
-from longwire_backends.sqlite3 import SQLite3Backend
+from longwire_backends.redis.backend import RedisBackend
+from longwire_backends.sqlite3.backend import SQLite3Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from websockets.asyncio.client import ClientConnection
 
-    from longwire.sends.fanout import SendResult
+    from longwire.fanout.fan_out import SendResult
     from longwire_backends import Backend
     from tests.servers.redis import RedisServer, StartRedis
 

@@ -13,9 +13,10 @@ import pytest
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 
-from longwire import Connections, InvalidArgumentError, portal
+from longwire import Connections, InvalidArgumentError
 from longwire.connections import NO_STORE, NOTHING_FOUND
 from longwire.exceptions import EventLoopError
+from longwire.runtime import threads
 from tests.connections_server import ConnectionsServer
 from tests.parity.hosts import HOSTS, on_uvicorn
 
@@ -74,7 +75,7 @@ async def test_a_script_ends_by_itself(end: str) -> None:
 GROUPS = """
 import asyncio
 from longwire import Connections
-from longwire.config import load, make_backend
+from longwire.config.settings import load, make_backend
 
 config = {"backend": "sqlite3", "params": {"file_path": FILE}}
 
@@ -308,7 +309,7 @@ async def test_a_thread_of_ones_own_cannot_introduce_a_websocket(tmp_path: Path)
 
 def test_a_loop_that_stops_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler's loop stands still between events; a thread that goes on gets an error."""
-    monkeypatch.setattr(portal, "GRACE", 0.01)
+    monkeypatch.setattr(threads, "GRACE", 0.01)
     loop, begun, errors = asyncio.new_event_loop(), threading.Event(), list[str]()
 
     async def work() -> None:
@@ -317,7 +318,7 @@ def test_a_loop_that_stops_is_not_waited_for_for_ever(monkeypatch: pytest.Monkey
 
     def late() -> None:
         try:
-            portal.run(work, loop, 0.01)
+            threads.run(work, loop, 0.01)
         except EventLoopError as error:
             errors.append(str(error))
 

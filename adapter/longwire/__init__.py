@@ -17,10 +17,10 @@ from longwire.handler import Longwire
 
 if TYPE_CHECKING:
     from longwire.connections import Connections
+    from longwire.fanout.fan_out import SendResult
     from longwire.functions.handler import websocket_handler
     from longwire.manager import WebSocketManager, get_websocket_manager
-    from longwire.sends.fanout import SendResult
-    from longwire.serving import ConnectionsMiddleware
+    from longwire.middleware import ConnectionsMiddleware
     from longwire.ws_gateway import WSGateway
 
 __version__ = "0.1.0"
@@ -46,8 +46,8 @@ __all__ = [
 # Imported when they are first asked for: a cold start pays only for what its app uses.
 _LATER = {
     "Connections": "longwire.connections",
-    "ConnectionsMiddleware": "longwire.serving",
-    "SendResult": "longwire.sends.fanout",
+    "ConnectionsMiddleware": "longwire.middleware",
+    "SendResult": "longwire.fanout.fan_out",
     "WSGateway": "longwire.ws_gateway",
     "WebSocketManager": "longwire.manager",
     "get_websocket_manager": "longwire.manager",

@@ -15,13 +15,12 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from longwire import caller as callers
-from longwire import record, serving, store, targets
+from longwire import middleware
+from longwire.apigateway.frames import frame
+from longwire.config.schema import SECONDS
 from longwire.exceptions import ConfigurationError, ConnectionGoneError, ManagementError
-from longwire.frames import frame
-from longwire.outside import Outside
-from longwire.sends.fanout import SendResult
-from longwire.sends.sending import (
+from longwire.fanout.fan_out import SendResult
+from longwire.fanout.sending import (
     all_connections,
     collected,
     end_unless_new,
@@ -29,7 +28,9 @@ from longwire.sends.sending import (
     report,
     send_many,
 )
-from longwire.settings import SECONDS
+from longwire.registry import caller as callers
+from longwire.registry import record, store, targets
+from longwire.registry.standalone import Outside
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from longwire.caller import Caller, OwnConnection
-    from longwire.clients import Post
-    from longwire.frames import Frame
-    from longwire.management import ConnectionInfo
+    from longwire.apigateway.frames import Frame
+    from longwire.apigateway.management import ConnectionInfo
+    from longwire.registry.base import Post
+    from longwire.registry.caller import Caller, OwnConnection
     from longwire.sync import SyncConnections
     from longwire_backends import Backend, Page
 
@@ -293,7 +294,7 @@ class Connections:
         """Return who calls, and the connection id of a target."""
         known = targets.known_id(target)
         caller = self._caller(to_unknown=known is None)
-        return caller, serving.identify(target) if known is None else known
+        return caller, middleware.identify(target) if known is None else known
 
     def _caller(self, *, to_unknown: bool = False) -> Caller:
         """Return who calls; `to_unknown` says that it is about a WebSocket not known yet."""
@@ -305,11 +306,11 @@ class Connections:
         if inside is not None:
             return inside
         if to_unknown:
-            return serving.caller(self._timeout)
+            return middleware.caller(self._timeout)
         if (handler := callers.latest()) is not None:
             return handler(self._timeout)
-        if serving.is_server():
-            return serving.caller(self._timeout)
+        if middleware.is_server():
+            return middleware.caller(self._timeout)
         if os.environ.get("WS_MANAGEMENT_ENDPOINT"):
             self._by_environment = self._by_environment or Outside(None, None, None, None)
             return self._by_environment.caller(None, self._timeout)

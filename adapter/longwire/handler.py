@@ -2,8 +2,8 @@
 
 API Gateway turns a WebSocket connection into separate Lambda invocations; an ASGI app is one
 coroutine for each connection. So each event (`invocation.py`) runs the app from the top, up to
-where that event belongs (`cycle.py`), with the scope that the connection had at first (`scope.py`,
-stored as `record.py` says), and takes back nothing that an earlier event did (`delivery.py`).
+where that event belongs (`run.py`), with the scope that the connection had at first (`scope.py`,
+stored as `record.py` says), and takes back nothing that an earlier event did (`greeting.py`).
 """
 
 from __future__ import annotations
@@ -18,29 +18,32 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, get_args
 
-from longwire import caller, config, events, http
-from longwire.caller import Caller, calling
-from longwire.deferred import AfterResponse, Deferred
-from longwire.departures import Departures
+from longwire.apigateway import events
+from longwire.asgi import http
+from longwire.asgi.lifespan import LifespanMode, Lifespans
+from longwire.config import settings as config
+from longwire.deadlines import log_leaving
 from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
-from longwire.hanging import log_leaving
-from longwire.invocation import TELL_TIME, Invocation, margin, time_left
-from longwire.layer import HandlerLayers
-from longwire.lifespan import LifespanMode, Lifespans
-from longwire.observe import Ending, Observing
-from longwire.observer import Observer
+from longwire.invocation.departures import Departures
+from longwire.invocation.invocation import TELL_TIME, Invocation, margin, time_left
+from longwire.observability.event import Ending, Observing
+from longwire.observability.observer import Observer
+from longwire.registry import caller
+from longwire.registry.api_gateway import HandlerLayers
+from longwire.registry.caller import Caller, calling
+from longwire.runtime.after_response import AfterResponse, Deferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from longwire.layer import Departure
-    from longwire.management import Management
-    from longwire.observe import Observed
-    from longwire.on_lambda import LambdaLoop
-    from longwire.sweeping import SweepResult
+    from longwire.apigateway.management import Management
+    from longwire.fanout.sweep import SweepResult
+    from longwire.observability.event import Observed
+    from longwire.registry.api_gateway import Departure
+    from longwire.runtime.lambda_loop import LambdaLoop
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
-    from longwire_aws.client import Transport
     from longwire_aws.http import HTTPClient
+    from longwire_aws.signed import Transport
 
 logger = logging.getLogger("longwire")
 
@@ -100,7 +103,7 @@ class Longwire:
         self._lambda_loop: LambdaLoop | None = None
         # Which tells Lambda's runtime client where its events are.
         if "AWS_LAMBDA_RUNTIME_API" in os.environ:
-            from longwire.on_lambda import LambdaLoop  # nobody else pays for it
+            from longwire.runtime.lambda_loop import LambdaLoop  # nobody else pays for it
 
             self._lambda_loop = LambdaLoop(
                 self._deferred, self._observer, self.close, self._shut_down
@@ -155,7 +158,7 @@ class Longwire:
     def transport(self) -> Transport:
         """What speaks HTTP to the management API; a test may set another before the first event."""
         if self._transport is None:
-            from longwire.signing import SigningTransport
+            from longwire.apigateway.signing import SigningTransport
             from longwire_aws.http import HTTPClient
 
             self._client = HTTPClient()
@@ -169,7 +172,7 @@ class Longwire:
 
     def _management(self) -> Management:
         """Make a client of the management API; a cold start that posts nothing imports none."""
-        from longwire.management import Management
+        from longwire.apigateway.management import Management
 
         return Management(self.transport)
 
@@ -225,7 +228,7 @@ class Longwire:
             ConfigurationError: the management API is not known, or a number cannot be one.
             LifespanError: the app's startup failed.
         """
-        from longwire import sweeping  # nobody else pays for it
+        from longwire.fanout import sweep as sweeping  # nobody else pays for it
 
         departures = self._departures({}, context)
         endpoint = (
@@ -289,7 +292,7 @@ class Longwire:
                 ending.note("incomplete")
             return swept.as_dict()
         if self._layers.takes_parts and events.is_queue_event(raw):
-            from longwire.sends.delivering import deliver  # nobody else pays for it
+            from longwire.fanout.delivery import deliver  # nobody else pays for it
 
             caller_at = functools.partial(self._caller_at, context=context, departures=departures)
             delivered = await deliver(raw, caller_at, self.settings.endpoint_url)

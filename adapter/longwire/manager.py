@@ -24,19 +24,20 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from longwire import caller as callers
-from longwire import portal, targets
 from longwire.connections import Connections
 from longwire.exceptions import ConnectionGoneError, InvalidArgumentError
-from longwire.portal import running_loop
+from longwire.registry import caller as callers
+from longwire.registry import targets
+from longwire.runtime import threads
+from longwire.runtime.threads import running_loop
 from longwire.unawaited import Done, decided, start, takes_effect
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from longwire.caller import OwnConnection
-    from longwire.sends.fanout import SendResult
+    from longwire.fanout.fan_out import SendResult
+    from longwire.registry.caller import OwnConnection
 
 Name = str | int | UUID
 """A user id or the name of a room; 7 and "7" are the same."""
@@ -112,7 +113,7 @@ class WebSocketManager:
         work = functools.partial(self._remove, connections, group, connection_id)
         if in_loop:
             return start(work, f"disconnect({user_id!r})")
-        portal.run(functools.partial(decided, work), connections._caller().loop)
+        threads.run(functools.partial(decided, work), connections._caller().loop)
         return Done()
 
     async def send_message(self, user_id: Name, message: object) -> SendResult:

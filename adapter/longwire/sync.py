@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from longwire.portal import run
-from longwire.targets import is_unknown
+from longwire.registry.targets import is_unknown
+from longwire.runtime.threads import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
+    from longwire.apigateway.management import ConnectionInfo
     from longwire.connections import Connections
-    from longwire.management import ConnectionInfo
-    from longwire.sends.fanout import SendResult
+    from longwire.fanout.fan_out import SendResult
 
 T = TypeVar("T")
 

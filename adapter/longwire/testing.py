@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
 from longwire.exceptions import LongwireError
-from longwire.local import gateway as rules
-from longwire.local import management_api, results
-from longwire.local.connection import (
+from longwire.local.function.inline import DEFAULT_TIMEOUT, InlineFunction, kind
+from longwire.local.rules import gateway as rules
+from longwire.local.rules import management_api, results
+from longwire.local.rules.connection import (
     BINARY,
     GOING_AWAY,
     LOST,
@@ -31,9 +32,8 @@ from longwire.local.connection import (
     Ending,
     Handshake,
 )
-from longwire.local.function import DEFAULT_TIMEOUT, InlineFunction, kind
+from longwire.local.rules.settings import Settings
 from longwire.local.session import Invocation, Session
-from longwire.local.settings import Settings
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Gateway:
         timeout: seconds that the function may run, and the authorizer.
         authorizer: a Lambda authorizer of type REQUEST, which is asked at each `$connect`; None
             lets everybody in.
-        settings: fields of `longwire.local.settings.Settings`, for example `stage="prod"`,
+        settings: fields of `longwire.local.rules.settings.Settings`, for example `stage="prod"`,
             `integration_timeout=0.1`, `identity_sources=["route.request.querystring.token"]`.
 
     Attributes:

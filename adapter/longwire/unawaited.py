@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any
 
-from longwire import caller as callers
-from longwire.caller import Caller
+from longwire.registry import caller as callers
+from longwire.registry.caller import Caller
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 

@@ -13,22 +13,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from longwire import portal, targets
-from longwire.caller import current
-from longwire.endpoint import EXECUTE_API, LOOPBACK, given_endpoint, management_endpoint
+from longwire.apigateway.endpoint import EXECUTE_API, LOOPBACK, given_endpoint, management_endpoint
+from longwire.apigateway.frames import encode, frame
 from longwire.exceptions import (
     ASGIMessageError,
     ConfigurationError,
     ConnectionGoneError,
     InvalidArgumentError,
 )
-from longwire.frames import encode, frame
+from longwire.registry import targets
+from longwire.registry.caller import current
+from longwire.runtime import threads
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from longwire.management import Management
+    from longwire.apigateway.management import Management
 
     RequestContext = Mapping[str, Any]
 
@@ -218,7 +219,7 @@ def _done(request: Callable[[Management, float], Coroutine[Any, Any, None]]) -> 
         await request(_management(), deadline)
 
     try:
-        portal.run(work, None)
+        threads.run(work, None)
     except ConnectionGoneError:
         return False
     return True
@@ -227,8 +228,8 @@ def _done(request: Callable[[Management, float], Coroutine[Any, Any, None]]) -> 
 @functools.cache
 def _management() -> Management:
     """Return the client that belongs to the event loop of `sync`."""
-    from longwire.management import Management
-    from longwire.signing import SigningTransport
+    from longwire.apigateway.management import Management
+    from longwire.apigateway.signing import SigningTransport
     from longwire_aws.http import HTTPClient
 
     return Management(SigningTransport(HTTPClient(), None))

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from longwire_aws.channel import connect
-from longwire_aws.exchange import (
+from longwire_aws.http11 import (
     MAX_BODY,
     Connection,
     MalformedError,
@@ -25,7 +24,8 @@ from longwire_aws.exchange import (
     StaleError,
     is_token,
 )
-from longwire_aws.limits import Limits
+from longwire_aws.streams import connect
+from longwire_aws.timeouts import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

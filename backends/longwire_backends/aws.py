@@ -9,7 +9,6 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from longwire_aws.client import CredentialsError, SignedClient
 from longwire_aws.endpoints import (
     dns_suffix,
     environment_endpoint,
@@ -17,8 +16,9 @@ from longwire_aws.endpoints import (
     is_http_url,
     is_region,
 )
+from longwire_aws.errors import advice, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
-from longwire_aws.refusal import advice, read_refusal
+from longwire_aws.signed import CredentialsError, SignedClient
 from longwire_backends.base import BackendError, ConfigurationError
 
 if TYPE_CHECKING:

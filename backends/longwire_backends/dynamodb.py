@@ -19,7 +19,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from longwire_aws.refusal import read_refusal
+from longwire_aws.errors import read_refusal
 from longwire_backends.aws import Service
 from longwire_backends.base import (
     Backend,

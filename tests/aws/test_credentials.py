@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longwire import Connections, Longwire, ManagementError, websocket_handler
-from longwire.signing import SigningTransport
+from longwire.apigateway.signing import SigningTransport
 from longwire_aws.credentials import Credentials, CredentialsError, CredentialsSource
 from longwire_aws.http import HTTPClient, TransportError
 from longwire_backends import BackendError

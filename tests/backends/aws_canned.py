@@ -11,7 +11,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from longwire_backends.dynamodb import DynamoDBBackend
-from longwire_backends.s3 import S3Backend
+from longwire_backends.s3.backend import S3Backend
 from tests.aws.raw_server import Peer
 
 if TYPE_CHECKING:

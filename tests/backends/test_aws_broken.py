@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire_aws.channel import default_tls_context
 from longwire_aws.http import TransportError, TransportTimeoutError
+from longwire_aws.streams import default_tls_context
 from longwire_backends.base import (
     Backend,
     BackendError,
@@ -29,7 +29,7 @@ from longwire_backends.base import (
     RecordTooLargeError,
 )
 from longwire_backends.dynamodb import DynamoDBBackend
-from longwire_backends.s3 import S3Backend
+from longwire_backends.s3.backend import S3Backend
 from tests.aws.raw_server import Peer, raw_server
 from tests.backends.aws_canned import (
     DYNAMODB,

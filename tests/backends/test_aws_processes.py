@@ -31,6 +31,6 @@ class TestS3(ProcessContract):
     @pytest.fixture
     def source(self, ministack: ServerProcess, aws_keys: None) -> str:
         return (
-            "from longwire_backends.s3 import S3Backend\n"
+            "from longwire_backends.s3.backend import S3Backend\n"
             f"backend = S3Backend({new_bucket(ministack)!r}, endpoint_url={ministack.url!r})"
         )

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psycopg2
 import pytest
 
-from longwire_backends import postgresql_connection
 from longwire_backends.base import BackendError, ConfigurationError, Page
-from longwire_backends.postgresql import PostgreSQLBackend
+from longwire_backends.postgresql import connection as postgresql_connection
+from longwire_backends.postgresql.backend import PostgreSQLBackend
 from tests.backends.contract import BackendContract, OpenBackend, members
 from tests.backends.processes import ProcessContract, finish, start
 
@@ -518,7 +518,7 @@ class TestProcesses(ProcessContract):
 
 def _source(parameters: dict[str, Any]) -> str:
     return (
-        "from longwire_backends.postgresql import PostgreSQLBackend\n"
+        "from longwire_backends.postgresql.backend import PostgreSQLBackend\n"
         f"backend = PostgreSQLBackend(**{parameters!r})"
     )
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from longwire_backends import postgresql_connection
 from longwire_backends.base import BackendError
-from longwire_backends.postgresql import PostgreSQLBackend
+from longwire_backends.postgresql import connection as postgresql_connection
+from longwire_backends.postgresql.backend import PostgreSQLBackend
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator

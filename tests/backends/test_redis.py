@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire_backends.base import Backend, BackendError, ConfigurationError
-from longwire_backends.redis import _POOL_SIZE, RedisBackend
+from longwire_backends.redis.backend import _POOL_SIZE, RedisBackend
 from tests.backends.contract import BackendContract, Clock, OpenBackend, listed, members
 from tests.backends.processes import ProcessContract
 
@@ -554,7 +554,7 @@ class TestProcesses(ProcessContract):
     @pytest.fixture
     def source(self, redis_server: RedisServer, prefix: str) -> str:
         return (
-            "from longwire_backends.redis import RedisBackend\n"
+            "from longwire_backends.redis.backend import RedisBackend\n"
             f'backend = RedisBackend(host="127.0.0.1", port={redis_server.port},'
             f" key_prefix={prefix!r}, timeout=30)"
         )

@@ -14,7 +14,7 @@ import pytest
 from redis import exceptions
 
 from longwire_backends.base import Backend, BackendError
-from longwire_backends.redis import RedisBackend
+from longwire_backends.redis.backend import RedisBackend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.cli import main
-from longwire_backends import s3, s3_bucket
+from longwire.local.cli.main import main
 from longwire_backends.base import BackendError, ConfigurationError
-from longwire_backends.s3 import S3Backend
-from longwire_backends.s3_keys import record_key
+from longwire_backends.s3 import backend as s3
+from longwire_backends.s3 import bucket as s3_bucket
+from longwire_backends.s3.backend import S3Backend
+from longwire_backends.s3.keys import record_key
 from tests.aws.test_sigv4 import by_botocore
 from tests.backends.aws_canned import CannedServer, reply, xml_refusal
 from tests.backends.contract import (

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire_backends import sqlite3_file
 from longwire_backends.base import BackendError, ConfigurationError, Record
-from longwire_backends.sqlite3 import SQLite3Backend, _check_sqlite
+from longwire_backends.sqlite3 import file as sqlite3_file
+from longwire_backends.sqlite3.backend import SQLite3Backend, _check_sqlite
 from tests.backends.contract import BackendContract, OpenBackend
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire_backends.sqlite3 import SQLite3Backend
+from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.backends.processes import ENDINGS, ProcessContract, finish, read_line, start
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 def _source(path: Path) -> str:
     return (
-        "from longwire_backends.sqlite3 import SQLite3Backend\n"
+        "from longwire_backends.sqlite3.backend import SQLite3Backend\n"
         f"backend = SQLite3Backend({str(path)!r})"
     )
 

@@ -11,7 +11,7 @@ from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 
 from longwire import Longwire
-from longwire.local.server import LocalGateway
+from longwire.local.server.server import LocalGateway
 from tests.local.fakes import OK
 
 if TYPE_CHECKING:

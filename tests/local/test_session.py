@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.connection import (
+from longwire.local.function.inline import InlineFunction
+from longwire.local.rules.connection import (
     DELETED,
     GOING_AWAY,
     LOST,
@@ -21,11 +22,10 @@ from longwire.local.connection import (
     Handshake,
     State,
 )
-from longwire.local.function import InlineFunction
-from longwire.local.gateway import Gateway
-from longwire.local.results import Accepted, Refused
+from longwire.local.rules.gateway import Gateway
+from longwire.local.rules.results import Accepted, Refused
+from longwire.local.rules.settings import Settings
 from longwire.local.session import BACKLOG, Invocation, Session
-from longwire.local.settings import Settings
 from longwire.local.tasks import Tasks
 from tests.local.fakes import OK, Event, RecordingFunction
 

@@ -16,9 +16,9 @@ from urllib.parse import quote, urlencode
 import uvicorn
 
 from longwire import Longwire
-from longwire.local.function import ThreadFunction
-from longwire.local.server import LocalGateway
-from longwire.local.settings import Settings
+from longwire.local.function.inline import ThreadFunction
+from longwire.local.rules.settings import Settings
+from longwire.local.server.server import LocalGateway
 from tests.local.running import Dev
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from longwire import Connections, LongwireError
-from longwire.targets import known_id
+from longwire.registry.targets import known_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

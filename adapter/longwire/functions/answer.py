@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from longwire.apigateway.responses import MalformedResultError, parse_result
 from longwire.exceptions import ResponseError
-from longwire.proxy_response import MalformedResultError, parse_result
 
 if TYPE_CHECKING:
     from longwire.functions.context import Context

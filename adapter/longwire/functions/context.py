@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from longwire import portal, targets
-from longwire.events import ConnectEvent, MessageEvent
+from longwire.apigateway.events import ConnectEvent, MessageEvent
+from longwire.apigateway.frames import frame
 from longwire.exceptions import InvalidArgumentError, ManagementError
-from longwire.frames import frame
-from longwire.sends.fanout import one_page
-from longwire.sends.sending import send_many
+from longwire.fanout.fan_out import one_page
+from longwire.fanout.sending import send_many
+from longwire.registry import targets
+from longwire.runtime import threads
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from longwire.caller import Caller
-    from longwire.clients import Post
+    from longwire.apigateway.events import Event
     from longwire.connections import Connections
-    from longwire.events import Event
-    from longwire.sends.fanout import SendResult
+    from longwire.fanout.fan_out import SendResult
+    from longwire.registry.base import Post
+    from longwire.registry.caller import Caller
 
 TOO_EARLY = (
     "API Gateway knows the connection only after the response to $connect: {} (return a statusCode "
@@ -126,13 +127,13 @@ class SyncContext:
         self._loop = loop
 
     def send(self, data: object) -> None:
-        portal.run(lambda: self._context.send(data), self._loop)
+        threads.run(lambda: self._context.send(data), self._loop)
 
     def broadcast(self, ids: Iterable[str], data: object) -> SendResult:
-        return portal.run(lambda: self._context.broadcast(ids, data), self._loop)
+        return threads.run(lambda: self._context.broadcast(ids, data), self._loop)
 
     def close(self) -> None:
-        portal.run(self._context.close, self._loop)
+        threads.run(self._context.close, self._loop)
 
 
 def route_of(event: Event) -> tuple[str, str]:

@@ -19,23 +19,25 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from longwire import events, portal, ws_gateway
-from longwire.caller import Caller, calling
+from longwire import ws_gateway
+from longwire.apigateway import events
 from longwire.connections import Connections
+from longwire.deadlines import log_leaving, within
 from longwire.exceptions import ConfigurationError, DeadlineError, EventError, LongwireError
 from longwire.functions.answer import answer
 from longwire.functions.context import Context, route_of
 from longwire.functions.records import with_record
-from longwire.hanging import log_leaving, within
-from longwire.invocation import LAST_WORDS, last_moment, margin, time_left
-from longwire.observe import Observing, identify
-from longwire.observer import Observer
-from longwire.outside import Outside
+from longwire.invocation.invocation import LAST_WORDS, last_moment, margin, time_left
+from longwire.observability.event import Observing, identify
+from longwire.observability.observer import Observer
+from longwire.registry.caller import Caller, calling
+from longwire.registry.standalone import Outside
+from longwire.runtime import threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from longwire.events import Event
+    from longwire.apigateway.events import Event
     from longwire.types import LambdaEvent
 
     Response = dict[str, Any]
@@ -113,9 +115,9 @@ class WebSocketHandler:
         seconds = last_moment(lambda_context)
         late = f"no end within {seconds:.3g} s: a function that is async blocks its event loop"
         try:
-            response, error = portal.run(
+            response, error = threads.run(
                 lambda: self._outcome(event, lambda_context),
-                portal.own_loop(LOOP),
+                threads.own_loop(LOOP),
                 seconds,
                 late=late,
             )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from longwire import keys, record, scope, store
-from longwire.events import ConnectEvent, MessageEvent
+from longwire.apigateway.events import ConnectEvent, MessageEvent
+from longwire.asgi import scope
+from longwire.registry import keys, record, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from longwire.caller import Caller
-    from longwire.events import Event
+    from longwire.apigateway.events import Event
+    from longwire.registry.caller import Caller
     from longwire_backends import Backend
 
     Response = dict[str, Any]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from longwire.local import authorizer
 from longwire.local.calls import outcome_of
-from longwire.local.function import FunctionError
-from longwire.local.results import Raised, Refused
+from longwire.local.function.inline import FunctionError
+from longwire.local.rules import authorizer
+from longwire.local.rules.results import Raised, Refused
 
 if TYPE_CHECKING:
     from longwire.local.calls import Function
-    from longwire.local.settings import Settings
+    from longwire.local.rules.settings import Settings
     from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
 

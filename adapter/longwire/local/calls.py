@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from longwire.local.results import Outcome, Raised, Returned, TimedOut
+from longwire.local.rules.results import Outcome, Raised, Returned, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -7,19 +7,20 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from longwire.local import authorizing, results
-from longwire.local.authorizer import authorized
+from longwire.local import authorizing
 from longwire.local.calls import outcome_of
-from longwire.local.connection import DELETED, GOING_AWAY, State
-from longwire.local.function import FunctionError
-from longwire.local.settings import CONNECT, DISCONNECT
+from longwire.local.function.inline import FunctionError
+from longwire.local.rules import results
+from longwire.local.rules.authorizer import authorized
+from longwire.local.rules.connection import DELETED, GOING_AWAY, State
+from longwire.local.rules.settings import CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.local.calls import Function
-    from longwire.local.connection import Connection, Ending, Handshake
-    from longwire.local.gateway import Gateway
+    from longwire.local.rules.connection import Connection, Ending, Handshake
+    from longwire.local.rules.gateway import Gateway
     from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
 

@@ -1,0 +1,1 @@
+"""API Gateway's side: its events, what it is answered, its management API."""

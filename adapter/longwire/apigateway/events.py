@@ -1,0 +1,212 @@
+"""API Gateway WebSocket events, from Lambda's dictionaries to immutable tuples.
+
+The shapes: https://docs.aws.amazon.com/apigateway/latest/developerguide/
+apigateway-websocket-api-mapping-template-reference.html. Old events and emulators put null where
+others leave a key out, so null always means absent here.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from longwire.exceptions import EventError
+from longwire.registry import keys
+
+if TYPE_CHECKING:
+    from longwire.types import LambdaEvent
+
+Pairs = tuple[tuple[str, str], ...]
+_T = TypeVar("_T")
+
+
+class RequestContext(NamedTuple):
+    """What every event says about its connection.
+
+    Attributes:
+        connected_at: epoch milliseconds; None when the event does not say.
+        request_time: epoch milliseconds of this event; None when it does not say.
+    """
+
+    connection_id: str
+    route_key: str
+    stage: str
+    api_id: str
+    domain_name: str | None
+    source_ip: str | None
+    connected_at: int | None
+    request_time: int | None
+
+
+class ConnectEvent(NamedTuple):
+    """A client asks to connect; headers and query parameters are in order, repeats included."""
+
+    context: RequestContext
+    headers: Pairs
+    query: Pairs
+
+
+class MessageEvent(NamedTuple):
+    """A client sent a message; bytes when API Gateway decoded it (CONVERT_TO_BINARY)."""
+
+    context: RequestContext
+    body: str | bytes
+
+
+class DisconnectEvent(NamedTuple):
+    """A connection has ended, at either side's wish or by failure."""
+
+    context: RequestContext
+    code: int
+    reason: str
+
+
+Event = ConnectEvent | MessageEvent | DisconnectEvent
+
+
+def is_websocket_event(event: object) -> bool:
+    """Tell a WebSocket event from the events of other sources, well-formed or not."""
+    context = event.get("requestContext") if isinstance(event, dict) else None
+    return isinstance(context, dict) and (
+        context.get("connectionId") is not None or context.get("eventType") is not None
+    )
+
+
+def is_queue_event(event: object) -> bool:
+    """Tell whether a Lambda event brings messages of an SQS queue."""
+    match event:
+        case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
+            return True
+    return False
+
+
+def is_sweep_event(event: object) -> bool:
+    """Tell whether this is the event of ours with which a schedule asks for a sweep."""
+    return isinstance(event, dict) and event.get("longwire") == "sweep"
+
+
+def parse(event: LambdaEvent) -> Event:
+    """Read a WebSocket event.
+
+    Raises:
+        EventError: a part that the adapter needs is missing or has the wrong type.
+    """
+    raw = event["requestContext"]
+    context = _request_context(raw)
+    match raw.get("eventType"):
+        case "CONNECT":
+            return ConnectEvent(
+                context,
+                _pairs(event, "multiValueHeaders", "headers"),
+                _pairs(event, "multiValueQueryStringParameters", "queryStringParameters"),
+            )
+        case "MESSAGE":
+            return MessageEvent(context, _body(event))
+        case "DISCONNECT":
+            code = _optional(raw, "disconnectStatusCode", int, "requestContext.")
+            reason = _optional(raw, "disconnectReason", str, "requestContext.")
+            return DisconnectEvent(context, 1005 if code is None else code, reason or "")
+        case other:
+            raise EventError(
+                f"requestContext.eventType is {other!r}; expected CONNECT, MESSAGE or DISCONNECT"
+            )
+
+
+def lost(connection_id: str, like: LambdaEvent) -> LambdaEvent:
+    """Make the DISCONNECT event of a connection that has proved to be gone (code 1006).
+
+    Args:
+        like: an event of the same API, whichever it is about.
+    """
+    raw = like.get("requestContext")
+    api = raw if isinstance(raw, dict) else {}
+    context = {key: api[key] for key in ("apiId", "domainName", "stage") if key in api}
+    return {
+        "requestContext": context
+        | {
+            "routeKey": "$disconnect",
+            "eventType": "DISCONNECT",
+            "messageDirection": "IN",
+            "connectionId": connection_id,
+            "disconnectStatusCode": 1006,
+            "disconnectReason": "",
+        },
+        "isBase64Encoded": False,
+    }
+
+
+def _request_context(raw: dict[str, Any]) -> RequestContext:
+    where = "requestContext."
+    connection_id = _word(raw, "connectionId")
+    if not connection_id:
+        raise EventError("requestContext.connectionId is missing")
+    if connection_id.startswith(keys.INTERNAL):
+        raise EventError(f"requestContext.connectionId is {connection_id!r}; no API has such ids")
+    identity = _optional(raw, "identity", dict, where) or {}
+    return RequestContext(
+        connection_id,
+        _word(raw, "routeKey") or "$default",
+        _word(raw, "stage") or "",
+        _word(raw, "apiId") or "",
+        _word(raw, "domainName"),
+        _optional(identity, "sourceIp", str, where + "identity."),
+        _optional(raw, "connectedAt", int, where),
+        _optional(raw, "requestTimeEpoch", int, where),
+    )
+
+
+def _word(raw: dict[str, Any], key: str) -> str | None:
+    """Read a text that becomes part of a URL or a key of the store."""
+    word = _optional(raw, key, str, "requestContext.")
+    return None if word is None else _text(word, f"requestContext.{key}")
+
+
+def _body(event: LambdaEvent) -> str | bytes:
+    body = _optional(event, "body", str, "") or ""
+    if not event.get("isBase64Encoded"):
+        return body
+    try:
+        return base64.b64decode(body, validate=True)
+    except ValueError as error:  # also that it is not ASCII
+        raise EventError(f"body is not base64, though isBase64Encoded says so: {error}") from None
+
+
+def _pairs(event: LambdaEvent, multi: str, single: str) -> Pairs:
+    """Read a map that comes twice: with all values, and with the last one of each name."""
+    lists = _optional(event, multi, dict, "")
+    if lists is None:
+        lists = {
+            name: [value] for name, value in (_optional(event, single, dict, "") or {}).items()
+        }
+    return tuple(
+        (_text(name, multi), _text(value, f"{multi}[{name!r}]"))
+        for name, values in lists.items()
+        for value in (values if isinstance(values, list) else [values])
+        if value is not None
+    )
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise EventError(f"{where} holds {_kind(value)}; expected a string")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise EventError(f"{where} holds half of a surrogate pair, which is no text") from None
+    return value
+
+
+def _optional(source: dict[str, Any], key: str, kind: type[_T], where: str) -> _T | None:
+    value = source.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise EventError(f"{where}{key} is {_kind(value)}; expected {_NAMES[kind]}")
+    return value
+
+
+_NAMES: dict[type, str] = {str: "a string", int: "an integer", dict: "an object"}
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"

@@ -1,0 +1,254 @@
+"""The management API: POST, GET and DELETE of `@connections`.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-call-websocket-api-connections.html
+
+A frame is never sent twice by accident. A request is repeated only when API Gateway surely did not
+take it: 429, a connection that was never made, and, for a connection that may be too new to be
+known, 410. Never after a 5xx, a time limit or a reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from longwire.apigateway.frames import MAX_MESSAGE
+from longwire.deadlines import NO_ROUTE
+from longwire.exceptions import (
+    NOT_SENT,
+    ConfigurationError,
+    ConnectionGoneError,
+    LongwireError,
+    ManagementError,
+    MessageTooLargeError,
+)
+from longwire.observability.event import count_post
+from longwire_aws.errors import Refusal, advice, read_refusal
+from longwire_aws.http import Response, TransportError, TransportTimeoutError
+from longwire_aws.signed import CredentialsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire_aws.signed import Transport
+
+_UNREACHED_RETRIES = 3
+
+_FORBIDDEN_CAUSES = (
+    "known causes: the function's role lacks the permission execute-api:ManageConnections; "
+    "the endpoint has the wrong stage or is a custom domain without its mapping, or the API's "
+    "execute-api endpoint is disabled (set api_gateway_endpoint_url); "
+    "the request was not signed, or the clock of this machine is wrong"
+)
+_NOT_AWS = ", not in the form of API Gateway: is something else at this endpoint?"
+
+
+class ConnectionInfo(NamedTuple):
+    """What API Gateway says about a connection that is open."""
+
+    connected_at: datetime
+    last_active_at: datetime
+    source_ip: str
+    user_agent: str | None
+
+
+class _Call(NamedTuple):
+    method: str
+    endpoint: str
+    connection_id: str
+    body: bytes
+    deadline: float
+    new_until: float
+    patient: bool
+
+    @property
+    def url(self) -> str:
+        connection_id = quote(self.connection_id, safe="")
+        return f"{self.endpoint.rstrip('/')}/@connections/{connection_id}"
+
+
+class Management:
+    """A client of the management API, for any number of endpoints.
+
+    Deadlines are in seconds of `time.monotonic()` and bound every wait. `new_for` is for how many
+    seconds from the call a 410 may mean that the connection is not known yet.
+
+    Args:
+        http: sends the requests.
+        random: a number from 0 to 1, for the jitter of waits.
+    """
+
+    def __init__(
+        self,
+        http: Transport,
+        *,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._http = http
+        self._random = random
+
+    async def post(
+        self,
+        endpoint: str,
+        connection_id: str,
+        data: bytes,
+        *,
+        deadline: float,
+        new_for: float = 0.0,
+        patient: bool = True,
+    ) -> None:
+        """Send one message to the client.
+
+        Args:
+            patient: repeat what API Gateway answers with 429; else that is an error at once.
+
+        Raises:
+            MessageTooLargeError: it is over the limit; nothing was sent.
+            ConnectionGoneError: the connection no longer exists.
+            ManagementError: anything else; the text says what to do.
+        """
+        if len(data) > MAX_MESSAGE:
+            raise MessageTooLargeError(connection_id, len(data), MAX_MESSAGE)
+        call = _call("POST", endpoint, connection_id, data, deadline, new_for, patient=patient)
+        await self._request(call)
+
+    async def get(
+        self,
+        endpoint: str,
+        connection_id: str,
+        *,
+        deadline: float,
+        new_for: float = 0.0,
+        patient: bool = True,
+    ) -> ConnectionInfo:
+        """Ask about a connection; `patient` and errors as for `post`."""
+        call = _call("GET", endpoint, connection_id, b"", deadline, new_for, patient=patient)
+        response = await self._request(call)
+        try:
+            return _connection_info(response.body)
+        except (ValueError, TypeError, KeyError) as error:
+            detail = f"the answer of {endpoint} does not describe a connection"
+            raise ManagementError(connection_id, detail, status=response.status) from error
+
+    async def delete(
+        self, endpoint: str, connection_id: str, *, deadline: float, new_for: float = 0.0
+    ) -> None:
+        """Close a connection; the client sees code 1000. Raises as `post` does."""
+        await self._request(_call("DELETE", endpoint, connection_id, b"", deadline, new_for))
+
+    async def _request(self, call: _Call) -> Response:
+        attempt = 0
+        while True:
+            answer = await self._attempt(call)
+            if isinstance(answer, Response) and 200 <= answer.status < 300:
+                _check_origin(call, answer)
+                return answer
+            limit, delay = _retry(call, answer, attempt)
+            delay *= 0.5 + self._random() / 2
+            if time.monotonic() + delay >= limit:
+                raise _error(call, answer) from _cause(answer)
+            await _pause(delay)
+            attempt += 1
+
+    async def _attempt(self, call: _Call) -> Response | TransportError:
+        timeout = call.deadline - time.monotonic()
+        if timeout <= 0:
+            return TransportTimeoutError("no time was left for the request", sent=False)
+        if call.method == "POST":
+            count_post()
+        try:
+            return await self._http.request(call.method, call.url, (), call.body, timeout=timeout)
+        except TransportError as error:
+            return error
+        except (CredentialsError, ConfigurationError) as error:
+            detail = f"{call.method} cannot be signed: {error}"
+            raise ManagementError(call.connection_id, detail) from error
+
+
+async def _pause(seconds: float) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        raise asyncio.CancelledError(NOT_SENT) from None
+
+
+def _call(
+    method: str,
+    endpoint: str,
+    connection_id: str,
+    body: bytes,
+    deadline: float,
+    new_for: float,
+    *,
+    patient: bool = True,
+) -> _Call:
+    new_until = min(deadline, time.monotonic() + new_for)
+    return _Call(method, endpoint, connection_id, body, deadline, new_until, patient)
+
+
+def _retry(call: _Call, answer: Response | TransportError, attempt: int) -> tuple[float, float]:
+    """Return until when to try again, and after how many seconds at most; never is -inf."""
+    doubled = 2 ** min(attempt, 10)
+    match answer:
+        case Response(status=429) if call.patient:
+            return call.deadline, min(0.05 * doubled, 2.0)
+        case Response(status=410):
+            return call.new_until, min(0.005 * doubled, 0.1)
+        case TransportTimeoutError():
+            return -math.inf, 0.0
+        case TransportError(sent=False) if attempt < _UNREACHED_RETRIES:
+            return call.deadline, 0.05 * doubled
+    return -math.inf, 0.0
+
+
+def _cause(answer: Response | TransportError) -> TransportError | None:
+    return answer if isinstance(answer, TransportError) else None
+
+
+def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
+    match answer:
+        case Response(status=410):
+            return ConnectionGoneError(call.connection_id)
+        case Response():
+            refusal = read_refusal(answer)
+            detail = f"{call.method} answered {answer.status}{_said(refusal, answer)}"
+            if answer.status == 403:
+                causes = advice(refusal, answer, time.time()) or _FORBIDDEN_CAUSES
+                detail += f" (endpoint {call.endpoint}); {causes}"
+            return ManagementError(call.connection_id, detail, status=answer.status)
+        case TransportTimeoutError():
+            detail = f"{call.method} timed out: {answer}{NO_ROUTE}"
+            return ManagementError(call.connection_id, detail, sent=answer.sent)
+    return ManagementError(call.connection_id, f"{call.method} failed: {answer}", sent=answer.sent)
+
+
+def _check_origin(call: _Call, answer: Response) -> None:
+    """Raise `ManagementError` for the page of a proxy, which has delivered nothing."""
+    if answer.body.lstrip().startswith(b"<"):
+        detail = f"{call.method} answered {answer.status}{_NOT_AWS}"
+        raise ManagementError(call.connection_id, detail, status=answer.status)
+
+
+def _said(refusal: Refusal, response: Response) -> str:
+    if refusal.message:
+        return f": {refusal.message}"
+    if response.body and not refusal.code:
+        return _NOT_AWS
+    return ""
+
+
+def _connection_info(body: bytes) -> ConnectionInfo:
+    fields: dict[str, Any] = json.loads(body)
+    identity = fields["identity"]
+    return ConnectionInfo(
+        connected_at=datetime.fromisoformat(fields["connectedAt"]),
+        last_active_at=datetime.fromisoformat(fields["lastActiveAt"]),
+        source_ip=identity["sourceIp"],
+        user_agent=identity.get("userAgent"),
+    )

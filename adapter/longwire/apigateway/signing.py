@@ -1,0 +1,80 @@
+"""Which requests to the management API are signed (SigV4, service `execute-api`), and for where.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-control-access-iam.html
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from longwire.apigateway.endpoint import signing_region
+from longwire.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from longwire_aws.http import Response
+    from longwire_aws.signed import SignedClient, Transport
+
+
+class SigningTransport:
+    """Sends requests to API Gateway signed, and to a gateway on this machine as it can.
+
+    Whatever speaks plain HTTP is a gateway on the developer's machine. It gets a signature, for
+    `longwire dev --verify-signatures`, if keys and region are in the environment; nobody needs
+    them there otherwise, so they are not looked for.
+
+    Args:
+        http: sends the requests.
+        region_name: of the API; None takes it from the URL, else from the environment.
+    """
+
+    def __init__(self, http: Transport, region_name: str | None) -> None:
+        self._http = http
+        self._region_name = region_name
+        self._signed: SignedClient | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        timeout: float,
+    ) -> Response:
+        """Send one request.
+
+        Raises:
+            ConfigurationError: the region is unknown.
+            CredentialsError: there are no keys to sign with.
+            TransportError: no answer, or one that is not HTTP.
+        """
+        signs = url.startswith("https://") or self._has_all(url)
+        transport = self._signing() if signs else self._http
+        return await transport.request(method, url, headers, body, timeout=timeout)
+
+    def forget_keys(self) -> None:
+        """Keep no keys that were found; those of the environment never are."""
+        if self._signed is not None:
+            self._signed.forget_keys()
+
+    def _signing(self) -> SignedClient:
+        if self._signed is None:
+            from longwire_aws.signed import SignedClient  # a cold start may never come here
+
+            self._signed = SignedClient(self._http, "execute-api", self._region)
+        return self._signed
+
+    def _region(self, url: str) -> str:
+        return signing_region(url, self._region_name, os.environ)
+
+    def _has_all(self, url: str) -> bool:
+        if not (os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY")):
+            return False
+        try:
+            self._region(url)
+        except ConfigurationError:
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""One call of the app, with no I/O of its own. Start reading in `run.py`."""

@@ -1,0 +1,135 @@
+"""HTTP events of the same function, answered by Mangum or by any other Lambda handler."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import inspect
+from concurrent.futures import Future, InvalidStateError
+from typing import TYPE_CHECKING, Any
+
+from longwire.deadlines import within
+from longwire.exceptions import EventError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire.types import ASGIApp, LambdaHandler, Message, Receive, Scope, Send
+
+    Bridge = Callable[[Scope, Receive, Send], Any]
+
+WHAT = "what answers events that are no WebSocket events (http=...)"
+
+
+async def respond(
+    handler: LambdaHandler | None,
+    app: ASGIApp,
+    state: dict[str, Any],
+    event: Any,
+    context: object,
+    seconds: float,
+) -> Any:
+    """Let a Lambda handler answer an event that is not a WebSocket event.
+
+    Mangum calls the app on the running event loop with the given lifespan state; Mangum itself is
+    synchronous, so it works in a thread meanwhile. Any other synchronous handler is called in a
+    thread too, an asynchronous one is awaited.
+
+    Args:
+        seconds: that it may take.
+
+    Raises:
+        EventError: there is no handler for it.
+        DeadlineError: it takes longer; another handler's thread goes on.
+    """
+    answering: Any = handler or _mangum(app)
+    running: list[Future[None]] = []
+    if _is_mangum(answering):
+        answering = copy.copy(answering)
+        answering.app = _bridge(answering.app, state, running)
+        answering.lifespan = "off"  # it has been started already
+    elif inspect.iscoroutinefunction(answering) or inspect.iscoroutinefunction(answering.__call__):
+        return await within(seconds, WHAT, answering(event, context))
+    try:
+        return await within(seconds, WHAT, asyncio.to_thread(_call, answering, event, context))
+    finally:
+        for run in running:
+            run.cancel()  # with it the thread of a Mangum that waits for the app
+
+
+def _mangum(app: Any) -> Any:
+    try:
+        from mangum import Mangum
+    except ImportError:
+        raise EventError(
+            "this is not an API Gateway WebSocket event, and there is nothing to answer others: "
+            "give Longwire(app, http=<a Lambda handler>), or pip install 'longwire[http]'"
+        ) from None
+    return Mangum(app, lifespan="off")
+
+
+def _is_mangum(handler: object) -> bool:
+    return any(cls.__module__.startswith("mangum.") for cls in type(handler).__mro__)
+
+
+def _call(handler: LambdaHandler, event: Any, context: object) -> Any:
+    """Call a synchronous handler with an event loop of its own, as it would have on Lambda."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return handler(event, context)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _bridge(app: ASGIApp, state: dict[str, Any], running: list[Future[None]]) -> Bridge:
+    """Return an app for another thread's event loop that runs `app` on this one.
+
+    Args:
+        running: gets what it runs.
+    """
+    home = asyncio.get_running_loop()
+
+    async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
+        away = asyncio.get_running_loop()
+
+        async def receive_at_home() -> Message:
+            return await asyncio.wrap_future(_on(away, receive))
+
+        async def send_at_home(message: Message) -> None:
+            await asyncio.wrap_future(_on(away, send, message))
+
+        scope["state"] = state.copy()
+        work = _run(app, scope, receive_at_home, send_at_home)
+        running.append(asyncio.run_coroutine_threadsafe(work, home))
+        await asyncio.wrap_future(running[-1])
+
+    return bridged
+
+
+async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Call on the event loop of another thread.
+
+    Nothing is called, nor left unawaited, on a loop that has stopped meanwhile.
+    """
+    answer: Future[Any] = Future()
+
+    async def relay() -> None:
+        with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+            try:
+                answer.set_result(await call(*arguments))
+            except BaseException as error:
+                answer.set_exception(error)
+
+    def begin() -> None:
+        task = loop.create_task(relay())
+        answer.add_done_callback(lambda _: task.done())  # a loop itself does not keep its tasks
+
+    loop.call_soon_threadsafe(begin)
+    return answer

@@ -1,0 +1,174 @@
+"""The app's startup and shutdown, once for each event loop.
+
+ASGI: https://asgi.readthedocs.io/en/latest/specs/lifespan.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
+
+from longwire.asgi import suspended
+from longwire.exceptions import ASGIMessageError, LifespanError
+
+if TYPE_CHECKING:
+    from longwire.types import ASGIApp, Message
+
+logger = logging.getLogger("longwire")
+
+LifespanMode = Literal["auto", "on", "off"]
+
+
+# Seconds that the app's shutdown may take.
+SHUTDOWN_LIMIT = 10.0
+
+
+class Lifespans:
+    """The lifespans of an app, one for each event loop that runs it.
+
+    What a startup made belongs to its loop. A startup that has failed is tried again.
+    """
+
+    def __init__(self, app: ASGIApp, mode: LifespanMode) -> None:
+        self._app = app
+        self._mode = mode
+        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, Lifespan] = WeakKeyDictionary()
+
+    def current(self) -> Lifespan:
+        """Return the lifespan of the running loop."""
+        loop = asyncio.get_running_loop()
+        lifespan = self._of.get(loop)
+        if lifespan is None or lifespan.failed:
+            if lifespan is not None:
+                lifespan.abandon()
+            lifespan = self._of[loop] = Lifespan(self._app, self._mode)
+        return lifespan
+
+    async def shutdown(self, timeout: float = math.inf) -> None:
+        """Run the app's shutdown, if it has been started on the running loop.
+
+        Args:
+            timeout: seconds that it may take, if that is less than `SHUTDOWN_LIMIT`.
+        """
+        lifespan = self._of.pop(asyncio.get_running_loop(), None)
+        if lifespan is not None:
+            await lifespan.shutdown(min(timeout, SHUTDOWN_LIMIT))
+
+
+class Lifespan:
+    """The lifespan of an app on the running event loop.
+
+    Attributes:
+        state: what the app's startup left; each scope gets a shallow copy.
+    """
+
+    def __init__(self, app: ASGIApp, mode: LifespanMode) -> None:
+        self.state: dict[str, Any] = {}
+        self._app = app
+        self._mode = mode
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def startup(self, timeout: float) -> None:
+        """Run the app's startup; whoever calls while it runs waits for the same one.
+
+        Args:
+            timeout: seconds to wait for it; it goes on after that, for the next call.
+
+        Raises:
+            LifespanError: it failed, takes longer, or the mode is "on" and there is no lifespan.
+        """
+        if self._mode == "off":
+            return
+        if self._task is None:
+            self._inbox.put_nowait({"type": "lifespan.startup"})
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="lifespan")
+        done, _ = await asyncio.wait({self._started}, timeout=timeout)
+        if not done:
+            where = suspended.describe({self._task})
+            detail = f"the app's startup takes longer than {timeout:.3g} s; it waits in {where}"
+            raise LifespanError(detail) from TimeoutError()
+        self._started.result()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the startup is over and was in vain."""
+        return self._started.done() and self._started.exception() is not None
+
+    async def shutdown(self, timeout: float) -> None:
+        """Run the app's shutdown for so many seconds; what goes wrong there is logged."""
+        if self._task is None or self._task.done():
+            return
+        if not self.failed:
+            self._stopping = True
+            self._inbox.put_nowait({"type": "lifespan.shutdown"})
+            both = {self._task, self._stopped}
+            done, _ = await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return
+            logger.error(
+                "the app's shutdown takes longer than %.3g s and is given up; it waits in %s",
+                timeout,
+                suspended.describe({self._task}),
+            )
+        self.abandon()
+        await asyncio.sleep(0)
+
+    def abandon(self) -> None:
+        """Cancel an app that waits though its startup has failed or its shutdown takes too long."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        try:
+            await self._app(scope, self._inbox.get, self._send)
+        except Exception as error:
+            self._raised(error)
+        finally:
+            # An app that returns early has no lifespan to wait for.
+            _settle(self._started)
+            _settle(self._stopped)
+
+    def _raised(self, error: Exception) -> None:
+        if self._started.done():
+            logger.error("the app's lifespan raised", exc_info=error)
+        elif self._mode == "on":
+            failure = LifespanError(f"the app's lifespan raised {error!r} at startup")
+            failure.__cause__ = error
+            self._started.set_exception(failure)
+        else:
+            logger.debug("the app has no lifespan: it raised %r", error)
+
+    async def _send(self, message: Message) -> None:
+        match message.get("type"):
+            case "lifespan.startup.complete":
+                _settle(self._started)
+            case "lifespan.startup.failed":
+                failure = LifespanError(f"the app's startup failed: {message.get('message', '')}")
+                if not self._started.done():
+                    self._started.set_exception(failure)
+            case "lifespan.shutdown.complete":
+                _settle(self._stopped)
+            case "lifespan.shutdown.failed":
+                if self._stopping:  # else its loop was closed before anybody asked it to stop
+                    logger.error("the app's shutdown failed: %s", message.get("message", ""))
+                _settle(self._stopped)
+            case kind:
+                # An app that takes every scope for a connection learns here that this is none.
+                raise ASGIMessageError(f"the app sent {kind!r}, but this is the lifespan scope")
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,460 @@
+"""One run of the app for one event.
+
+Each event runs the app from the top, up to where that event belongs, and takes back nothing that
+an earlier event has already done. This module decides when a step of a run is over and what the
+app's messages mean; `quiescence.py` sees whether the run still moves, and a `Client`, handed in,
+does what the messages ask for.
+
+ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+from longwire.asgi import messages, suspended, tasks
+from longwire.asgi.quiescence import Inbox, Outcome, Watch
+from longwire.deadlines import is_hang
+from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire.apigateway.frames import Frame
+    from longwire.asgi.quiescence import Look
+    from longwire.types import ASGIApp, Message, Scope
+
+# How long the response to $connect waits after `accept`, in seconds: for an app that waits for the
+# client while other tasks of it are busy, and for one that is still working itself.
+WAITING_GRACE = 0.1
+WORKING_GRACE = 1.0
+
+# How long a cancelled app may take to clean up, in seconds.
+UNWIND_LIMIT = 1.0
+UNWIND_ROUNDS = 4
+
+
+class Stage(enum.Enum):
+    """Where a run stands in the life of its connection; decides what `send()` does."""
+
+    CONNECT = enum.auto()  # the first run: effects are real
+    REPLAY = enum.auto()  # the connect step once more: effects are swallowed
+    LIVE = enum.auto()  # a message has been handed over
+    GONE = enum.auto()  # the client has left: `send()` raises
+    UNWINDING = enum.auto()  # the run is over and cleans up: nothing takes effect
+
+
+class Answer(enum.Enum):
+    """How far the app's answer to `websocket.connect` has come."""
+
+    PENDING = enum.auto()
+    ACCEPTED = enum.auto()
+    DENYING = enum.auto()
+    CLOSED = enum.auto()
+
+
+class SupersededError(Exception):
+    """Another event has told the app, or is telling it, that the client is gone."""
+
+
+class Client(Protocol):
+    """What a run may do to its client."""
+
+    def swallow(self, frame: Frame) -> None:
+        """Note that the replayed connect step has sent this frame again."""
+
+    async def send(self, frame: Frame) -> bool:
+        """Send a frame; False when the connect step had already sent it.
+
+        Raises:
+            ConnectionGoneError: the client is gone, and this run is the one to tell the app.
+            SupersededError: the client is gone, and another run tells the app.
+        """
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection; no error when it has ended already."""
+
+
+class Run:
+    """The app, called once with one scope.
+
+    Attributes:
+        answer: how far the app's answer to the handshake has come.
+        accepted: whether it has been `websocket.accept`.
+        subprotocol: what `websocket.accept` chose.
+        dropped_headers: names of the headers in `websocket.accept`, which the client will not see.
+        status: the HTTP status of a refusal; None until there is one.
+        responded: the response to $connect has left.
+        complete: in a replay, that the connect step was over when it was ready for the message.
+        cut_off: the tasks that were still busy when the step was ended, for the log.
+        hang: a send of the app that nobody answered; the app may have kept that to itself.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        client: Client,
+        *,
+        stage: Stage,
+        connection_id: str,
+        linger: float,
+    ) -> None:
+        self.answer = Answer.PENDING
+        self.accepted = False
+        self.subprotocol: str | None = None
+        self.dropped_headers: list[str] = []
+        self.status: int | None = None
+        self.complete = False
+        self.cut_off = ""
+        self.hang: ManagementError | None = None
+        self._client = client
+        self._stage = stage
+        self._connection_id = connection_id
+        self._linger = linger
+        self._loop = asyncio.get_running_loop()
+        self.responded = False
+        self._replayed = 0  # frames of the connect step sent once more
+        self._departure: tuple[Message, int, float] | None = None
+        self._active_at = self._decided_at = self._loop.time()
+        self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
+        self._tasks: tasks.TaskSet = set()
+        self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
+        self._watch = Watch(self._tasks, self._inbox, linger)
+        tasks.install(self._loop)
+        self._task = tasks.spawn(
+            _call(app, scope, self._inbox.receive, self._send), self._tasks, f"app {connection_id}"
+        )
+        self._task.add_done_callback(self._watch.signal)
+
+    # What the handler asks for, in this order.
+
+    async def until_answer(self, deadline: float, *, patient: bool) -> Outcome:
+        """Run the connect step until its response can leave.
+
+        Args:
+            deadline: in the event loop's time.
+            patient: nothing can follow the response, so that it waits for the whole step.
+        """
+        lingering_since: float | None = None
+        while True:
+            look = await self._watch.look(self._task)
+            if look.outcome is not None:
+                return look.outcome
+            now, until = self._loop.time(), math.inf
+            if look.waits:
+                lingering_since = lingering_since or now
+            if self.answer is not Answer.PENDING:
+                until = self._answer_until(lingering_since if look.waits else None, patient)
+            if now >= until or (look.waits and look.next_move > until):
+                self.cut_off = self._watch.describe(look)
+                return Outcome.UNANSWERED
+            if now >= deadline:
+                return self._miss_deadline(look)
+            await self._watch.change(look, min(until, deadline))
+
+    def _answer_until(self, lingering_since: float | None, patient: bool) -> float:
+        if not self.accepted:
+            return self._decided_at + WORKING_GRACE
+        if lingering_since is None:
+            return math.inf if patient else self._decided_at + WORKING_GRACE
+        if patient:
+            return max(lingering_since, self._active_at) + self._linger
+        return self._decided_at + WAITING_GRACE
+
+    def respond(self) -> None:
+        """Note that the response to $connect is leaving: the client may speak to others now."""
+        self.responded = True
+
+    async def until_ready(self, answered: int, deadline: float) -> Outcome | None:
+        """Replay the connect step until the next message can be handed over.
+
+        Args:
+            answered: frames that the connect step had sent when its response left.
+            deadline: in the event loop's time.
+
+        Returns:
+            None when the app is ready, else why it never will be.
+        """
+        lingering_until = math.inf
+        while True:
+            look = await self._watch.look(self._task)
+            if look.outcome is Outcome.ENDED or self.answer in (Answer.DENYING, Answer.CLOSED):
+                return Outcome.ENDED
+            if look.outcome is Outcome.PARKED:
+                self.complete = True
+                return None if self.accepted else look.outcome
+            now = self._loop.time()
+            if look.waits and self.accepted:
+                lingering_until = min(lingering_until, now + self._linger)
+                late = now >= lingering_until or look.next_move > lingering_until
+                if self._replayed >= answered or late:
+                    return None
+            if now >= deadline:
+                return self._miss_deadline(look)
+            await self._watch.change(look, min(lingering_until, deadline))
+
+    def hand_over(self, message: Message) -> None:
+        """Give the app what its connect step waited for."""
+        self._stage = Stage.LIVE
+        self._active_at = self._loop.time()
+        self._inbox.deliver(message)
+
+    def expect_disconnect(self, message: Message, sent: int) -> None:
+        """Let a streaming app learn that its client is gone, though it never waits for it.
+
+        Its replay may send as many frames as the connect step did, and go on for as long as a step
+        may linger; what it sends after that raises.
+        """
+        self._departure = message, sent, self._loop.time() + self._linger
+
+    def lose_client(self, message: Message) -> None:
+        """Let `send()` raise from now on, and `receive()` return the disconnect once."""
+        if self._stage not in (Stage.GONE, Stage.UNWINDING):
+            self._stage = Stage.GONE
+            self._inbox.deliver(message)
+
+    async def until_over(
+        self, deadline: float, on_waiting: Callable[[], object] | None = None
+    ) -> Outcome:
+        """Run until the app ends, or waits for the client and lingers no longer.
+
+        Args:
+            deadline: in the event loop's time.
+            on_waiting: called once the app waits for the client though other tasks are busy.
+        """
+        lingering_since: float | None = None
+        while True:
+            look = await self._watch.look(self._task)
+            if look.outcome is not None:
+                return look.outcome
+            now, until = self._loop.time(), math.inf
+            if look.waits:
+                if lingering_since is None and on_waiting is not None:
+                    on_waiting()
+                lingering_since = lingering_since or now
+                until = max(lingering_since, self._active_at) + self._linger
+            if now >= until or (look.waits and look.next_move > until):
+                self.cut_off = self._watch.describe(look)
+                return Outcome.CUT_OFF
+            if now >= deadline:
+                return self._miss_deadline(look)
+            await self._watch.change(look, min(until, deadline))
+
+    def _miss_deadline(self, look: Look) -> Outcome:
+        self.cut_off = self._watch.describe(look)
+        return Outcome.DEADLINE
+
+    async def stop(self, deadline: float = math.inf, give_up_at: float = math.inf) -> str:
+        """End the run: let the app clean up without effect, then cancel what it left behind.
+
+        Tasks that an app has left behind by itself may finish what they do, for as long as a step
+        may linger.
+
+        Args:
+            deadline: for these, in the event loop's time.
+            give_up_at: when the app has to have cleaned up, likewise.
+
+        Returns:
+            The tasks that ignored their cancellation and are given up, for the log; mostly "".
+        """
+        left_alone = self._task.done()
+        self._unwind()
+        try:
+            if left_alone:
+                # One that waits for the client waits for ever: nothing comes any more.
+                waits = self._inbox.waiters
+                busy = [
+                    task
+                    for task in self._tasks
+                    if task not in waits and not suspended.is_quiet(task, self._tasks)
+                ]
+                await _wait(busy, min(self._linger, deadline - self._loop.time()))
+            await _cancel([self._task], give_up_at - self._loop.time())
+            await _cancel(list(self._tasks), give_up_at - self._loop.time())
+        finally:  # also when nobody waits for it any longer
+            for task in (self._task, *self._tasks):
+                task.cancel()
+        if self._task.cancelled():
+            # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
+            with contextlib.suppress(asyncio.CancelledError):
+                self._task.exception()
+        return suspended.describe(task for task in self._tasks if not task.done())
+
+    def _unwind(self) -> None:
+        self._stage = Stage.UNWINDING
+        self._inbox.closed = True
+
+    @property
+    def acts(self) -> bool:
+        """Whether what the app does beside its messages takes effect, as in `Connections`."""
+        return self._stage not in (Stage.REPLAY, Stage.UNWINDING)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run is over and only cleans up."""
+        return self._stage is Stage.UNWINDING
+
+    @property
+    def is_handshake(self) -> bool:
+        """Whether it is the first run of its connection."""
+        return self._stage is Stage.CONNECT
+
+    @property
+    def told(self) -> bool:
+        """Whether the app is being told that its client is gone."""
+        return self._stage is Stage.GONE
+
+    async def close(self) -> None:
+        """Close the connection as the app itself does; no error when it is closed."""
+        if self.answer in (Answer.PENDING, Answer.ACCEPTED):
+            await self._send({"type": "websocket.close"})
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether the app has ended and tasks of it go on."""
+        return self._task.done() and any(not task.done() for task in self._tasks)
+
+    def is_shared(self) -> bool:
+        """Tell whether another event may run the app meanwhile, as it waits for the client."""
+        return self._inbox.waited
+
+    @property
+    def ended(self) -> bool:
+        """Whether the app has ended the conversation, by closing, returning or raising.
+
+        An ending that a timer decides while the client may already be speaking to another event
+        proves nothing, so it does not count.
+        """
+        if self._stage is Stage.CONNECT and self.responded and self._inbox.waited:
+            return False
+        return self._task.done() or self.answer is Answer.CLOSED
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the app raised, if it did."""
+        done = self._task.done() and not self._task.cancelled()
+        return self._task.exception() if done else None
+
+    # What the app calls.
+
+    async def _send(self, message: Message) -> None:
+        if self._stage is Stage.UNWINDING:
+            return
+        match self.answer, message.get("type"):
+            case Answer.PENDING, "websocket.accept":
+                self._accept(message)
+            case Answer.PENDING, "websocket.close":
+                self._deny(403)
+            case Answer.PENDING, "websocket.http.response.start":
+                self._deny(messages.status(message), Answer.DENYING)
+            case Answer.DENYING, "websocket.http.response.body":
+                if not message.get("more_body", False):
+                    self._deny(self.status or 403)
+            case Answer.ACCEPTED, "websocket.send":
+                await self._emit(messages.frame(message))
+            case Answer.ACCEPTED, "websocket.close":
+                await self._close(message)
+            case _, kind:
+                raise ASGIMessageError(f"the app sent {kind!r}, but {_EXPECTED[self.answer]}")
+
+    # What the app's messages mean.
+
+    def _accept(self, message: Message) -> None:
+        subprotocol, dropped = messages.accepted(message)
+        self.answer, self.accepted, self.subprotocol = Answer.ACCEPTED, True, subprotocol
+        self.dropped_headers = dropped
+        self._decided_at = self._loop.time()
+
+    def _deny(self, status: int, answer: Answer = Answer.CLOSED) -> None:
+        self.answer, self.status = answer, status
+        self._decided_at = self._loop.time()
+        if answer is Answer.CLOSED:
+            self._inbox.deliver(messages.disconnect(1006, ""))
+
+    async def _emit(self, frame: Frame) -> None:
+        match self._stage:
+            case Stage.REPLAY:
+                self._replay(frame)
+            case Stage.GONE:
+                raise ConnectionGoneError(self._connection_id)
+            case _:
+                await self._send_now(frame)
+        if self._inbox.waiters:
+            self._watch.signal()
+
+    def _replay(self, frame: Frame) -> None:
+        if self._departure is not None:
+            message, sent, tolerated_until = self._departure
+            if self._replayed >= sent and self._loop.time() >= tolerated_until:
+                self.lose_client(message)
+                raise ConnectionGoneError(self._connection_id)
+        self._replayed += 1
+        self._client.swallow(frame)
+
+    async def _send_now(self, frame: Frame) -> None:
+        try:
+            async with self._sending:
+                if await self._client.send(frame):
+                    self._active_at = self._loop.time()
+        except ConnectionGoneError:
+            self.lose_client(messages.disconnect(1006, ""))
+            raise
+        except ManagementError as error:
+            if is_hang(error):
+                self.hang = error
+            raise
+        except SupersededError:
+            self._task.cancel()
+            self._unwind()
+            raise asyncio.CancelledError from None
+
+    async def _close(self, message: Message) -> None:
+        code, reason = message.get("code"), message.get("reason")
+        if code is None:
+            code = 1000
+        if not isinstance(code, int):
+            raise ASGIMessageError(f"websocket.close: code is {code!r}, not an int")
+        if self._stage is Stage.GONE:
+            return  # as under uvicorn: the client was faster
+        if not isinstance(reason, str):
+            reason = ""  # FastAPI gives the list of validation errors
+        self.answer = Answer.CLOSED
+        self._inbox.deliver(messages.disconnect(code, reason))
+        if self._stage is not Stage.REPLAY and self.ended:
+            async with self._sending:
+                await self._client.close(code, reason)
+
+
+_EXPECTED = {
+    Answer.PENDING: "ASGI expects websocket.accept, websocket.close or a denial response now",
+    Answer.ACCEPTED: "ASGI expects websocket.send or websocket.close now",
+    Answer.DENYING: "ASGI expects websocket.http.response.body now",
+    Answer.CLOSED: "the connection is closed",
+}
+
+
+async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
+    await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
+    await app(scope, receive, send)
+
+
+async def _cancel(running: list[asyncio.Task[Any]], limit: float) -> None:
+    for task in running:
+        task.cancel()
+    # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
+    for _ in range(UNWIND_ROUNDS):
+        if all(task.done() for task in running):
+            return
+        await asyncio.sleep(0)
+    await _wait(running, min(UNWIND_LIMIT, limit))
+
+
+async def _wait(running: list[asyncio.Task[Any]], limit: float) -> None:
+    unfinished = [task for task in running if not task.done()]
+    if unfinished:
+        await asyncio.wait(unfinished, timeout=max(0.0, limit))

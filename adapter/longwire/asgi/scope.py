@@ -1,0 +1,174 @@
+"""The ASGI scope of a connection: made from its CONNECT event, stored as JSON, made again.
+
+ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket-connection-scope
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+from longwire.exceptions import StoredRecordError
+
+if TYPE_CHECKING:
+    from longwire.apigateway.events import ConnectEvent, Pairs, RequestContext
+    from longwire.types import LambdaEvent, Scope
+
+
+class Handshake(NamedTuple):
+    """What a connection's scope is made of, in every event of that connection.
+
+    Attributes:
+        query_string: percent-encoded, as ASGI wants it.
+        headers: lower-cased names, in order, repeats included.
+        connected_at: epoch milliseconds.
+    """
+
+    scheme: str
+    path: str
+    query_string: str
+    headers: Pairs
+    client: str | None
+    server: tuple[str, int] | None
+    subprotocols: tuple[str, ...]
+    connected_at: int | None
+
+    def header(self, name: str) -> str | None:
+        """Return the first header of this name (lower-case); None when there is none."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+def handshake(event: ConnectEvent, *, path: str, path_query: str | None) -> Handshake:
+    """Read the handshake from a CONNECT event.
+
+    API Gateway has no path below the stage, so the path is the query parameter `path_query` when
+    it begins with "/" (the parameter is then taken out), else `path`.
+    """
+    headers = tuple((name.lower(), value) for name, value in event.headers)
+    first = dict(reversed(headers))
+    query = list(event.query)
+    for pair in event.query:
+        if pair[0] == path_query and pair[1].startswith("/"):
+            path = pair[1]
+            query.remove(pair)
+            break
+    scheme = "ws" if first.get("x-forwarded-proto") in ("http", "ws") else "wss"
+    return Handshake(
+        scheme=scheme,
+        path=path,
+        query_string=urlencode(query),
+        headers=headers,
+        client=event.context.source_ip,
+        server=_server(event.context.domain_name, first.get("x-forwarded-port"), scheme),
+        subprotocols=_subprotocols(headers),
+        connected_at=event.context.connected_at,
+    )
+
+
+def asgi_scope(
+    handshake: Handshake,
+    *,
+    state: dict[str, Any],
+    extension: dict[str, Any],
+    event: LambdaEvent,
+    context: object,
+) -> Scope:
+    """Make a scope that no other run shares anything with.
+
+    Args:
+        state: what the app's lifespan left; each scope gets a shallow copy.
+        extension: what `scope["extensions"]["longwire"]` tells.
+        event: the Lambda event, given to the app as `aws.event` (as Mangum names it).
+        context: Lambda's context object, `aws.context`.
+    """
+    return {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "scheme": handshake.scheme,
+        "path": handshake.path,
+        "raw_path": quote(handshake.path, safe="/:@!$&'()*+,;=~").encode("ascii"),
+        "query_string": handshake.query_string.encode("ascii"),
+        "root_path": "",
+        "headers": [(_bytes(name), _bytes(value)) for name, value in handshake.headers],
+        "client": None if handshake.client is None else (handshake.client, 0),
+        "server": handshake.server,
+        "subprotocols": list(handshake.subprotocols),
+        "extensions": {"websocket.http.response": {}, "longwire": extension},
+        "aws.event": event,
+        "aws.context": context,
+        "state": state.copy(),
+    }
+
+
+def extension(context: RequestContext, phase: str, expires_at: int) -> dict[str, Any]:
+    """Tell an app that wants to know where it runs.
+
+    `connected_at` is in epoch milliseconds, `expires_at` (when the stored scope ends) in seconds.
+    """
+    return {
+        "connection_id": context.connection_id,
+        "phase": phase,
+        "route_key": context.route_key,
+        "connected_at": context.connected_at,
+        "expires_at": expires_at,
+    }
+
+
+def dump(handshake: Handshake, *, exclude_headers: frozenset[str]) -> dict[str, Any]:
+    """Return what JSON can hold; `exclude_headers` (lower-case names) are left out."""
+    offered_is_excluded = "sec-websocket-protocol" in exclude_headers
+    return {
+        "scheme": handshake.scheme,
+        "path": handshake.path,
+        "query_string": handshake.query_string,
+        "headers": [pair for pair in handshake.headers if pair[0] not in exclude_headers],
+        "client": handshake.client,
+        "server": handshake.server,
+        "subprotocols": () if offered_is_excluded else handshake.subprotocols,
+        "connected_at": handshake.connected_at,
+    }
+
+
+def load(stored: dict[str, Any]) -> Handshake:
+    """Return the handshake that was dumped.
+
+    Raises:
+        StoredRecordError: something is missing or has another shape.
+    """
+    try:
+        return Handshake(
+            scheme=stored["scheme"],
+            path=stored["path"],
+            query_string=stored["query_string"],
+            headers=tuple((name, value) for name, value in stored["headers"]),
+            client=stored["client"],
+            server=tuple(stored["server"]) if stored["server"] else None,
+            subprotocols=tuple(stored["subprotocols"]),
+            connected_at=stored["connected_at"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoredRecordError(f"the stored scope is not one of ours: {error!r}") from error
+
+
+def _server(domain_name: str | None, port: str | None, scheme: str) -> tuple[str, int] | None:
+    if not domain_name:
+        return None
+    host, _, own_port = domain_name.partition(":")
+    digits = own_port or port or ""
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5):
+        digits = "80" if scheme == "ws" else "443"
+    return host, int(digits)
+
+
+def _subprotocols(headers: Pairs) -> tuple[str, ...]:
+    offered = ",".join(value for name, value in headers if name == "sec-websocket-protocol")
+    return tuple(name for part in offered.split(",") if (name := part.strip()))
+
+
+def _bytes(text: str) -> bytes:
+    """Encode header text as it was on the wire; Latin-1 unless it cannot be."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8")

@@ -1,0 +1,1 @@
+"""What can be configured. Start reading in `settings.py`."""

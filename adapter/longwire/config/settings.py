@@ -1,0 +1,290 @@
+"""`ws_config` or `dsn` -> one validated, immutable settings object, and the backend it names.
+
+`schema.py` has the tables of what may be configured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, Store
+from longwire.exceptions import ConfigurationError
+from longwire_backends.base import Backend
+
+if TYPE_CHECKING:
+    from longwire.apigateway.frames import Binary
+
+_EXAMPLE = (
+    'Longwire(app, ws_config={"backend": "sqlite3", "params": {"file_path": "/tmp/ws.sqlite3"}}) '
+    'or Longwire(app, dsn="sqlite:////tmp/ws.sqlite3")'
+)
+
+
+class Fanout(NamedTuple):
+    """How sends to many are handed to SQS.
+
+    Attributes:
+        queue_url: of the queue to which the function is subscribed.
+        threshold: how many members a group may have to be served by one process.
+        region_name: of the queue; None takes it from the URL, else from the environment.
+    """
+
+    queue_url: str
+    threshold: int = 1000
+    region_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be configured, validated, with its defaults filled in.
+
+    Attributes:
+        backend: the name of a store, or a store.
+        params: the store's parameters; None where an optional one is not given.
+        endpoint_url: the management API; None derives it from each event.
+        region_name: the region of the management API; None derives it.
+        path: the scope's path when the client gives none.
+        path_query: the query parameter that gives it; None means that there is none.
+        ttl: seconds that a record lives; API Gateway ends a connection after two hours.
+        allowed_origins: any other `Origin` is refused; None allows all.
+        exclude_headers: names, in lower case, that are never stored.
+        binary: what becomes of bytes that the app sends; API Gateway sends text only.
+        linger: seconds that a busy task may take to send something more.
+        fanout: None serves groups of any size in one process.
+    """
+
+    backend: str | Backend
+    params: Mapping[str, Any] = field(repr=False)  # passwords
+    endpoint_url: str | None = None
+    region_name: str | None = None
+    path: str = "/"
+    path_query: str | None = "path"
+    ttl: int = 7800
+    allowed_origins: frozenset[str] | None = None
+    exclude_headers: frozenset[str] = frozenset()
+    binary: Binary = "text"
+    linger: float = 2.0
+    fanout: Fanout | None = None
+
+
+def load(
+    ws_config: Mapping[str, Any] | None,
+    dsn: str | None,
+    fanout: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Validate the one of the first two that is given.
+
+    Args:
+        fanout: as `ws_config["fanout"]`, which it replaces.
+
+    Raises:
+        ConfigurationError: the text names the key, what was expected and the nearest valid key.
+    """
+    if ws_config is not None and dsn is not None:
+        raise ConfigurationError("ws_config and dsn say the same thing: give one of them, not both")
+    if dsn is not None:
+        settings = _from_dsn(dsn)
+    elif ws_config is not None:
+        settings = _from_dict(ws_config)
+    else:
+        raise ConfigurationError(f"ws_config or dsn must say where to keep connections: {_EXAMPLE}")
+    if fanout is None:
+        return settings
+    given = _value(Key("fanout", FANOUT), fanout, "fanout")
+    return replace(settings, fanout=_fanout(given, "fanout"))
+
+
+def make_backend(settings: Settings) -> Backend:
+    """Make the store that the settings name; only its own module is imported.
+
+    Raises:
+        ConfigurationError: its driver is missing, or a parameter is wrong.
+    """
+    match settings.backend:
+        case Backend() as backend:
+            return backend
+        case "memory":
+            from longwire_backends.memory import MemoryBackend
+
+            return MemoryBackend()
+        case "sqlite3":
+            with _driver("aiosqlite", extra="sqlite3"):
+                from longwire_backends.sqlite3.backend import SQLite3Backend
+            return SQLite3Backend(**settings.params)
+        case "redis":
+            with _driver("redis", extra="redis"):
+                from longwire_backends.redis.backend import RedisBackend
+            return RedisBackend(**settings.params)
+        case "postgresql":
+            with _driver("psycopg2", extra="postgresql"):
+                from longwire_backends.postgresql.backend import PostgreSQLBackend
+            return PostgreSQLBackend(**settings.params)
+        case "dynamodb":
+            from longwire_backends.dynamodb import DynamoDBBackend
+
+            return DynamoDBBackend(**settings.params)
+        case _:  # "s3": `load` lets no other name through
+            from longwire_backends.s3.backend import S3Backend
+
+            return S3Backend(**settings.params)
+
+
+@contextlib.contextmanager
+def _driver(module: str, *, extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise ConfigurationError(
+            f"the backend {extra!r} needs {module}: pip install 'longwire[{extra}]'"
+        ) from error
+
+
+def _from_dict(ws_config: Mapping[str, Any]) -> Settings:
+    if not isinstance(ws_config, Mapping):
+        raise ConfigurationError(f"ws_config must be a dict, not {_type_of(ws_config)}")
+    _check_places(ws_config)
+    own = _read(OWN, ws_config, "ws_config[{!r}]".format, "a setting")
+    if "backend" not in own:
+        raise ConfigurationError(f"ws_config['backend'] is missing; use {_listed(STORES, 'or')}")
+    backend, params = own.pop("backend"), own.pop("params", {})
+    if isinstance(backend, Backend):
+        if params:
+            raise ConfigurationError(
+                "ws_config['params'] must be empty when 'backend' is an object"
+            )
+        return _settings(backend, {}, own)
+    if backend not in STORES:
+        hint = _nearest(backend, STORES)
+        raise ConfigurationError(f"ws_config['backend'] is {backend!r}, which is unknown; {hint}")
+    place = "ws_config['params'][{!r}]".format
+    return _settings(backend, _read_params(backend, params, place, "ws_config['params']"), own)
+
+
+def _check_places(ws_config: Mapping[str, Any]) -> None:
+    """Say so when a parameter of the store stands beside `params` instead of in it."""
+    backend = ws_config.get("backend")
+    store = STORES.get(backend) if isinstance(backend, str) else None
+    for key in store.keys if store else ():
+        if key.name in ws_config:
+            raise ConfigurationError(
+                f"ws_config[{key.name!r}] is a parameter of {backend}: "
+                "it belongs in ws_config['params']"
+            )
+
+
+def _from_dsn(dsn: str) -> Settings:
+    if not isinstance(dsn, str):
+        raise ConfigurationError(f"dsn must be a string, not {_type_of(dsn)}")
+    from longwire.config.dsn import parse_dsn  # only who uses one pays for it
+
+    parsed = parse_dsn(dsn)
+    own_keys = [key for key in OWN if key.name not in ("backend", "params")]
+    keys = {key.name: key for key in (*own_keys, *STORES[parsed.backend].keys)}
+    place = "dsn parameter {!r}".format
+    given = dict(parsed.params)
+    for name, text in parsed.query.items():
+        if name not in keys:
+            raise ConfigurationError(f"{place(name)} is not a setting; {_nearest(name, keys)}")
+        if name in given:
+            raise ConfigurationError(f"{place(name)} is given twice")
+        given[name] = _from_text(keys[name], text, place(name))
+    own = {key.name: given.pop(key.name) for key in own_keys if key.name in given}
+    own = _read(own_keys, own, place, "a setting")
+    return _settings(parsed.backend, _read_params(parsed.backend, given, place, "dsn"), own)
+
+
+def _from_text(key: Key, text: str, where: str) -> Any:
+    try:
+        return key.kind.from_text(text)
+    except ValueError:
+        raise ConfigurationError(f"{where} must be {key.kind.expected}") from None
+
+
+def _settings(
+    backend: str | Backend, params: Mapping[str, Any], own: Mapping[str, Any]
+) -> Settings:
+    named = {name.removeprefix("api_gateway_"): value for name, value in own.items()}
+    if (fanout := named.get("fanout")) is not None:
+        named["fanout"] = _fanout(fanout, "ws_config['fanout']")
+    return Settings(backend=backend, params=MappingProxyType(dict(params)), **named)
+
+
+def _fanout(given: Mapping[str, Any], whole: str) -> Fanout:
+    read = _read(FANOUT_KEYS, given, f"{whole}[{{!r}}]".format, "a setting of fanout")
+    if "queue_url" not in read:
+        raise ConfigurationError(f"{whole} needs 'queue_url', the URL of an SQS queue")
+    return Fanout(**read)
+
+
+def _read(
+    keys: Iterable[Key], given: Mapping[str, Any], place: Callable[[str], str], what: str
+) -> dict[str, Any]:
+    known = {key.name: key for key in keys}
+    for name in given:
+        if name not in known:
+            raise ConfigurationError(f"{place(name)} is not {what}; {_nearest(name, known)}")
+    return {name: _value(known[name], value, place(name)) for name, value in given.items()}
+
+
+def _value(key: Key, value: object, where: str) -> Any:
+    if key.kind.takes(value):
+        return key.kind.normal(value)
+    text = f"{where} must be {key.kind.expected}"
+    if not key.kind.takes_type(value):
+        text += f", not {_type_of(value)}"
+    elif isinstance(value, (str, int, float)) and not key.secret:
+        text += f", not {value!r}"
+    raise ConfigurationError(text)
+
+
+def _read_params(
+    backend: str, given: Mapping[str, Any], place: Callable[[str], str], whole: str
+) -> dict[str, Any]:
+    store = STORES[backend]
+    defaults = {key.name: key.default for key in store.keys}
+    # None says "not given" wherever that is what the default says.
+    given = {
+        name: value
+        for name, value in given.items()
+        if value is not None or defaults.get(name, "unknown") is not None
+    }
+    params = _read(store.keys, given, place, f"a parameter of {backend}")
+    _check_needs(f"{whole} for {backend}", store, params)
+    return defaults | params
+
+
+def _check_needs(whole: str, store: Store, params: Mapping[str, Any]) -> None:
+    begun = [keys for keys in store.needs if any(key in params for key in keys)]
+    wanted = ", or ".join(_listed(keys, "and") for keys in store.needs)
+    if len(begun) > 1:
+        raise ConfigurationError(f"{whole} needs either {wanted}, not both")
+    if not store.needs or any(all(key in params for key in keys) for keys in begun):
+        return
+    missing = [key for keys in begun for key in keys if key not in params]
+    detail = f"; missing: {_listed(missing, 'and')}" if missing else ""
+    raise ConfigurationError(f"{whole} needs {wanted}{detail}")
+
+
+def _nearest(name: object, known: Iterable[str]) -> str:
+    names = list(known)
+    if not names:
+        return "there are none"
+    import difflib  # only for those who have made a mistake
+
+    near = difflib.get_close_matches(str(name), names, 1)
+    return f"did you mean {near[0]!r}?" if near else f"use {_listed(names, 'or')}"
+
+
+def _listed(names: Iterable[str], last: str) -> str:
+    *head, tail = map(repr, names)
+    return f"{', '.join(head)} {last} {tail}" if head else tail
+
+
+def _type_of(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"

@@ -1,0 +1,125 @@
+"""The parts of a send to a large group, which SQS hands out, delivered.
+
+A part may be delivered in several attempts, and SQS may hand it out twice. So after each attempt
+the store is told who has not got the frame yet, and a further attempt serves only these. When the
+function is killed in the middle of a part, nobody knows who got it: then all of the part get it
+(again).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from longwire.apigateway.endpoint import given_endpoint, is_plausible
+from longwire.exceptions import BackendError, EventError, LongwireError
+from longwire.fanout import parts
+from longwire.fanout.fan_out import one_page
+from longwire.fanout.sending import send_many
+from longwire.registry import keys, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire.fanout.fan_out import SendResult
+    from longwire.fanout.parts import Message, Part
+    from longwire.registry.caller import Caller
+    from longwire.types import LambdaEvent
+
+logger = logging.getLogger("longwire")
+
+# Seconds for which the store knows who is left: as long as SQS keeps a message, if not told else.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+LIFETIME = 4 * 24 * 3600
+# Seconds for which it knows that nobody is left, as SQS may hand a message out twice.
+DONE_LIFETIME = 3600
+# Seconds for the store to note, after the deadline of the posts, who has not got the frame; and as
+# a part of a short time for the posts, behind which there are less than `STORE_TIME` left.
+STORE_TIME = 0.25
+STORE_PART = 0.15
+
+
+async def deliver(
+    event: LambdaEvent, caller: Callable[[str], Caller], explicit: str | None
+) -> dict[str, Any]:
+    """Deliver the parts that an event of the queue brings, and answer which ones have failed.
+
+    Args:
+        caller: endpoint -> who reaches its clients.
+        explicit: the endpoint that is configured; None takes the one that a part names.
+
+    Raises:
+        EventError: the event is malformed.
+    """
+    messages = parts.messages(event)
+    endpoint = given_endpoint(explicit, os.environ)
+    done = await asyncio.gather(*(_attempt(message, caller, endpoint) for message in messages))
+    return parts.failures(
+        message.message_id for message, ok in zip(messages, done, strict=True) if not ok
+    )
+
+
+async def _attempt(message: Message, caller: Callable[[str], Caller], given: str | None) -> bool:
+    """Deliver one part; False when SQS has to hand it out again."""
+    try:
+        part = parts.loads(message.body)
+        _check_text(part)
+        endpoint = given or part.endpoint
+        if given is None and not is_plausible(endpoint):
+            raise EventError(
+                "a part of a send to many names an endpoint that is not one of API Gateway; if it "
+                "is a custom domain, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
+            )
+        result = await _deliver(part, caller(endpoint))
+    except LongwireError as error:
+        logger.error("SQS message %s is handed out again: %s", message.message_id, error)
+        return False
+    if result.failed:
+        one, reason = next(iter(result.failed.items()))
+        logger.error(
+            "SQS message %s is handed out again for %d of its connections, %s for example: %s",
+            *(message.message_id, len(result.failed), one, reason),
+        )
+    return not result.failed
+
+
+def _check_text(part: Part) -> None:
+    """Raise `EventError` for what no sender of ours has queued, before it stops other parts."""
+    try:
+        part.data.decode()
+        "".join(part.connection_ids).encode()
+    except UnicodeError:
+        raise EventError(
+            "an SQS message says that it is one of Longwire's, but its data or its connections "
+            "are no text"
+        ) from None
+
+
+async def _deliver(part: Part, caller: Caller) -> SendResult:
+    backend = caller.layer.backend
+    assert backend is not None
+    key = keys.PART + part.part_id
+    members = part.connection_ids
+    store_time = min(STORE_TIME, STORE_PART * (caller.deadline - time.monotonic()))
+    # Not only if SQS says that it is not the first attempt: it may hand one message out twice.
+    stored = await store.before(caller.deadline, backend, "get", backend.get(key))
+    members = tuple(json.loads(stored.value)) if stored else members
+    caller.layer = caller.layer._replace(handover=None)  # it has been handed over once
+    message = part.data.decode()  # as bytes it might be encoded once more
+    post = caller.layer.clients.prepare(message)
+    result = await send_many(caller, one_page(members), message, post, logs=False)
+    left = json.dumps(list(result.failed))
+    expires_at = int(time.time()) + (LIFETIME if result.failed else DONE_LIFETIME)
+    try:
+        await store.before(
+            time.monotonic() + store_time, backend, "put", backend.put(key, left, expires_at)
+        )
+    except BackendError as error:
+        # When nobody is left, it need not come again; when it does, those who have got the frame
+        # get it twice, which is better than never for the others.
+        logger.error("SQS: it cannot be noted who has got part %s: %s", part.part_id, error)
+    return result

@@ -1,0 +1,326 @@
+"""One frame to many connections: a bounded number at a time, slower when there are too many.
+
+The members are read in pages while posts are on their way, and neither they nor who got the frame
+are ever all in memory as objects of their own, so that a group may have any size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from longwire.deadlines import is_hang
+from longwire.exceptions import BackendError, ConnectionGoneError, LongwireError, ManagementError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+
+    from longwire.registry.base import Post
+
+    Pages = AsyncGenerator[Sequence[str], None]
+
+# Posts at the same time: as many as the HTTP client has connections.
+WIDTH = 100
+
+# Seconds between two posts after the first 429, at most, and how much less after each success.
+FIRST_GAP = 0.001
+LONGEST_GAP = 0.02
+RECOVERY = 0.98
+
+# Seconds before those are tried again who could not be reached yet: at first, and at most.
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 1.0
+
+# Seconds for which a send waits for those that are not known yet.
+NEW_FOR = 3.0
+
+NOT_KNOWN_YET = "its handshake is not over yet"
+CUT_OFF = "not sent: there was no time left"
+UNREAD = "there was no time left to read who else is to get it"
+
+
+class ConnectionIds(Collection[str]):
+    """Connection ids in the order in which they were added, in a fourth of a list's memory.
+
+    `in` looks at one after the other: make a set of them to ask often.
+    """
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        self._joined = bytearray()
+        self._count = 0
+        for connection_id in ids:
+            self.add(connection_id)
+
+    def add(self, connection_id: str) -> None:
+        self._joined += connection_id.encode() + b"\0"  # no id has a NUL
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        begin = 0
+        while (end := self._joined.find(b"\0", begin)) >= 0:
+            yield self._joined[begin:end].decode()
+            begin = end + 1
+
+    def __contains__(self, connection_id: object) -> bool:
+        return any(one == connection_id for one in self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Collection) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it is mutable
+
+    def __repr__(self) -> str:
+        return f"ConnectionIds({list(self)!r})" if self._count < 10 else f"<{self._count} ids>"
+
+
+@dataclass(slots=True)
+class SendResult:
+    """What became of a frame for many.
+
+    Attributes:
+        delivered: who got it.
+        gone: who is no longer connected, and is no member of any group any more.
+        failed: who did not get it, or perhaps did not, and why.
+        queued: how many are served by the queue of `fanout`.
+        incomplete: why there may be others who did not get it, as not all could be read; or None.
+    """
+
+    delivered: ConnectionIds = field(default_factory=ConnectionIds)
+    gone: ConnectionIds = field(default_factory=ConnectionIds)
+    failed: dict[str, str] = field(default_factory=dict)
+    queued: int = 0
+    incomplete: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everybody who is still connected got it, or will get it from the queue."""
+        return not self.failed and self.incomplete is None
+
+
+class Pace:
+    """How fast posts go out: at once, until API Gateway says that they are too many.
+
+    Each 429 doubles the gap between two posts, for all who share this pace; each success makes it
+    a little shorter.
+
+    Args:
+        random: a number from 0 to 1, so that several processes do not go in step.
+    """
+
+    def __init__(self, random: Callable[[], float] = random.random) -> None:
+        self._random = random
+        self._gap = 0.0
+        self._next = 0.0
+        self._slowed = 0.0
+
+    async def turn(self, deadline: float) -> float | None:
+        """Wait until the next post may go out, and return when it does; None: not in time."""
+        now = time.monotonic()
+        if self._gap:
+            at = max(now, self._next)
+            if at >= deadline:
+                return None
+            self._next = at + self._gap * (0.5 + self._random())
+            await asyncio.sleep(at - now)
+            now = time.monotonic()
+        return now if now < deadline else None
+
+    def slow_down(self, posted_at: float) -> None:
+        """Note that a post was one too many; those that were on their way by then say no more."""
+        if posted_at >= self._slowed:
+            self._slowed = time.monotonic()
+            self._gap = min(max(2 * self._gap, FIRST_GAP), LONGEST_GAP)
+
+    def speed_up(self) -> None:
+        if self._gap:
+            self._gap *= RECOVERY
+            if self._gap < FIRST_GAP / 4:
+                self._gap = 0.0
+
+
+class FanOut:
+    """One frame on its way to many.
+
+    Args:
+        post: sends it to one of them.
+        deadline: in seconds of `time.monotonic()`.
+        is_gone: decides of a connection that API Gateway does not know whether it is gone; else it
+            is so new that it is not known yet, and is tried again.
+        has_ended: tells of such a one, before that, whether it has ended meanwhile.
+        random: a number from 0 to 1, for the jitter of waits.
+
+    Attributes:
+        result: complete when `run` is over.
+        hang: why one of them did not get it, if that is because nobody answered; or None.
+    """
+
+    def __init__(
+        self,
+        post: Post,
+        deadline: float,
+        is_gone: Callable[[str], Awaitable[bool]],
+        has_ended: Callable[[str], Awaitable[bool]],
+        *,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.result = SendResult()
+        self.hang: str | None = None
+        self._post = post
+        self._deadline = deadline
+        self._is_gone = is_gone
+        self._has_ended = has_ended
+        self._random = random
+        self._pace = Pace(random)
+        self._again: dict[str, str] = {}  # whom to try again, and why
+        self._new: dict[str, float] = {}  # those not known yet, and until when they may be so
+
+    async def run(self, pages: Pages) -> None:
+        """Send it to everybody on these pages, each once."""
+        await self._send(pages)
+        pause = FIRST_PAUSE
+        while self._again:
+            seconds = pause * (0.5 + self._random())
+            if time.monotonic() + seconds >= self._deadline:
+                self.result.failed.update(self._again)
+                return
+            await asyncio.sleep(seconds)
+            again, self._again = tuple(self._again), {}
+            await self._send(one_page(again))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _send(self, pages: Pages) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            members = _Members(pages, self._deadline, tasks)
+            workers = 0
+            while await members.turn():
+                for _ in range(min(WIDTH, members.at_hand) - workers):
+                    tasks.create_task(self._work(members))
+                    workers += 1
+        self.result.incomplete = self.result.incomplete or members.error
+
+    async def _work(self, members: _Members) -> None:
+        while (connection_id := await members.next()) is not None:
+            await self._deliver(connection_id)
+
+    async def _deliver(self, connection_id: str) -> None:
+        posted_at = await self._pace.turn(self._deadline)
+        if posted_at is None:
+            self.result.failed[connection_id] = CUT_OFF
+            return
+        try:
+            if connection_id in self._new and await self._has_ended(connection_id):
+                self.result.gone.add(connection_id)
+                return
+            await self._post(connection_id, deadline=self._deadline, patient=False)
+        except ConnectionGoneError as error:
+            await self._unknown(connection_id, error)
+        except ManagementError as error:
+            if error.status == 429:
+                self._pace.slow_down(posted_at)
+                self._again[connection_id] = str(error)
+            else:
+                self._fail(connection_id, error)
+        except LongwireError as error:
+            self._fail(connection_id, error)
+        else:
+            self.result.delivered.add(connection_id)
+            self._pace.speed_up()
+
+    def _fail(self, connection_id: str, error: LongwireError) -> None:
+        self.result.failed[connection_id] = str(error)
+        if is_hang(error):
+            self.hang = str(error)
+
+    async def _unknown(self, connection_id: str, error: ConnectionGoneError) -> None:
+        """Judge a connection that API Gateway does not know."""
+        try:
+            gone = await self._is_gone(connection_id)
+        except LongwireError as failure:
+            self.result.failed[connection_id] = f"{error}, but the store: {failure}"
+            return
+        now = time.monotonic()
+        if gone:
+            self.result.gone.add(connection_id)
+        elif now < self._new.setdefault(connection_id, now + NEW_FOR):
+            self._again[connection_id] = NOT_KNOWN_YET
+        else:
+            self.result.failed[connection_id] = NOT_KNOWN_YET
+
+
+class _Members:
+    """The members still to be sent to; a page is read while the one before it is posted.
+
+    Args:
+        tasks: what the reading belongs to.
+
+    Attributes:
+        error: why reading ended early; or None.
+    """
+
+    def __init__(self, pages: Pages, deadline: float, tasks: asyncio.TaskGroup) -> None:
+        self.error: str | None = None
+        self._pages = pages
+        self._deadline = deadline
+        self._page: Sequence[str] = ()
+        self._taken = 0
+        self._ended = False
+        self._turned = asyncio.Event()
+        self._used_up = asyncio.Event()
+        self._tasks = tasks
+        self._reading = tasks.create_task(self._read())
+
+    @property
+    def at_hand(self) -> int:
+        """How many have been read and not been taken."""
+        return len(self._page) - self._taken
+
+    async def next(self) -> str | None:
+        """Return the next one; None when there are no more."""
+        while not self.at_hand:
+            if self._ended:
+                return None
+            self._used_up.set()
+            await self._turned.wait()
+        self._taken += 1
+        return self._page[self._taken - 1]
+
+    async def turn(self) -> bool:
+        """Wait until all are taken, and go on to the next page; False when there is none."""
+        if self.at_hand:
+            await self._used_up.wait()
+        page = await self._reading
+        self._ended = page is None
+        self._page, self._taken = page or (), 0
+        self._used_up.clear()
+        self._turned.set()
+        self._turned = asyncio.Event()
+        if not self._ended:
+            self._reading = self._tasks.create_task(self._read())
+        return not self._ended
+
+    async def _read(self) -> Sequence[str] | None:
+        page, self.error = await read_page(self._pages, self._deadline)
+        return page
+
+
+async def read_page(pages: Pages, deadline: float) -> tuple[Sequence[str] | None, str | None]:
+    """Return the next page, and why there is none if that is not because all are read."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await anext(pages, None), None
+    except TimeoutError:
+        return None, UNREAD
+    except BackendError as error:
+        return None, str(error)
+
+
+async def one_page(page: Sequence[str]) -> Pages:
+    """Yield these members."""
+    yield page

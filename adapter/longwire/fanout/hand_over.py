@@ -1,0 +1,84 @@
+"""A send to a large group, handed over to SQS in parts; the same handler delivers them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from longwire.apigateway.frames import encode
+from longwire.fanout import parts
+from longwire.fanout.fan_out import one_page, read_page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from longwire.apigateway.frames import Frame
+    from longwire.exceptions import QueueError
+    from longwire.fanout.fan_out import FanOut, Pages
+    from longwire.fanout.parts import Part
+    from longwire.fanout.queue import Queue
+    from longwire.registry.caller import Caller
+
+logger = logging.getLogger("longwire")
+
+
+async def hand_over(caller: Caller, pages: Pages, message: Frame, fan_out: FanOut) -> None:
+    """Queue a send to more members than the threshold, and do a smaller one here."""
+    assert caller.layer.handover is not None
+    first: list[str] = []
+    while len(first) <= caller.layer.handover.threshold:
+        page, fan_out.result.incomplete = await read_page(pages, caller.deadline)
+        if page is None:
+            await fan_out.run(one_page(first))
+            return
+        first += page
+    work = _HandingOver(caller, caller.layer.handover.queue, message, fan_out)
+    members, page = first, first
+    while page is not None:
+        if len(members) >= parts.BATCH * parts.MEMBERS:  # as many as one request takes
+            await work.queue(members)
+            members = []
+        page, fan_out.result.incomplete = await read_page(pages, caller.deadline)
+        members += page or ()
+    await work.queue(members)
+
+
+class _HandingOver:
+    def __init__(self, caller: Caller, queue: Queue, message: Frame, fan_out: FanOut) -> None:
+        self._caller = caller
+        self._queue = queue
+        self._data = encode(message, caller.layer.binary)
+        self._fan_out = fan_out
+
+    async def queue(self, members: Sequence[str]) -> None:
+        """Queue the delivery to these members; what cannot be queued is delivered here."""
+        caller, result = self._caller, self._fan_out.result
+        own = caller.own
+        if own is not None and own.greets and own.id in members:
+            members = [one for one in members if one != own.id]
+            await self._fan_out.run(one_page([own.id]))
+        endpoint = caller.layer.endpoint or ""
+        bodies = {
+            parts.dumps(part): part
+            for part in parts.split(endpoint, self._data, members, new_id=_new_id)
+        }
+        for batch in parts.batches(bodies):
+            now = time.monotonic()
+            # Time must be left to do here what cannot be queued.
+            sent = await self._queue.send(batch, deadline=now + (caller.deadline - now) / 2)
+            result.queued += sum(len(bodies[batch[one]].connection_ids) for one in sent.queued)
+            for index, error in sent.errors.items():
+                await self._not_queued(bodies[batch[index]], error)
+
+    async def _not_queued(self, part: Part, error: QueueError) -> None:
+        logger.error("a part of a send to many: %s", error)
+        if error.unsure:
+            self._fan_out.result.failed |= dict.fromkeys(part.connection_ids, str(error))
+        else:
+            await self._fan_out.run(one_page(part.connection_ids))
+
+
+def _new_id() -> str:
+    return os.urandom(16).hex()

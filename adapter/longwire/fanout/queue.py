@@ -1,0 +1,282 @@
+"""An SQS queue, to write to.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+
+Nothing is queued twice by accident. A request is repeated only when SQS surely did not take it, or
+when the queue is FIFO, which leaves out what it has seen in the last five minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import re
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from longwire.exceptions import ConfigurationError, QueueError
+from longwire.fanout.parts import loads
+from longwire_aws.endpoints import environment_region, is_http_url, is_region
+from longwire_aws.errors import Refusal, advice, read_refusal
+from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
+from longwire_aws.signed import CredentialsError, SignedClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from longwire_aws.signed import Transport
+
+# How AWS's own hosts have the region: of today, FIPS, dual-stack, VPC endpoints, and of old.
+_REGION = (
+    r"(?:[a-z0-9-]+\.)?sqs(?:-fips)?\.([a-z0-9-]+)\."
+    r"(?:(?:vpce\.)?amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)"
+    r"|([a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?"
+)
+# With an emulator the region may not matter, but a signature has one.
+_ANY_REGION = "us-east-1"
+
+_THROTTLED = frozenset(
+    {
+        "KmsThrottled",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_UNREACHED_REPEATS = 3
+_LOST_REPEATS = 2
+
+_DENIED = (
+    "the function's role needs the permission sqs:SendMessage on this queue, and the queue's own "
+    "policy must not deny it"
+)
+_MISSING = "no such queue in {region}: create it, or correct queue_url or region_name"
+_ADVICE = {
+    "QueueDoesNotExist": _MISSING,
+    "NonExistentQueue": _MISSING,
+    "InvalidAddress": "correct queue_url: it has no such account or queue",
+    "AccessDenied": _DENIED,
+    "AccessDeniedException": _DENIED,
+    "KmsAccessDenied": "the role needs kms:GenerateDataKey and kms:Decrypt on the queue's key",
+}
+_NOT_SQS = "not in the form of SQS: is something else at queue_url?"
+
+
+class Sent(NamedTuple):
+    """What became of the bodies that were given to `Queue.send`.
+
+    Attributes:
+        queued: indexes of those that SQS surely has.
+        errors: index -> why SQS has not got it, or (`unsure`) may not have got it.
+    """
+
+    queued: tuple[int, ...]
+    errors: dict[int, QueueError]
+
+
+class _Failure(NamedTuple):
+    error: QueueError
+    repeat: bool
+
+
+_Entries = dict[int, dict[str, str]]
+
+
+class Queue:
+    """An SQS queue, to write to.
+
+    Requests go to the host in `queue_url`. They are signed, except those over plain HTTP, which is
+    an emulator's, while no keys are in the environment.
+
+    Args:
+        queue_url: as SQS has it, "https://sqs.{region}.amazonaws.com/{account}/{name}".
+        region_name: None takes it from the host, else from the environment.
+        http: sends the requests; None makes a client of its own.
+        random: a number from 0 to 1, for the jitter of waits.
+
+    Raises:
+        ConfigurationError: the URL or the region cannot be one.
+    """
+
+    def __init__(
+        self,
+        queue_url: str,
+        *,
+        region_name: str | None = None,
+        http: Transport | None = None,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        # It is not shown, since it may have a password in it.
+        if not is_http_url(queue_url) or not urlsplit(queue_url).path.strip("/"):
+            raise ConfigurationError(
+                "queue_url: expected a URL such as "
+                "'https://sqs.eu-west-1.amazonaws.com/123456789012/name'"
+            )
+        self.queue_url = queue_url
+        self.region = _region(queue_url, region_name)
+        self._is_fifo = queue_url.endswith(".fifo")
+        self._own_http: HTTPClient | None = None
+        if http is None:
+            http = self._own_http = HTTPClient()
+        self._http = http
+        self._signed = SignedClient(http, "sqs", lambda _: self.region)
+        self._random = random
+
+    async def send(self, bodies: Sequence[str], *, deadline: float) -> Sent:
+        """Queue one of `batches`; what SQS cannot take yet is repeated until the deadline.
+
+        Args:
+            bodies: made by `dumps`; each for itself and all together within `MESSAGE_LIMIT`.
+            deadline: seconds of `time.monotonic()`.
+
+        Returns:
+            Which ones were queued; a failure is in there and is not raised.
+        """
+        waiting = {index: self._entry(index, body) for index, body in enumerate(bodies)}
+        errors: dict[int, QueueError] = {}
+        doubts: dict[int, QueueError] = {}
+        attempt = 0
+        while waiting:
+            failures = await self._attempt(waiting, attempt, deadline)
+            pause = 0.025 * 2 ** min(attempt, 6) * (1 + self._random())
+            in_time = time.monotonic() + pause < deadline
+            # What may have been queued once stays in doubt, whatever SQS says of its repeats.
+            doubts |= {i: f.error for i, f in failures.items() if f.error.unsure}
+            given_up = [i for i, f in failures.items() if not (f.repeat and in_time)]
+            errors |= {i: doubts.get(i, failures[i].error) for i in given_up}
+            waiting = {i: waiting[i] for i in failures if i not in errors}
+            if waiting:
+                await asyncio.sleep(pause)
+            attempt += 1
+        return Sent(tuple([i for i in range(len(bodies)) if i not in errors]), errors)
+
+    async def close(self) -> None:
+        """Close idle connections, unless `http` was handed in; a later request opens new ones."""
+        if self._own_http:
+            await self._own_http.close()
+
+    def _entry(self, index: int, body: str) -> dict[str, str]:
+        entry = {"Id": str(index), "MessageBody": body}
+        if self._is_fifo:
+            part_id = loads(body).part_id
+            # A group of its own, since parts need not wait for each other.
+            entry |= {"MessageGroupId": part_id, "MessageDeduplicationId": part_id}
+        return entry
+
+    async def _attempt(
+        self, entries: _Entries, attempt: int, deadline: float
+    ) -> dict[int, _Failure]:
+        """Ask once, and return the entries that were not surely queued."""
+        answer = await self._ask(entries, deadline)
+        if isinstance(answer, Response) and answer.status == 200:
+            return self._read(entries, answer)
+        return dict.fromkeys(entries, self._failure(answer, attempt))
+
+    async def _ask(
+        self, entries: _Entries, deadline: float
+    ) -> Response | TransportError | CredentialsError:
+        headers = (
+            ("Content-Type", "application/x-amz-json-1.0"),
+            ("X-Amz-Target", "AmazonSQS.SendMessageBatch"),
+        )
+        request = {"QueueUrl": self.queue_url, "Entries": list(entries.values())}
+        body = json.dumps(request, separators=(",", ":")).encode()
+        url = urlsplit(self.queue_url)._replace(path="/").geturl()
+        timeout = deadline - time.monotonic()
+        if timeout <= 0:
+            return TransportTimeoutError("no time was left for the request", sent=False)
+        transport = self._signed if self._signs() else self._http
+        try:
+            return await transport.request("POST", url, headers, body, timeout=timeout)
+        except (TransportError, CredentialsError) as error:
+            return error
+
+    def _signs(self) -> bool:
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        is_https = self.queue_url[:6].lower() == "https:"
+        return is_https or all(os.environ.get(name) for name in names)
+
+    def _read(self, entries: _Entries, response: Response) -> dict[int, _Failure]:
+        """Return what the answer does not list as queued."""
+        try:
+            answer = json.loads(response.body)
+            queued = {entry["Id"] for entry in answer.get("Successful") or ()}
+            refused = {entry["Id"]: entry for entry in answer.get("Failed") or ()}
+            missing = {i: e["Id"] for i, e in entries.items() if e["Id"] not in queued}
+            return {index: self._refused(refused.get(id_)) for index, id_ in missing.items()}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return dict.fromkeys(entries, self._refused(None))
+
+    def _refused(self, entry: dict[str, Any] | None) -> _Failure:
+        """Judge one of the entries in `Failed`, or one that the answer does not mention."""
+        if entry is None:
+            return _Failure(self._error(f"the answer is {_NOT_SQS}", unsure=True), False)
+        code, message = str(entry["Code"]), str(entry.get("Message") or "")
+        repeat = entry.get("SenderFault") is False or _last(code) in _THROTTLED
+        return _Failure(self._error(self._text(Refusal(code[:300], message[:300]))), repeat)
+
+    def _failure(
+        self, answer: Response | TransportError | CredentialsError, attempt: int
+    ) -> _Failure:
+        """Judge an answer, or the lack of one, that is about all entries."""
+        if isinstance(answer, Response):
+            return self._refusal(answer, attempt)
+        unsure = isinstance(answer, TransportError) and answer.sent
+        error = self._error(_unanswered(answer), unsure=unsure)
+        error.__cause__ = answer
+        if isinstance(answer, TransportTimeoutError | CredentialsError):
+            return _Failure(error, False)
+        return _Failure(error, self._may_repeat(unsure, attempt))
+
+    def _refusal(self, response: Response, attempt: int) -> _Failure:
+        refusal = read_refusal(response)
+        throttled = response.status == 429 or _last(refusal.code) in _THROTTLED
+        unsure = not throttled and (response.status < 300 or response.status >= 500)
+        error = self._error(self._text(refusal, response), unsure=unsure)
+        return _Failure(error, throttled or (unsure and self._may_repeat(unsure, attempt)))
+
+    def _may_repeat(self, unsure: bool, attempt: int) -> bool:
+        if unsure:
+            return self._is_fifo and attempt < _LOST_REPEATS
+        return attempt < _UNREACHED_REPEATS
+
+    def _text(self, refusal: Refusal, response: Response | None = None) -> str:
+        """Say what SQS said, and what to do about it."""
+        if response is not None and refusal == ("", ""):
+            return f"status {response.status}, {_NOT_SQS}"
+        todo = _ADVICE.get(_last(refusal.code), "").format(region=self.region)
+        if response is not None and not todo:
+            todo = advice(refusal, response, time.time())
+        said = ": ".join([part for part in refusal if part])
+        return f"{said}; {todo}" if todo else said
+
+    def _error(self, detail: str, *, unsure: bool = False) -> QueueError:
+        return QueueError(self.queue_url, detail, unsure=unsure)
+
+
+def _region(queue_url: str, region_name: str | None) -> str:
+    if region_name is None:
+        host = urlsplit(queue_url).hostname or ""
+        if match := re.fullmatch(_REGION, host):
+            return match[1] or match[2]
+        region_name = environment_region(os.environ) or _ANY_REGION
+    if not is_region(region_name):
+        raise ConfigurationError(f"{region_name!r} is not a region such as 'eu-west-1'")
+    return region_name
+
+
+def _last(code: str) -> str:
+    """Return "NonExistentQueue" of "AWS.SimpleQueueService.NonExistentQueue"."""
+    return code.rpartition(".")[2]
+
+
+def _unanswered(error: Exception) -> str:
+    if isinstance(error, TransportTimeoutError):
+        return f"{error}; a VPC without a route to SQS, or an endpoint for it, looks like this"
+    return str(error)

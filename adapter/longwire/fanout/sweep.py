@@ -1,0 +1,218 @@
+"""Ghosts: connections that have ended without anybody noticing, as `$disconnect` is best effort.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-route-keys-connect-disconnect.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from longwire.exceptions import (
+    BackendError,
+    ConfigurationError,
+    ManagementError,
+    StoredRecordError,
+)
+from longwire.fanout.fan_out import FanOut, one_page, read_page
+from longwire.fanout.sending import end_unless_new, has_ended, log_hang, read_pages
+from longwire.registry import keys, record, store
+from longwire.registry.api_gateway import NO_ENDPOINT, Departure
+from longwire_aws.endpoints import is_http_url
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from longwire.registry.caller import Caller
+    from longwire_backends import Backend
+
+logger = logging.getLogger("longwire")
+
+RATE = 50.0
+"""Requests per second: a hundredth of what API Gateway allows a whole account at once.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+"""
+
+MIN_AGE = 600.0
+"""Seconds that a connection is left in peace: a silent one lives no longer."""
+
+# So many connections are asked about before the app is told of those among them that are gone.
+PIECE = 100
+
+TIMEOUT = 3600.0
+"""Seconds that a sweep may take outside Lambda."""
+
+ANSWER_TIME = 10.0
+"""Seconds for one answer, so that a host which gives none does not take all of the time."""
+
+CUT_OFF = "there was no time left"
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """What a sweep has found.
+
+    Attributes:
+        checked: how many connections API Gateway was asked about.
+        gone: how many of these it did not know, or had not known earlier; their app is told, once.
+        failed: why it could not be asked about others, by connection id.
+        deleted: how many records and memberships had expired, in stores that do not delete these
+            themselves.
+        incomplete: why there may be connections that were not looked at; or None.
+    """
+
+    checked: int = 0
+    gone: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    deleted: int = 0
+    incomplete: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was looked at."""
+        return not self.failed and self.incomplete is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what Lambda can answer a schedule with."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"checked {self.checked} connections: {self.gone} were gone",
+            f"deleted {self.deleted} records and memberships that had expired",
+        ]
+        if self.failed:
+            one, reason = next(iter(self.failed.items()))
+            lines.append(f"{len(self.failed)} could not be checked, for example {one}: {reason}")
+        if self.incomplete is not None:
+            lines.append(f"not all were looked at: {self.incomplete}")
+        return "\n".join(lines)
+
+
+async def sweep(
+    caller: Caller,
+    tell: Callable[[], Awaitable[None]],
+    *,
+    rate: float | None = None,
+    min_age: float | None = None,
+) -> SweepResult:
+    """Ask API Gateway about all connections of a store, and have the app told of who is gone.
+
+    Args:
+        caller: its `departed` collects who is gone.
+        tell: tells the app of these.
+        rate: requests per second at most.
+        min_age: seconds; younger connections are left in peace.
+
+    Raises:
+        ConfigurationError: the management API is not known, or a number cannot be one.
+    """
+    rate, min_age = RATE if rate is None else rate, MIN_AGE if min_age is None else min_age
+    _check(rate, min_age, caller.layer.endpoint)
+    backend, departed = caller.layer.backend, caller.departed
+    assert backend is not None
+    assert departed is not None
+    result = SweepResult()
+    turn = _Turn(1 / rate, caller.deadline)
+    asked: set[str] = set()
+    pages = read_pages(lambda after: backend.connections(limit=PIECE, after=after))
+
+    async def check(connection_id: str, *, deadline: float, patient: bool = True) -> None:
+        if turn.is_over or await _is_old(backend, connection_id, deadline, min_age):
+            await turn.wait()
+            asked.add(connection_id)
+            until = min(deadline, time.monotonic() + ANSWER_TIME)
+            await caller.layer.clients.info(connection_id, deadline=until, patient=patient)
+
+    while True:
+        page, result.incomplete = await read_page(pages, caller.deadline)
+        if page is None:
+            break
+        asked.clear()
+        fan_out = FanOut(
+            check,
+            caller.deadline,
+            lambda one: end_unless_new(caller, departed, one),
+            lambda one: has_ended(caller, one),
+        )
+        # Those of which nobody has told the app yet.
+        known = [one.removeprefix(keys.ENDED) for one in page if one.startswith(keys.ENDED)]
+        departed.extend(Departure(one, caller.layer.endpoint) for one in known)
+        others = [one for one in page if not one.startswith(keys.INTERNAL)]
+        await fan_out.run(one_page(() if turn.is_over else others))
+        result.checked += len(asked)
+        result.gone += len(fan_out.result.gone) + len(known)
+        result.failed |= fan_out.result.failed
+        log_hang("sweep", fan_out, backend)
+        await tell()
+    if turn.is_over:
+        result.incomplete = CUT_OFF
+    try:
+        result.deleted = await store.before(caller.deadline, backend, "sweep", backend.sweep())
+    except BackendError as error:
+        result.incomplete = result.incomplete or str(error)
+    if result.incomplete is not None:
+        logger.error("sweep: %s: not all were looked at: %s", backend.name, result.incomplete)
+    return result
+
+
+def _check(rate: object, min_age: object, endpoint: str | None) -> None:
+    fast = isinstance(rate, int | float) and rate > 0
+    if not (fast and isinstance(min_age, int | float) and min_age >= 0):
+        raise ConfigurationError(
+            "sweep: expected a rate above 0 and a min_age of at least 0, "
+            f"got {rate!r} and {min_age!r}"
+        )
+    if endpoint is None:
+        raise ConfigurationError(NO_ENDPOINT)
+    if not is_http_url(endpoint):
+        raise ConfigurationError(
+            "sweep: the endpoint must be an http:// or https:// URL with a host"
+        )
+
+
+async def _is_old(backend: Backend, connection_id: str, deadline: float, min_age: float) -> bool:
+    """Tell whether a connection has to be asked about."""
+    stored = await store.before(deadline, backend, "get", backend.get(connection_id))
+    if stored is None:
+        return False
+    try:
+        connected_at = record.loads(stored.value).handshake.connected_at
+    except StoredRecordError:
+        return True
+    return connected_at is None or time.time() - connected_at / 1000 >= min_age
+
+
+class _Turn:
+    """Lets one pass at a time, so many seconds after the one before.
+
+    Args:
+        deadline: in seconds of `time.monotonic()`.
+
+    Attributes:
+        is_over: somebody's turn would have come after the deadline.
+    """
+
+    def __init__(self, seconds: float, deadline: float) -> None:
+        self.is_over = False
+        self._seconds = seconds
+        self._deadline = deadline
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait for a turn.
+
+        Raises:
+            ManagementError: it would be too late; this is known at once.
+        """
+        now = time.monotonic()
+        at = max(now, self._next)
+        if self.is_over or at >= self._deadline:
+            self.is_over = True
+            raise ManagementError("", f"not asked: {CUT_OFF}")
+        self._next = at + self._seconds
+        await asyncio.sleep(at - now)

@@ -1,0 +1,1 @@
+"""One event at work. Start reading in `invocation.py`."""

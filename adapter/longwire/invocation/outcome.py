@@ -1,0 +1,114 @@
+"""What the ways in which an app can end mean, and what the log says about them.
+
+Frameworks raise classes of their own, which this package never imports; their names tell them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from longwire.asgi.quiescence import Outcome
+from longwire.asgi.run import Answer
+from longwire.exceptions import ConnectionGoneError
+
+if TYPE_CHECKING:
+    from longwire.asgi.run import Run
+    from longwire.observability.event import Ending, Word
+
+logger = logging.getLogger("longwire")
+
+
+def handshake_status(run: Run, outcome: Outcome, connection_id: str) -> int:
+    """Return the status that answers $connect: 200 when the app has accepted."""
+    if run.accepted:
+        return 200
+    status = run.status or _raised_status(run.error)
+    if status is not None:
+        return _refusal(status, connection_id)
+    where = f"connection {connection_id}: the app"
+    if outcome is Outcome.DEADLINE:
+        logger.error("%s has not accepted by the deadline; it waits in %s", where, run.cut_off)
+        return 504
+    if outcome is Outcome.PARKED:
+        logger.error("%s waits for a message before it has accepted; refused", where)
+    elif run.error is None:
+        logger.error("%s returned before it had accepted; refused", where)
+    else:
+        logger.error("%s raised before it had accepted; refused", where, exc_info=run.error)
+    return 500
+
+
+def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
+    """Log how a run ended, where its author should know."""
+    if run.hang is not None and run.error is None:
+        logger.error("connection %s: the app went on after this: %s", connection_id, run.hang)
+    if run.error is not None and not is_disconnect(run.error):
+        logger.error("connection %s: the app raised", connection_id, exc_info=run.error)
+    elif outcome is Outcome.DEADLINE:
+        logger.error(
+            "connection %s: the app was still running at the deadline and was cancelled; "
+            "it waited in %s",
+            connection_id,
+            run.cut_off,
+        )
+    elif outcome is Outcome.CUT_OFF:
+        logger.warning(
+            "connection %s: cancelled tasks that went on while the app waited for the client "
+            "(ws_config['linger'] is how long they may): %s",
+            connection_id,
+            run.cut_off,
+        )
+
+
+def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | None = None) -> None:
+    """Note how a run has ended, for whoever observes its event.
+
+    Args:
+        otherwise: the word for all that is no error; None finds it out.
+    """
+    error = run.error
+    refuses = not run.accepted and _raised_status(error) is not None
+    if error is not None and not refuses and not is_disconnect(error):
+        ending.note("raised", error)
+    elif outcome is Outcome.DEADLINE:
+        ending.note("deadline")
+    elif otherwise is not None:
+        ending.note(otherwise)
+    elif not run.accepted:
+        ending.note("refused")
+    elif run.told or run.over:  # it is over before it is stopped where another event tells the app
+        ending.note("gone")
+    elif run.ended:
+        ending.note("closed" if run.answer is Answer.CLOSED else "returned")
+    else:
+        ending.note("accepted" if run.is_handshake else "parked")
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Tell whether an error is a framework's or our way to say that the client is gone."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_disconnect(one) for one in error.exceptions)
+    return isinstance(error, ConnectionGoneError) or _is_named(error, "WebSocketDisconnect")
+
+
+def _raised_status(error: BaseException | None) -> int | None:
+    """Return the status of an HTTPException that no middleware has turned into a response."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) and _is_named(error, "HTTPException") else None
+
+
+def _refusal(status: int, connection_id: str) -> int:
+    if 300 <= status <= 599:
+        return status
+    logger.warning(
+        "connection %s: refused with status %d, which API Gateway would take for an acceptance; "
+        "403 instead",
+        connection_id,
+        status,
+    )
+    return 403
+
+
+def _is_named(error: object, name: str) -> bool:
+    return any(cls.__name__ == name for cls in type(error).__mro__)

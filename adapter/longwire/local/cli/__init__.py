@@ -1,0 +1,1 @@
+"""The command `longwire`. Start reading in `main.py`."""

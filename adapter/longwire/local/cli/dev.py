@@ -1,0 +1,238 @@
+"""`longwire dev`: API Gateway and the function on this machine, until they are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import importlib
+import os
+import signal
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from longwire.exceptions import ConfigurationError
+from longwire.local.cli.importer import ImportTargetError
+from longwire.local.cli.options import (
+    CannotServeError,
+    authorizer_from,
+    caller_from,
+    settings_from,
+    target_from,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
+
+    from longwire.local.function.inline import ThreadFunction
+    from longwire.local.function.instance import Report
+    from longwire.local.function.instances import Instances
+    from longwire.local.server.server import LocalGateway
+    from longwire.local.session import Invocation
+
+    Running = Callable[[], AbstractAsyncContextManager[object]]
+
+
+# Seconds for which the management API keeps an idle connection of frozen processes: they are to
+# find it closed, as they do on Lambda after far longer.
+FROZEN_KEEP_ALIVE = 3.0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM; return the exit code.
+
+    Raises:
+        ConfigurationError: the options, or what they name, are wrong.
+        CannotServeError: the port cannot be had.
+    """
+    from longwire.local.function.inline import ThreadFunction
+    from longwire.local.server.server import LocalGateway
+
+    settings, caller = settings_from(options), caller_from(options)
+    # Before the function, which has a loop or processes as soon as it is made.
+    authorizer = authorizer_from(options)
+    target, function = _function_from(options)
+    # A loop of its own, since on AWS it is another function: neither can block the other.
+    asked = None if authorizer is None else ThreadFunction(authorizer, timeout=options.timeout)
+    gateway = LocalGateway(
+        function,
+        settings,
+        host=options.host,
+        port=options.port,
+        observer=_show,
+        verify=caller,
+        authorizer=asked,
+        before_end=function.settle,
+        keep_alive=FROZEN_KEEP_ALIVE if options.freeze else None,
+    )
+    asyncio.run(_serve(gateway, function, target, asked))
+    return 0
+
+
+def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | Instances]:
+    """Return what is run, as far as this process knows it, and what runs it."""
+    if options.instances is None:
+        from longwire.local.function.inline import ThreadFunction
+
+        if options.freeze:
+            raise ConfigurationError("--freeze: only processes can be frozen; add --instances")
+        target = target_from(options)
+        return target, ThreadFunction(target, timeout=options.timeout)
+    from longwire.local.cli import entry
+    from longwire.local.function.instances import Instances
+
+    importlib.import_module("awslambdaric")  # without it no process would say so in plain words
+    environ = {entry.OPTIONS: entry.options_for(options)}
+    if options.log_level != "warning":
+        environ["AWS_LAMBDA_LOG_LEVEL"] = options.log_level.upper()
+    return None, Instances(
+        options.instances,
+        environ,
+        options.app_dir,
+        timeout=options.timeout,
+        freeze=options.freeze,
+        reload=options.reload,
+        on_report=_show_report,
+    )
+
+
+def _running(function: ThreadFunction | None) -> AbstractAsyncContextManager[object]:
+    return contextlib.nullcontext() if function is None else function.running()
+
+
+async def _serve(
+    gateway: LocalGateway,
+    function: ThreadFunction | Instances,
+    target: Any,
+    authorizer: ThreadFunction | None,
+) -> None:
+    stop = _stop_signal(getattr(function, "kill_now", None))
+    async with _running(authorizer), function.running():
+        try:
+            await gateway.__aenter__()
+        except OSError as error:
+            raise CannotServeError(_cannot_listen(gateway, error)) from None
+        try:
+            os.environ["WS_MANAGEMENT_ENDPOINT"] = gateway.management_url
+            _warn_elsewhere(target, gateway.management_url)
+            if await _before(stop, _begin(function)):
+                print(ready_line(gateway), flush=True)
+                await stop.wait()
+                _say_what_is_left(gateway)
+        finally:
+            await gateway.__aexit__(None, None, None)
+
+
+async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do work unless it is stopped; tell whether it has been done."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.wait({working})
+    return False
+
+
+async def _begin(function: ThreadFunction | Instances) -> None:
+    from longwire.local.function.instance import InitError
+
+    try:
+        await function.ready()
+    except InitError as error:
+        if error.type in (ConfigurationError.__name__, ImportTargetError.__name__):
+            raise ConfigurationError(error.message) from None
+        raise CannotServeError(f"the function's process did not start: {error}") from None
+
+
+def _say_what_is_left(gateway: LocalGateway) -> None:
+    if clients := gateway.clients:
+        with contextlib.suppress(OSError):
+            print(
+                f"longwire dev: stopping: {clients} connected, whose last events may take a few "
+                "seconds (Ctrl-C again to stop now)",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
+    """Return an event that Ctrl-C, SIGTERM and SIGHUP set; a second Ctrl-C ends all at once.
+
+    Between the two the clients are closed and the function gets its `$disconnect` events. With
+    --reload, Ctrl-C reaches this process and its supervisor, which then sends a SIGTERM.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def stop_or_exit(number: int, frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            if kill_now is not None:
+                kill_now()
+            os._exit(128 + number)
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, stop_or_exit)
+    return stop
+
+
+def ready_line(gateway: LocalGateway) -> str:
+    """Say where clients connect."""
+    return (
+        f"longwire dev: ready on {gateway.url} (also /{gateway.rules.settings.stage}), "
+        f"management API {gateway.management_url}/@connections"
+    )
+
+
+def _cannot_listen(gateway: LocalGateway, error: OSError) -> str:
+    host, port = gateway.address
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use; choose another with --port, or 0 for any"
+    return f"cannot listen on {host}:{port}: {error.strerror or error}"
+
+
+def _warn_elsewhere(target: Any, management_url: str) -> None:
+    endpoint = getattr(getattr(target, "settings", None), "endpoint_url", None)
+    if endpoint is not None and endpoint.rstrip("/") != management_url:
+        print(
+            f"longwire dev: warning: the handler posts to {endpoint}, not to this gateway "
+            f"({management_url}): leave out api_gateway_endpoint_url here",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _show_report(report: Report) -> None:
+    from longwire.local.cli.console import report_line
+
+    _show_line(report_line(report))
+
+
+def _show(invocation: Invocation) -> None:
+    from longwire.local.cli.console import event_line
+
+    _show_line(event_line(invocation, datetime.now()))
+
+
+def _show_line(line: str) -> None:
+    # In one piece: processes of the function write to the same place.
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def reload(arguments: list[str], options: argparse.Namespace) -> int:
+    """Serve in a process that is restarted whenever a file changes."""
+    from longwire.local.reload import supervise
+
+    # What is wrong with the command line is said once, not at every restart.
+    settings_from(options)
+    caller_from(options)
+    rest = [argument for argument in arguments if argument != "--reload"]
+    return supervise([sys.executable, "-m", "longwire", *rest], options.app_dir)

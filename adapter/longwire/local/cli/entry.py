@@ -1,0 +1,97 @@
+"""What Lambda's runtime imports in each process of `longwire dev --instances`.
+
+An internal extension has to be registered before this import is over, so a handler is made here and
+not at the first event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from longwire.exceptions import ConfigurationError
+from longwire.handler import Longwire
+from longwire.local.cli.options import target_from
+from longwire.local.function.instance import LIFELINE
+
+OPTIONS = "LONGWIRE_DEV_OPTIONS"
+"""The variable with the options of the command line that say what the function is, as JSON."""
+
+NAMES = ("target", "app_dir", "path", "file", "backend", "params", "instances")
+
+
+def options_for(options: argparse.Namespace) -> str:
+    """Return what a process is to find in `OPTIONS`."""
+    said = {name: getattr(options, name) for name in NAMES}
+    return json.dumps(said | {"app_dir": str(options.app_dir.resolve())})
+
+
+class _WholeLines(logging.Formatter):
+    """Ends every record with its line; Lambda's own formatter does not if there is a traceback."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._inner.format(record).rstrip("\n") + "\n"
+
+
+def _end_with_the_gateway(lifeline: int) -> None:
+    """Wait until the gateway is no more, however it ended, and end what runs here."""
+    os.read(lifeline, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _set_up() -> None:
+    lifeline = int(os.environ[LIFELINE])
+    threading.Thread(target=_end_with_the_gateway, args=[lifeline], daemon=True).start()
+    for handler in logging.getLogger().handlers:
+        if handler.formatter is not None:
+            handler.setFormatter(_WholeLines(handler.formatter))
+
+
+def _target() -> Any:
+    options = argparse.Namespace(**json.loads(os.environ[OPTIONS]))
+    options.app_dir = Path(options.app_dir)
+    try:
+        target = target_from(options)
+        several = (options.instances or 1) > 1
+        if several and isinstance(target, Longwire) and target.settings.backend == "memory":
+            raise ConfigurationError(
+                "the backend 'memory' is that of one process, and --instances runs several: "
+                "use another, such as sqlite3"
+            )
+        return target
+    except ConfigurationError as error:
+        # The gateway says it; a traceback through Lambda's runtime would say no more.
+        failure = {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": []}
+        _post("/2018-06-01/runtime/init/error", json.dumps(failure))
+        os._exit(1)
+
+
+def _post(path: str, body: str = "") -> None:
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=5)
+    try:
+        connection.request("POST", path, body)
+        connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def handler(event: Any, context: Any) -> Any:
+    """Call the function; the gateway is told when its app waits for the client and goes on."""
+    context.waits_for_client = lambda: _post("/longwire/waits")
+    return _function(event, context)
+
+
+if OPTIONS in os.environ:
+    _set_up()
+    _function = _target()

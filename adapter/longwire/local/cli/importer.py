@@ -1,0 +1,147 @@
+"""MODULE:ATTRIBUTE to the object that it names."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longwire.exceptions import ConfigurationError
+from longwire.local.function.inline import arity, kind
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+logger = logging.getLogger("longwire.local")
+
+
+class ImportTargetError(ConfigurationError):
+    """MODULE:ATTRIBUTE does not lead to an app or a handler; the text says why."""
+
+
+def import_target(target: str, app_dir: Path) -> Any:
+    """Import the app or handler `MODULE:ATTRIBUTE`, with `app_dir` first on the import path.
+
+    Raises:
+        ImportTargetError: with one exact text for each distinct mistake.
+    """
+    found = _load(target, app_dir)
+    _check_callable(found, target)
+    return found
+
+
+def import_function(target: str, app_dir: Path) -> Any:
+    """Import the Lambda function `MODULE:ATTRIBUTE`; neither an app nor a `Longwire` is one.
+
+    Raises:
+        ImportTargetError: as above.
+    """
+    found = _load(target, app_dir)
+    if not callable(found):
+        raise ImportTargetError(
+            f"{target} is of type {type(found).__name__}; expected a Lambda function"
+        )
+    least, most = arity(found)
+    if kind(found) == "handler" or least > 2 or (most is not None and most < 2):
+        raise ImportTargetError(
+            f"{target} is not a Lambda function: that takes two arguments, event and context"
+        )
+    return found
+
+
+def _load(target: str, app_dir: Path) -> Any:
+    module_name, colon, attribute = target.partition(":")
+    if not (colon and module_name and attribute):
+        raise ImportTargetError(
+            f"{target!r} is not of the form MODULE:ATTRIBUTE, for example main:app"
+        )
+    directory = str(app_dir.resolve())
+    if sys.path[:1] != [directory]:
+        sys.path.insert(0, directory)
+    return _find_attribute(_import(module_name, app_dir), module_name, attribute)
+
+
+def _import(module_name: str, app_dir: Path) -> ModuleType:
+    _check_name(module_name)
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if _is_part_of(error.name, module_name):
+            raise ImportTargetError(
+                f"there is no module {module_name!r} in {app_dir.resolve()} or on the import path"
+            ) from None
+        detail = str(error)
+        place = _place(error, app_dir)
+    except SyntaxError as error:
+        detail, place = f"SyntaxError: {error.msg}", f"{error.filename}:{error.lineno}"
+    except (Exception, SystemExit) as error:
+        # A module that calls sys.exit() is as broken as one that raises.
+        detail, place = f"{type(error).__name__}: {error}", _place(error, app_dir)
+    logger.debug("importing %r failed", module_name, exc_info=True)
+    raise ImportTargetError(f"importing {module_name!r} failed at {place}: {detail}")
+
+
+def _check_name(module_name: str) -> None:
+    if all(part.isidentifier() for part in module_name.split(".")) and module_name[-3:] != ".py":
+        return
+    parts = [part for part in Path(module_name.removesuffix(".py")).parts if part.isidentifier()]
+    raise ImportTargetError(
+        f"{module_name!r} is not a module name: write it with dots and without .py, "
+        f"for example {'.'.join(parts) or 'main'}:app"
+    )
+
+
+def _is_part_of(missing: str | None, module_name: str) -> bool:
+    """Tell whether the missing module is the target or a package that it is in."""
+    return missing is not None and f"{module_name}.".startswith(f"{missing}.")
+
+
+def _place(error: BaseException, app_dir: Path) -> str:
+    """Return the file and line that failed: in the app if possible, not in what it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if Path(frame.filename).is_relative_to(app_dir.resolve())]
+    frame = (inside or frames)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def _find_attribute(module: ModuleType, module_name: str, attribute: str) -> Any:
+    found: Any = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise ImportTargetError(
+                f"module {module_name!r} has no attribute {attribute!r}{_near(found, name)}"
+            )
+        found = getattr(found, name)
+    return found
+
+
+def _near(holder: object, name: str) -> str:
+    public = [each for each in dir(holder) if not each.startswith("_")]
+    near = difflib.get_close_matches(name, public, n=3)
+    if not near:
+        near = [each for each in ("app", "application", "handler") if each in public]
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def _check_callable(found: object, target: str) -> None:
+    if not callable(found):
+        raise ImportTargetError(
+            f"{target} is of type {type(found).__name__}; expected an ASGI app, a Longwire "
+            "handler or a Lambda function"
+        )
+    least, most = arity(found)
+    if most is None or (least <= 3 and most >= 2):
+        return
+    if least == 0:
+        raise ImportTargetError(
+            f"{target} needs no arguments, so it looks like a factory: name what it returns, "
+            "for example with app = create_app()"
+        )
+    raise ImportTargetError(
+        f"{target} cannot be called with 2 or 3 arguments; an ASGI app takes scope, receive and "
+        "send, a Lambda function takes event and context"
+    )

@@ -1,0 +1,273 @@
+"""The command line: `longwire dev`, `longwire init` and `longwire sweep`.
+
+Exit codes: 0 after Ctrl-C or SIGTERM or when all is done, 1 when it cannot be done, 2 when the
+command line or what it names is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import longwire
+from longwire.exceptions import BackendError, ConfigurationError, LifespanError
+from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
+from longwire.local.cli import dev, stores
+from longwire.local.cli.options import DEFAULT_FILE, CannotServeError
+from longwire.local.rules.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CANNOT_SERVE, USAGE = 1, 2
+EXTRA = {"h11": "dev", "websockets": "dev", "watchfiles": "dev", "awslambdaric": "instances"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = make_parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        match options.command:
+            case "init":
+                return stores.init(options)
+            case "sweep":
+                return stores.sweep(options)
+        # An authorizer is in this very process.
+        here = options.instances is None or options.authorizer is not None
+        by_restart = options.reload and here
+        return dev.reload(arguments, options) if by_restart else dev.run(options)
+    except ConfigurationError as error:
+        return _fail(error, USAGE)
+    except (CannotServeError, BackendError, LifespanError) as error:
+        return _fail(error, CANNOT_SERVE)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA:
+            raise
+        needs = f"the local gateway needs {error.name}: pip install 'longwire[{EXTRA[error.name]}]'"
+        return _fail(needs, CANNOT_SERVE)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Declare every option, with the defaults of `Settings`."""
+    parser = argparse.ArgumentParser(prog="longwire", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"longwire {longwire.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    dev = commands.add_parser(
+        "dev",
+        allow_abbrev=False,
+        help="run API Gateway and a function on this machine",
+    )
+    dev.add_argument(
+        "target", metavar="MODULE:ATTRIBUTE", help="an ASGI app, a Longwire or a Lambda handler"
+    )
+    _add_serving(dev)
+    _add_app(dev)
+    _add_gateway(dev)
+    init = commands.add_parser(
+        "init",
+        allow_abbrev=False,
+        help="create what a store needs: its table, bucket or file",
+        description="Create what a store needs and has not got; safe to repeat.",
+    )
+    _add_init(init)
+    sweep = commands.add_parser(
+        "sweep",
+        allow_abbrev=False,
+        help="find connections that are gone, and tell their app",
+        description="Ask API Gateway about each connection that is not new. The app is told of "
+        "those that are gone, each once; records that have expired are deleted.",
+    )
+    _add_sweep(sweep)
+    return parser
+
+
+def _add_init(init: argparse.ArgumentParser) -> None:
+    store = init.add_mutually_exclusive_group(required=True)
+    store.add_argument("--backend", metavar="NAME", help="the store, as in ws_config")
+    store.add_argument("--dsn", metavar="URL", help="the store and its parameters in one URL")
+    init.add_argument("--params", metavar="JSON", help="the parameters of --backend")
+    _add_log_level(init)
+
+
+def _add_sweep(sweep: argparse.ArgumentParser) -> None:
+    sweep.add_argument("target", metavar="MODULE:ATTRIBUTE", help="an ASGI app or a Longwire")
+    sweep.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="of the management API (the handler's own, or the variable WS_MANAGEMENT_ENDPOINT)",
+    )
+    sweep.add_argument(
+        "--rate", type=float, default=RATE, help="requests per second at most (%(default)g)"
+    )
+    sweep.add_argument(
+        "--min-age",
+        type=float,
+        default=MIN_AGE,
+        metavar="SECONDS",
+        help="how old a connection must be to be asked about (%(default)g)",
+    )
+    sweep.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="how long it may take (%(default)g)",
+    )
+    _add_app_dir(sweep)
+    _add_store(sweep)
+    _add_log_level(sweep)
+
+
+def _add_serving(dev: argparse.ArgumentParser) -> None:
+    group = dev.add_argument_group("serving")
+    group.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
+    group.add_argument(
+        "--port", type=port, default=3001, help="on which port; 0 takes a free one (%(default)s)"
+    )
+    group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
+    _add_log_level(group)
+
+
+def _add_log_level(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--log-level",
+        default="warning",
+        choices=["debug", "info", "warning", "error"],
+        help="how much of Python's logging is shown (%(default)s)",
+    )
+
+
+def port(text: str) -> int:
+    """Read a port number; argparse shows the name of this function."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("expected 0 to 65535")
+    return number
+
+
+def _add_app(dev: argparse.ArgumentParser) -> None:
+    group = dev.add_argument_group("the function")
+    _add_app_dir(group)
+    group.add_argument("--path", help="the path an ASGI app sees when the client gives none (/)")
+    group.add_argument(
+        "--timeout",
+        type=function_timeout,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long the function may run for one event (%(default)g)",
+    )
+    _add_store(group)
+    group.add_argument(
+        "--instances",
+        type=instances,
+        metavar="N",
+        help="run it as Lambda does, in up to N processes with one event at a time in each",
+    )
+    group.add_argument(
+        "--freeze",
+        action="store_true",
+        help="stop each of these processes between its events, as Lambda does",
+    )
+
+
+def function_timeout(text: str) -> float:
+    """Read a function's timeout, which Lambda allows to be 15 minutes."""
+    seconds = float(text)
+    if not 0 < seconds <= 900:
+        raise argparse.ArgumentTypeError("expected more than 0 and at most 900 seconds")
+    return seconds
+
+
+def instances(text: str) -> int:
+    """Read how many processes there may be."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected 1 or more")
+    return number
+
+
+def _add_app_dir(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--app-dir", type=Path, default=Path(), help="where modules are looked for (%(default)s)"
+    )
+
+
+def _add_store(group: argparse._ActionsContainer) -> None:
+    store = group.add_mutually_exclusive_group()
+    store.add_argument("--file", help=f"the sqlite3 file of an ASGI app ({DEFAULT_FILE})")
+    store.add_argument("--backend", metavar="NAME", help="another store for an ASGI app")
+    group.add_argument("--params", metavar="JSON", help="the parameters of --backend")
+
+
+def _add_gateway(dev: argparse.ArgumentParser) -> None:
+    group = dev.add_argument_group("API Gateway, by default with the limits of AWS")
+    default = Settings()
+    group.add_argument("--stage", default=default.stage, help="name of the stage (%(default)s)")
+    group.add_argument(
+        "--route",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a route besides $connect, $disconnect and $default; may be repeated",
+    )
+    group.add_argument(
+        "--route-selection-expression",
+        default=default.route_selection_expression,
+        metavar="EXPRESSION",
+        help="where a message names its route (%(default)s)",
+    )
+    for name, what in _LIMITS.items():
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            type=float,
+            default=getattr(default, name),
+            metavar="SECONDS",
+            help=f"{what} (%(default)g)",
+        )
+    _add_authorizer(group)
+    group.add_argument(
+        "--unordered",
+        action="store_true",
+        help="invoke the messages of one connection in parallel, as AWS does",
+    )
+    group.add_argument(
+        "--verify-signatures",
+        action="store_true",
+        help="answer 403 to requests to the management API that are not signed with the AWS keys "
+        "and region in the environment, as they are when this starts",
+    )
+
+
+def _add_authorizer(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--authorizer",
+        metavar="MODULE:FUNCTION",
+        help="a Lambda authorizer of type REQUEST, which is asked at each $connect",
+    )
+    group.add_argument(
+        "--identity-source",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="answer 401 to a client without it, for example route.request.header.Authorization "
+        "or route.request.querystring.token, and do not ask the authorizer; may be repeated",
+    )
+
+
+_LIMITS = {
+    "integration_timeout": "how long the gateway waits for the function to answer an event",
+    "idle_timeout": "how long a connection may be silent",
+    "lifetime": "how long a connection may live",
+}
+
+
+def _fail(error: object, code: int) -> int:
+    print(f"longwire: {error}", file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,69 @@
+"""`longwire init` and `longwire sweep`: what is done to a store by hand or by a schedule."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from longwire.exceptions import ConfigurationError
+from longwire.local.cli.options import store_from, target_from
+
+if TYPE_CHECKING:
+    import argparse
+
+    from longwire.handler import Longwire
+    from longwire_backends import Backend
+
+
+def init(options: argparse.Namespace) -> int:
+    """Create what a store needs; return the exit code.
+
+    Raises:
+        ConfigurationError: the options are wrong.
+        BackendError: the store failed.
+    """
+    from longwire.config.settings import load, make_backend
+
+    backend = make_backend(load(store_from(options), options.dsn))
+    asyncio.run(_create(backend))
+    return 0
+
+
+async def _create(backend: Backend) -> None:
+    try:
+        for line in await backend.create():
+            print(line)
+    finally:
+        await backend.close()
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Find connections that are gone; return the exit code, 1 if some could not be checked.
+
+    Raises:
+        ConfigurationError: the options, or what they name, are wrong.
+        BackendError: the store failed.
+    """
+    from longwire.handler import Longwire
+
+    target = target_from(options)
+    if not isinstance(target, Longwire):
+        raise ConfigurationError(
+            f"{options.target} is a Lambda function; expected an ASGI app or "
+            "a Longwire handler, whose app can be told"
+        )
+    return asyncio.run(_sweep(target, options))
+
+
+async def _sweep(handler: Longwire, options: argparse.Namespace) -> int:
+    try:
+        result = await handler.sweep(
+            rate=options.rate,
+            min_age=options.min_age,
+            timeout=options.timeout,
+            endpoint_url=options.endpoint,
+        )
+    finally:
+        await handler.aclose()
+    print(result)
+    return 0 if result.ok else 1

@@ -1,0 +1,1 @@
+"""How the function runs: in this process, or in processes like those of Lambda."""

@@ -1,0 +1,346 @@
+"""One process of the function under Lambda's own runtime: an "execution environment"."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longwire.local.function.inline import (
+    FunctionExitError,
+    FunctionRaisedError,
+    FunctionTimeoutError,
+)
+from longwire.local.function.runtime_api import Failure, RuntimeAPI, RuntimeServer, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from longwire.types import LambdaEvent
+
+logger = logging.getLogger("longwire.local")
+
+# Seconds that the import of the function may take, as on Lambda.
+INIT_LIMIT = 10.0
+# Seconds from SIGTERM to SIGKILL, as Lambda gives them to a process with an extension.
+SHUTDOWN_LIMIT = 0.5
+
+NAME = "longwire-dev"
+ARN = f"arn:aws:lambda:us-east-1:000000000000:function:{NAME}"
+MEMORY = "128"
+ENTRY = "longwire.local.cli.entry.handler"
+LIFELINE = "LONGWIRE_DEV_LIFELINE"
+"""The variable with the descriptor that comes to its end with the gateway."""
+
+
+class InitError(FunctionRaisedError):
+    """The function's process did not come to wait for its first event."""
+
+
+class Report(NamedTuple):
+    """What Lambda's REPORT line says of an invocation.
+
+    Attributes:
+        duration: milliseconds, of the function and its extensions.
+        init: milliseconds that the process took to start, in its first invocation.
+        memory: megabytes that the process had at most; None where the system does not tell.
+    """
+
+    request_id: str
+    duration: float
+    init: float | None
+    memory: int | None
+    memory_size: str = MEMORY
+
+
+class Instance:
+    """A process that handles one event at a time.
+
+    Args:
+        environ: of the process, besides what Lambda itself sets.
+        timeout: seconds that the function and its extensions may take for one event.
+        freeze: stop the process between its events.
+        on_report: told of each invocation that is over.
+
+    Attributes:
+        retired: it gets no further events.
+    """
+
+    def __init__(
+        self,
+        environ: dict[str, str],
+        app_dir: Path,
+        *,
+        timeout: float,
+        freeze: bool,
+        on_report: Callable[[Report], object],
+    ) -> None:
+        self.retired = False
+        self._environ = environ
+        self._app_dir = app_dir
+        self._timeout = timeout
+        self._freeze = freeze
+        self._on_report = on_report
+        self._api = RuntimeAPI(lambda: str(uuid.uuid4()))
+        self._server = RuntimeServer(self._api)
+        self._exit: asyncio.Task[int] | None = None
+        # The process has one end, and sees when the gateway, which has the other, is no more.
+        self._lifeline, self._lifeline_end = os.pipe()
+        self._init: float | None = None
+        self._settling: asyncio.Task[Any] | None = None
+
+    async def start(self) -> None:
+        """Start the process, and wait until it waits for an event.
+
+        Raises:
+            InitError: it does not come to that.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def _start(self) -> None:
+        began = time.monotonic()
+        await self._server.start()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # on Lambda the current folder is none to import from, unless it is the app's
+            "-m",
+            "awslambdaric",
+            ENTRY,
+            env={
+                **os.environ,
+                **_lambda_environ(self._app_dir, self._server.address),
+                **self._environ,
+                LIFELINE: str(self._lifeline),
+            },
+            pass_fds=[self._lifeline],
+            stdin=asyncio.subprocess.DEVNULL,
+            # Not in the terminal's foreground group: Ctrl-C is for the gateway alone. When the
+            # gateway dies, the system ends a stopped process of such a group; one that runs sees
+            # the end of its lifeline.
+            process_group=0,
+        )
+        self._close_lifeline()
+        self._exit = asyncio.create_task(self._process.wait())
+        # What it has started has no use without it.
+        self._exit.add_done_callback(lambda _: self._kill_group())
+        idle = asyncio.create_task(self._api.is_idle.wait())
+        await asyncio.wait(
+            {idle, self._exit}, timeout=INIT_LIMIT, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not idle.done():
+            idle.cancel()
+            raise InitError(*self._init_failure(self._exit))
+        self._init = (time.monotonic() - began) * 1000
+        self._pause()
+
+    def _init_failure(self, exit: asyncio.Task[int]) -> Failure:
+        if self._api.failed is not None:
+            return self._api.failed
+        if exit.done():
+            return Failure("Runtime.ExitError", f"it ended with {_status(exit.result())}")
+        return Failure("Runtime.InitTimeout", f"it was not ready within {INIT_LIMIT:g} s")
+
+    @property
+    def has_started(self) -> bool:
+        """Whether there is a process, or was one."""
+        return self._exit is not None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process; the system knows of its end before the event loop does."""
+        return self._exit is not None and not (self._exit.done() or _has_ended(self._process.pid))
+
+    async def invoke(
+        self, event: LambdaEvent, waits_for_client: Callable[[], object], over: Callable[[], object]
+    ) -> object:
+        """Return what the function returns.
+
+        Args:
+            over: called when the process can have another event, or has ended.
+
+        Raises:
+            FunctionTimeoutError: it ran longer than its timeout.
+            FunctionExitError: its process ended.
+            FunctionRaisedError: whatever it raised.
+        """
+        loop = asyncio.get_running_loop()
+        request_id = str(uuid.uuid4())
+        work = Work(
+            request_id,
+            json.dumps(event).encode(),
+            int((time.time() + self._timeout) * 1000),
+            ARN,
+            _trace_id(event),
+            waits_for_client,
+            loop.create_future(),
+        )
+        began = time.monotonic()
+        self._resume()
+        self._api.begin(work)
+        self._settling = settling = asyncio.create_task(self._settle(work, began, over))
+        answered: asyncio.Future[bytes | Failure] = work.answered
+        either: set[asyncio.Future[Any]] = {answered, settling}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not answered.done():
+            raise settling.result() or FunctionExitError("the function gave no answer")
+        match answered.result():
+            case Failure(kind, message):
+                raise FunctionRaisedError(kind, message)
+            case bytes(payload):
+                with contextlib.suppress(ValueError):
+                    return json.loads(payload)
+                return payload  # what API Gateway calls malformed
+
+    async def _settle(
+        self, work: Work, began: float, over: Callable[[], object]
+    ) -> FunctionTimeoutError | FunctionExitError | None:
+        """Wait until the function and its extensions are done; say what went wrong."""
+        assert self._exit is not None
+        idle = asyncio.create_task(self._api.is_idle.wait())
+        left = self._timeout - (time.monotonic() - began)
+        await asyncio.wait({idle, self._exit}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        problem: FunctionTimeoutError | FunctionExitError | None = None
+        if self._exit.done():
+            status = _status(self._exit.result())
+            problem = FunctionExitError(f"the function's process ended with {status}")
+        elif not self._api.is_idle.is_set():
+            problem = FunctionTimeoutError(f"Task timed out after {self._timeout:.2f} seconds")
+        init, self._init = self._init, None
+        took = (time.monotonic() - began) * 1000
+        try:
+            self._on_report(Report(work.request_id, took, init, _peak_memory(self._process.pid)))
+        finally:
+            if problem is None:
+                self._pause()
+            else:
+                if work.answered.done():  # else the gateway says so
+                    logger.error("%s %s", work.request_id, problem)
+                await self.kill()
+            over()
+        return problem
+
+    async def kill(self) -> None:
+        """End the process at once, and what it has started, though it has ended itself."""
+        if self._exit is not None:
+            if not self._exit.done():
+                self._kill_group()
+            await self._exit
+        self._close_lifeline()
+        if self._lifeline_end >= 0:
+            os.close(self._lifeline_end)
+            self._lifeline_end = -1
+        await self._server.stop()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _close_lifeline(self) -> None:
+        """Leave the process as the only one that has its end."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    async def settle(self) -> None:
+        """Give what the process is doing a moment to come to its end."""
+        if self._settling is not None:
+            await asyncio.wait({self._settling}, timeout=SHUTDOWN_LIMIT)
+
+    async def stop(self) -> None:
+        """End the process as Lambda does: with an extension it has half a second.
+
+        Before that, what it is doing has as long to come to its end.
+        """
+        await self.settle()
+        if self._exit is not None and self._api.has_extensions and self.is_alive:
+            self.signal(signal.SIGTERM)
+            self._resume()
+            await asyncio.wait({self._exit}, timeout=SHUTDOWN_LIMIT)
+        await self.kill()
+        if self._settling is not None:
+            await asyncio.wait({self._settling})
+
+    def _pause(self) -> None:
+        if self._freeze:
+            self.signal(signal.SIGSTOP)
+
+    def _resume(self) -> None:
+        if self._freeze:
+            self.signal(signal.SIGCONT)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process and what it has started, if it lives."""
+        if self.is_alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+def _lambda_environ(app_dir: Path, address: str) -> dict[str, str]:
+    """Return what Lambda sets in the environment of a function.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return {
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info.minor}",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": MEMORY,
+        "AWS_LAMBDA_FUNCTION_NAME": NAME,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{NAME}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        "AWS_LAMBDA_RUNTIME_API": address,
+        "AWS_REGION": region,
+        "LAMBDA_TASK_ROOT": str(app_dir.resolve()),
+        "_HANDLER": ENTRY,
+    }
+
+
+def _trace_id(event: LambdaEvent) -> str:
+    headers: Any = event.get("headers") or {}
+    root: str = (
+        headers.get("X-Amzn-Trace-Id") or f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()}"
+    )
+    return f"{root};Parent={os.urandom(8).hex()};Sampled=0"
+
+
+def _has_ended(pid: int) -> bool:
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has been waited for
+        return True
+
+
+def _status(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    with contextlib.suppress(ValueError):
+        return f"signal {signal.Signals(-code).name}"
+    return f"signal {-code}"
+
+
+def _peak_memory(pid: int) -> int | None:
+    """Return the megabytes that a process had in memory at most; Linux tells."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) // 1024
+    except OSError:
+        return None
+    return None

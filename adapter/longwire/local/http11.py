@@ -1,0 +1,195 @@
+"""HTTP/1.1 as the servers of this package speak it: a connection's requests, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+import h11
+
+from longwire.local.rules.management_api import Answer, json_answer
+from longwire.local.server.websocket import CLOSE_TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+logger = logging.getLogger("longwire.local")
+
+# Bytes of a request body that are kept: API Gateway's own limit. A frame has a lower one, which is
+# a rule.
+BODY_LIMIT = 10 * 1024 * 1024
+# Bytes that a client may send before its request is answered.
+EARLY_LIMIT = 256 * 1024
+
+
+class HTTP1Connection(asyncio.Protocol):
+    """Parses requests and has each answered by `route`, which a subclass has.
+
+    Args:
+        spawn: begins a task.
+        keep_alive: seconds for which it is kept after an answer; None keeps it for good.
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[Coroutine[None, None, None]], object],
+        keep_alive: float | None = None,
+    ) -> None:
+        self._spawn = spawn
+        self._keep_alive = keep_alive
+        self._expiry: asyncio.TimerHandle | None = None
+        self._h11 = h11.Connection(h11.SERVER)
+        self._body = bytearray()
+        self._request: h11.Request | None = None
+        self._early = 0
+        # Requests are answered one at a time; the next one waits in h11's buffer.
+        self._answering = False
+        self._closing = False
+
+    async def route(self, request: h11.Request, body: bytes) -> None:
+        """Answer a request by `respond`, or take the transport over."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Close at once, whatever the client has not read."""
+        self._transport.abort()
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._h11.receive_data(data)
+        if self._answering:
+            # A WebSocket client may send before its 101; all of it is kept, within reason.
+            self._early += len(data)
+            if self._early > EARLY_LIMIT:
+                self._transport.pause_reading()
+        else:
+            self._advance()
+
+    def eof_received(self) -> bool:
+        if self._closing:
+            return False
+        self._h11.receive_data(b"")
+        if not self._answering:
+            self._advance()
+        # Some clients shut down their side after a request and still want the answer.
+        return self._answering
+
+    # Requests
+
+    def _advance(self) -> None:
+        while not self._answering and not self._closing:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                self._refuse_rubbish(error)
+                return
+            if isinstance(event, h11.Request):
+                self._begin_request(event)
+            elif isinstance(event, h11.Data):
+                self._keep_body(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self._answering = True
+                self._spawn(self._answer())
+            else:
+                if isinstance(event, h11.ConnectionClosed):
+                    self._transport.close()
+                return
+
+    def _begin_request(self, request: h11.Request) -> None:
+        self._request = request
+        self._body.clear()
+        if self._h11.they_are_waiting_for_100_continue:
+            self.write(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def _keep_body(self, data: bytes) -> None:
+        # What is over the limit is read, so that the client gets to read its 413, but not kept.
+        if len(self._body) <= BODY_LIMIT:
+            self._body += data
+
+    async def _answer(self) -> None:
+        try:
+            await self.route(cast("h11.Request", self._request), bytes(self._body))
+        except Exception:
+            # One request must not leave its client waiting, nor touch the others.
+            logger.exception("a request failed in the gateway")
+            self._transport.close()
+
+    def respond(self, answer: Answer, *, close: bool = False) -> None:
+        """Answer the request, and go on with the next."""
+        if self._transport.is_closing():
+            return
+        headers = list(answer.headers)
+        if answer.status not in (204, 304):
+            headers.append(("content-length", str(len(answer.body))))
+        if close:
+            headers.append(("connection", "close"))
+        self.write(h11.Response(status_code=answer.status, headers=headers))
+        if answer.body and answer.status not in (204, 304) and not self._is_head():
+            self.write(h11.Data(data=answer.body))
+        self.write(h11.EndOfMessage())
+        self._next_request()
+
+    def write(self, event: h11.Event) -> None:
+        """Send a part of an answer."""
+        data = self._h11.send(event)
+        if data:
+            self._transport.write(data)
+
+    def _next_request(self) -> None:
+        self._answering = False
+        if self._h11.our_state is h11.MUST_CLOSE or self._h11.our_state is h11.CLOSED:
+            self._close_gently()
+            return
+        self._h11.start_next_cycle()
+        self._request = None
+        self._early = 0
+        self._transport.resume_reading()
+        self._advance()
+        if self._keep_alive is not None and not (self._answering or self._closing):
+            if self._expiry is not None:
+                self._expiry.cancel()
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(self._keep_alive, self._transport.close)
+
+    def _refuse_rubbish(self, error: h11.RemoteProtocolError) -> None:
+        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            status = error.error_status_hint
+            self.respond(json_answer(status, phrase(status)), close=True)
+        else:
+            self._close_gently()
+
+    def _close_gently(self) -> None:
+        """Let the client read its answer before the socket goes, although it may still send."""
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            with contextlib.suppress(OSError):  # the client was faster to go
+                self._transport.write_eof()
+        self._closing = True
+        self._transport.resume_reading()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.close)
+
+    def _is_head(self) -> bool:
+        return self._request is not None and self._request.method == b"HEAD"
+
+
+def decode(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Return headers as text."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+def phrase(status: int) -> str:
+    """Return the words that go with a status, "" when there are none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

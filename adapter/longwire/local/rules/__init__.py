@@ -1,0 +1,1 @@
+"""What API Gateway decides, without any I/O. Start reading in `gateway.py`."""

@@ -1,0 +1,162 @@
+"""The events that API Gateway invokes a Lambda function with.
+
+Which key is there in which event follows captured events; a key that has no value is absent, not
+null. https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-develop-integrations.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from longwire.local.rules.settings import CONNECT, DISCONNECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from longwire.local.rules.connection import Connection, Ending, Handshake
+    from longwire.local.rules.settings import Settings
+    from longwire.types import LambdaEvent
+
+# API Gateway takes these out, and replaces what a client says about forwarding.
+_DROPPED = {"connection", "upgrade", "content-length"}
+_REPLACED = {"x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"}
+
+# strftime("%b") follows the locale; the common log format does not.
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is new in each event: an id, and the time in epoch milliseconds."""
+
+    request_id: str
+    time: int
+
+
+def connect_event(
+    settings: Settings, connection: Connection, request: Request, *, trace_id: str
+) -> LambdaEvent:
+    """Build the CONNECT event."""
+    handshake = connection.handshake
+    headers = _multi_value(_forwarded_headers(settings, handshake, trace_id))
+    event: LambdaEvent = {
+        "headers": {name: values[-1] for name, values in headers.items()},
+        "multiValueHeaders": headers,
+    }
+    query = _multi_value_query(handshake.query)
+    if query:
+        event["queryStringParameters"] = {name: values[-1] for name, values in query.items()}
+        event["multiValueQueryStringParameters"] = query
+    context = _request_context(settings, connection, request, CONNECT, "CONNECT")
+    return event | {"requestContext": context, "isBase64Encoded": False}
+
+
+def message_event(
+    settings: Settings,
+    connection: Connection,
+    request: Request,
+    *,
+    route_key: str,
+    message_id: str,
+    body: str,
+) -> LambdaEvent:
+    """Build a MESSAGE event."""
+    context = _request_context(settings, connection, request, route_key, "MESSAGE")
+    return {
+        "requestContext": context | {"messageId": message_id},
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+def disconnect_event(
+    settings: Settings, connection: Connection, request: Request, ending: Ending
+) -> LambdaEvent:
+    """Build the DISCONNECT event; of headers it has four stubs."""
+    headers = {
+        "Host": settings.domain_name,
+        "x-api-key": "",
+        "X-Forwarded-For": "",
+        "x-restapi": "",
+    }
+    context = _request_context(settings, connection, request, DISCONNECT, "DISCONNECT")
+    return {
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "requestContext": context
+        | {"disconnectStatusCode": ending.code, "disconnectReason": ending.reason},
+        "isBase64Encoded": False,
+    }
+
+
+def _request_context(
+    settings: Settings,
+    connection: Connection,
+    request: Request,
+    route_key: str,
+    event_type: str,
+) -> dict[str, Any]:
+    identity = {"sourceIp": connection.handshake.source_ip}
+    user_agent = connection.handshake.header("User-Agent")
+    if user_agent is not None:
+        identity["userAgent"] = user_agent
+    context = {
+        "routeKey": route_key,
+        "eventType": event_type,
+        "extendedRequestId": request.request_id,
+        "requestTime": _common_log_time(request.time),
+        "messageDirection": "IN",
+        "stage": settings.stage,
+        "connectedAt": connection.connected_at,
+        "requestTimeEpoch": request.time,
+        "identity": identity,
+        "requestId": request.request_id,
+        "domainName": settings.domain_name,
+        "connectionId": connection.connection_id,
+        "apiId": settings.api_id,
+    }
+    if connection.authorizer is not None:
+        context["authorizer"] = dict(connection.authorizer)
+    return context
+
+
+def _forwarded_headers(
+    settings: Settings, handshake: Handshake, trace_id: str
+) -> list[tuple[str, str]]:
+    before = handshake.header("X-Forwarded-For")
+    kept = [
+        (name, value)
+        for name, value in handshake.headers
+        if name.lower() not in _DROPPED | _REPLACED
+    ]
+    return [
+        *kept,
+        ("X-Amzn-Trace-Id", trace_id),
+        ("X-Forwarded-For", f"{before}, {handshake.source_ip}" if before else handshake.source_ip),
+        ("X-Forwarded-Port", str(settings.forwarded_port)),
+        ("X-Forwarded-Proto", settings.forwarded_proto),
+    ]
+
+
+def _multi_value(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Collect repeats under the first spelling of each name."""
+    spelling: dict[str, str] = {}
+    collected: dict[str, list[str]] = {}
+    for name, value in headers:
+        collected.setdefault(spelling.setdefault(name.lower(), name), []).append(value)
+    return collected
+
+
+def _multi_value_query(query: str) -> dict[str, list[str]]:
+    collected: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        collected.setdefault(name, []).append(value)
+    return collected
+
+
+def _common_log_time(milliseconds: int) -> str:
+    time = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return f"{time:%d}/{_MONTHS[time.month - 1]}/{time:%Y:%H:%M:%S} +0000"

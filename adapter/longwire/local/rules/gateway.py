@@ -1,0 +1,136 @@
+"""API Gateway's rules for one WebSocket API: no sockets, no clock and no randomness of its own."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from longwire.local.rules import events, management_api, results, routes
+from longwire.local.rules.connection import TOO_BIG, Connection, Ending, Handshake, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire.local.rules.settings import Settings
+    from longwire.local.rules.signatures import Caller, Request
+    from longwire.types import LambdaEvent
+
+
+class Gateway:
+    """The table of connections, and what follows from it.
+
+    Args:
+        clock: epoch seconds.
+        random_bytes: returns as many random bytes as it is asked for.
+        verify: whose signatures the management API wants; None looks at none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        verify: Caller | None = None,
+    ) -> None:
+        self.settings = settings
+        self.connections: dict[str, Connection] = {}
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._verify = verify
+
+    # Connections
+
+    def admit(self, handshake: Handshake) -> Connection:
+        """Begin a connection; it exists for nobody else until it is opened."""
+        now = self._now()
+        connection = Connection(self._new_id(), handshake, connected_at=now, last_active_at=now)
+        self.connections[connection.connection_id] = connection
+        return connection
+
+    def open(self, connection: Connection) -> None:
+        """The handshake has succeeded: from now on the connection can be posted to."""
+        connection.state = State.OPEN
+
+    def close(self, connection: Connection) -> None:
+        """Whatever ended the connection, it is gone for everybody at once."""
+        connection.state = State.CLOSED
+        self.connections.pop(connection.connection_id, None)
+
+    def touch(self, connection: Connection) -> None:
+        """A message has passed in either direction."""
+        connection.last_active_at = self._now()
+
+    # The client's side
+
+    def is_endpoint(self, path: str) -> bool:
+        """Tell whether sockets can be opened on this path.
+
+        A path below the stage is refused with 403. The bare `/` is what a custom domain has.
+        """
+        return path in ("/", f"/{self.settings.stage}", f"/{self.settings.stage}/")
+
+    def oversize(self, frame_sizes: list[int]) -> Ending | None:
+        """Return how the connection ends when a message came in frames of these sizes."""
+        within = (
+            max(frame_sizes, default=0) <= self.settings.frame_limit
+            and sum(frame_sizes) <= self.settings.message_limit
+        )
+        return None if within else TOO_BIG
+
+    def select_route(self, body: str) -> str | None:
+        """Return the route of a message; None when it has none."""
+        expression = self.settings.route_selection_expression
+        return routes.select_route(body, expression, self.settings.routes)
+
+    def forbidden_frame(self, connection: Connection) -> bytes:
+        """Build the frame for a message that has no route."""
+        return results.error_frame(results.FORBIDDEN, connection.connection_id, self._new_id())
+
+    # The function's side
+
+    def connect_event(self, connection: Connection) -> LambdaEvent:
+        now = self._now()
+        unique = self._random_bytes(12).hex()
+        return events.connect_event(
+            self.settings,
+            connection,
+            events.Request(self._new_id(), now),
+            trace_id=f"Root=1-{now // 1000:08x}-{unique}",
+        )
+
+    def message_event(self, connection: Connection, route_key: str, body: str) -> LambdaEvent:
+        return events.message_event(
+            self.settings,
+            connection,
+            events.Request(self._new_id(), self._now()),
+            route_key=route_key,
+            # A message id ends like the id of its connection.
+            message_id=self._new_id()[:8] + connection.connection_id[-8:],
+            body=body,
+        )
+
+    def disconnect_event(self, connection: Connection, ending: Ending) -> LambdaEvent:
+        request = events.Request(self._new_id(), self._now())
+        return events.disconnect_event(self.settings, connection, request, ending)
+
+    def refusal(self, request: Request) -> management_api.Answer | None:
+        """Return the answer to a request to `@connections` that is not signed as it must be."""
+        if self._verify is None:
+            return None
+        from longwire.local.rules import signatures  # most never need it
+
+        return signatures.refusal(self._verify, request, self._clock())
+
+    def manage(
+        self, method: str, path: str, body: bytes
+    ) -> management_api.Answer | management_api.Post | management_api.Delete:
+        """Decide a request to `@connections`."""
+        return management_api.decide(self.settings, self.connections, method, path, body)
+
+    def _new_id(self) -> str:
+        # 11 bytes are 15 characters and one "=", the shape of every id that was ever seen.
+        return base64.urlsafe_b64encode(self._random_bytes(11)).decode()
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)

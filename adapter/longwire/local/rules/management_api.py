@@ -1,0 +1,125 @@
+"""What a request to `@connections` does.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-call-websocket-api-connections.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from longwire.local.rules.connection import Connection, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from longwire.local.rules.settings import Settings
+
+# URL-safe base64 that ends in its padding, as every id that was ever seen; AWS promises no length.
+_CONNECTION_ID = re.compile(r"(?:[\w-]{4})*(?:[\w-]{2}==|[\w-]{3}=)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response; the body is always JSON or empty."""
+
+    status: int
+    body: bytes = b""
+    error_type: str | None = None
+    more_headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        headers = [("content-type", "application/json")] if self.status != 204 else []
+        if self.error_type is not None:
+            headers.append(("x-amzn-errortype", self.error_type))
+        return [*headers, *self.more_headers]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Send `data` to the client, then answer 200."""
+
+    connection: Connection
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Close the connection, then answer 204."""
+
+    connection: Connection
+
+
+def json_answer(status: int, message: str, error_type: str | None = None) -> Answer:
+    """Build an answer with AWS's usual JSON body."""
+    return Answer(status, json.dumps({"message": message}).encode(), error_type)
+
+
+FORBIDDEN = json_answer(403, "Forbidden", "ForbiddenException")
+# A captured 410 has no body; clients tell it by the header.
+GONE = Answer(410, error_type="GoneException")
+# The client does not read, and what is kept for it has reached its limit.
+BUFFER_FULL = json_answer(429, "Client side buffer is full", "LimitExceededException")
+POSTED = Answer(200)
+REMOVED = Answer(204)
+
+
+def decide(
+    settings: Settings,
+    connections: Mapping[str, Connection],
+    method: str,
+    path: str,
+    body: bytes,
+) -> Answer | Post | Delete:
+    """Decide a request to the management API.
+
+    Args:
+        path: as on the wire, so that a quoted id (`%3D`) and a raw one are told apart from slashes.
+    """
+    connection_id = _connection_id(settings, path)
+    if connection_id is None or method not in ("GET", "POST", "DELETE"):
+        return FORBIDDEN
+    if not _CONNECTION_ID.fullmatch(connection_id):
+        return json_answer(400, f"Invalid connectionId: {connection_id}", "BadRequestException")
+    if method == "POST" and len(body) > settings.message_limit:
+        return json_answer(413, "Message too long", "PayloadTooLargeException")
+    connection = connections.get(connection_id)
+    if connection is None or connection.state is not State.OPEN:
+        return GONE
+    if method == "POST":
+        return Post(connection, body)
+    return Delete(connection) if method == "DELETE" else _describe(connection)
+
+
+def is_management_path(path: str) -> bool:
+    """Tell a request to the management API from a handshake."""
+    return "@connections" in unquote(path).split("/")
+
+
+def _connection_id(settings: Settings, path: str) -> str | None:
+    segments = [unquote(segment) for segment in path.split("/")]
+    if len(segments) != 4 or segments[:3] != ["", settings.stage, "@connections"]:
+        return None
+    return segments[3] or None
+
+
+def _describe(connection: Connection) -> Answer:
+    document = {
+        "connectedAt": _iso(connection.connected_at),
+        "identity": {
+            "sourceIp": connection.handshake.source_ip,
+            "userAgent": connection.handshake.header("User-Agent"),
+        },
+        "lastActiveAt": _iso(connection.last_active_at),
+    }
+    return Answer(200, json.dumps(document).encode())
+
+
+def _iso(milliseconds: int) -> str:
+    time = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,106 @@
+"""What the function's answer means to API Gateway.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-route-keys-connect-disconnect.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from longwire.apigateway.responses import MalformedResultError, parse_result
+from longwire.local.function.inline import ThrottledError
+
+INTERNAL_SERVER_ERROR = "Internal server error"
+TIMED_OUT = "Endpoint request timed out"
+FORBIDDEN = "Forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The function returned this."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The function raised this."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The function did not answer within the integration timeout."""
+
+
+Outcome = Returned | Raised | TimedOut
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The handshake succeeds, with the subprotocol that the function returned, if any."""
+
+    subprotocol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The handshake fails with this HTTP status.
+
+    Attributes:
+        reason: why the function was not even asked; None if it was.
+    """
+
+    status: int
+    reason: str | None = None
+
+
+def connect_verdict(outcome: Outcome) -> Accepted | Refused:
+    """Decide a handshake: 2xx accepts it, any other status reaches the client unchanged.
+
+    Lambda's own refusal to run the function is 500, an error of the function 502.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway-errors.html
+    """
+    match outcome:
+        case TimedOut():
+            return Refused(504)
+        case Raised(ThrottledError()):
+            return Refused(500)
+        case Raised():
+            return Refused(502)
+        case Returned(value):
+            try:
+                response = parse_result(value)
+            except MalformedResultError:
+                return Refused(502)
+    if not 200 <= response.status <= 299:
+        return Refused(response.status)
+    return Accepted(response.headers.get("sec-websocket-protocol") or None)
+
+
+def message_reply(
+    outcome: Outcome, *, connection_id: str, request_id: str, route_responses: bool
+) -> bytes | None:
+    """Return the frame that API Gateway itself sends after a message; mostly there is none.
+
+    With route responses the function's `body` is sent, an empty one too.
+    """
+    match outcome:
+        case TimedOut():
+            return error_frame(TIMED_OUT, connection_id, request_id)
+        case Raised():
+            return error_frame(INTERNAL_SERVER_ERROR, connection_id, request_id)
+        case Returned(value):
+            try:
+                response = parse_result(value)
+            except MalformedResultError:
+                return error_frame(INTERNAL_SERVER_ERROR, connection_id, request_id)
+    return response.body.encode(errors="replace") if route_responses else None
+
+
+def error_frame(message: str, connection_id: str, request_id: str) -> bytes:
+    """Build the text frame that tells a client of an error."""
+    frame = {"message": message, "connectionId": connection_id, "requestId": request_id}
+    return json.dumps(frame).encode()

@@ -1,0 +1,1 @@
+"""The sockets of `longwire dev`. Start reading in `server.py`."""

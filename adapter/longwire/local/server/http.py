@@ -1,0 +1,149 @@
+"""A TCP connection as it begins: HTTP requests, one of which may become a WebSocket."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+import h11
+
+from longwire.local.http11 import HTTP1Connection, decode, phrase
+from longwire.local.rules.connection import LOST, Handshake
+from longwire.local.rules.management_api import FORBIDDEN, Answer, is_management_path, json_answer
+from longwire.local.rules.results import Refused
+from longwire.local.rules.signatures import Request
+from longwire.local.server.websocket import WebSocket, answer_handshake
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
+    from longwire.local.rules.gateway import Gateway
+    from longwire.local.session import Session
+
+logger = logging.getLogger("longwire.local")
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html
+URL_LIMIT = 4096
+
+
+class Owner(Protocol):
+    """What a connection needs from the gateway that listens."""
+
+    rules: Gateway
+    stopping: bool
+    keep_alive: float | None
+
+    def spawn(self, work: Coroutine[None, None, None]) -> object: ...
+
+    def begin(self, handshake: Handshake) -> Session: ...
+
+    def opened(self, session: Session, socket: WebSocket) -> None: ...
+
+    def ended(self, session: Session) -> None: ...
+
+    async def manage(self, request: Request) -> Answer: ...
+
+    def connected(self, connection: HTTPConnection) -> None: ...
+
+    def disconnected(self, connection: HTTPConnection) -> None: ...
+
+
+class HTTPConnection(HTTP1Connection):
+    """Answers requests, and hands an accepted handshake over."""
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__(owner.spawn, owner.keep_alive)
+        self._owner = owner
+        # Set while a handshake is being decided.
+        self._session: Session | None = None
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._owner.connected(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._owner.disconnected(self)
+        if self._session is not None:
+            self._session.client_closed(LOST)
+
+    def eof_received(self) -> bool:
+        return self._session is None and super().eof_received()
+
+    # Requests
+
+    async def route(self, request: h11.Request, body: bytes) -> None:
+        target = request.target.decode("latin-1")
+        path, _, query = target.partition("?")
+        if len(target) > URL_LIMIT:
+            self.respond(json_answer(414, "Request URI Too Long"))
+        elif is_management_path(path):
+            self.respond(await self._owner.manage(_to_manage(request, target, body)))
+        elif not self._owner.rules.is_endpoint(path):
+            logger.warning(
+                "refused %s: API Gateway has no paths below its stage; an app finds its own in "
+                "the query, /?path=%s",
+                path,
+                path,
+            )
+            self.respond(FORBIDDEN)
+        elif request.method != b"GET":
+            self.respond(FORBIDDEN)
+        else:
+            await self._upgrade(request, path, query)
+
+    # The handshake
+
+    async def _upgrade(self, request: h11.Request, path: str, query: str) -> None:
+        headers = decode(request.headers.raw_items())
+        response = answer_handshake(path, headers)
+        status = _refusal(request, response.status_code, stopping=self._owner.stopping)
+        if status is not None:
+            self.respond(json_answer(status, phrase(status)), close=True)
+            return
+        source_ip = self._transport.get_extra_info("peername")[0]
+        session = self._owner.begin(Handshake(tuple(headers), query, source_ip))
+        self._session = session
+        verdict = await session.connect()
+        self._session = None
+        if isinstance(verdict, Refused):
+            self._owner.ended(session)
+            self.respond(json_answer(verdict.status, phrase(verdict.status)), close=True)
+        elif session.ended:
+            self._owner.ended(session)
+            self._transport.close()
+        else:
+            if verdict.subprotocol is not None:
+                response.headers["Sec-WebSocket-Protocol"] = verdict.subprotocol
+            self._switch(session, list(response.headers.raw_items()))
+
+    def _switch(self, session: Session, headers: list[tuple[str, str]]) -> None:
+        """Send the 101 and let a `WebSocket` have the transport, with what came early."""
+        self.write(h11.InformationalResponse(status_code=101, headers=headers))
+        early, _ = self._h11.trailing_data
+        self._owner.disconnected(self)
+        settings = self._owner.rules.settings
+        socket = WebSocket(
+            self._transport, settings, session, on_lost=lambda: self._owner.ended(session)
+        )
+        self._transport.set_protocol(socket)
+        self._transport.resume_reading()
+        self._owner.opened(session, socket)
+        session.open(socket)
+        if early:
+            socket.data_received(early)
+
+
+def _to_manage(request: h11.Request, target: str, body: bytes) -> Request:
+    return Request(request.method.decode("ascii"), target, decode(request.headers), body)
+
+
+def _refusal(request: h11.Request, status: int, *, stopping: bool) -> int | None:
+    """Return the status to refuse a handshake with before the function is asked."""
+    if stopping:
+        return 503
+    if request.http_version != b"1.1":
+        return 505
+    return None if status == 101 else status

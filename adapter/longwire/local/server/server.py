@@ -1,0 +1,183 @@
+"""API Gateway on one local port: WebSockets, and the management API beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self, cast
+
+from longwire.local.function.inline import InlineFunction
+from longwire.local.rules.connection import GOING_AWAY
+from longwire.local.rules.gateway import Gateway
+from longwire.local.rules.management_api import BUFFER_FULL, GONE, POSTED, REMOVED, Answer, Post
+from longwire.local.rules.settings import Settings
+from longwire.local.server.http import HTTPConnection
+from longwire.local.session import Session
+from longwire.local.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from longwire.local.calls import Function
+    from longwire.local.rules.connection import Connection, Handshake
+    from longwire.local.rules.signatures import Caller, Request
+    from longwire.local.server.websocket import WebSocket
+    from longwire.local.session import Invocation
+    from longwire.types import LambdaHandler
+
+# Seconds that a POST waits for a client that does not read, before it is answered with 429.
+SLOW_CLIENT_WAIT = 2.0
+# Seconds that clients and the function have to end in when the gateway stops.
+STOP_TIMEOUT = 5.0
+
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def _ignore(invocation: Invocation) -> None:
+    pass
+
+
+def _invocable(function: Function | LambdaHandler) -> Function:
+    return cast("Function", function if hasattr(function, "invoke") else InlineFunction(function))
+
+
+async def _at_once() -> None:
+    pass
+
+
+class LocalGateway:
+    """An asynchronous context manager that serves one WebSocket API.
+
+    Args:
+        function: a plain Lambda function, or whatever has `invoke(event)`.
+        settings: the forwarded port and protocol are set to the real ones.
+        port: 0 takes a free one.
+        observer: told of each event as soon as it is answered.
+        before_end: awaited when the last events have been answered and the management API still is.
+        keep_alive: seconds for which an idle HTTP connection is kept; None keeps it for good.
+        verify: whose signatures the management API wants; None looks at none, as by default.
+        authorizer: the Lambda authorizer of `$connect`, like `function`; None lets everybody in.
+
+    Attributes:
+        url: where clients connect, `ws://host:port`.
+        address: the host and port that were asked for.
+        management_url: what `/@connections` follows, `http://host:port/stage`.
+    """
+
+    def __init__(
+        self,
+        function: Function | LambdaHandler,
+        settings: Settings | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        observer: Callable[[Invocation], None] = _ignore,
+        verify: Caller | None = None,
+        before_end: Callable[[], Awaitable[None]] = _at_once,
+        keep_alive: float | None = None,
+        authorizer: Function | LambdaHandler | None = None,
+    ) -> None:
+        self.stopping = False
+        self._function = _invocable(function)
+        self._authorizer = None if authorizer is None else _invocable(authorizer)
+        self._settings = settings or Settings()
+        self.address = (host, port)
+        self._observer = observer
+        self._verify = verify
+        self._before_end = before_end
+        self.keep_alive = keep_alive
+        self._tasks = Tasks()
+        self._idle: set[HTTPConnection] = set()
+        self._sessions: dict[str, Session] = {}
+        self._sockets: dict[str, WebSocket] = {}
+
+    async def __aenter__(self) -> Self:
+        host, port = self.address
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: HTTPConnection(self), host, port)
+        port = self._server.sockets[0].getsockname()[1]
+        # A server may listen on every address, but nobody can connect to "every address".
+        host = _LOOPBACK.get(host, host)
+        netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.url = f"ws://{netloc}"
+        self.management_url = f"http://{netloc}/{self._settings.stage}"
+        settings = replace(self._settings, forwarded_port=port, forwarded_proto="http")
+        self.rules = Gateway(
+            settings, clock=time.time, random_bytes=os.urandom, verify=self._verify
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop: clients are told 1001, the function gets its `$disconnect` events.
+
+        The management API answers until the function is done with them.
+        """
+        self.stopping = True
+        for session in list(self._sessions.values()):
+            session.close(GOING_AWAY)
+        for socket in list(self._sockets.values()):
+            self._tasks.spawn(socket.closed.wait())
+        await self._tasks.settle(STOP_TIMEOUT)
+        await self._before_end()
+        self._server.close()
+        for connection in list(self._idle):
+            connection.stop()
+        await self._server.wait_closed()
+
+    @property
+    def clients(self) -> int:
+        """How many connections there are."""
+        return len(self._sessions)
+
+    # For the connections
+
+    def spawn(self, work: Coroutine[None, None, None]) -> object:
+        return self._tasks.spawn(work)
+
+    def connected(self, connection: HTTPConnection) -> None:
+        self._idle.add(connection)
+
+    def disconnected(self, connection: HTTPConnection) -> None:
+        self._idle.discard(connection)
+
+    def begin(self, handshake: Handshake) -> Session:
+        session = Session(
+            self.rules, self._function, handshake, self._tasks, self._observer, self._authorizer
+        )
+        self._sessions[session.connection.connection_id] = session
+        return session
+
+    def opened(self, session: Session, socket: WebSocket) -> None:
+        self._sockets[session.connection.connection_id] = socket
+
+    def ended(self, session: Session) -> None:
+        """The socket of this session is gone, or never was one."""
+        self._sessions.pop(session.connection.connection_id, None)
+        self._sockets.pop(session.connection.connection_id, None)
+
+    # The management API
+
+    async def manage(self, request: Request) -> Answer:
+        # Whoever is not known is told nothing, not even that a connection is gone.
+        if refusal := self.rules.refusal(request):
+            return refusal
+        path = request.target.partition("?")[0]
+        decision = self.rules.manage(request.method, path, request.body)
+        if isinstance(decision, Answer):
+            return decision
+        if isinstance(decision, Post):
+            return await self._post(decision.connection, decision.data)
+        self._sessions[decision.connection.connection_id].close()
+        return REMOVED
+
+    async def _post(self, connection: Connection, data: bytes) -> Answer:
+        session = self._sessions[connection.connection_id]
+        socket = self._sockets[connection.connection_id]
+        if not await socket.writable(SLOW_CLIENT_WAIT):
+            return BUFFER_FULL
+        if session.ended:
+            return GONE
+        session.post(data)
+        return POSTED

@@ -1,0 +1,1 @@
+"""What is told of each event. Start reading in `event.py`."""

@@ -1,0 +1,1 @@
+"""Who is connected, and how to reach them. Start reading in `base.py`."""

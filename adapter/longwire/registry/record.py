@@ -1,0 +1,147 @@
+"""What the store keeps for a connection, as versioned JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from longwire.asgi import scope
+from longwire.exceptions import StoredRecordError
+
+if TYPE_CHECKING:
+    from longwire.apigateway.frames import Frame
+    from longwire.asgi.scope import Handshake
+
+VERSION = 1
+# A connect step that sends more than this is a stream, not a greeting; a replay is told apart from
+# news by its first sends, so the record need not grow with the stream.
+MAX_DIGESTS = 256
+
+
+# For how many seconds after a handshake was answered "gone" may mean "not known yet".
+NEW_CONNECTION = 2.0
+
+
+@dataclass(slots=True)
+class ConnectionRecord:
+    """A connection between two of its events.
+
+    Attributes:
+        handshake: what the scope is made of.
+        answered: how many frames the connect step had sent when its response left.
+        sent: digests of all frames the connect step has sent, with their number.
+        greeting: frames still owed to the client, ahead of everything else.
+        greeting_until: epoch seconds; until then somebody is busy delivering the greeting.
+        connecting_until: epoch seconds; until then the connect step may still send.
+        responded_at: epoch seconds; when the handshake was answered.
+        joined: it may be in groups, or have been.
+        moved_at: epoch seconds; when a send began to keep it under another key, as its connection
+            has proved to be gone.
+        ended: the app has ended the connection, which is deleted after the greeting.
+    """
+
+    handshake: Handshake
+    answered: int = 0
+    sent: Counter[str] = field(default_factory=Counter)
+    greeting: list[Frame] = field(default_factory=list)
+    greeting_until: float = 0.0
+    connecting_until: float = 0.0
+    responded_at: float = 0.0
+    joined: bool = False
+    moved_at: float = 0.0
+    ended: bool = False
+
+    def is_new(self, now: float) -> bool:
+        """Tell whether API Gateway may not know the connection yet; `now` is in epoch seconds.
+
+        It begins to know it a little after the response to its handshake.
+        """
+        return self.connecting_until > now or now - self.responded_at < NEW_CONNECTION
+
+    def remember(self, frame: Frame) -> None:
+        """Note that the connect step has sent this frame."""
+        if len(self.sent) < MAX_DIGESTS:
+            self.sent[digest(frame)] += 1
+
+
+def digest(frame: Frame) -> str:
+    """Return a short fingerprint of a frame; text and bytes of the same letters differ."""
+    kind, data = (b"t", frame.encode()) if isinstance(frame, str) else (b"b", frame)
+    return hashlib.blake2b(kind + data, digest_size=8).hexdigest()
+
+
+def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
+    """Return the JSON text for the store; what is empty is left out."""
+    stored: dict[str, Any] = {
+        "v": VERSION,
+        "scope": scope.dump(record.handshake, exclude_headers=exclude_headers),
+        "answered": record.answered,
+        "sent": record.sent,
+        "greeting": [_dump_frame(frame) for frame in record.greeting],
+        "greeting_until": record.greeting_until,
+        "connecting_until": record.connecting_until,
+        "responded_at": record.responded_at,
+        "joined": record.joined,
+        "moved_at": record.moved_at,
+        "ended": record.ended,
+    }
+    filled = {key: value for key, value in stored.items() if value}
+    return json.dumps(filled, separators=(",", ":"))
+
+
+def loads(value: str) -> ConnectionRecord:
+    """Read the JSON text of a store.
+
+    Raises:
+        StoredRecordError: the text is truncated, or of a version that this code does not know.
+    """
+    try:
+        stored = json.loads(value)
+        version = stored["v"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoredRecordError(f"a stored record is not readable: {error!r}") from error
+    if version != VERSION:
+        raise StoredRecordError(
+            f"a stored record has version {version!r}; this Longwire reads version {VERSION}"
+        )
+    try:
+        return ConnectionRecord(
+            scope.load(stored["scope"]),
+            stored.get("answered", 0),
+            Counter(stored.get("sent", {})),
+            [_load_frame(frame) for frame in stored.get("greeting", ())],
+            stored.get("greeting_until", 0.0),
+            stored.get("connecting_until", 0.0),
+            stored.get("responded_at", 0.0),
+            stored.get("joined", False),
+            stored.get("moved_at", 0.0),
+            stored.get("ended", False),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoredRecordError(f"a stored record is not readable: {error!r}") from error
+
+
+def with_joined(value: str) -> str | None:
+    """Return a stored record with `joined` set; None if it is, or is not one of ours."""
+    try:
+        record = loads(value)
+    except StoredRecordError:
+        return None
+    if record.joined:
+        return None
+    record.joined = True
+    return dumps(record, exclude_headers=frozenset())  # they have been left out already
+
+
+def _dump_frame(frame: Frame) -> dict[str, str]:
+    if isinstance(frame, str):
+        return {"text": frame}
+    return {"bytes": base64.b64encode(frame).decode("ascii")}
+
+
+def _load_frame(stored: dict[str, str]) -> Frame:
+    return stored["text"] if "text" in stored else base64.b64decode(stored["bytes"], validate=True)

@@ -1,0 +1,105 @@
+"""Work that must happen after the response has left.
+
+What an app sends right after `accept` can only be posted once API Gateway has the response: a
+connection does not exist inside its own `$connect`. Where the event loop goes on running after the
+response (`await handler.handle(...)`, or on Lambda with the extension of `extension.py`), that work
+is a task on it. Where it stops, there is no such place, and the greeting is stored instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+
+from longwire.asgi import suspended
+from longwire.observability import event as observe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from longwire.observability.event import Observed
+
+logger = logging.getLogger("longwire")
+
+# How long a response needs to leave where nothing tells, in seconds: a post before that would
+# surely be refused.
+RESPONSE_TIME = 0.001
+
+
+class Deferred:
+    """The tasks of a handler that outlive the events they belong to."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is going on; may be asked from any thread."""
+        return not self._tasks
+
+    def describe(self) -> str:
+        """Name what is still going on, and where it waits; may be asked from any thread."""
+        return suspended.describe(tuple(self._tasks))
+
+    async def wait(self) -> None:
+        """Wait for all that is still going on."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+            await asyncio.sleep(0)  # their done-callbacks take them out
+
+    async def finish(self) -> None:
+        """Cancel what is still going on and wait until it has put its affairs in order."""
+        for task in self._tasks:
+            task.cancel()
+        await self.wait()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Begin with `work`, of the event that is handled here; what it raises is logged."""
+        observed = observe.current.get()
+        if observed is not None:
+            observed.keep()
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._done, observed))
+
+    def _done(self, observed: Observed | None, task: asyncio.Task[None]) -> None:
+        try:
+            self._tell(observed, task)
+        finally:  # last: when nothing is left, the process may be frozen
+            self._tasks.discard(task)
+
+    def _tell(self, observed: Observed | None, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("%s failed after its response: %s", task.get_name(), error, exc_info=error)
+        if observed is not None:
+            if error is not None:
+                observed.ending.note("failed", error)
+            observed.release()
+
+
+async def _soon() -> None:
+    await asyncio.sleep(RESPONSE_TIME)
+
+
+class AfterResponse:
+    """What one event goes on with once its response has left.
+
+    Args:
+        deferred: of its handler.
+        response_left: waits until the response has left.
+    """
+
+    def __init__(
+        self, deferred: Deferred, response_left: Callable[[], Awaitable[None]] = _soon
+    ) -> None:
+        self.response_left = response_left
+        self._deferred = deferred
+
+    async def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Go on with `work` behind the response; what it raises is logged."""
+        self._deferred.spawn(work, name)
+        # A task that is cancelled before its first step never comes to its `finally`.
+        await asyncio.sleep(0)

@@ -1,0 +1,157 @@
+"""The event loop of a handler on Lambda: on a thread of its own, so that it outlives a response.
+
+All of the app runs on that thread, whatever becomes of the event that it is for. The runtime's main
+thread only waits for it, and never for longer than the event has time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from longwire.deadlines import log_leaving
+from longwire.invocation.invocation import last_moment
+from longwire.runtime import sigterm, snapstart
+from longwire.runtime.after_response import AfterResponse
+from longwire.runtime.extension import of_this_process
+from longwire.runtime.threads import LoopThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from longwire.exceptions import DeadlineError
+    from longwire.observability.event import Observed
+    from longwire.observability.observer import Observer
+    from longwire.runtime.after_response import Deferred
+    from longwire.types import LambdaEvent
+
+    Handle = Callable[[AfterResponse | None, Observed], Coroutine[Any, Any, Any]]
+
+logger = logging.getLogger("longwire")
+
+# Seconds for a loop that was blocked to show that it goes on.
+STUCK_LIMIT = 0.5
+# Seconds beyond an event's time in which Lambda has surely ended a process.
+GRACE = 5.0
+# Seconds that closing may take before a snapshot is taken.
+CLOSE_LIMIT = 5.0
+
+
+class LambdaLoop:
+    """Runs the coroutines of one handler.
+
+    Args:
+        deferred: of the handler.
+        observer: of the handler.
+        close: lets go of everything, before a snapshot is taken.
+        shut_down: ends what goes on and runs the app's shutdown, within so many seconds.
+    """
+
+    def __init__(
+        self,
+        deferred: Deferred,
+        observer: Observer,
+        close: Callable[[], None],
+        shut_down: Callable[[float], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._deferred = deferred
+        self._observer = observer
+        self._shut_down = shut_down
+        self._extension = of_this_process()
+        self._thread = LoopThread("longwire-app")
+        self._was_blocked = False
+        sigterm.on_sigterm(self._terminate)
+        snapstart.before(close)
+
+    def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
+        """Handle one event: `handle` is given where its work goes on behind the response.
+
+        Raises:
+            DeadlineError: the app blocks its event loop.
+            The errors of `handle`.
+        """
+        self._end_if_stuck()
+        until = time.monotonic() + last_moment(context)
+        observed = self._observer.begin(event, context)
+        extension = self._extension
+        hold = None if extension is None else extension.hold(context, self._finish)
+        if hold is None:
+            try:
+                return self._result(event, handle(None, observed), until, observed)
+            finally:
+                self._observer.flush(until - time.monotonic())
+        with hold:
+            after = AfterResponse(self._deferred, hold.response_left)
+            return hold.watch(self._result(event, handle(after, observed), until, observed))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for work that is about no event.
+
+        Raises:
+            DeadlineError: it takes too long.
+        """
+        self._thread.result(work, CLOSE_LIMIT)
+
+    def _result(
+        self,
+        event: LambdaEvent,
+        work: Coroutine[Any, Any, Any],
+        until: float,
+        observed: Observed,
+    ) -> Any:
+        """Wait for the thread, but not for an app that blocks it until Lambda ends the process."""
+        seconds = until - time.monotonic()
+
+        def on_blocked(error: DeadlineError) -> None:
+            self._was_blocked = True
+            log_leaving(event, seconds, error)
+            observed.give_up(error)
+
+        return self._thread.result(work, seconds, on_blocked)
+
+    def _end_if_stuck(self) -> None:
+        """End a process whose loop is still blocked, as no event can be handled here any more.
+
+        Lambda starts another one. With an extension it has ended this one itself.
+        """
+        if not self._was_blocked:
+            return
+        if self._thread.is_stuck(STUCK_LIMIT):
+            logger.critical("the app still blocks its event loop: this process ends itself")
+            os._exit(1)
+        self._was_blocked = False
+
+    # In the extension's thread
+
+    def _finish(self, seconds: float) -> None:
+        """Wait for what goes on behind the response.
+
+        An app that blocks its loop is waited for until Lambda ends the process with its event's
+        time, so that no later event finds it like that.
+        """
+        until = time.monotonic() + seconds
+        if self._was_blocked:
+            self._was_blocked = self._thread.is_stuck(seconds + GRACE)
+        if not self._deferred.is_idle:
+            self._wait(until - time.monotonic())
+        self._observer.flush(until - time.monotonic())
+
+    def _wait(self, seconds: float) -> None:
+        waiting = asyncio.run_coroutine_threadsafe(self._deferred.wait(), self._thread.loop)
+        try:
+            waiting.result(max(0.0, seconds))
+        except TimeoutError:
+            logger.error(
+                "what goes on behind a response did not end within %.3g s; it is frozen: %s",
+                seconds,
+                self._deferred.describe(),
+            )
+
+    # In the thread of a signal
+
+    def _terminate(self, seconds: float) -> None:
+        work = self._shut_down(seconds)
+        asyncio.run_coroutine_threadsafe(work, self._thread.loop).result(seconds)

@@ -1,0 +1,215 @@
+"""HTTP/1.1 as one connection sees it: a request out, an answer in, and is it fit for the next?
+
+RFC 9112: https://www.rfc-editor.org/rfc/rfc9112
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from longwire_aws.streams import Channel
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a status line with its headers."""
+
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of an answer's body."""
+
+_MAX_LINE = 4 * 1024
+
+# Compiled (and kept) by `re` at first use, since a cold start need not pay for them.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_STATUS_LINE = r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?"
+_CHUNK_LINE = rb"(?s)([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?"
+
+
+class Response(NamedTuple):
+    """A complete answer.
+
+    Attributes:
+        status: the final one; interim (1xx) answers are skipped.
+        headers: names in lower case; repeats joined by ", ".
+        body: complete, with any chunking removed.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class MalformedError(Exception):
+    """An answer is not HTTP/1.x, or is over a limit."""
+
+
+class ClosedError(ConnectionError):
+    """The other side ended the connection where more had to come."""
+
+
+class StaleError(Exception):
+    """An idle connection had been closed before the first byte of an answer."""
+
+
+class Connection:
+    """One exchange after another over one channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._buffer = bytearray()
+        self._answered = False
+        self.reusable = False
+
+    def looks_alive(self) -> bool:
+        """Tell whether an idle connection is still open, as far as this side can know.
+
+        Whatever there is to read, an end, a reset or stray bytes, makes it useless.
+        """
+        return not self._channel.socket.has_input()
+
+    def rest(self) -> None:
+        """Let the event loop forget the connection until its next use, unless it is in use."""
+        self._channel.socket.rest()
+
+    def close(self) -> None:
+        self._channel.socket.close()
+
+    async def exchange(self, method: str, data: bytes, *, idle: bool) -> Response:
+        """Send a complete request and read its answer; sets `reusable`.
+
+        Args:
+            idle: it was not in use for so long that the other side may have closed it.
+
+        Raises:
+            StaleError: it was idle, and was found closed.
+            MalformedError: the answer is not HTTP/1.x, or is over a limit.
+            OSError: the connection broke.
+        """
+        self.reusable = self._answered = False
+        try:
+            await self._channel.send(data)
+            return await self._read_response(method)
+        except ConnectionError as error:
+            if idle and not self._answered:
+                raise StaleError from error
+            raise
+
+    async def _read_response(self, method: str) -> Response:
+        while True:
+            head = await self._read_until(b"\r\n\r\n", MAX_HEAD, "headers")
+            status, keep_alive, headers = _parse_head(head)
+            if status >= 200:
+                break
+            if status == 101:
+                raise MalformedError("the server switched protocols unasked")
+        body, ends_itself = await self._read_body(method, status, headers)
+        self.reusable = keep_alive and ends_itself and not self._buffer
+        return Response(status, headers, body)
+
+    async def _read_body(
+        self, method: str, status: int, headers: dict[str, str]
+    ) -> tuple[bytes, bool]:
+        """Return the body, and whether the connection can be used after it."""
+        if method == "HEAD" or status in (204, 304):
+            return b"", True
+        if (coding := headers.get("transfer-encoding")) is not None:
+            if coding.lower() != "chunked":
+                raise MalformedError("the answer has a transfer coding other than chunked")
+            # With a length as well, the two sides may disagree on where the body ends.
+            return await self._read_chunks(), "content-length" not in headers
+        if (length := headers.get("content-length")) is not None:
+            if not re.fullmatch("[0-9]{1,12}", length):
+                raise MalformedError("the answer's Content-Length is not a number")
+            return await self._read_exactly(_within_limit(int(length))), True
+        return await self._read_to_end(), False
+
+    async def _read_chunks(self) -> bytes:
+        body = bytearray()
+        while True:
+            line = re.fullmatch(_CHUNK_LINE, await self._read_until(b"\r\n", _MAX_LINE, "a line"))
+            if line is None:
+                raise MalformedError("the answer has a chunk without a size")
+            size = int(line[1], 16)
+            if size == 0:
+                break
+            _within_limit(len(body) + size)
+            body += await self._read_exactly(size)
+            if await self._read_exactly(2) != b"\r\n":
+                raise MalformedError("the answer has a chunk that is longer than its size")
+        while await self._read_until(b"\r\n", _MAX_LINE, "a line"):
+            pass  # trailers
+        return bytes(body)
+
+    async def _read_to_end(self) -> bytes:
+        with contextlib.suppress(ClosedError):
+            while True:
+                _within_limit(len(self._buffer))
+                await self._fill()
+        return self._take(len(self._buffer))
+
+    async def _read_until(self, end: bytes, limit: int, what: str) -> bytes:
+        searched = 0
+        while (at := self._buffer.find(end, searched)) < 0 and len(self._buffer) <= limit:
+            searched = max(0, len(self._buffer) - len(end) + 1)
+            await self._fill()
+        if not 0 <= at <= limit:
+            raise MalformedError(f"the answer has {what} of more than {limit} bytes")
+        return self._take(at + len(end))[:at]
+
+    async def _read_exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            await self._fill()
+        return self._take(size)
+
+    async def _fill(self) -> None:
+        data = await self._channel.receive()
+        if not data:
+            where = "in mid-answer" if self._answered else "before an answer"
+            raise ClosedError(f"the server closed the connection {where}")
+        self._answered = True
+        self._buffer += data
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+
+@lru_cache(maxsize=256)
+def is_token(text: str) -> bool:
+    """Tell whether HTTP allows this as a method or as the name of a header."""
+    return re.fullmatch(_TOKEN, text) is not None
+
+
+def _parse_head(head: bytes) -> tuple[int, bool, dict[str, str]]:
+    """Return the status, whether the connection stays open, and the headers."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    status, persistent = _parse_status(first)
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not is_token(name):
+            raise MalformedError("the answer has a header line that is not one")
+        name, value = name.lower(), value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if (connection := headers.get("connection")) is not None:
+        options = {option.strip() for option in connection.lower().split(",")}
+        persistent = "close" not in options and (persistent or "keep-alive" in options)
+    return status, persistent, headers
+
+
+@lru_cache(maxsize=8)
+def _parse_status(line: str) -> tuple[int, bool]:
+    """Return the status, and whether the connection stays open if no header says otherwise."""
+    match = re.fullmatch(_STATUS_LINE, line)
+    if match is None:
+        raise MalformedError("the answer is not HTTP/1.1")
+    return int(match[2]), match[1] == "1"
+
+
+def _within_limit(size: int) -> int:
+    if size > MAX_BODY:
+        raise MalformedError(f"the answer has a body of more than {MAX_BODY} bytes")
+    return size

@@ -1,0 +1,5 @@
+"""PostgreSQL, by psycopg2."""
+
+from longwire_backends.postgresql.backend import PostgreSQLBackend
+
+__all__ = ["PostgreSQLBackend"]

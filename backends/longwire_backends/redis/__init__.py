@@ -1,0 +1,5 @@
+"""Redis."""
+
+from longwire_backends.redis.backend import RedisBackend
+
+__all__ = ["RedisBackend"]

@@ -1,0 +1,111 @@
+"""Where the management API is, from what is configured and what an event says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from longwire.apigateway.endpoint import management_endpoint
+from longwire.exceptions import ConfigurationError
+
+OWN_DOMAIN = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
+LAMBDA = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-2"}
+
+
+def endpoint(**changes: Any) -> str:
+    given: dict[str, Any] = {
+        "api_id": "a1b2c3d4e5",
+        "stage": "prod",
+        "domain_name": OWN_DOMAIN,
+        "explicit": None,
+        "region_name": None,
+        "environ": {},
+    }
+    return management_endpoint(**given | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "url"),
+    [
+        ({}, f"https://{OWN_DOMAIN}/prod"),
+        ({"environ": LAMBDA}, f"https://{OWN_DOMAIN}/prod"),
+        (
+            {"domain_name": "ws.example.com", "environ": LAMBDA},
+            "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/prod",
+        ),
+        (
+            {"domain_name": None, "environ": {"AWS_DEFAULT_REGION": "us-east-2"}},
+            "https://a1b2c3d4e5.execute-api.us-east-2.amazonaws.com/prod",
+        ),
+        (
+            {"region_name": "ap-south-1", "environ": LAMBDA},
+            "https://a1b2c3d4e5.execute-api.ap-south-1.amazonaws.com/prod",
+        ),
+        (
+            {"domain_name": "a1b2c3d4e5.execute-api.cn-north-1.amazonaws.com.cn"},
+            "https://a1b2c3d4e5.execute-api.cn-north-1.amazonaws.com.cn/prod",
+        ),
+        (
+            {"region_name": "us-gov-west-1"},
+            "https://a1b2c3d4e5.execute-api.us-gov-west-1.amazonaws.com/prod",
+        ),
+        (
+            {"domain_name": "x.execute-api.evil.com", "environ": LAMBDA},
+            "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/prod",
+        ),
+        ({"stage": "a b/ü"}, f"https://{OWN_DOMAIN}/a%20b%2F%C3%BC"),
+        (
+            {"explicit": "https://ws.example.com/chat/", "region_name": "x", "environ": LAMBDA},
+            "https://ws.example.com/chat",
+        ),
+        (
+            {"explicit": "https://a", "environ": {"WS_MANAGEMENT_ENDPOINT": "https://b"}},
+            "https://a",
+        ),
+        ({"environ": {"WS_MANAGEMENT_ENDPOINT": ""}}, f"https://{OWN_DOMAIN}/prod"),
+    ],
+)
+def test_the_endpoint_comes_from_the_first_that_knows(changes: dict[str, Any], url: str) -> None:
+    """What is explicit, the environment, the API's own URL; never a custom domain."""
+    assert endpoint(**changes) == url
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://localhost:3001/local", "http://localhost:3001/local"),
+        ("https://ws.example.com/chat/", "https://ws.example.com/chat"),
+        ("ws.example.com/chat", "https://ws.example.com/chat"),
+        ("localhost", "http://localhost"),
+        ("LocalHost:3001/local", "http://LocalHost:3001/local"),
+        ("127.0.0.1:3001/local", "http://127.0.0.1:3001/local"),
+        ("[::1]:3001/local", "http://[::1]:3001/local"),
+        ("localhost.example.com/x", "https://localhost.example.com/x"),
+    ],
+)
+def test_the_environment_may_leave_out_the_scheme(given: str, url: str) -> None:
+    """This machine speaks http, everything else https."""
+    assert endpoint(environ={"WS_MANAGEMENT_ENDPOINT": given}) == url
+
+
+@pytest.mark.parametrize("given", ["ftp://a/b", "https://", "a b", "https://a:99999", "://x"])
+def test_a_wrong_environment_is_an_error(given: str) -> None:
+    """The text names the variable and shows a good value."""
+    with pytest.raises(ConfigurationError) as caught:
+        endpoint(environ={"WS_MANAGEMENT_ENDPOINT": given})
+    assert str(caught.value) == (
+        "the environment variable WS_MANAGEMENT_ENDPOINT is not an http:// or https:// URL; "
+        "expected for example https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"
+    )
+
+
+def test_an_unknown_region_is_an_error() -> None:
+    """A custom domain outside Lambda says nothing of a region."""
+    with pytest.raises(ConfigurationError) as caught:
+        endpoint(domain_name="ws.example.com")
+    assert str(caught.value) == (
+        "the region of the management API is unknown: set ws_config['api_gateway_region_name'] "
+        "(or the environment variable AWS_REGION), or the whole URL with "
+        "ws_config['api_gateway_endpoint_url']"
+    )

@@ -1,0 +1,230 @@
+"""The management API's client: what is sent, what is sent again, and what its answers mean."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from longwire.apigateway.management import ConnectionInfo, Management
+from longwire.exceptions import (
+    ConnectionGoneError,
+    ManagementError,
+    MessageTooLargeError,
+)
+from longwire_aws.http import HTTPClient
+from tests.connections_server import ConnectionsServer, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.anyio
+
+ID = "QWErT_fALIAMCug="
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ConnectionsServer]:
+    async with ConnectionsServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HTTPClient]:
+    client = HTTPClient()
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def management(http: HTTPClient) -> Management:
+    return Management(http, random=lambda: 0.0)
+
+
+def _deadline(seconds: float = 20.0) -> float:
+    return time.monotonic() + seconds
+
+
+async def test_a_post_is_the_frame_and_nothing_else(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """The connection id is quoted: it ends in "="."""
+    await management.post(server.url, ID, "é".encode(), deadline=_deadline())
+    assert server.requests == [("POST", ID, "é".encode())]
+    assert server.targets == ["/local/@connections/QWErT_fALIAMCug%3D"]
+
+
+async def test_requests_share_one_kept_alive_connection(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """A new TLS connection costs more than the request."""
+    for number in range(5):
+        await management.post(server.url, ID, str(number).encode(), deadline=_deadline())
+    await management.delete(server.url, ID, deadline=_deadline())
+    assert server.frames(ID) == [b"0", b"1", b"2", b"3", b"4"]
+    assert server.connected == 1
+
+
+async def test_a_connection_can_be_asked_about(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """Times are aware; the user agent may be missing."""
+    assert await management.get(server.url, ID, deadline=_deadline()) == ConnectionInfo(
+        connected_at=datetime(2025, 11, 11, 13, 45, 35, 513000, tzinfo=UTC),
+        last_active_at=datetime(2025, 11, 11, 13, 45, 46, 20000, tzinfo=UTC),
+        source_ip="203.0.113.7",
+        user_agent="probe/1.0",
+    )
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"identity":{},"connectedAt":"x"}'])
+async def test_an_answer_that_describes_no_connection_is_an_error(
+    body: bytes, server: ConnectionsServer, management: Management
+) -> None:
+    """A proxy may answer in API Gateway's place."""
+    server.answers[ID].append(Reply(200, body))
+    with pytest.raises(ManagementError, match="does not describe a connection"):
+        await management.get(server.url, ID, deadline=_deadline())
+
+
+@pytest.mark.parametrize("method", ["post", "get", "delete"])
+async def test_the_page_of_a_proxy_is_no_success(
+    method: str, server: ConnectionsServer, management: Management
+) -> None:
+    """Whatever it says in place of API Gateway, the frame was not delivered."""
+    server.answers[ID].append(Reply(200, b"\n<!doctype html><title>Log in</title>"))
+    data = (b"x",) if method == "post" else ()
+    with pytest.raises(ManagementError) as caught:
+        await getattr(management, method)(server.url, ID, *data, deadline=_deadline())
+    assert str(caught.value) == (
+        f"@connections/{ID}: {method.upper()} answered 200, not in the form of API Gateway: "
+        "is something else at this endpoint?"
+    )
+
+
+async def test_a_frame_over_the_limit_is_not_sent(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """The limit is 128 KB; the frame at the limit is sent."""
+    with pytest.raises(MessageTooLargeError) as caught:
+        await management.post(server.url, ID, bytes(131073), deadline=_deadline())
+    assert (caught.value.size, caught.value.limit) == (131073, 131072)
+    assert server.requests == []
+    await management.post(server.url, ID, bytes(131072), deadline=_deadline())
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-amzn-errortype": "GoneException"}])
+@pytest.mark.parametrize("method", ["post", "get", "delete"])
+async def test_410_is_a_gone_connection_which_is_an_oserror(
+    method: str, headers: dict[str, str], server: ConnectionsServer, management: Management
+) -> None:
+    """With AWS's header or without; it is not asked again."""
+    server.answers[ID].append(Reply(410, headers=headers))
+    arguments: tuple[Any, ...] = (b"x",) if method == "post" else ()
+    with pytest.raises(ConnectionGoneError) as caught:
+        await getattr(management, method)(server.url, ID, *arguments, deadline=_deadline())
+    assert isinstance(caught.value, OSError)
+    assert caught.value.connection_id == ID
+    assert len(server.requests) == 1
+
+
+async def test_410_of_a_new_connection_is_asked_again(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """API Gateway knows it a little late."""
+    server.answers[ID].extend([410, 410, 410, 200])
+    await management.post(server.url, ID, b"x", deadline=_deadline(), new_for=10)
+    assert len(server.requests) == 4
+
+
+async def test_410_of_a_new_connection_is_believed_in_the_end(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """It may have gone for good."""
+    server.unknown_is_gone = True
+    with pytest.raises(ConnectionGoneError):
+        await management.post(server.url, ID, b"x", deadline=_deadline(), new_for=0.05)
+    assert len(server.requests) > 1
+
+
+async def test_429_is_asked_again_until_it_is_taken(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """API Gateway has not taken the frame, so it cannot arrive twice."""
+    server.answers[ID].extend([429, 429, 200])
+    await management.post(server.url, ID, b"x", deadline=_deadline())
+    assert server.delivered == [(ID, b"x")]
+
+
+async def test_429_ends_with_the_deadline(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """The event has only so much time."""
+    server.answers[ID].extend([429] * 100)
+    with pytest.raises(ManagementError) as caught:
+        await management.post(server.url, ID, b"x", deadline=_deadline(0.2))
+    assert caught.value.status == 429
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 400, 413])
+async def test_other_answers_are_errors_at_once(
+    status: int, server: ConnectionsServer, management: Management
+) -> None:
+    """After a 5xx nobody knows whether the frame has arrived: it must not arrive twice."""
+    server.answers[ID].append(Reply(status, b'{"message":"what AWS says"}'))
+    with pytest.raises(ManagementError) as caught:
+        await management.post(server.url, ID, b"x", deadline=_deadline())
+    assert caught.value.status == status
+    assert str(caught.value) == f"@connections/{ID}: POST answered {status}: what AWS says"
+    assert len(server.requests) == 1
+
+
+async def test_403_names_its_known_causes(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """Permission, endpoint, signature, clock."""
+    server.answers[ID].append(Reply(403, b'{"message":"Forbidden"}'))
+    with pytest.raises(ManagementError) as caught:
+        await management.post(server.url, ID, b"x", deadline=_deadline())
+    for cause in (
+        "execute-api:ManageConnections",
+        "api_gateway_endpoint_url",
+        "not signed",
+        "clock",
+        server.url,
+    ):
+        assert cause in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", ["reset", "silence"])
+async def test_a_frame_that_may_have_arrived_is_not_sent_again(
+    answer: Any, server: ConnectionsServer, management: Management
+) -> None:
+    """The connection broke, or no answer came, after the request was out."""
+    server.answers[ID].append(answer)
+    with pytest.raises(ManagementError) as caught:
+        await management.post(server.url, ID, b"x", deadline=_deadline(0.3))
+    assert caught.value.status is None
+    assert len(server.requests) == 1
+    if answer == "silence":
+        assert "a VPC without a route to execute-api looks like this" in str(caught.value)
+
+
+async def test_an_endpoint_where_nobody_listens_is_an_error(management: Management) -> None:
+    """After a few attempts, since the request surely never arrived."""
+    async with ConnectionsServer() as server:
+        url = server.url
+    with pytest.raises(ManagementError, match=r"POST failed: 127\.0\.0\.1:.*refused"):
+        await management.post(url, ID, b"x", deadline=_deadline())
+
+
+async def test_no_time_left_is_an_error_at_once(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """Nothing is sent."""
+    with pytest.raises(ManagementError, match="no time was left"):
+        await management.post(server.url, ID, b"x", deadline=_deadline(-1))
+    assert server.requests == []

@@ -1,0 +1,153 @@
+"""HTTP events of the same function: on the app's own loop, with its own lifespan state."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mangum import Mangum
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route, WebSocketRoute
+
+from longwire import Longwire
+from longwire.exceptions import EventError
+from tests.invocation.test_connect import OK
+from tests.lambda_events import LambdaContext, connect_event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.websockets import WebSocket
+
+MEMORY = {"backend": "memory", "params": {}}
+
+# An HTTP API's event, payload format 2.0.
+HTTP_EVENT: dict[str, Any] = {
+    "version": "2.0",
+    "routeKey": "$default",
+    "rawPath": "/hello",
+    "rawQueryString": "a=1",
+    "headers": {"host": "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"},
+    "requestContext": {
+        "http": {"method": "POST", "path": "/hello", "sourceIp": "203.0.113.7"},
+        "stage": "$default",
+    },
+    "body": "ping",
+    "isBase64Encoded": False,
+}
+
+
+class Site:
+    """An app with both sides, that knows the loop it was started on."""
+
+    def __init__(self) -> None:
+        self.loops: list[asyncio.AbstractEventLoop] = []
+        self.app = Starlette(
+            routes=[
+                Route("/hello", self.hello, methods=["POST"]),
+                WebSocketRoute("/", self.endpoint),
+            ],
+            lifespan=self.lifespan,
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        self.loops.append(asyncio.get_running_loop())
+        yield {"name": "shared"}
+
+    async def hello(self, request: Request) -> JSONResponse:
+        assert asyncio.get_running_loop() is self.loops[0]
+        body = (await request.body()).decode()
+        return JSONResponse([body, dict(request.query_params), request.state.name], 201)
+
+    async def endpoint(self, websocket: WebSocket) -> None:
+        assert asyncio.get_running_loop() is self.loops[0]
+        await websocket.accept()
+        await websocket.receive_text()
+
+
+async def _mangum(app: Any) -> Mangum:
+    """Make one where a loop is running: elsewhere it makes a loop that nobody closes."""
+    return Mangum(app)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
+def test_mangum_answers_http_events(given: bool) -> None:
+    """With the same loop and lifespan state as WebSocket events."""
+    site = Site()
+    http: Any = asyncio.run(_mangum(site.app)) if given else None
+    handler = Longwire(site.app, ws_config=MEMORY, http=http)
+    assert handler(connect_event(), LambdaContext()) == OK
+    answer = handler(HTTP_EVENT, LambdaContext())
+    assert answer["statusCode"] == 201
+    assert json.loads(answer["body"]) == ["ping", {"a": "1"}, "shared"]
+    assert len(site.loops) == 1
+    handler.close()
+
+
+@pytest.mark.anyio
+async def test_mangum_answers_on_a_running_loop() -> None:
+    """Many at once, as under `longwire dev`."""
+    site = Site()
+    handler = Longwire(site.app, ws_config=MEMORY)
+    answers = await asyncio.gather(
+        *(handler.handle(HTTP_EVENT, LambdaContext()) for _ in range(10))
+    )
+    assert {answer["statusCode"] for answer in answers} == {201}
+    await handler.aclose()
+
+
+async def _asynchronous(event: Any, context: Any) -> Any:
+    return {"statusCode": 202, "event": event}
+
+
+def _synchronous(event: Any, context: Any) -> Any:
+    asyncio.get_event_loop()  # such handlers may count on one
+    return {"statusCode": 202, "event": event}
+
+
+@pytest.mark.parametrize("http", [_asynchronous, _synchronous])
+def test_any_lambda_handler_can_answer_other_events(http: Any) -> None:
+    """A queue's, say."""
+    handler = Longwire(Site().app, ws_config=MEMORY, http=http)
+    event: dict[str, Any] = {"Records": []}
+    assert handler(event, LambdaContext()) == {"statusCode": 202, "event": event}
+    handler.close()
+
+
+def test_without_anybody_to_answer_it_says_so() -> None:
+    """In a process where Mangum cannot be imported."""
+    script = """
+import sys
+sys.modules["mangum"] = None
+from longwire import Longwire
+from longwire.exceptions import EventError
+
+async def app(scope, receive, send): ...
+
+handler = Longwire(app, ws_config={"backend": "memory", "params": {}}, lifespan="off")
+try:
+    handler({"requestContext": {"http": {}}}, None)
+except EventError as error:
+    print(error)
+handler.close()
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == (
+        "this is not an API Gateway WebSocket event, and there is nothing to answer others: "
+        "give Longwire(app, http=<a Lambda handler>), or pip install 'longwire[http]'\n"
+    )
+
+
+@pytest.mark.parametrize("event", [{}, {"requestContext": None}, [], None])
+def test_rubbish_is_not_answered(event: Any) -> None:
+    """Without a handler for it, or with one that does not know it."""
+    with pytest.raises((EventError, RuntimeError, TypeError, AttributeError)):
+        Longwire(Site().app, ws_config=MEMORY, lifespan="off")(event, LambdaContext())

@@ -1,0 +1,453 @@
+"""One run of the app: which messages ASGI allows in which state, and what receive() gives."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from longwire.asgi.messages import disconnect
+from longwire.asgi.quiescence import Outcome
+from longwire.asgi.run import Answer, Run, Stage
+from longwire.exceptions import ASGIMessageError, ConnectionGoneError
+
+if TYPE_CHECKING:
+    from longwire.types import Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+
+ACCEPT = {"type": "websocket.accept"}
+SEND = {"type": "websocket.send", "text": "x"}
+CLOSE = {"type": "websocket.close"}
+START = {"type": "websocket.http.response.start", "status": 401, "headers": []}
+BODY = {"type": "websocket.http.response.body", "body": b""}
+MORE = {"type": "websocket.http.response.body", "body": b"", "more_body": True}
+FOREIGN = {"type": "http.response.start", "status": 200}
+
+
+class Recorder:
+    """A client that writes down what the run does to it."""
+
+    def __init__(self) -> None:
+        self.did: list[Any] = []
+
+    def swallow(self, frame: str | bytes) -> None:
+        self.did.append(("swallowed", frame))
+
+    async def send(self, frame: str | bytes) -> bool:
+        self.did.append(frame)
+        return True
+
+    async def close(self, code: int, reason: str) -> None:
+        self.did.append((code, reason))
+
+
+def _run(app: Any, client: Recorder, stage: Stage = Stage.CONNECT, linger: float = 2.0) -> Run:
+    return Run(app, {}, client, stage=stage, connection_id="c=", linger=linger)
+
+
+def _deadline(seconds: float = 20.0) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def _send_all(*messages: dict[str, Any]) -> tuple[list[Any], Run]:
+    """Let an app send these; return what its client saw and the run."""
+    client = Recorder()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        for message in messages:
+            await send(message)
+
+    run = _run(app, client)
+    await run.until_answer(_deadline(), patient=False)
+    await run.stop()
+    return client.did, run
+
+
+NOW = "ASGI expects websocket.accept, websocket.close or a denial response now"
+
+
+@pytest.mark.parametrize(
+    ("before", "allowed"),
+    [
+        ([], [ACCEPT, CLOSE, START]),
+        ([ACCEPT], [SEND, CLOSE]),
+        ([START], [BODY, MORE]),
+        ([START, MORE], [BODY, MORE]),
+        ([CLOSE], []),
+        ([ACCEPT, CLOSE], []),
+        ([START, BODY], []),
+    ],
+)
+@pytest.mark.parametrize("message", [ACCEPT, SEND, CLOSE, START, BODY, MORE, FOREIGN])
+async def test_every_message_is_allowed_or_refused_by_the_state(
+    before: list[dict[str, Any]], allowed: list[dict[str, Any]], message: dict[str, Any]
+) -> None:
+    """The state x message table of the ASGI specification."""
+    _, run = await _send_all(*before, message)
+    if message in allowed:
+        assert run.error is None
+    else:
+        assert isinstance(run.error, ASGIMessageError)
+        assert repr(message["type"]) in str(run.error)
+
+
+@pytest.mark.parametrize(
+    ("messages", "text"),
+    [
+        ([SEND], f"the app sent 'websocket.send', but {NOW}"),
+        ([{}], f"the app sent None, but {NOW}"),
+        (
+            [ACCEPT, ACCEPT],
+            "the app sent 'websocket.accept', but "
+            "ASGI expects websocket.send or websocket.close now",
+        ),
+        (
+            [START, SEND],
+            "the app sent 'websocket.send', but ASGI expects websocket.http.response.body now",
+        ),
+        ([CLOSE, SEND], "the app sent 'websocket.send', but the connection is closed"),
+        (
+            [ACCEPT, {"type": "websocket.send"}],
+            "websocket.send needs text (a str) or bytes, got text: NoneType, bytes: NoneType",
+        ),
+        (
+            [ACCEPT, {"type": "websocket.send", "text": 5}],
+            "websocket.send needs text (a str) or bytes, got text: int, bytes: NoneType",
+        ),
+        (
+            [{"type": "websocket.accept", "subprotocol": b"x"}],
+            "websocket.accept: subprotocol is b'x', not a str",
+        ),
+        *(
+            (
+                [{"type": "websocket.accept", "subprotocol": name}],
+                f"websocket.accept: subprotocol is {name!r}, which no header can hold",
+            )
+            for name in ("a\r\nb: c", "\ud800", "grüße", "a b")
+        ),
+        *(
+            (
+                [{"type": "websocket.accept", "headers": headers}],
+                f"websocket.accept: headers is {headers!r}, not an iterable of pairs of bytes",
+            )
+            for headers in ([("x", "y")], [(5, b"")], 7, [b"x"])
+        ),
+        (
+            [ACCEPT, {"type": "websocket.close", "code": "1000"}],
+            "websocket.close: code is '1000', not an int",
+        ),
+        (
+            [{"type": "websocket.http.response.start", "status": "401"}],
+            "websocket.http.response.start: status is '401', not 100-599",
+        ),
+    ],
+)
+async def test_an_illegal_message_says_what_was_expected(
+    messages: list[dict[str, Any]], text: str
+) -> None:
+    """The error is raised where the app called send()."""
+    _, run = await _send_all(*messages)
+    assert isinstance(run.error, ASGIMessageError)
+    assert str(run.error) == text
+
+
+async def test_a_code_of_none_is_1000() -> None:
+    """The specification's default."""
+    did, _ = await _send_all(ACCEPT, {"type": "websocket.close", "code": None})
+    assert did == [(1000, "")]
+
+
+async def test_bytes_win_where_an_app_gives_both() -> None:
+    """As uvicorn and hypercorn do."""
+    did, _ = await _send_all(ACCEPT, {"type": "websocket.send", "text": "t", "bytes": b"b"})
+    assert did == [b"b"]
+
+
+async def test_a_reason_that_is_no_text_is_left_out() -> None:
+    """FastAPI closes with the list of its validation errors as the reason."""
+    did, run = await _send_all(ACCEPT, {"type": "websocket.close", "code": 1008, "reason": [{}]})
+    assert did == [(1008, "")]
+    assert run.ended
+
+
+async def test_receive_after_an_own_close_is_a_disconnect_with_its_code() -> None:
+    """Once; an app that goes on receiving waits, and its run parks."""
+    got: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await send({"type": "websocket.close", "code": 4000, "reason": "bye"})
+        got.append(await receive())
+        got.append(await receive())
+
+    run = _run(app, Recorder())
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    await run.stop()
+    assert got == [disconnect(4000, "bye")]
+    assert run.ended
+
+
+async def test_receive_after_a_refusal_is_a_disconnect_1006() -> None:
+    """As under uvicorn."""
+    got: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(CLOSE)
+        got.append(await receive())
+
+    run = _run(app, Recorder())
+    await run.until_answer(_deadline(), patient=False)
+    assert got == [disconnect(1006, "")]
+    assert run.status == 403
+
+
+async def _park(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send(ACCEPT)
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+async def test_a_replay_swallows_what_the_connect_step_did() -> None:
+    """Nothing reaches the client until the message has been handed over."""
+    client = Recorder()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await send(SEND)
+        await receive()
+        await send({"type": "websocket.send", "text": "reply"})
+
+    run = _run(app, client, Stage.REPLAY)
+    assert await run.until_ready(1, _deadline()) is None
+    run.hand_over({"type": "websocket.receive", "text": "a"})
+    assert await run.until_over(_deadline()) is Outcome.ENDED
+    assert client.did == [("swallowed", "x"), "reply"]
+
+
+async def test_sends_raise_once_the_client_is_gone() -> None:
+    """ASGI 2.4: an OSError."""
+    caught: list[BaseException] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        try:
+            await send(SEND)
+        except OSError as error:
+            caught.append(error)
+        await send(CLOSE)
+
+    run = _run(app, Recorder(), Stage.REPLAY)
+    assert await run.until_ready(0, _deadline()) is None
+    run.lose_client(disconnect(1001, ""))
+    assert await run.until_over(_deadline()) is Outcome.ENDED
+    assert [type(error) for error in caught] == [ConnectionGoneError]
+    assert run.error is None
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param([ACCEPT, SEND], id="send"),
+        pytest.param([ACCEPT, CLOSE], id="close"),
+        pytest.param([ACCEPT, FOREIGN], id="illegal"),
+    ],
+)
+async def test_nothing_takes_effect_while_a_run_unwinds(messages: list[dict[str, Any]]) -> None:
+    """A `finally` that is right on a server must not touch a client who is still there."""
+    client = Recorder()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(messages[0])
+        try:
+            await receive()
+        finally:
+            await send(messages[1])
+
+    run = _run(app, client)
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    await run.stop()
+    assert client.did == []
+    assert run.error is None
+
+
+async def test_receive_while_a_run_unwinds_is_a_cancellation() -> None:
+    """An app that catches its cancellation and goes on receiving cannot hang the run."""
+    rounds = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal rounds
+        await receive()
+        await send(ACCEPT)
+        while rounds < 3:
+            try:
+                await receive()
+            except asyncio.CancelledError:
+                rounds += 1
+
+    run = _run(app, Recorder())
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    await run.stop()
+    assert rounds == 3
+
+
+async def test_an_app_that_never_stops_receiving_does_not_block_the_loop() -> None:
+    """Whatever it catches: it is given up, and the loop turns."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        while not over.is_set():
+            try:
+                await receive()
+            except asyncio.CancelledError:
+                continue
+
+    over = asyncio.Event()
+    run = _run(app, Recorder())
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    assert "app c=" in await run.stop()
+    over.set()
+
+
+async def test_frames_leave_in_the_order_in_which_they_were_sent() -> None:
+    """Also when many tasks send at once and one takes longer than the next."""
+
+    class Slow(Recorder):
+        async def send(self, frame: str | bytes) -> bool:
+            for _ in range(10 - int(frame)):
+                await asyncio.sleep(0)
+            return await super().send(frame)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        frames = ({"type": "websocket.send", "text": str(number)} for number in range(10))
+        await asyncio.gather(*(send(frame) for frame in frames))
+
+    client = Slow()
+    await _run(app, client).until_answer(_deadline(), patient=False)
+    assert client.did == [str(number) for number in range(10)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
+async def test_an_eager_task_factory_changes_nothing() -> None:
+    """The app may close before its first suspension."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+    try:
+        did, run = await _send_all(ACCEPT, SEND, CLOSE)
+    finally:
+        loop.set_task_factory(before)
+    assert did == ["x", (1000, "")]
+    assert run.error is None
+
+
+async def test_a_message_on_its_way_to_a_cancelled_receive_goes_to_the_next() -> None:
+    """`wait_for(receive(), ...)` may be cancelled just then."""
+    client = Recorder()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        first = asyncio.create_task(_echo(receive, send))
+        second = asyncio.create_task(_echo(receive, send))
+        cancel.append(first)
+        await second
+
+    async def _echo(receive: Receive, send: Send) -> None:
+        message = await receive()
+        await send({"type": "websocket.send", "text": message["text"]})
+
+    cancel: list[asyncio.Task[None]] = []
+    run = _run(app, client, Stage.REPLAY)
+    assert await run.until_ready(0, _deadline()) is None
+    run.hand_over({"type": "websocket.receive", "text": "a"})
+    cancel[0].cancel()
+    assert await run.until_over(_deadline()) is Outcome.ENDED
+    assert client.did == ["a"]
+
+
+async def test_runs_on_one_loop_do_not_share_their_tasks() -> None:
+    """A busy task of one run keeps no other from parking."""
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        ticker = asyncio.create_task(asyncio.sleep(60))
+        await receive()
+        await ticker
+
+    noisy = _run(busy, Recorder())
+    assert await noisy.until_answer(_deadline(), patient=False) is Outcome.UNANSWERED
+    calm = _run(_park, Recorder())
+    assert await calm.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    await calm.stop()
+    await noisy.stop()
+
+
+async def test_an_earlier_task_factory_is_still_used() -> None:
+    """A loop's owner may have one of their own."""
+    loop = asyncio.get_running_loop()
+    made: list[str] = []
+
+    def factory(loop: Any, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(coro.__qualname__)
+        return asyncio.Task(coro, loop=loop, **options)
+
+    before = loop.get_task_factory()
+    loop.set_task_factory(factory)
+    try:
+        run = _run(_park, Recorder())
+        assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+        await run.stop()
+    finally:
+        loop.set_task_factory(before)
+    assert made == ["_call"]
+
+
+async def test_a_task_that_never_waits_does_not_hang_the_run() -> None:
+    """It is busy, and the step lingers no longer than it may."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        spinner = asyncio.create_task(_spin())
+        await receive()
+        await spinner
+
+    async def _spin() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    run = _run(app, Recorder(), linger=0.05)
+    assert await run.until_answer(_deadline(), patient=False) is Outcome.UNANSWERED
+    assert await run.until_over(_deadline()) is Outcome.CUT_OFF
+    assert re.search(r"_spin", run.cut_off)
+    await run.stop()
+
+
+async def test_answers_are_read_off_the_run() -> None:
+    """What the handler needs to answer the handshake."""
+    _, run = await _send_all({"type": "websocket.accept", "subprotocol": "chat"})
+    assert (run.answer, run.accepted, run.subprotocol, run.status) == (
+        Answer.ACCEPTED,
+        True,
+        "chat",
+        None,
+    )

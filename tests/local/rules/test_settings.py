@@ -1,0 +1,39 @@
+"""What one WebSocket API is set to."""
+
+import pytest
+
+from longwire.exceptions import ConfigurationError
+from longwire.local.rules.settings import Settings
+
+
+def test_defaults_are_the_quotas_of_aws() -> None:
+    """128 KB, 32 KB, 10 minutes, 2 hours and 29 seconds."""
+    settings = Settings()
+    assert settings.message_limit == 131072
+    assert settings.frame_limit == 32768
+    assert settings.idle_timeout == 600
+    assert settings.lifetime == 7200
+    assert settings.integration_timeout == 29
+
+
+@pytest.mark.parametrize("stage", ["$default", "", "a/b", "pröd"])
+def test_stage_must_be_a_stage_name(stage: str) -> None:
+    """A WebSocket API has no $default stage, and a stage is one segment of a path."""
+    with pytest.raises(ConfigurationError, match="is not a stage name: use letters"):
+        Settings(stage=stage)
+
+
+@pytest.mark.parametrize(
+    "name", ["idle_timeout", "lifetime", "integration_timeout", "authorizer_timeout"]
+)
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_times_are_above_zero(name: str, value: float) -> None:
+    """A time that is over before it begins is a mistake."""
+    with pytest.raises(ConfigurationError, match=f"^{name}: expected seconds above 0$"):
+        Settings(**{name: value})  # type: ignore[arg-type]  # the name varies
+
+
+def test_route_selection_expression_is_checked_at_once() -> None:
+    """A wrong expression fails here, not at the first message."""
+    with pytest.raises(ConfigurationError, match="route_selection_expression: 'action' is not of"):
+        Settings(route_selection_expression="action")

@@ -160,9 +160,9 @@ class Connections:
         message = frame(data)
         post = caller.layer.clients.prepare(message, to)
         own = caller.own_if(to)
-        if own is not None and own.run.acts and own.greets:
+        if own is not None and own.run.has_effect and own.greets:
             await own.greet(message)
-        elif caller.acts:
+        elif caller.has_effect:
             await _ask(caller, to, lambda: post(to, deadline=caller.deadline))
 
     async def close(self, target: object) -> None:
@@ -174,7 +174,7 @@ class Connections:
         """
         caller, to = self._reach(target)
         own = caller.own_if(to)
-        if not caller.acts:
+        if not caller.has_effect:
             return
         if own is not None:
             await own.run.close()
@@ -202,7 +202,7 @@ class Connections:
         name = targets.check_name(group, "the name of a group")
         caller, member = self._reach(target)
         backend = self._backend(caller)
-        if caller.acts:
+        if caller.has_effect:
             expires_at = await _joining(caller, backend, member)
             await store.before(
                 caller.deadline, backend, "group_add", backend.group_add(name, member, expires_at)
@@ -214,7 +214,7 @@ class Connections:
         name = targets.check_name(group, "the name of a group")
         caller, member = self._reach(target)
         backend = self._backend(caller)
-        if caller.acts:
+        if caller.has_effect:
             await store.before(
                 caller.deadline, backend, "group_discard", backend.group_discard(name, member)
             )
@@ -269,7 +269,7 @@ class Connections:
         caller = self._caller()
         backend = self._backend(caller)
         own = caller.own
-        if own is not None and own.run.acts and own.unanswered and own.run.accepted:
+        if own is not None and own.run.has_effect and own.unanswered and own.run.accepted:
             await own.join()  # so that it is listed
         pages = all_connections(backend)
         return await self._send_many(caller, pages, data, exclude)
@@ -280,7 +280,7 @@ class Connections:
         message = frame(data)
         post = caller.layer.clients.prepare(message)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
-        if not caller.acts:
+        if not caller.has_effect:
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
         own = caller.own
         if own is not None and own.greets:

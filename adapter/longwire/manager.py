@@ -106,7 +106,7 @@ class WebSocketManager:
         caller = callers.current.get()
         own = caller.own if caller is not None else None
         connection_id = _registered(group, own)
-        if caller is not None and not caller.acts:
+        if caller is not None and not caller.has_effect:
             return Done()
         in_loop = running_loop() is not None
         connections = self._connections if in_loop else self._connections.sync._connections

@@ -64,4 +64,4 @@ async def takes_effect() -> bool:
     if unfinished := [task for task in earlier if not task.done()]:
         await asyncio.wait(unfinished)
     caller = callers.current.get()
-    return caller is None or caller.acts
+    return caller is None or caller.has_effect

@@ -209,7 +209,7 @@ def _encoded(payload: object, connection_id: str) -> bytes:
 def _done(request: Callable[[Management, float], Coroutine[Any, Any, None]]) -> bool:
     """Make a request on another thread's event loop; tell whether there was a client."""
     caller = current.get()
-    if caller is not None and not caller.acts:
+    if caller is not None and not caller.has_effect:
         return True
     deadline = time.monotonic() + TIMEOUT
     if caller is not None:

@@ -252,7 +252,7 @@ async def test_sends_raise_once_the_client_is_gone() -> None:
 
     run = _run(app, Recorder(), Stage.REPLAY)
     assert await run.until_ready(0, _deadline()) is None
-    run.lose_client(disconnect(1001, ""))
+    run.mark_gone(disconnect(1001, ""))
     assert await run.until_over(_deadline()) is Outcome.ENDED
     assert [type(error) for error in caught] == [ConnectionGoneError]
     assert run.error is None

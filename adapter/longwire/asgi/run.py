@@ -212,7 +212,7 @@ class Run:
         """
         self._departure = message, sent, self._loop.time() + self._linger
 
-    def lose_client(self, message: Message) -> None:
+    def mark_gone(self, message: Message) -> None:
         """Let `send()` raise from now on, and `receive()` return the disconnect once."""
         if self._stage not in (Stage.GONE, Stage.UNWINDING):
             self._stage = Stage.GONE
@@ -290,12 +290,12 @@ class Run:
         self._inbox.closed = True
 
     @property
-    def acts(self) -> bool:
+    def has_effect(self) -> bool:
         """Whether what the app does beside its messages takes effect, as in `Connections`."""
         return self._stage not in (Stage.REPLAY, Stage.UNWINDING)
 
     @property
-    def over(self) -> bool:
+    def unwinding(self) -> bool:
         """Whether the run is over and only cleans up."""
         return self._stage is Stage.UNWINDING
 
@@ -305,7 +305,7 @@ class Run:
         return self._stage is Stage.CONNECT
 
     @property
-    def told(self) -> bool:
+    def disconnect_delivered(self) -> bool:
         """Whether the app is being told that its client is gone."""
         return self._stage is Stage.GONE
 
@@ -391,7 +391,7 @@ class Run:
         if self._departure is not None:
             message, sent, tolerated_until = self._departure
             if self._replayed >= sent and self._loop.time() >= tolerated_until:
-                self.lose_client(message)
+                self.mark_gone(message)
                 raise ConnectionGoneError(self._connection_id)
         self._replayed += 1
         self._client.swallow(frame)
@@ -402,7 +402,7 @@ class Run:
                 if await self._client.send(frame):
                     self._active_at = self._loop.time()
         except ConnectionGoneError:
-            self.lose_client(messages.disconnect(1006, ""))
+            self.mark_gone(messages.disconnect(1006, ""))
             raise
         except ManagementError as error:
             if is_hang(error):

@@ -256,7 +256,7 @@ class Invocation:
                 if run.is_shared() and not client.frames:
                     await self._connection.update(release_greeting)
             except ConnectionGoneError:
-                run.lose_client(messages.disconnect(1006, ""))
+                run.mark_gone(messages.disconnect(1006, ""))
             outcome = await run.until_over(self._deadline)
             log_ending(run, outcome, self._connection.id)
             note_ending(self._ending, run, outcome)
@@ -393,7 +393,7 @@ class Invocation:
         try:
             outcome = await run.until_ready(record.answered, self._deadline)
             if outcome is None:
-                run.lose_client(message)
+                run.mark_gone(message)
                 outcome = await run.until_over(self._deadline)
             log_ending(run, outcome, self._connection.id)
             note_ending(self._ending, run, outcome, word)
@@ -435,7 +435,7 @@ class Invocation:
                 connection_id=connection.id,
                 linger=self._settings.linger,
             )
-        connection.on_lost = lambda: own.run.lose_client(messages.disconnect(1006, ""))
+        connection.on_lost = lambda: own.run.mark_gone(messages.disconnect(1006, ""))
         return own.run
 
     async def _stop(self, run: Run) -> None:

@@ -77,7 +77,8 @@ def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | No
         ending.note(otherwise)
     elif not run.accepted:
         ending.note("refused")
-    elif run.told or run.over:  # it is over before it is stopped where another event tells the app
+    elif run.disconnect_delivered or run.unwinding:
+        # It unwinds before it is stopped where another event tells the app.
         ending.note("gone")
     elif run.ended:
         ending.note("closed" if run.answer is Answer.CLOSED else "returned")

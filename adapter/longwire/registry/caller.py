@@ -59,14 +59,14 @@ class Caller:
         self.is_closed = True
 
     @property
-    def acts(self) -> bool:
+    def has_effect(self) -> bool:
         """Whether what it does takes effect: not when it is repeated, nor when a run unwinds."""
-        return self.own is None or self.own.run.acts
+        return self.own is None or self.own.run.has_effect
 
     @property
     def is_over(self) -> bool:
         """Whether it has no effect because its run is over."""
-        return self.own is not None and self.own.run.over
+        return self.own is not None and self.own.run.unwinding
 
     def own_if(self, connection_id: str) -> OwnConnection | None:
         """Return the event's own connection if this is its id."""
@@ -143,7 +143,7 @@ class OwnConnection:
     @property
     def is_over(self) -> bool:
         """Whether it has ended: the app is told so, or has ended it itself."""
-        return self.refused or self.run.told or self._connection.ended
+        return self.refused or self.run.disconnect_delivered or self._connection.ended
 
     @property
     def left(self) -> tuple[str, ...]:

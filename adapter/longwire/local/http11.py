@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 import h11
 
 from longwire.local.rules.management_api import Answer, json_answer
-from longwire.local.server.websocket import CLOSE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -23,6 +22,8 @@ logger = logging.getLogger("longwire.local")
 BODY_LIMIT = 10 * 1024 * 1024
 # Bytes that a client may send before its request is answered.
 EARLY_LIMIT = 256 * 1024
+# Seconds that a client may take to read what is left and to answer a close frame.
+CLOSE_TIMEOUT = 2.0
 
 
 class HTTP1Connection(asyncio.Protocol):

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from longwire.local import authorizing
-from longwire.local.calls import outcome_of
-from longwire.local.function.inline import FunctionError
-from longwire.local.rules import results
-from longwire.local.rules.authorizer import authorized
+from longwire.local.rules import authorizer, results
 from longwire.local.rules.connection import DELETED, GOING_AWAY, State
+from longwire.local.rules.errors import FunctionError
 from longwire.local.rules.settings import CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
-    from longwire.local.calls import Function
     from longwire.local.rules.connection import Connection, Ending, Handshake
     from longwire.local.rules.gateway import Gateway
     from longwire.local.tasks import Tasks
@@ -41,6 +38,19 @@ class Client(Protocol):
 
     def hold(self, on: bool) -> None:
         """Stop reading from the client, or go on."""
+
+
+class Function(Protocol):
+    """The side of a session that faces a Lambda function."""
+
+    async def invoke(
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = ...
+    ) -> object:
+        """Return what the function returns; raise what it raises.
+
+        `waits_for_client` is called, from any thread, when the function has done all that the
+        client's next message could depend on, though it goes on.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +134,22 @@ class Session:
         """Return the CONNECT event with what the authorizer said, if there is one."""
         if self._authorizer is None:
             return event
-        settings = self._gateway.settings
-        decision, seconds = await authorizing.ask(self._authorizer, settings, self._tasks, event)
+        settings, seconds = self._gateway.settings, 0.0
+        decision: authorizer.Granted | results.Refused | None
+        decision = authorizer.unidentified(settings, event)
+        if decision is None:
+            request = authorizer.request_event(settings, event)
+            call, name = self._authorizer.invoke(request), "the authorizer"
+            outcome, seconds = await self._outcome(call, settings.authorizer_timeout, name)
+            decision = authorizer.decide(outcome, request["methodArn"])
+            # "Unauthorized" is an answer like any other, though it is raised.
+            if decision != authorizer.NOT_AUTHENTICATED:
+                _log_failure(outcome, name)
         if isinstance(decision, results.Refused):
             self._report(event, None, seconds, decision)
             return decision
         self.connection.authorizer = decision.context
-        return authorized(event, decision, seconds)
+        return authorizer.authorized(event, decision, seconds)
 
     async def _connect(self, event: LambdaEvent) -> results.Accepted | results.Refused:
         if CONNECT not in self._gateway.settings.routes:
@@ -279,14 +298,28 @@ class Session:
         """
         loop, end_turn = asyncio.get_running_loop(), (turn or asyncio.Event()).set
         call = self._function.invoke(event, lambda: loop.call_soon_threadsafe(end_turn))
-        limit = self._gateway.settings.integration_timeout
-        outcome, seconds = await outcome_of(call, self._tasks, limit)
-        if isinstance(outcome, results.Raised):
-            # What a process of its own raises has its traceback in the log of that process.
-            known = isinstance(outcome.error, FunctionError)
-            text = f"the function failed: {outcome.error}" if known else "the function raised"
-            logger.error(text, exc_info=None if known else outcome.error)
+        limit, name = self._gateway.settings.integration_timeout, "the function"
+        outcome, seconds = await self._outcome(call, limit, name)
+        _log_failure(outcome, name)
         return outcome, seconds
+
+    async def _outcome(
+        self, call: Coroutine[Any, Any, object], timeout: float, name: str
+    ) -> tuple[results.Outcome, float]:
+        """Return what became of a call, and the seconds that it was waited for."""
+        began = time.monotonic()
+        task = self._tasks.spawn(call)
+        await asyncio.wait({task}, timeout=timeout)
+        seconds = time.monotonic() - began
+        if not task.done():
+            # It goes on, but nobody waits.
+            task.add_done_callback(lambda task: _log_late_error(task, timeout, name))
+            return results.TimedOut(), seconds
+        if task.cancelled():
+            error: BaseException | None = asyncio.CancelledError(f"{name} was cancelled")
+        else:
+            error = task.exception()
+        return results.Returned(task.result()) if error is None else results.Raised(error), seconds
 
     def _report(
         self,
@@ -311,6 +344,21 @@ async def _in_turn(
         await step(turn)
     finally:
         turn.set()
+
+
+def _log_failure(outcome: results.Outcome, name: str) -> None:
+    if isinstance(outcome, results.Raised):
+        # What a process of its own raises has its traceback in the log of that process.
+        known = isinstance(outcome.error, FunctionError)
+        text = f"{name} failed: {outcome.error}" if known else f"{name} raised"
+        logger.error(text, exc_info=None if known else outcome.error)
+
+
+def _log_late_error(task: asyncio.Task[object], timeout: float, name: str) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        text = "%s raised after more than %g seconds, when nobody waited for it any more"
+        logger.error(text, name, timeout, exc_info=error)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 
 from longwire.handler import Longwire
-from longwire.local.function.inline import (
-    Context,
-    FunctionExitError,
-    FunctionTimeoutError,
-    InlineFunction,
-    ThreadFunction,
-    arity,
-    kind,
-)
+from longwire.local.function.inline import Context, InlineFunction, ThreadFunction, arity, kind
+from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 
 MEMORY = {"backend": "memory", "params": {}}
 

@@ -20,9 +20,10 @@ from websockets.sync.client import connect as connect_sync
 from longwire.exceptions import ConfigurationError
 from longwire.local.cli import main as cli
 from longwire.local.cli.console import event_line
-from longwire.local.function.inline import FunctionTimeoutError, ThreadFunction
+from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.authorizer import Granted, authorized, decide, request_event, unidentified
 from longwire.local.rules.connection import Connection, Handshake
+from longwire.local.rules.errors import FunctionTimeoutError
 from longwire.local.rules.events import Request, connect_event
 from longwire.local.rules.results import Raised, Refused, Returned, TimedOut
 from longwire.local.rules.settings import Settings

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from longwire.apigateway.responses import MalformedResultError, parse_result
-from longwire.local.function.inline import FunctionError, FunctionRaisedError
+from longwire.local.rules.errors import FunctionError, FunctionRaisedError
 from longwire.local.rules.results import (
     Outcome,
     Raised,

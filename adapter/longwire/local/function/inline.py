@@ -11,7 +11,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Literal
 
-from longwire.exceptions import LongwireError
+from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,35 +24,6 @@ logger = logging.getLogger("longwire.local")
 
 # Lambda's own longest timeout is 15 minutes; API Gateway does not wait longer than 29 seconds.
 DEFAULT_TIMEOUT = 30.0
-
-
-class FunctionError(LongwireError):
-    """The function did not return; the text says all that there is to say."""
-
-
-class FunctionTimeoutError(FunctionError, TimeoutError):
-    """The function did not end within its own timeout, and was stopped as Lambda stops it."""
-
-
-class FunctionExitError(FunctionError):
-    """The function ended its process, as `sys.exit` does."""
-
-
-class FunctionRaisedError(FunctionError):
-    """A function in a process of its own has raised.
-
-    Attributes:
-        type: of what it raised, as Lambda's runtime names it.
-    """
-
-    def __init__(self, type_: str, message: str) -> None:
-        super().__init__(f"{type_}: {message}" if message else type_)
-        self.type = type_
-        self.message = message
-
-
-class ThrottledError(FunctionError):
-    """Lambda takes no further event now."""
 
 
 def nothing() -> None:

@@ -9,8 +9,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from longwire.local.function.inline import ThrottledError, nothing
+from longwire.local.function.inline import nothing
 from longwire.local.function.instance import SHUTDOWN_LIMIT, InitError, Instance
+from longwire.local.rules.errors import ThrottledError
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:

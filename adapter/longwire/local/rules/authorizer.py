@@ -26,9 +26,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from longwire.local.rules import policy
-from longwire.local.rules.identity import first_missing
 from longwire.local.rules.results import Outcome, Raised, Refused, Returned, TimedOut
-from longwire.local.rules.settings import CONNECT
+from longwire.local.rules.settings import CONNECT, parse_identity_source
 
 if TYPE_CHECKING:
     from longwire.local.rules.settings import Settings
@@ -70,8 +69,10 @@ def method_arn(settings: Settings) -> str:
 
 def unidentified(settings: Settings, connect_event: LambdaEvent) -> Refused | None:
     """Refuse a handshake that lacks an identity source; its authorizer is not asked."""
-    missing = first_missing(settings.identity_sources, connect_event)
-    return None if missing is None else _refused(401, f"not asked without {missing}")
+    for source in settings.identity_sources:
+        if not _identity(source, connect_event):
+            return _refused(401, f"not asked without {source}")
+    return None
 
 
 def request_event(settings: Settings, connect_event: LambdaEvent) -> LambdaEvent:
@@ -117,6 +118,16 @@ def authorized(connect_event: LambdaEvent, granted: Granted, seconds: float) -> 
     return connect_event | {
         "requestContext": connect_event["requestContext"] | {"authorizer": said}
     }
+
+
+def _identity(source: str, connect_event: LambdaEvent) -> str | None:
+    """Return what a handshake has in the place that an identity source names."""
+    place, name = parse_identity_source(source)
+    if place == "querystring":
+        value: str | None = connect_event.get("queryStringParameters", {}).get(name)
+        return value
+    headers = {key.lower(): value for key, value in connect_event["headers"].items()}
+    return headers.get(name.lower())
 
 
 def _refused(status: int, reason: str) -> Refused:

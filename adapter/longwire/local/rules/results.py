@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from longwire.apigateway.responses import MalformedResultError, parse_result
-from longwire.local.function.inline import ThrottledError
+from longwire.local.rules.errors import ThrottledError
 
 INTERNAL_SERVER_ERROR = "Internal server error"
 TIMED_OUT = "Endpoint request timed out"

@@ -20,11 +20,10 @@ from longwire.local.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from longwire.local.calls import Function
     from longwire.local.rules.connection import Connection, Handshake
     from longwire.local.rules.signatures import Caller, Request
     from longwire.local.server.websocket import WebSocket
-    from longwire.local.session import Invocation
+    from longwire.local.session import Function, Invocation
     from longwire.types import LambdaHandler
 
 # Seconds that a POST waits for a client that does not read, before it is answered with 429.

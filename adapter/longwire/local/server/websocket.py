@@ -12,6 +12,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
+from longwire.local.http11 import CLOSE_TIMEOUT
 from longwire.local.rules.connection import BINARY, LOST, NO_STATUS, NOT_UTF8, TOO_BIG, Ending
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ BUFFER = 1024 * 1024
 # From here on such a client is not read from either, or its pings would grow the buffer for ever.
 # Well above BUFFER, since a client that sends everything before it reads must be able to.
 UNREAD_LIMIT = 4 * BUFFER
-# Seconds that a client may take to read what is left and to answer a close frame.
-CLOSE_TIMEOUT = 2.0
 
 
 def answer_handshake(path: str, headers: Sequence[tuple[str, str]]) -> Response:

@@ -84,6 +84,11 @@ def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | I
     from longwire.local.cli import entry
     from longwire.local.function.instances import Instances
 
+    changes = None
+    if options.reload:
+        from longwire.local import reload
+
+        changes = reload.changes(options.app_dir)
     importlib.import_module("awslambdaric")  # without it no process would say so in plain words
     environ = {entry.OPTIONS: entry.options_for(options)}
     if options.log_level != "warning":
@@ -94,7 +99,7 @@ def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | I
         options.app_dir,
         timeout=options.timeout,
         freeze=options.freeze,
-        reload=options.reload,
+        changes=changes,
         on_report=_show_report,
     )
 

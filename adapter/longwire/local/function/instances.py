@@ -38,7 +38,7 @@ class Instances:
     Args:
         limit: processes at most, as Lambda's reserved concurrency.
         environ: what the processes have in their environment besides ours.
-        reload: replace the processes when a .py file in `app_dir` changes.
+        changes: the names of files that have changed, whenever the processes are to be replaced.
         on_report: told of each invocation that is over.
     """
 
@@ -50,12 +50,12 @@ class Instances:
         *,
         timeout: float,
         freeze: bool,
-        reload: bool,
+        changes: AsyncIterator[str] | None,
         on_report: Callable[[Report], object],
     ) -> None:
         self._limit = limit
         self._app_dir = app_dir
-        self._reload = reload
+        self._changes = changes
         self._environ = environ
         self._timeout = timeout
         self._freeze = freeze
@@ -72,7 +72,8 @@ class Instances:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Instances]:
         """End all processes at the end; with an extension they get half a second for it."""
-        watching = asyncio.create_task(self._watch()) if self._reload else None
+        changes = self._changes
+        watching = None if changes is None else asyncio.create_task(self._watch(changes))
         try:
             yield self
         finally:
@@ -99,14 +100,12 @@ class Instances:
         try:
             self._put_back(await self._start(self._add()))
         except InitError as error:
-            if not self._reload:
+            if self._changes is None:
                 raise
             logger.error("the function's process did not start: %s", error)
 
-    async def _watch(self) -> None:
-        from longwire.local.reload import changes
-
-        async for names in changes(self._app_dir):
+    async def _watch(self, changes: AsyncIterator[str]) -> None:
+        async for names in changes:
             sys.stderr.write(f"longwire dev: {names} changed, new processes\n")
             sys.stderr.flush()
             self._replace()

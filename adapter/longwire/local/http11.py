@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import h11
 
-from longwire.local.rules.management_api import Answer, json_answer
+from longwire.local.rules.management_api import JSONResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -126,7 +126,7 @@ class HTTP1Connection(asyncio.Protocol):
             logger.exception("a request failed in the gateway")
             self._transport.close()
 
-    def respond(self, answer: Answer, *, close: bool = False) -> None:
+    def respond(self, answer: JSONResponse, *, close: bool = False) -> None:
         """Answer the request, and go on with the next."""
         if self._transport.is_closing():
             return
@@ -166,7 +166,7 @@ class HTTP1Connection(asyncio.Protocol):
     def _refuse_rubbish(self, error: h11.RemoteProtocolError) -> None:
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             status = error.error_status_hint
-            self.respond(json_answer(status, phrase(status)), close=True)
+            self.respond(json_response(status, phrase(status)), close=True)
         else:
             self._close_gently()
 

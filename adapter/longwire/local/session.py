@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from longwire.local.rules import authorizer, results
-from longwire.local.rules.connection import DELETED, GOING_AWAY, State
+from longwire.local.rules.connection import DELETED, GOING_AWAY, ConnectionState
 from longwire.local.rules.errors import FunctionError
 from longwire.local.rules.settings import CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from longwire.local.rules.connection import Connection, Ending, Handshake
-    from longwire.local.rules.gateway import Gateway
+    from longwire.local.rules.connection import ClientHandshake, CloseStatus, LocalConnection
+    from longwire.local.rules.gateway import GatewayRules
     from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
 
@@ -27,13 +27,13 @@ logger = logging.getLogger("longwire.local")
 BACKLOG = 100
 
 
-class Client(Protocol):
+class ClientSocket(Protocol):
     """The side of a session that faces the client. Nothing is called after either side's end."""
 
     def send_text(self, data: bytes) -> None:
         """Send a text message."""
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: CloseStatus) -> None:
         """Close the connection with this code and reason."""
 
     def hold(self, on: bool) -> None:
@@ -54,7 +54,7 @@ class Function(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Invocation:
+class HandledEvent:
     """One event and what became of it, for logs and tests.
 
     Attributes:
@@ -69,7 +69,7 @@ class Invocation:
     outcome: results.Outcome | None
     seconds: float
     posts: int
-    verdict: results.Accepted | results.Refused | None = None
+    verdict: results.HandshakeAccepted | results.HandshakeRefused | None = None
 
 
 class Session:
@@ -85,22 +85,22 @@ class Session:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: GatewayRules,
         function: Function,
-        handshake: Handshake,
+        handshake: ClientHandshake,
         tasks: Tasks,
-        observer: Callable[[Invocation], None],
+        observer: Callable[[HandledEvent], None],
         authorizer: Function | None = None,
     ) -> None:
-        self.connection: Connection = gateway.admit(handshake)
+        self.connection: LocalConnection = gateway.admit(handshake)
         self._gateway = gateway
         self._function = function
         self._authorizer = authorizer
         self._tasks = tasks
         self._observer = observer
-        self._client: Client | None = None
+        self._client: ClientSocket | None = None
         # Set by the first thing that ends the connection; whatever comes later finds it set.
-        self._ending: Ending | None = None
+        self._ending: CloseStatus | None = None
         # The gateway itself ended it: messages that the function has not begun are dropped,
         # as a server does not read on after it closed.
         self._dropping = False
@@ -119,23 +119,25 @@ class Session:
 
     # The handshake
 
-    async def connect(self) -> results.Accepted | results.Refused:
+    async def connect(self) -> results.HandshakeAccepted | results.HandshakeRefused:
         """Ask the authorizer, then the function, whether the client may connect."""
         event = await self._authorize(self._gateway.connect_event(self.connection))
-        verdict = event if isinstance(event, results.Refused) else await self._connect(event)
-        if isinstance(verdict, results.Refused):
+        verdict = (
+            event if isinstance(event, results.HandshakeRefused) else await self._connect(event)
+        )
+        if isinstance(verdict, results.HandshakeRefused):
             self._gateway.close(self.connection)
         elif self._ending is not None:
             # Accepted, but the client did not wait: the function must hear of its end.
             self._finish(self._ending)
         return verdict
 
-    async def _authorize(self, event: LambdaEvent) -> LambdaEvent | results.Refused:
+    async def _authorize(self, event: LambdaEvent) -> LambdaEvent | results.HandshakeRefused:
         """Return the CONNECT event with what the authorizer said, if there is one."""
         if self._authorizer is None:
             return event
         settings, seconds = self._gateway.settings, 0.0
-        decision: authorizer.Granted | results.Refused | None
+        decision: authorizer.Granted | results.HandshakeRefused | None
         decision = authorizer.unidentified(settings, event)
         if decision is None:
             request = authorizer.request_event(settings, event)
@@ -145,21 +147,23 @@ class Session:
             # "Unauthorized" is an answer like any other, though it is raised.
             if decision != authorizer.NOT_AUTHENTICATED:
                 _log_failure(outcome, name)
-        if isinstance(decision, results.Refused):
+        if isinstance(decision, results.HandshakeRefused):
             self._report(event, None, seconds, decision)
             return decision
         self.connection.authorizer = decision.context
         return authorizer.authorized(event, decision, seconds)
 
-    async def _connect(self, event: LambdaEvent) -> results.Accepted | results.Refused:
+    async def _connect(
+        self, event: LambdaEvent
+    ) -> results.HandshakeAccepted | results.HandshakeRefused:
         if CONNECT not in self._gateway.settings.routes:
-            return results.Accepted()
+            return results.HandshakeAccepted()
         outcome, seconds = await self._invoke(event)
         verdict = results.connect_verdict(outcome)
         self._report(event, outcome, seconds, verdict)
         return verdict
 
-    def open(self, client: Client) -> None:
+    def open(self, client: ClientSocket) -> None:
         """The client has its 101: the connection can be posted to, and its clocks run."""
         self._client = client
         self._gateway.open(self.connection)
@@ -175,7 +179,7 @@ class Session:
 
     def receive(self, text: str) -> None:
         """A whole text message has come."""
-        if self.connection.state is not State.OPEN:
+        if self.connection.state is not ConnectionState.OPEN:
             return
         self._touch()
         self._backlog += 1
@@ -183,12 +187,12 @@ class Session:
             self._client.hold(True)
         self._schedule(lambda turn: self._message(text, turn))
 
-    def client_closed(self, ending: Ending) -> None:
+    def client_closed(self, ending: CloseStatus) -> None:
         """The client has closed, has vanished, or broke the protocol."""
         if self._ending is not None:
             return
         self._ending = ending
-        if self.connection.state is State.OPEN:
+        if self.connection.state is ConnectionState.OPEN:
             self._finish(ending)
 
     # From the function and the gateway
@@ -203,7 +207,7 @@ class Session:
             )
         self._send(data)
 
-    def close(self, ending: Ending = DELETED) -> None:
+    def close(self, ending: CloseStatus = DELETED) -> None:
         """End the connection from the gateway's side."""
         if self._ending is not None:
             return
@@ -235,11 +239,11 @@ class Session:
         self._active = asyncio.get_running_loop().time()
 
     def _send(self, data: bytes) -> None:
-        if self.connection.state is State.OPEN and self._client is not None:
+        if self.connection.state is ConnectionState.OPEN and self._client is not None:
             self._touch()
             self._client.send_text(data)
 
-    def _finish(self, ending: Ending) -> None:
+    def _finish(self, ending: CloseStatus) -> None:
         for timer in self._timers:
             timer.cancel()
         self._gateway.close(self.connection)
@@ -283,7 +287,7 @@ class Session:
         if reply is not None:
             self._send(reply)
 
-    async def _disconnect(self, ending: Ending) -> None:
+    async def _disconnect(self, ending: CloseStatus) -> None:
         event = self._gateway.disconnect_event(self.connection, ending)
         outcome, seconds = await self._invoke(event)
         self._report(event, outcome, seconds)
@@ -326,11 +330,11 @@ class Session:
         event: LambdaEvent,
         outcome: results.Outcome | None,
         seconds: float,
-        verdict: results.Accepted | results.Refused | None = None,
+        verdict: results.HandshakeAccepted | results.HandshakeRefused | None = None,
     ) -> None:
         posts = self.connection.posts - self._posts_reported
         self._posts_reported = self.connection.posts
-        self._observer(Invocation(event, outcome, seconds, posts, verdict))
+        self._observer(HandledEvent(event, outcome, seconds, posts, verdict))
 
 
 async def _in_turn(

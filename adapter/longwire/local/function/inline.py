@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from longwire.types import LambdaEvent
 
-    Handle = Callable[[LambdaEvent, "Context"], Awaitable[object]]
+    Handle = Callable[[LambdaEvent, "LambdaContext"], Awaitable[object]]
 
 logger = logging.getLogger("longwire.local")
 
@@ -26,11 +26,11 @@ logger = logging.getLogger("longwire.local")
 DEFAULT_TIMEOUT = 30.0
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     """Stand in where nobody wants to know."""
 
 
-class Context:
+class LambdaContext:
     """Lambda's context object.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
@@ -52,7 +52,7 @@ class Context:
     def __init__(
         self,
         timeout: float,
-        waits_for_client: Callable[[], object] = nothing,
+        waits_for_client: Callable[[], object] = do_nothing,
         *,
         function_name: str = "longwire-dev",
     ) -> None:
@@ -112,7 +112,7 @@ def to_handle(target: Any) -> Handle:
         coroutine_function: Handle = target
         return coroutine_function
 
-    async def in_thread(event: LambdaEvent, context: Context) -> object:
+    async def in_thread(event: LambdaEvent, context: LambdaContext) -> object:
         return await _run_in_thread(lambda: target(event, context))
 
     return in_thread
@@ -126,7 +126,7 @@ class InlineFunction:
         self._timeout = timeout
 
     async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = nothing
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
         """Return what the function returns.
 
@@ -137,7 +137,7 @@ class InlineFunction:
         """
         try:
             async with asyncio.timeout(self._timeout) as deadline:
-                return await self._handle(event, Context(self._timeout, waits_for_client))
+                return await self._handle(event, LambdaContext(self._timeout, waits_for_client))
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -162,7 +162,7 @@ class ThreadFunction:
         self._thread = threading.Thread(target=self._run, name="longwire-function", daemon=True)
 
     async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = nothing
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
         """Like `InlineFunction.invoke`, from any other loop."""
         work = self._inline.invoke(event, waits_for_client)

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from longwire.local.function.inline import nothing
+from longwire.local.function.inline import do_nothing
 from longwire.local.function.instance import SHUTDOWN_LIMIT, InitError, Instance
 from longwire.local.rules.errors import ThrottledError
 from longwire.local.tasks import Tasks
@@ -119,7 +119,7 @@ class Instances:
         self._idle.clear()
 
     async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = nothing
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
         """Return what the function returns.
 

@@ -22,7 +22,7 @@ _IDENTITY_SOURCE = re.compile(r"route\.request\.(header|querystring)\.([A-Za-z0-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class GatewaySettings:
     """A WebSocket API and its one stage; the defaults are AWS's own limits.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html

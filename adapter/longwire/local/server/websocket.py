@@ -13,12 +13,12 @@ from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from longwire.local.http11 import CLOSE_TIMEOUT
-from longwire.local.rules.connection import BINARY, LOST, NO_STATUS, NOT_UTF8, TOO_BIG, Ending
+from longwire.local.rules.connection import BINARY, LOST, NO_STATUS, NOT_UTF8, TOO_BIG, CloseStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from longwire.local.rules.settings import Settings
+    from longwire.local.rules.settings import GatewaySettings
     from longwire.local.session import Session
 
 # The protocol logs each frame with its payload at DEBUG, and payloads are nobody's business.
@@ -41,7 +41,7 @@ def answer_handshake(path: str, headers: Sequence[tuple[str, str]]) -> Response:
     return ServerProtocol(logger=logger).accept(request)
 
 
-class WebSocket(asyncio.Protocol):
+class ServerWebSocket(asyncio.Protocol):
     """Frames of one open connection; the `Client` of its session.
 
     Attributes:
@@ -51,7 +51,7 @@ class WebSocket(asyncio.Protocol):
     def __init__(
         self,
         transport: asyncio.Transport,
-        settings: Settings,
+        settings: GatewaySettings,
         session: Session,
         *,
         on_lost: Callable[[], None],
@@ -85,7 +85,7 @@ class WebSocket(asyncio.Protocol):
             send(part, fin=number == len(parts))
         self._flush()
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: CloseStatus) -> None:
         """Begin the closing handshake; the socket ends when the client has answered, or soon."""
         self._protocol.send_close(ending.code, ending.reason)
         self._flush()
@@ -155,7 +155,7 @@ class WebSocket(asyncio.Protocol):
         else:
             self._session.receive(text)
 
-    def _fail(self, ending: Ending) -> None:
+    def _fail(self, ending: CloseStatus) -> None:
         self._protocol.fail(ending.code, ending.reason)
         self._session.client_closed(ending)
 
@@ -165,7 +165,7 @@ class WebSocket(asyncio.Protocol):
             self._session.client_closed(_client_ending(self._protocol))
         elif self._protocol.parser_exc is not None:
             sent = self._protocol.close_sent
-            ending = LOST if sent is None else Ending(sent.code, sent.reason)
+            ending = LOST if sent is None else CloseStatus(sent.code, sent.reason)
             self._session.client_closed(TOO_BIG if ending.code == TOO_BIG.code else ending)
 
     def _regulate_reading(self) -> None:
@@ -192,8 +192,8 @@ class WebSocket(asyncio.Protocol):
             self._abort = loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
 
-def _client_ending(protocol: Protocol) -> Ending:
+def _client_ending(protocol: Protocol) -> CloseStatus:
     close = protocol.close_rcvd
     if close is None or close.code == NO_STATUS.code:
         return NO_STATUS
-    return Ending(close.code, close.reason)
+    return CloseStatus(close.code, close.reason)

@@ -25,7 +25,7 @@ from longwire_backends.sqlite3.backend import SQLite3Backend
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longwire.fanout.fan_out import SendResult
+    from longwire.fanout.result import SendResult
     from longwire.types import Receive, Scope, Send
     from longwire_aws.http import Response
     from longwire_aws.signed import Transport

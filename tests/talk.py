@@ -91,7 +91,8 @@ def old_record() -> str:
 
 async def grow_old(handler: Longwire, *connection_ids: str) -> None:
     """Let connections have been there for so long that "gone" cannot mean "new"."""
-    backend = handler._backend
+    backend = handler._api.backend
+    assert backend is not None
     for connection_id in connection_ids:
         while stored := await backend.get(connection_id):
             known = record.loads(stored.value)

@@ -24,7 +24,7 @@ from longwire import (
     MessageTooLargeError,
 )
 from longwire.exceptions import ASGIMessageError
-from longwire.registry import keys, record
+from longwire.registry import record
 from longwire_backends.base import BackendError, Page, Record
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
@@ -556,22 +556,24 @@ async def test_the_events_own_client_that_is_gone_is_posted_to_once() -> None:
 
 
 class _Slow(MemoryBackend):
-    """Takes its time to keep the record of a connection that has proved to be gone."""
+    """Takes its time to mark the record of a connection that has proved to be gone."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.taken, self.go_on = asyncio.Event(), asyncio.Event()
+        self.marking, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
-        if connection_id.startswith("longwire#ended#"):
-            self.taken.set()
+    async def update(
+        self, connection_id: str, value: str, expires_at: int, version: str
+    ) -> str | None:
+        if record.loads(value).gone_at:
+            self.marking.set()
             await self.go_on.wait()
-        return await super().put(connection_id, value, expires_at)
+        return await super().update(connection_id, value, expires_at, version)
 
 
 @contextlib.asynccontextmanager
 async def found_from_outside() -> AsyncIterator[tuple[Talk, Talk, _Slow, asyncio.Task[Any]]]:
-    """Let a send from outside just be moving the record of bob, who is gone from ann's room."""
+    """Let a send from outside just be marking the record of bob, who is gone from ann's room."""
     backend = _Slow()
     async with talk(websocket(room), backend=backend) as ann:
         await enter(ann, "ann")
@@ -582,12 +584,12 @@ async def found_from_outside() -> AsyncIterator[tuple[Talk, Talk, _Slow, asyncio
             ws_config={"backend": backend}, api_gateway_endpoint_url=ann.server.url
         ) as outside:
             sending = asyncio.create_task(outside.group_send("room", "x"))
-            await backend.taken.wait()
+            await backend.marking.wait()
             yield ann, bob, backend, sending
 
 
 async def test_an_end_that_is_told_while_a_send_finds_it_is_told_once() -> None:
-    """The record is on its way to another key then."""
+    """The record is gone before it is marked."""
     async with found_from_outside() as (ann, bob, backend, sending):
         leaving = asyncio.create_task(bob.leave(1001))
         await asyncio.sleep(0)
@@ -598,7 +600,7 @@ async def test_an_end_that_is_told_while_a_send_finds_it_is_told_once() -> None:
 
 
 async def test_a_send_that_is_cancelled_loses_nobodys_end() -> None:
-    """The record has been marked and is still where it was."""
+    """The record is about to be marked and is still where it was."""
     async with found_from_outside() as (ann, bob, backend, sending):
         sending.cancel()
         backend.go_on.set()
@@ -624,39 +626,39 @@ class _Gated(MemoryBackend):
             gate[0].set()
             await gate[1].wait()
 
-    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
-        await self._pass("put", connection_id)
-        return await super().put(connection_id, value, expires_at)
+    async def update(
+        self, connection_id: str, value: str, expires_at: int, version: str
+    ) -> str | None:
+        await self._pass("update", connection_id)
+        return await super().update(connection_id, value, expires_at, version)
 
     async def take(self, connection_id: str) -> Record | None:
         await self._pass("take", connection_id)
         return await super().take(connection_id)
 
 
-@pytest.mark.parametrize("late", ["put of the copy", "take of the record"])
+@pytest.mark.parametrize("late", ["mark of the record", "take of the record"])
 async def test_an_end_that_is_told_twice_while_a_send_finds_it_is_told_once(late: str) -> None:
-    """API Gateway may deliver `$disconnect` twice, while the record is on its way."""
+    """API Gateway may deliver `$disconnect` twice, while the record is marked or taken."""
     backend = _Gated()
     async with talk(websocket(room), backend=backend) as ann:
         await enter(ann, "ann")
         bob = await enter(ann.another(), "bob")
         await bob.grow_old()
         bob.vanish()
-        copying = backend.hold("put", f"longwire#ended#{bob.connection_id}")
+        marking = backend.hold("update", bob.connection_id)
         saying = asyncio.create_task(ann.say("hi"))
-        await copying[0].wait()
-        if late == "put of the copy":
+        await marking[0].wait()
+        if late == "mark of the record":
             await bob.leave(1001)
-            taking = backend.hold("take", bob.connection_id)
-            copying[1].set()
+            marking[1].set()
         else:
             taking = backend.hold("take", bob.connection_id)
-            copying[1].set()
+            marking[1].set()
             await taking[0].wait()
             await bob.leave(1001)
-        await taking[0].wait()
+            taking[1].set()
         await bob.leave(1001)
-        taking[1].set()
         await saying
         await bob.leave(1001)
         left = [frame for frame in ann.frames if frame.startswith("bob left")]
@@ -664,20 +666,15 @@ async def test_an_end_that_is_told_twice_while_a_send_finds_it_is_told_once(late
         assert (await backend.connections()).members == (ann.connection_id,)
 
 
-class _SlowToMove(MemoryBackend):
-    """Takes longer for the last step of moving a record than an app may linger."""
+class _SlowToMark(MemoryBackend):
+    """Takes longer to mark a record than an app may linger."""
 
     async def update(
         self, connection_id: str, value: str, expires_at: int, version: str
     ) -> str | None:
-        if connection_id.startswith("longwire#ended#"):
+        if record.loads(value).gone_at:
             await asyncio.sleep(0.5)
         return await super().update(connection_id, value, expires_at, version)
-
-    async def tells(self, connection_id: str) -> bool:
-        """Tell whether whoever takes the moved record tells the app."""
-        kept = await self.get(keys.ENDED + connection_id)
-        return kept is not None and keys.read_ended(kept.value)[2]
 
 
 async def test_a_run_that_ends_meanwhile_loses_nobodys_end() -> None:
@@ -691,7 +688,7 @@ async def test_a_run_that_ends_meanwhile_loses_nobodys_end() -> None:
             tasks.add(asyncio.create_task(connections.broadcast("x")))
         told.append(websocket.scope["extensions"]["longwire"]["connection_id"])
 
-    store = _SlowToMove()
+    store = _SlowToMark()
     async with talk(websocket(app), backend=store, linger=0.1) as ann:
         await ann.connect()
         bob = ann.another()
@@ -700,17 +697,13 @@ async def test_a_run_that_ends_meanwhile_loses_nobodys_end() -> None:
         bob.vanish()
         await ann.say("go")
         await asyncio.gather(*tasks, return_exceptions=True)
-        while await store.get(bob.connection_id) is None and not await store.tells(
-            bob.connection_id
-        ):
-            await asyncio.sleep(0.01)  # it goes on though nobody waits for it
         await bob.leave()
         await bob.leave()
     assert told == [bob.connection_id]
 
 
 async def test_a_run_that_is_cut_off_loses_nobodys_end() -> None:
-    """The deadline of its event ends it while it moves the record of another connection."""
+    """The deadline of its event ends it while it marks the record of another connection."""
     backend = _Slow()
     async with talk(websocket(room), backend=backend) as ann:
         await enter(ann, "ann")

@@ -325,8 +325,8 @@ async def test_a_refused_frame_that_the_app_keeps_to_itself(
         handler = Longwire(app_of(quiet), dsn=f"memory://?api_gateway_endpoint_url={url}")
         await invoke(handler, connect_event("quiet="))
         handler.transport  # noqa: B018  # it is made
-        assert handler._client is not None
-        monkeypatch.setattr(handler._client, "_connect_timeout", 0.2)
+        assert handler._api._opened is not None
+        monkeypatch.setattr(handler._api._opened[0], "_connect_timeout", 0.2)
         assert (await invoke(handler, message_event("hi", "quiet="))).answer == OK
         await handler.aclose()
     (line,) = lines("quiet=")

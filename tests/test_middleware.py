@@ -42,8 +42,7 @@ from longwire import (
     SendResult,
 )
 from longwire.exceptions import EventLoopError
-from longwire.middleware import ServedBackend
-from longwire.registry.in_process import ServedClients, Socket
+from longwire.registry.in_process import ServedBackend, ServedClients, ServedSocket
 from longwire.registry.targets import known_id
 from tests.parity.hosts import on_uvicorn
 
@@ -415,7 +414,7 @@ async def _cycle(here: Place) -> None:
 
 def _known() -> int:
     gc.collect()
-    return sum(isinstance(each, Socket) for each in gc.get_objects())
+    return sum(isinstance(each, ServedSocket) for each in gc.get_objects())
 
 
 @pytest.mark.parametrize(("name", "cycles"), [("Starlette", 1000), ("Litestar", 1000)])

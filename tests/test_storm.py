@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
-    from longwire.fanout.fan_out import SendResult
+    from longwire.fanout.result import SendResult
     from longwire_backends import Backend
     from tests.servers.redis import RedisServer, StartRedis
 

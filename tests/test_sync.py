@@ -14,8 +14,9 @@ from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 
 from longwire import Connections, InvalidArgumentError
-from longwire.connections import NO_STORE, NOTHING_FOUND
+from longwire.connections import NOTHING_FOUND
 from longwire.exceptions import EventLoopError
+from longwire.registry.caller import NO_STORE
 from longwire.runtime import threads
 from tests.connections_server import ConnectionsServer
 from tests.parity.hosts import HOSTS, on_uvicorn

@@ -17,7 +17,7 @@ from longwire.handler import Longwire
 
 if TYPE_CHECKING:
     from longwire.connections import Connections
-    from longwire.fanout.fan_out import SendResult
+    from longwire.fanout.result import SendResult
     from longwire.functions.handler import websocket_handler
     from longwire.manager import WebSocketManager, get_websocket_manager
     from longwire.middleware import ConnectionsMiddleware
@@ -47,7 +47,7 @@ __all__ = [
 _LATER = {
     "Connections": "longwire.connections",
     "ConnectionsMiddleware": "longwire.middleware",
-    "SendResult": "longwire.fanout.fan_out",
+    "SendResult": "longwire.fanout.result",
     "WSGateway": "longwire.ws_gateway",
     "WebSocketManager": "longwire.manager",
     "get_websocket_manager": "longwire.manager",

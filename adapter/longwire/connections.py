@@ -17,20 +17,27 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from longwire import middleware
 from longwire.apigateway.frames import frame
+from longwire.config import settings
 from longwire.config.schema import SECONDS
-from longwire.exceptions import ConfigurationError, ConnectionGoneError, ManagementError
-from longwire.fanout.fan_out import SendResult
-from longwire.fanout.sending import (
-    all_connections,
+from longwire.exceptions import (
+    ConfigurationError,
+    ConnectionGoneError,
+    ManagementError,
+    StoredRecordError,
+)
+from longwire.fanout.result import SendResult
+from longwire.fanout.sending import all_connections, read_pages, send_many
+from longwire.registry import caller as callers
+from longwire.registry import in_process, record, targets
+from longwire.registry.departures import (
     collected,
     end_unless_new,
-    read_pages,
+    has_ended,
+    is_gone,
     report,
-    send_many,
 )
-from longwire.registry import caller as callers
-from longwire.registry import record, store, targets
-from longwire.registry.standalone import Outside
+from longwire.registry.standalone import Standalone
+from longwire.runtime import threads
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -38,16 +45,16 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
+        Coroutine,
+        Iterator,
         Mapping,
         Sequence,
     )
 
-    from longwire.apigateway.frames import Frame
     from longwire.apigateway.management import ConnectionInfo
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
-    from longwire.sync import SyncConnections
-    from longwire_backends import Backend, Page
+    from longwire.types import Frame
 
     Pages = AsyncGenerator[Sequence[str], None]
 
@@ -68,9 +75,6 @@ NOTHING_FOUND = (
     "WS_MANAGEMENT_ENDPOINT, which does without groups"
 )
 RUN_OVER = "not sent: the app's run for this event is over"
-NO_STORE = (
-    "groups and broadcast need a store: say Connections(ws_config=...) with that of the handler"
-)
 
 
 class Connections:
@@ -113,8 +117,8 @@ class Connections:
         self._timeout = timeout
         self._configured: _Configured = (ws_config, dsn, fanout, api_gateway_endpoint_url)
         given = any(part is not None for part in self._configured)
-        self._outside = Outside(*self._configured) if given else None
-        self._by_environment: Outside | None = None
+        self._own = _standalone(*self._configured) if given else None
+        self._by_environment: Standalone | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -124,15 +128,13 @@ class Connections:
 
     async def aclose(self) -> None:
         """Let go of what `ws_config` and the endpoint opened; inside an app nothing."""
-        for outside in (self._outside, self._by_environment):
-            if outside is not None:
-                await outside.aclose()
+        for one in (self._own, self._by_environment):
+            if one is not None:
+                await one.aclose()
 
     @cached_property
     def sync(self) -> SyncConnections:
         """The same for synchronous code, also in threads, and while a loop runs elsewhere."""
-        from longwire.sync import SyncConnections
-
         # With clients of its own, since one client serves one event loop at a time.
         ws_config, dsn, fanout, endpoint_url = self._configured
         return SyncConnections(
@@ -158,9 +160,9 @@ class Connections:
         """
         caller, to = self._reach(target)
         message = frame(data)
-        post = caller.layer.clients.prepare(message, to)
+        post = caller.registry.clients.prepare(message, to)
         own = caller.own_if(to)
-        if own is not None and own.run.has_effect and own.greets:
+        if own is not None and own.has_effect and own.greets:
             await own.greet(message)
         elif caller.has_effect:
             await _ask(caller, to, lambda: post(to, deadline=caller.deadline))
@@ -177,16 +179,16 @@ class Connections:
         if not caller.has_effect:
             return
         if own is not None:
-            await own.run.close()
+            await own.close()
             return
-        clients = caller.layer.clients
+        clients = caller.registry.clients
         with contextlib.suppress(ConnectionGoneError):
             await _ask(caller, to, lambda: clients.close(to, deadline=caller.deadline))
 
     async def info(self, target: object) -> ConnectionInfo:
         """Ask since when a client is connected, when it was active, and from where; as `send`."""
         caller, to = self._reach(target)
-        clients = caller.layer.clients
+        clients = caller.registry.clients
         return await _ask(caller, to, lambda: clients.info(to, deadline=caller.deadline))
 
     # Groups
@@ -201,23 +203,19 @@ class Connections:
         """
         name = targets.check_name(group, "the name of a group")
         caller, member = self._reach(target)
-        backend = self._backend(caller)
+        store = caller.store
         if caller.has_effect:
-            expires_at = await _joining(caller, backend, member)
-            await store.before(
-                caller.deadline, backend, "group_add", backend.group_add(name, member, expires_at)
-            )
-            await _check_member(caller, backend, name, member)
+            expires_at = await _join(caller, member)
+            await store.group_add(name, member, expires_at)
+            await _check_member(caller, name, member)
 
     async def group_discard(self, group: str, target: object) -> None:
         """End a membership; no error when there is none. Raises as `group_add` otherwise."""
         name = targets.check_name(group, "the name of a group")
         caller, member = self._reach(target)
-        backend = self._backend(caller)
+        store = caller.store
         if caller.has_effect:
-            await store.before(
-                caller.deadline, backend, "group_discard", backend.group_discard(name, member)
-            )
+            await store.group_discard(name, member)
 
     async def groups(self, target: object) -> tuple[str, ...]:
         """Return the names of the groups that a connection is in, sorted.
@@ -225,23 +223,16 @@ class Connections:
         An app that is told that its client is gone gets those in which the client was.
         """
         caller, member = self._reach(target)
-        backend = self._backend(caller)
-        own = caller.own_if(member)
+        store, own = caller.store, caller.own_if(member)
         if own is not None and own.is_over:
             return own.left
-        return await store.before(caller.deadline, backend, "groups", backend.groups(member))
+        return await store.groups(member)
 
     async def group_members(self, group: str) -> AsyncIterator[str]:
         """Yield the connection ids of a group's members; read in pages."""
         name = targets.check_name(group, "the name of a group")
-        caller = self._caller()
-        backend = self._backend(caller)
-
-        def read(after: str | None) -> Awaitable[Page]:
-            page = backend.group_members(name, after=after)
-            return store.before(caller.deadline, backend, "group_members", page)
-
-        async for page in read_pages(read):
+        store = self._caller().store
+        async for page in read_pages(lambda after: store.group_members(name, after=after)):
             for member in page:
                 yield member
 
@@ -260,25 +251,32 @@ class Connections:
         """
         name = targets.check_name(group, "the name of a group")
         caller = self._caller()
-        backend = self._backend(caller)
+        backend = caller.store.backend  # each page has a time limit of its own
         pages = read_pages(lambda after: backend.group_members(name, after=after))
         return await self._send_many(caller, pages, data, exclude)
 
     async def broadcast(self, data: object, *, exclude: object = ()) -> SendResult:
         """Send one message to every connection of the store; otherwise as `group_send`."""
         caller = self._caller()
-        backend = self._backend(caller)
-        own = caller.own
-        if own is not None and own.run.has_effect and own.unanswered and own.run.answer.accepted:
+        backend, own = caller.store.backend, caller.own
+        if own is not None and own.has_effect and own.is_unanswered and own.accepted:
             await own.join()  # so that it is listed
         pages = all_connections(backend)
-        return await self._send_many(caller, pages, data, exclude)
+        return await self._send_many(caller, pages, data, exclude, lists_ended=True)
 
     async def _send_many(
-        self, caller: Caller, pages: Pages, data: object, exclude: object
+        self,
+        caller: Caller,
+        pages: Pages,
+        data: object,
+        exclude: object,
+        *,
+        lists_ended: bool = False,
     ) -> SendResult:
         message = frame(data)
-        post = caller.layer.clients.prepare(message)
+        post = caller.registry.clients.prepare(message)
+        if lists_ended and caller.tells_nobody:
+            post = _unless_ended(caller, post)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
         if not caller.has_effect:
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
@@ -301,55 +299,124 @@ class Connections:
         inside = callers.current.get()
         if inside is not None and inside.is_closed:
             inside = None
-        if self._outside is not None:
-            return self._outside.caller(inside, self._timeout)
+        if self._own is not None:
+            return self._own.caller_inside(inside, self._timeout)
         if inside is not None:
             return inside
         if to_unknown:
-            return middleware.caller(self._timeout)
+            return in_process.caller(self._timeout)
         if (handler := callers.latest()) is not None:
             return handler(self._timeout)
-        if middleware.is_server():
-            return middleware.caller(self._timeout)
+        if in_process.is_server():
+            return in_process.caller(self._timeout)
         if os.environ.get("WS_MANAGEMENT_ENDPOINT"):
-            self._by_environment = self._by_environment or Outside(None, None, None, None)
-            return self._by_environment.caller(None, self._timeout)
+            self._by_environment = self._by_environment or Standalone(None, None)
+            return self._by_environment.caller_inside(None, self._timeout)
         raise ConfigurationError(NOTHING_FOUND)
 
-    @staticmethod
-    def _backend(caller: Caller) -> Backend:
-        if caller.layer.backend is None:
-            raise ConfigurationError(NO_STORE)
-        return caller.layer.backend
+
+class SyncConnections:
+    """The methods of `Connections`, to be called without `await`; see there.
+
+    Each may also raise `EventLoopError`: it was called on the event loop that would have to do the
+    work, which cannot wait for itself.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def send(self, target: object, data: object) -> None:
+        self._wait(lambda: self._connections.send(target, data), target)
+
+    def close(self, target: object) -> None:
+        self._wait(lambda: self._connections.close(target), target)
+
+    def info(self, target: object) -> ConnectionInfo:
+        return self._wait(lambda: self._connections.info(target), target)
+
+    def group_add(self, group: str, target: object) -> None:
+        self._wait(lambda: self._connections.group_add(group, target), target)
+
+    def group_discard(self, group: str, target: object) -> None:
+        self._wait(lambda: self._connections.group_discard(group, target), target)
+
+    def groups(self, target: object) -> tuple[str, ...]:
+        return self._wait(lambda: self._connections.groups(target), target)
+
+    def group_members(self, group: str) -> Iterator[str]:
+        members = self._connections.group_members(group)
+        while (member := self._wait(lambda: _next(members))) is not None:
+            yield member
+
+    def group_send(self, group: str, data: object, *, exclude: object = ()) -> SendResult:
+        return self._wait(lambda: self._connections.group_send(group, data, exclude=exclude))
+
+    def broadcast(self, data: object, *, exclude: object = ()) -> SendResult:
+        return self._wait(lambda: self._connections.broadcast(data, exclude=exclude))
+
+    def aclose(self) -> None:
+        """Let go of what was opened."""
+        threads.run(self._connections.aclose, None)
+
+    def _wait(self, work: Callable[[], Coroutine[Any, Any, T]], target: object = None) -> T:
+        caller = self._connections._caller(to_unknown=targets.is_unknown(target))
+        return threads.run(work, caller.loop, caller.deadline - time.monotonic())
 
 
-async def _joining(caller: Caller, backend: Backend, member: str) -> int:
+async def _next(members: Any) -> str | None:
+    return await anext(members, None)
+
+
+def _standalone(
+    ws_config: Mapping[str, Any] | None,
+    dsn: str | None,
+    fanout: Mapping[str, Any] | None,
+    endpoint_url: str | None,
+) -> Standalone:
+    if ws_config is None and dsn is None:
+        if fanout is not None:
+            raise ConfigurationError("fanout is for groups, which need a store: give ws_config")
+        return Standalone(None, endpoint_url)
+    loaded = settings.load(ws_config, dsn, fanout)
+    if loaded.fanout is None:
+        return Standalone(loaded, endpoint_url)
+    from longwire.fanout.hand_over import HandOver  # nobody else pays for it
+
+    return Standalone(loaded, endpoint_url, HandOver.to(loaded.fanout))
+
+
+async def _join(caller: Caller, member: str) -> int:
     """Note that a connection joins a group; return until when it may be a member."""
-    own = caller.own_if(member)
+    store, own = caller.store, caller.own_if(member)
     if own is not None and own.is_over:
         raise ConnectionGoneError(member)
-    if own is not None and own.unanswered:
+    if own is not None and own.is_unanswered:
         return await own.join()
     while True:
-        stored = await store.before(caller.deadline, backend, "get", backend.get(member))
+        stored = await store.get(member)
         if stored is None:
             raise ConnectionGoneError(member)
-        value = record.with_joined(stored.value)
-        if value is None:
+        try:
+            known = record.loads(stored.value)
+        except StoredRecordError:
+            return stored.expires_at  # a server's own clients have no records
+        if known.gone_at:
+            raise ConnectionGoneError(member)
+        if known.joined:
             return stored.expires_at
-        update = backend.update(member, value, stored.expires_at, stored.version)
-        if await store.before(caller.deadline, backend, "update", update):
+        known.joined = True
+        value = record.dumps(known, exclude_headers=frozenset())  # they have been left out already
+        if await store.update(member, value, stored.expires_at, stored.version):
             return stored.expires_at
 
 
-async def _check_member(caller: Caller, backend: Backend, group: str, member: str) -> None:
+async def _check_member(caller: Caller, group: str, member: str) -> None:
     """End a membership at once whose connection has ended while it was made."""
-    own = caller.own_if(member)
-    if own is not None and own.unanswered:
+    store, own = caller.store, caller.own_if(member)
+    if own is not None and own.is_unanswered:
         return
-    if await store.before(caller.deadline, backend, "get", backend.get(member)) is None:
-        discarded = backend.group_discard(group, member)
-        await store.before(caller.deadline, backend, "group_discard", discarded)
+    if is_gone(await store.get(member)):
+        await store.group_discard(group, member)
         raise ConnectionGoneError(member)
 
 
@@ -382,6 +449,17 @@ def _greeting(own: OwnConnection, message: Frame, post: Post) -> Post:
             await post(connection_id, deadline=deadline, patient=patient)
 
     return greet_or_post
+
+
+def _unless_ended(caller: Caller, post: Post) -> Post:
+    """Post to nobody who has proved to be gone: nobody here tells the app, so they stay listed."""
+
+    async def look_and_post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
+        if await has_ended(caller, connection_id):
+            raise ConnectionGoneError(connection_id)
+        await post(connection_id, deadline=deadline, patient=patient)
+
+    return look_and_post
 
 
 async def _without(excluded: frozenset[str], pages: Pages) -> Pages:

@@ -1,6 +1,9 @@
-"""What hangs: ends it with the event's time, tells it from other errors, and says so in the log.
+"""How the time of an event is divided, and what is said when it is up.
 
-Each hang is logged once, by whoever is the last to know of it: where an error is swallowed, there;
+There is one clock: every deadline is in seconds of `time.monotonic()`. What asyncio is to wait for
+until a deadline needs the time of its loop, which is another clock by contract: `on_loop`.
+
+What hangs is logged once, by whoever is the last to know of it: where an error is swallowed, there;
 when an app lets it go, as what the app raised; when it leaves the handler, on its way out. Lambda's
 runtime then reports the error with its traceback, but not which event it was, nor for how long.
 Errors that are no hangs and leave the handler are left to the runtime.
@@ -10,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, TypeVar
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from longwire.exceptions import DeadlineError
 
@@ -24,6 +28,56 @@ T = TypeVar("T")
 logger = logging.getLogger("longwire")
 
 NO_ROUTE = "; a VPC without a route to execute-api looks like this"
+
+# Without a Lambda context: the time that API Gateway waits for an integration, in seconds.
+DEFAULT_TIME = 29.0
+# What is left of an event's time when everything of ours is over: seconds, and as a part of a short
+# event's time.
+MARGIN = 0.5
+MARGIN_PART = 0.2
+# The parts of that margin that go to what follows the app's end.
+UNWINDING = 0.3
+LAST_WORDS = 0.6
+EVERYTHING = 0.8
+
+
+class Deadlines(NamedTuple):
+    """Until when each part of an event has to be over."""
+
+    send: float  # a send to many is back with what it could not do, before the app is cancelled
+    run: float  # the app is cancelled
+    unwind: float  # a cancelled app has cleaned up, and time is left for the store
+    store: float  # the store and API Gateway have been told how it ended
+    end: float  # all is over, even if nothing else has kept its time
+
+    @classmethod
+    def of(cls, context: Any) -> Self:
+        """Divide what is left of the time of an event with this Lambda context, or with None."""
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        seconds = remaining() / 1000 if remaining is not None else DEFAULT_TIME
+        seconds = max(0.0, seconds - _margin(seconds))
+        run, margin = time.monotonic() + seconds, _margin(seconds)
+        return cls(
+            send=run - margin / 2,
+            run=run,
+            unwind=run + UNWINDING * margin,
+            store=run + LAST_WORDS * margin,
+            end=run + EVERYTHING * margin,
+        )
+
+
+def _margin(seconds: float) -> float:
+    return min(MARGIN, seconds * MARGIN_PART)
+
+
+def left(deadline: float) -> float:
+    """Return the seconds until a deadline, at least 0."""
+    return max(0.0, deadline - time.monotonic())
+
+
+def on_loop(deadline: float) -> float:
+    """Return a deadline in the time of the running event loop."""
+    return asyncio.get_running_loop().time() + deadline - time.monotonic()
 
 
 def doing(cancelled: BaseException | None) -> str:
@@ -41,11 +95,7 @@ def is_hang(error: BaseException | None) -> bool:
 
 
 def log_leaving(event: LambdaEvent, seconds: float, error: BaseException) -> None:
-    """Log a hang whose error leaves the handler.
-
-    Args:
-        seconds: since the event began.
-    """
+    """Log a hang whose error leaves the handler, so many seconds after its event has begun."""
     if is_hang(error):
         logger.error("%s failed after %.3g s: %s", _name(event), seconds, error)
 
@@ -58,14 +108,7 @@ def _name(event: object) -> str:
 
 
 async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
-    """Wait for code of others, which is cancelled when it takes too long; a thread of it goes on.
-
-    Args:
-        what: has this time, for the error.
-
-    Raises:
-        DeadlineError: it took longer.
-    """
+    """Wait for code of others, or raise `DeadlineError` that names it; a thread of it goes on."""
     try:
         async with asyncio.timeout(max(0.0, seconds)) as limit:
             return await work

@@ -14,9 +14,11 @@ async def chat(websocket: WebSocket, user_id: str) -> None:
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
-from collections.abc import Awaitable, Generator
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -30,14 +32,17 @@ from longwire.registry import caller as callers
 from longwire.registry import targets
 from longwire.runtime import threads
 from longwire.runtime.threads import running_loop
-from longwire.unawaited import Done, decided, start, takes_effect
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from longwire.fanout.fan_out import SendResult
+    from longwire.fanout.result import SendResult
     from longwire.registry.caller import OwnConnection
+
+logger = logging.getLogger("longwire")
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 Name = str | int | UUID
 """A user id or the name of a room; 7 and "7" are the same."""
@@ -88,7 +93,7 @@ class WebSocketManager:
         group = self._user(user_id)
         if getattr(getattr(websocket, "application_state", None), "name", None) != "CONNECTED":
             await websocket.accept()
-        if await takes_effect():
+        if await _takes_effect():
             await self._register(group, websocket)
         _remember(group, websocket)
 
@@ -107,14 +112,14 @@ class WebSocketManager:
         own = caller.own if caller is not None else None
         connection_id = _registered(group, own)
         if caller is not None and not caller.has_effect:
-            return Done()
+            return _Done()
         in_loop = running_loop() is not None
         connections = self._connections if in_loop else self._connections.sync._connections
         work = functools.partial(self._remove, connections, group, connection_id)
         if in_loop:
-            return start(work, f"disconnect({user_id!r})")
-        threads.run(functools.partial(decided, work), connections._caller().loop)
-        return Done()
+            return _start(work, f"disconnect({user_id!r})")
+        threads.run(functools.partial(_decided, work), connections._caller().loop)
+        return _Done()
 
     async def send_message(self, user_id: Name, message: object) -> SendResult:
         """Send a message to a user; no error when there is no such user. As `group_send`."""
@@ -198,7 +203,7 @@ class WebSocketManager:
     async def _members(self, *users: Name) -> list[str]:
         """Return the connections of users; none where nothing would take effect anyway."""
         groups = [self._user(user_id) for user_id in users]
-        if not await takes_effect():
+        if not await _takes_effect():
             return []
         return [one for group in groups async for one in self._connections.group_members(group)]
 
@@ -208,14 +213,14 @@ class WebSocketManager:
         return await self._connections.group_send(group, message, exclude=excluded)
 
     async def _lookup(self, user_id: Name) -> list[str]:
-        await takes_effect()
+        await _takes_effect()
         return [one async for one in self._connections.group_members(self._user(user_id))]
 
     def _known(self, group: str) -> bool | None:
         """Tell whether a user is connected; None when only waiting for the store would tell."""
         if running_loop() is None:
             return bool(list(self._connections.sync.group_members(group)))
-        backend = self._connections._caller().layer.backend
+        backend = self._connections._caller().registry.backend
         if not isinstance(backend, MemoryBackend):
             return None
         try:
@@ -283,3 +288,56 @@ def _registered(group: str, own: OwnConnection | None) -> str | None:
 def _escape(name: str) -> str:
     """Return a name without NUL, which stores do not take."""
     return name.replace("%", "%25").replace("\0", "%00")
+
+
+# Work that may be awaited and need not be, as `manager.disconnect(user_id)` in many tutorials
+
+# What the code that runs here has started.
+_started: ContextVar[tuple[asyncio.Task[None], ...]] = ContextVar("longwire_started", default=())
+_tasks: set[asyncio.Task[None]] = set()  # an event loop keeps no task alive by itself
+
+
+class _Done(Awaitable[None]):
+    """What there is to await where nothing is left to be done."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+def _start(work: Work, name: str) -> asyncio.Task[None]:
+    """Begin with work, which the task that asks need not wait for; what it raises is logged."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(_decided(work), name=name)
+    _tasks.add(task)
+    task.add_done_callback(_log)
+    if (caller := callers.current.get()) is not None:
+        caller.unfinished.add(task)
+        task.add_done_callback(caller.unfinished.discard)
+    earlier = (one for one in _started.get() if not one.done())
+    _started.set((*earlier, task))
+    return task
+
+
+async def _decided(work: Work) -> None:
+    """Work on what took effect when it was decided, even if its run has ended by now."""
+    if (caller := callers.current.get()) is not None:
+        callers.current.set(caller.without_run())
+    await work()
+
+
+def _log(task: asyncio.Task[None]) -> None:
+    _tasks.discard(task)
+    if task.cancelled():
+        logger.warning("%s was cancelled before it was done", task.get_name())
+    elif (error := task.exception()) is not None:
+        logger.error("%s failed", task.get_name(), exc_info=error)
+
+
+async def _takes_effect() -> bool:
+    """Tell whether what this code does counts, once what it has started is done."""
+    loop = asyncio.get_running_loop()
+    earlier = (task for task in _started.get() if task.get_loop() is loop)
+    if unfinished := [task for task in earlier if not task.done()]:
+        await asyncio.wait(unfinished)
+    caller = callers.current.get()
+    return caller is None or caller.has_effect

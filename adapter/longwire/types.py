@@ -14,6 +14,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+Frame = str | bytes
+"""One message to a client."""
+
 LambdaEvent = dict[str, Any]
 LambdaHandler = Callable[[LambdaEvent, Any], Any]
 

@@ -22,6 +22,7 @@ from longwire.exceptions import (
     InvalidArgumentError,
 )
 from longwire.registry import targets
+from longwire.registry.api_gateway import APIGateway
 from longwire.registry.caller import current
 from longwire.runtime import threads
 from longwire_aws.endpoints import is_http_url
@@ -216,7 +217,7 @@ def _done(request: Callable[[Management, float], Coroutine[Any, Any, None]]) -> 
         deadline = min(deadline, caller.deadline)
 
     async def work() -> None:
-        await request(_management(), deadline)
+        await request(_api().management(), deadline)
 
     try:
         threads.run(work, None)
@@ -226,10 +227,6 @@ def _done(request: Callable[[Management, float], Coroutine[Any, Any, None]]) -> 
 
 
 @functools.cache
-def _management() -> Management:
-    """Return the client that belongs to the event loop of `sync`."""
-    from longwire.apigateway.management import Management
-    from longwire.apigateway.signing import SigningTransport
-    from longwire_aws.http import HTTPClient
-
-    return Management(SigningTransport(HTTPClient(), None))
+def _api() -> APIGateway:
+    """Return what belongs to the event loop of `sync`."""
+    return APIGateway()

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from longwire import Longwire
+from longwire.runtime.loop import CallersLoop
 from tests.invocation.test_connect import websocket
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 from tests.talk import Talk, talk
@@ -511,7 +512,8 @@ def test_synchronous_events_leave_no_task_behind() -> None:
     counts: list[Any] = []
     for number in range(3):
         handler(connect_event(f"s{number}="), LambdaContext())
-        assert handler._runner is not None
-        counts.append(len(asyncio.all_tasks(handler._runner.get_loop())))
+        assert isinstance(handler._loop, CallersLoop)
+        assert handler._loop._runner is not None
+        counts.append(len(asyncio.all_tasks(handler._loop._runner.get_loop())))
     handler.close()
     assert counts == [1, 1, 1]  # the lifespan

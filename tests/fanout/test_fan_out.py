@@ -17,12 +17,11 @@ from longwire.fanout.fan_out import (
     LONGEST_GAP,
     UNREAD,
     WIDTH,
-    ConnectionIds,
     FanOut,
     Pace,
-    SendResult,
     one_page,
 )
+from longwire.fanout.result import ConnectionIds, SendResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence

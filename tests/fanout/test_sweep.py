@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from longwire.fanout.fan_out import SendResult
+    from longwire.fanout.result import SendResult
     from longwire_backends import Backend, Page, Record
 
 pytestmark = pytest.mark.anyio

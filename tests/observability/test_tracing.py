@@ -18,7 +18,6 @@ from opentelemetry.trace import SpanKind, StatusCode
 from longwire import Longwire
 from longwire.exceptions import ConfigurationError, LongwireError
 from longwire.observability import event as observe
-from longwire.registry.api_gateway import HandlerLayers
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 
@@ -99,12 +98,15 @@ async def _crash(scope: Any, receive: Any, send: Any) -> None:
     raise ValueError("secret")
 
 
-async def _handle(*received: dict[str, Any], app: Any = _app, context: Any = None) -> None:
+async def _handle(
+    *received: dict[str, Any], app: Any = _app, context: Any = None, fanout: Any = None
+) -> None:
     async with ConnectionsServer() as server:
         handler = Longwire(
             app,
             ws_config={"backend": "memory", "params": {}, "api_gateway_endpoint_url": server.url},
             lifespan="off",
+            fanout=fanout,
             tracing=True,
         )
         for event in received:
@@ -284,13 +286,10 @@ async def test_a_refusal_is_no_error(spans: Spans) -> None:
     assert (failed.status.status_code, failed.status.description) == (StatusCode.ERROR, "503")
 
 
-async def test_other_events_are_spans_of_their_kind(
-    spans: Spans, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_other_events_are_spans_of_their_kind(spans: Spans) -> None:
     """A queue's is consumed; nothing is known of others."""
-    monkeypatch.setattr(HandlerLayers, "takes_parts", True)
     queue = {"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": "no part"}]}
-    await _handle(queue)
+    await _handle(queue, fanout={"queue_url": "https://sqs.eu-west-1.amazonaws.com/1/parts"})
     await _handle({"longwire": "sweep"})
     assert _attributes(spans.all[0])["longwire.outcome"] == "incomplete"
     kinds = [(one.name, one.kind, _attributes(one)["faas.trigger"]) for one in spans.all]

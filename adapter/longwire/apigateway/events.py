@@ -11,10 +11,12 @@ import base64
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from longwire.exceptions import EventError
-from longwire.registry import keys
 
 if TYPE_CHECKING:
     from longwire.types import LambdaEvent
+
+INTERNAL = "longwire#"
+"""What ids begin with that are no connections, but records of ours; API Gateway's have no "#"."""
 
 Pairs = tuple[tuple[str, str], ...]
 _T = TypeVar("_T")
@@ -140,7 +142,7 @@ def _request_context(raw: dict[str, Any]) -> RequestContext:
     connection_id = _word(raw, "connectionId")
     if not connection_id:
         raise EventError("requestContext.connectionId is missing")
-    if connection_id.startswith(keys.INTERNAL):
+    if connection_id.startswith(INTERNAL):
         raise EventError(f"requestContext.connectionId is {connection_id!r}; no API has such ids")
     identity = _optional(raw, "identity", dict, where) or {}
     return RequestContext(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from longwire.exceptions import ASGIMessageError, InvalidArgumentError, MessageTooLargeError
 
-Frame = str | bytes
+if TYPE_CHECKING:
+    from longwire.types import Frame
+
 Binary = Literal["text", "base64"]
 
 MAX_MESSAGE = 128 * 1024

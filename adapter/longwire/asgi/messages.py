@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
 if TYPE_CHECKING:
-    from longwire.apigateway.frames import Frame
-    from longwire.types import Message
+    from longwire.types import Frame, Message
 
 
 def accepted(message: Message) -> tuple[str | None, list[str]]:

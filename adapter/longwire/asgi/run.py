@@ -26,9 +26,8 @@ from longwire.exceptions import ASGIMessageError, ConnectionGoneError, Managemen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.apigateway.frames import Frame
     from longwire.asgi.quiescence import Look
-    from longwire.types import ASGIApp, Message, Scope
+    from longwire.types import ASGIApp, Frame, Message, Scope
 
     # What to make of a run that is not at rest: its step is over with this outcome, or is to be
     # looked at again by this time. A pure function of the look, the time of it, and when the app

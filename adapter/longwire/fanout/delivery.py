@@ -11,22 +11,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from longwire.apigateway.endpoint import given_endpoint, is_plausible
+from longwire.apigateway.endpoint import is_plausible
 from longwire.exceptions import BackendError, EventError, LongwireError
 from longwire.fanout import parts
 from longwire.fanout.fan_out import one_page
 from longwire.fanout.sending import send_many
-from longwire.registry import keys, store
+from longwire.registry.record import PART
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.fanout.fan_out import SendResult
     from longwire.fanout.parts import Message, Part
+    from longwire.fanout.result import SendResult
     from longwire.registry.caller import Caller
     from longwire.types import LambdaEvent
 
@@ -44,19 +43,18 @@ STORE_PART = 0.15
 
 
 async def deliver(
-    event: LambdaEvent, caller: Callable[[str], Caller], explicit: str | None
+    event: LambdaEvent, caller: Callable[[str], Caller], endpoint: str | None
 ) -> dict[str, Any]:
     """Deliver the parts that an event of the queue brings, and answer which ones have failed.
 
     Args:
-        caller: endpoint -> who reaches its clients.
-        explicit: the endpoint that is configured; None takes the one that a part names.
+        caller: endpoint -> who reaches its clients, and hands nothing over.
+        endpoint: the one that is configured; None takes the one that a part names.
 
     Raises:
         EventError: the event is malformed.
     """
     messages = parts.messages(event)
-    endpoint = given_endpoint(explicit, os.environ)
     done = await asyncio.gather(*(_attempt(message, caller, endpoint) for message in messages))
     return parts.failures(
         message.message_id for message, ok in zip(messages, done, strict=True) if not ok
@@ -100,24 +98,18 @@ def _check_text(part: Part) -> None:
 
 
 async def _deliver(part: Part, caller: Caller) -> SendResult:
-    backend = caller.layer.backend
-    assert backend is not None
-    key = keys.PART + part.part_id
-    members = part.connection_ids
+    store, key = caller.store, PART + part.part_id
     store_time = min(STORE_TIME, STORE_PART * (caller.deadline - time.monotonic()))
     # Not only if SQS says that it is not the first attempt: it may hand one message out twice.
-    stored = await store.before(caller.deadline, backend, "get", backend.get(key))
-    members = tuple(json.loads(stored.value)) if stored else members
-    caller.layer = caller.layer._replace(handover=None)  # it has been handed over once
+    stored = await store.get(key)
+    members = tuple(json.loads(stored.value)) if stored else part.connection_ids
     message = part.data.decode()  # as bytes it might be encoded once more
-    post = caller.layer.clients.prepare(message)
+    post = caller.registry.clients.prepare(message)
     result = await send_many(caller, one_page(members), message, post, logs=False)
     left = json.dumps(list(result.failed))
     expires_at = int(time.time()) + (LIFETIME if result.failed else DONE_LIFETIME)
     try:
-        await store.before(
-            time.monotonic() + store_time, backend, "put", backend.put(key, left, expires_at)
-        )
+        await store.until(time.monotonic() + store_time).put(key, left, expires_at)
     except BackendError as error:
         # When nobody is left, it need not come again; when it does, those who have got the frame
         # get it twice, which is better than never for the others.

@@ -5,51 +5,67 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from longwire.apigateway.frames import encode
 from longwire.fanout import parts
 from longwire.fanout.fan_out import one_page, read_page
+from longwire.fanout.queue import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longwire.apigateway.frames import Frame
+    from longwire.config.settings import Fanout
     from longwire.exceptions import QueueError
     from longwire.fanout.fan_out import FanOut, Pages
     from longwire.fanout.parts import Part
-    from longwire.fanout.queue import Queue
     from longwire.registry.caller import Caller
+    from longwire.types import Frame
 
 logger = logging.getLogger("longwire")
 
 
-async def hand_over(caller: Caller, pages: Pages, message: Frame, fan_out: FanOut) -> None:
-    """Queue a send to more members than the threshold, and do a smaller one here."""
-    assert caller.layer.handover is not None
-    first: list[str] = []
-    while len(first) <= caller.layer.handover.threshold:
-        page, fan_out.result.incomplete = await read_page(pages, caller.deadline)
-        if page is None:
-            await fan_out.run(one_page(first))
-            return
-        first += page
-    work = _HandingOver(caller, caller.layer.handover.queue, message, fan_out)
-    members, page = first, first
-    while page is not None:
-        if len(members) >= parts.BATCH * parts.MEMBERS:  # as many as one request takes
-            await work.queue(members)
-            members = []
-        page, fan_out.result.incomplete = await read_page(pages, caller.deadline)
-        members += page or ()
-    await work.queue(members)
+class HandOver:
+    """Queues a send to more members than the threshold, and does a smaller one here."""
+
+    def __init__(self, queue: Queue, threshold: int) -> None:
+        self._queue = queue
+        self._threshold = threshold
+
+    @classmethod
+    def to(cls, fanout: Fanout) -> Self:
+        """Make what `ws_config["fanout"]` describes.
+
+        Raises:
+            ConfigurationError: the URL or the region of the queue cannot be one.
+        """
+        queue = Queue(fanout.queue_url, region_name=fanout.region_name)
+        return cls(queue, fanout.threshold)
+
+    async def __call__(self, caller: Caller, pages: Pages, message: Frame, fan_out: FanOut) -> None:
+        first: list[str] = []
+        while len(first) <= self._threshold:
+            page, fan_out.result.incomplete = await read_page(pages, caller.deadline)
+            if page is None:
+                await fan_out.run(one_page(first))
+                return
+            first += page
+        work = _HandingOver(caller, self._queue, message, fan_out)
+        members, page = first, first
+        while page is not None:
+            if len(members) >= parts.BATCH * parts.MEMBERS:  # as many as one request takes
+                await work.queue(members)
+                members = []
+            page, fan_out.result.incomplete = await read_page(pages, caller.deadline)
+            members += page or ()
+        await work.queue(members)
 
 
 class _HandingOver:
     def __init__(self, caller: Caller, queue: Queue, message: Frame, fan_out: FanOut) -> None:
         self._caller = caller
         self._queue = queue
-        self._data = encode(message, caller.layer.binary)
+        self._data = encode(message, caller.registry.binary)
         self._fan_out = fan_out
 
     async def queue(self, members: Sequence[str]) -> None:
@@ -59,7 +75,7 @@ class _HandingOver:
         if own is not None and own.greets and own.id in members:
             members = [one for one in members if one != own.id]
             await self._fan_out.run(one_page([own.id]))
-        endpoint = caller.layer.endpoint or ""
+        endpoint = caller.registry.endpoint or ""
         bodies = {
             parts.dumps(part): part
             for part in parts.split(endpoint, self._data, members, new_id=_new_id)

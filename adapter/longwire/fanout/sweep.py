@@ -11,23 +11,26 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from longwire.apigateway.events import INTERNAL
 from longwire.exceptions import (
     BackendError,
     ConfigurationError,
+    ConnectionGoneError,
     ManagementError,
     StoredRecordError,
 )
-from longwire.fanout.fan_out import FanOut, one_page, read_page
-from longwire.fanout.sending import end_unless_new, has_ended, log_hang, read_pages
-from longwire.registry import keys, record, store
-from longwire.registry.api_gateway import NO_ENDPOINT, Departure
+from longwire.fanout.fan_out import one_page, read_page
+from longwire.fanout.sending import fan_out_of, log_hang, read_pages
+from longwire.registry import record
+from longwire.registry.api_gateway import NO_ENDPOINT
+from longwire.registry.departures import is_gone
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.registry.caller import Caller
-    from longwire_backends import Backend
+    from longwire_backends import Record
 
 logger = logging.getLogger("longwire")
 
@@ -112,51 +115,48 @@ async def sweep(
         ConfigurationError: the management API is not known, or a number cannot be one.
     """
     rate, min_age = RATE if rate is None else rate, MIN_AGE if min_age is None else min_age
-    _check(rate, min_age, caller.layer.endpoint)
-    backend, departed = caller.layer.backend, caller.departed
-    assert backend is not None
+    _check(rate, min_age, caller.registry.endpoint)
+    store, departed = caller.store, caller.departed
     assert departed is not None
     result = SweepResult()
     turn = _Turn(1 / rate, caller.deadline)
     asked: set[str] = set()
-    pages = read_pages(lambda after: backend.connections(limit=PIECE, after=after))
+    only_known = False
+    pages = read_pages(lambda after: store.backend.connections(limit=PIECE, after=after))
 
     async def check(connection_id: str, *, deadline: float, patient: bool = True) -> None:
-        if turn.is_over or await _is_old(backend, connection_id, deadline, min_age):
+        stored = await store.get(connection_id)
+        if stored is not None and is_gone(stored):
+            raise ConnectionGoneError(connection_id)  # found earlier, and nobody has told the app
+        if only_known:
+            return
+        if turn.is_over or _is_old(stored, min_age):
             await turn.wait()
             asked.add(connection_id)
             until = min(deadline, time.monotonic() + ANSWER_TIME)
-            await caller.layer.clients.info(connection_id, deadline=until, patient=patient)
+            await caller.registry.clients.info(connection_id, deadline=until, patient=patient)
 
     while True:
         page, result.incomplete = await read_page(pages, caller.deadline)
         if page is None:
             break
         asked.clear()
-        fan_out = FanOut(
-            check,
-            caller.deadline,
-            lambda one: end_unless_new(caller, departed, one),
-            lambda one: has_ended(caller, one),
-        )
-        # Those of which nobody has told the app yet.
-        known = [one.removeprefix(keys.ENDED) for one in page if one.startswith(keys.ENDED)]
-        departed.extend(Departure(one, caller.layer.endpoint) for one in known)
-        others = [one for one in page if not one.startswith(keys.INTERNAL)]
-        await fan_out.run(one_page(() if turn.is_over else others))
+        only_known = turn.is_over
+        fan_out = fan_out_of(caller, check, departed)
+        await fan_out.run(one_page([one for one in page if not one.startswith(INTERNAL)]))
         result.checked += len(asked)
-        result.gone += len(fan_out.result.gone) + len(known)
+        result.gone += len(fan_out.result.gone)
         result.failed |= fan_out.result.failed
-        log_hang("sweep", fan_out, backend)
+        log_hang("sweep", fan_out, store.backend)
         await tell()
     if turn.is_over:
         result.incomplete = CUT_OFF
     try:
-        result.deleted = await store.before(caller.deadline, backend, "sweep", backend.sweep())
+        result.deleted = await store.sweep()
     except BackendError as error:
         result.incomplete = result.incomplete or str(error)
     if result.incomplete is not None:
-        logger.error("sweep: %s: not all were looked at: %s", backend.name, result.incomplete)
+        logger.error("sweep: %s: not all were looked at: %s", store.name, result.incomplete)
     return result
 
 
@@ -175,9 +175,8 @@ def _check(rate: object, min_age: object, endpoint: str | None) -> None:
         )
 
 
-async def _is_old(backend: Backend, connection_id: str, deadline: float, min_age: float) -> bool:
+def _is_old(stored: Record | None, min_age: float) -> bool:
     """Tell whether a connection has to be asked about."""
-    stored = await store.before(deadline, backend, "get", backend.get(connection_id))
     if stored is None:
         return False
     try:

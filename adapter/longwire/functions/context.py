@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from longwire.apigateway.events import Event
     from longwire.connections import Connections
-    from longwire.fanout.fan_out import SendResult
+    from longwire.fanout.result import SendResult
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller
 
@@ -94,7 +94,7 @@ class Context:
             raise InvalidArgumentError("ids is a str; expected several connection ids")
         members = list(dict.fromkeys(targets.check_id(one) for one in ids))
         message = frame(data)
-        post = self._guarded(self._caller.layer.clients.prepare(message))
+        post = self._guarded(self._caller.registry.clients.prepare(message))
         return await send_many(self._caller, one_page(members), message, post)
 
     async def close(self) -> None:

@@ -19,19 +19,19 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from longwire import ws_gateway
+from longwire import deadlines, ws_gateway
 from longwire.apigateway import events
+from longwire.config import settings
 from longwire.connections import Connections
-from longwire.deadlines import log_leaving, within
+from longwire.deadlines import Deadlines
 from longwire.exceptions import ConfigurationError, DeadlineError, EventError, LongwireError
 from longwire.functions.answer import answer
 from longwire.functions.context import Context, route_of
 from longwire.functions.records import with_record
-from longwire.invocation.invocation import LAST_WORDS, last_moment, margin, time_left
 from longwire.observability.event import Observing, identify
 from longwire.observability.observer import Observer
-from longwire.registry.caller import Caller, calling
-from longwire.registry.standalone import Outside
+from longwire.registry.caller import calling
+from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ class WebSocketHandler:
         dsn: str | None,
         api_gateway_endpoint_url: str | None,
     ) -> None:
-        self._outside = Outside(ws_config, dsn, None, api_gateway_endpoint_url)
+        stored = ws_config is not None or dsn is not None
+        loaded = settings.load(ws_config, dsn) if stored else None
+        self._api = Standalone(loaded, api_gateway_endpoint_url)
+        self._ttl = loaded.ttl if loaded is not None else 0
         self._connections = Connections()
         self._observer = Observer(None, tracing=False, takes_parts=False)
         self._functions: dict[str, Function] = {}
@@ -112,7 +115,7 @@ class WebSocketHandler:
         """
         if not isinstance(event, dict) and callable(event):
             return self._decorate(event)
-        seconds = last_moment(lambda_context)
+        seconds = deadlines.left(Deadlines.of(lambda_context).end)
         late = f"no end within {seconds:.3g} s: a function that is async blocks its event loop"
         try:
             response, error = threads.run(
@@ -122,7 +125,7 @@ class WebSocketHandler:
                 late=late,
             )
         except DeadlineError as blocked:
-            log_leaving(event, seconds, blocked)
+            deadlines.log_leaving(event, seconds, blocked)
             raise
         if error is not None:
             raise error
@@ -159,26 +162,32 @@ class WebSocketHandler:
             raise EventError("this is not a WebSocket event of API Gateway")
         parsed = events.parse(event)
         function = self._find(parsed)
-        caller = self._caller(event, lambda_context)
+        times = Deadlines.of(lambda_context)
+        caller = self._api.caller(
+            times.send,  # what it sends has to be back before the function is cancelled
+            endpoint=self._api.endpoint() or ws_gateway.endpoint(event["requestContext"]),
+            loop=asyncio.get_running_loop(),
+        )
         context = Context(parsed, caller, self._connections, lambda_context)
-        begun, seconds = time.monotonic(), time_left(lambda_context)
-        what = f"the function of {context.route_key!r}"
-        deadline = begun + seconds + LAST_WORDS * margin(seconds)
+        begun, what = time.monotonic(), f"the function of {context.route_key!r}"
 
         async def work() -> Response:
-            left = begun + seconds - time.monotonic()
-            return await within(left, what, answer(function, event, context))
+            left = deadlines.left(times.run)
+            return await deadlines.within(left, what, answer(function, event, context))
 
         with calling(caller):
             try:
-                return await with_record(parsed, caller, deadline, self._outside.ttl, work)
+                if caller.registry.backend is None:
+                    return await work()
+                store = caller.store.until(times.store)
+                return await with_record(parsed, store, self._ttl, work)
             except LongwireError as error:
-                log_leaving(event, time.monotonic() - begun, error)
+                deadlines.log_leaving(event, time.monotonic() - begun, error)
                 raise
 
     async def aclose(self) -> None:
         """Let go of the store and all connections; a later event opens them again."""
-        await self._outside.aclose()
+        await self._api.aclose()
 
     def _decorate(self, function: Function) -> Self:
         if self._function is not None:
@@ -203,14 +212,6 @@ class WebSocketHandler:
                 "messages with .route('$default')"
             )
         return found
-
-    def _caller(self, event: LambdaEvent, lambda_context: Any) -> Caller:
-        outside, seconds = self._outside, time_left(lambda_context)
-        endpoint = outside.endpoint() or ws_gateway.endpoint(event["requestContext"])
-        # What it sends has to be back before the function is cancelled.
-        caller = outside.caller(None, seconds - margin(seconds) / 2, endpoint)
-        caller.loop = asyncio.get_running_loop()
-        return caller
 
     async def _outcome(
         self, event: LambdaEvent, lambda_context: Any

@@ -1,1 +1,1 @@
-"""One event at work. Start reading in `invocation.py`."""
+"""One event at work. Start reading in `invocation.py`, then `connect.py`."""

@@ -1,4 +1,7 @@
-"""All that one event may do to its connection: the stored record, the frames, the end."""
+"""The connection of one event: its stored record, its client, its end.
+
+For `Connections` it is the event's own connection, `registry.caller.OwnConnection`.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,32 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
+from longwire import deadlines
 from longwire.apigateway.frames import encode
-from longwire.deadlines import NO_ROUTE, doing
+from longwire.asgi import messages
+from longwire.asgi.run import SupersededError
 from longwire.exceptions import (
     BackendError,
     ConnectionGoneError,
     ManagementError,
     StoredRecordError,
 )
-from longwire.registry import keys, record, store
+from longwire.registry import record
 from longwire.registry.record import NEW_CONNECTION
+from longwire.registry.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from longwire.apigateway.frames import Frame
-    from longwire.apigateway.management import Management
+    from longwire.asgi.run import Run
     from longwire.config.settings import Settings
+    from longwire.deadlines import Deadlines
+    from longwire.registry.api_gateway import APIGateway
     from longwire.registry.record import ConnectionRecord
-    from longwire_backends import Backend
-
-T = TypeVar("T")
+    from longwire.types import Frame
 
 logger = logging.getLogger("longwire")
 
@@ -41,54 +47,66 @@ GREETING_LEASE = 5.0
 SLOW = 0.2
 
 
+class Gate(Protocol):
+    """What holds frames back until the response to the handshake has left."""
+
+    is_open: bool
+
+    async def push(self, frame: Frame) -> None:
+        """Send a frame that no replay sends again, as soon as it may be sent."""
+
+
 class Connection:
     """One connection, as one event sees it.
-
-    Args:
-        endpoint: URL of the management API.
-        deadline: when the event has to be done, in seconds of `time.monotonic`.
-        run_until: when the app is cancelled, likewise.
-        new: this is its $connect event.
 
     Attributes:
         ended: nobody else will tell the app that the connection has ended.
         expires_at: when the stored record ends, in epoch seconds.
         left: the groups in which it was when it ended.
-        on_lost: tells the app that runs for this event that its client is gone.
     """
 
     def __init__(
         self,
         connection_id: str,
+        api: APIGateway,
         endpoint: str,
-        deadline: float,
-        *,
-        run_until: float,
-        new: bool,
         settings: Settings,
-        backend: Backend,
-        management: Callable[[], Management],
+        times: Deadlines,
+        *,
+        is_new: bool,  # this is its $connect event
     ) -> None:
+        assert api.backend is not None
         self.id = connection_id
-        self.deadline = deadline
         self.ended = False
         self.expires_at = int(time.time()) + settings.ttl
         self.left: tuple[str, ...] = ()
-        self._joined = True  # for all that is known
-        self.on_lost: Callable[[], object] = lambda: None
-        self._losing = asyncio.Lock()
+        self._api = api
         self._endpoint = endpoint
-        self._run_until = run_until
-        self._new = new
-        self._new_until = 0.0
         self._settings = settings
-        self._backend = backend
-        self._management = management
+        self._times = times
+        self._store = Store(api.backend, times.store, self._cut_off)
+        self._is_new = is_new
+        self._new_until = 0.0
+        self._joined = True  # for all that is known
+        self._losing = asyncio.Lock()
+        self._run: Run | None = None
+        self._gate: Gate | None = None
+        self._unsaved: ConnectionRecord | None = None
+        self._saving = asyncio.Lock()
+        self._answered = self._refused = False
+
+    def begin(
+        self, run: Run, gate: Gate | None = None, unsaved: ConnectionRecord | None = None
+    ) -> None:
+        """Note which run of the app is about it now; a connect step has a gate and a new record."""
+        self._run, self._gate, self._unsaved = run, gate, unsaved
+
+    # The record
 
     @property
     def lease(self) -> float:
         """When this event is over for sure, in epoch seconds; others wait for it until then."""
-        return time.time() + max(0.0, self.deadline - time.monotonic())
+        return time.time() + deadlines.left(self._times.store)
 
     @property
     def greeting_lease(self) -> float:
@@ -99,18 +117,13 @@ class Connection:
         """
         return min(self.lease, time.time() + GREETING_LEASE)
 
-    async def save(self, connection: ConnectionRecord) -> None:
+    async def save(self, new: ConnectionRecord) -> None:
         """Store the record of a new connection."""
-        value = self._dumps(connection)
-        await self._store("put", self._backend.put(self.id, value, self.expires_at))
+        await self._store.put(self.id, self._dumps(new), self.expires_at)
 
     async def read(self) -> ConnectionRecord | None:
-        """Return the stored record.
-
-        Raises:
-            StoredRecordError: it is not one that this version can read.
-        """
-        stored = await self._store("get", self._backend.get(self.id))
+        """Return the stored record; raises `StoredRecordError` for one that nobody can read."""
+        stored = await self._store.get(self.id)
         if stored is None:
             return None
         self.expires_at = stored.expires_at
@@ -121,43 +134,78 @@ class Connection:
     async def update(self, change: Callable[[ConnectionRecord], bool]) -> ConnectionRecord | None:
         """Change the record where `change` returns True, with nobody else's change lost.
 
-        Returns:
-            The changed record; None when it is gone or `change` found nothing to do.
+        Returns the changed record; None when it is gone or `change` found nothing to do.
         """
-        while stored := await self._store("get", self._backend.get(self.id)):
+        while stored := await self._store.get(self.id):
             current = record.loads(stored.value)
             if not change(current):
                 return None
-            update = self._backend.update(
-                self.id, self._dumps(current), stored.expires_at, stored.version
-            )
-            if await self._store("update", update):
+            value = self._dumps(current)
+            if await self._store.update(self.id, value, stored.expires_at, stored.version):
                 return current
         return None
 
     async def take(self) -> ConnectionRecord | None:
         """Take the record out; whoever gets it is the one to tell the app of the end."""
-        stored = await self._store("take", self._backend.take(self.id))
+        stored = await self._store.take(self.id)
         if stored is None:
-            return await self._take_moved()
-        self.ended = True
-        self.expires_at = stored.expires_at
-        taken = record.loads(stored.value)
-        self._joined = taken.joined
-        return taken
-
-    async def _take_moved(self) -> ConnectionRecord | None:
-        """Take out what a send to many has left for others, so that they tell the app."""
-        key = keys.ENDED + self.id
-        kept = await self._store("get", self._backend.get(key))
-        if kept is None or not keys.read_ended(kept.value)[2]:
-            return None  # nothing, or the send may still find that somebody else tells
-        if (stored := await self._store("take", self._backend.take(key))) is None:
             return None
         self.ended = True
         self.expires_at = stored.expires_at
-        self.left, value, _ = keys.read_ended(stored.value)
-        return record.loads(value)
+        taken = record.loads(stored.value)
+        self._joined, self.left = taken.joined, taken.left
+        return taken
+
+    def _dumps(self, current: ConnectionRecord) -> str:
+        return record.dumps(current, exclude_headers=self._settings.exclude_headers)
+
+    # The client
+
+    def encode(self, frame: Frame) -> bytes:
+        """Return the payload of a frame; raises as `frames.encode`."""
+        return encode(frame, self._settings.binary, self.id)
+
+    async def post(self, data: bytes, *, early: bool = False) -> None:
+        """Send a payload; when the client proves to be gone, decide who tells the app.
+
+        Args:
+            early: give up in time for the store to note what follows. Not for the app's own frames,
+                whose sender is cancelled then.
+
+        Raises:
+            ConnectionGoneError: this event does.
+            SupersededError: another one does, or has done so.
+            ManagementError: API Gateway refused the frame or did not answer.
+        """
+        deadline = self._times.run if early else self._times.store
+        try:
+            with self._cut_off("POST @connections", deadlines.NO_ROUTE):
+                await self._api.management().post(
+                    self._endpoint, self.id, data, deadline=deadline, new_for=self._new_for()
+                )
+        except ConnectionGoneError:
+            if not await self.lose():
+                raise SupersededError from None
+            raise
+
+    async def pause(self, seconds: float, *, early: bool = False) -> bool:
+        """Sleep; False (at once) when the deadline does not leave that much time.
+
+        Args:
+            early: leave time for the store to note what follows.
+        """
+        deadline = self._times.run if early else self._times.store
+        if time.monotonic() + seconds >= deadline:
+            return False
+        await asyncio.sleep(seconds)
+        return True
+
+    def _new_for(self) -> float:
+        """Return for how many seconds "gone" is not believed; time to tell the app must be left."""
+        new = NEW_CONNECTION if self._is_new else max(0.0, self._new_until - time.time())
+        return min(new, deadlines.left(self._times.store) / 2)
+
+    # The end
 
     async def lose(self) -> bool:
         """Note that the client has proved to be gone; tell whether this event tells the app."""
@@ -168,8 +216,10 @@ class Connection:
                         return False
                 except StoredRecordError as error:
                     logger.error("connection %s: took an unreadable record out: %s", self.id, error)
-                self.on_lost()  # at once, since who waits for this may be cancelled
-            return True
+                if self._run is not None:  # at once, since who waits for this may be cancelled
+                    self._run.mark_gone(messages.disconnect(1006, ""))
+        await self.leave()
+        return True
 
     async def leave(self) -> None:
         """End all memberships of groups, as the connection has ended; what fails is logged.
@@ -178,9 +228,8 @@ class Connection:
         """
         if not self._joined:
             return
-        left = self._backend.group_discard_all(self.id)
         try:
-            names = await self._store("group_discard_all", left)
+            names = await self._store.group_discard_all(self.id)
             self.left = tuple(sorted({*self.left, *names}))
         except BackendError as error:
             logger.error("connection %s: it may still be in groups: %s", self.id, error)
@@ -200,60 +249,75 @@ class Connection:
             return
         await self.forget()
         try:
-            with self._cut_off("DELETE @connections", NO_ROUTE):
-                await self._management().delete(
-                    self._endpoint, self.id, deadline=self.deadline, new_for=self._new_for()
+            with self._cut_off("DELETE @connections", deadlines.NO_ROUTE):
+                await self._api.management().delete(
+                    self._endpoint, self.id, deadline=self._times.store, new_for=self._new_for()
                 )
         except ConnectionGoneError:
             logger.debug("connection %s: the client was faster to leave", self.id)
         except ManagementError as error:
             logger.error("connection %s could not be closed: %s", self.id, error)
 
-    async def post(self, frame: Frame, *, early: bool = False) -> None:
-        """Send a frame to the client.
+    # Its handshake
 
-        Args:
-            early: give up in time for the store to note what follows. Not for the app's own frames,
-                whose sender is cancelled then.
+    async def answer(self, answered: ConnectionRecord | None) -> None:
+        """Store the record that is answered with, after any that joining a group has stored."""
+        async with self._saving:
+            self._unsaved = None
+            if answered is not None:
+                await self.save(answered)
+            self._answered = True
 
-        Raises:
-            ConnectionGoneError: the client is gone.
-            ManagementError: API Gateway refused the frame or did not answer.
-        """
-        with self._cut_off("POST @connections", NO_ROUTE):
-            await self._management().post(
-                self._endpoint,
-                self.id,
-                self.encode(frame),
-                deadline=self._run_until if early else self.deadline,
-                new_for=self._new_for(),
-            )
+    async def refuse(self, *, joined: bool) -> None:
+        """Let nothing stay of a connection that there will never be."""
+        self._refused = True
+        if joined:
+            await self.forget()
 
-    def encode(self, frame: Frame) -> bytes:
-        """Return the payload of a frame; raises as `frames.encode`."""
-        return encode(frame, self._settings.binary, self.id)
+    async def join(self) -> int:
+        async with self._saving:
+            if self._unsaved is not None:
+                self._unsaved.joined = True
+                await self.save(replace(self._unsaved, connecting_until=self.lease))
+                self._unsaved = None
+        return self.expires_at
 
-    def _new_for(self) -> float:
-        """Return for how many seconds "gone" is not believed; time to tell the app must be left."""
-        left = max(0.0, self.deadline - time.monotonic())
-        new = NEW_CONNECTION if self._new else max(0.0, self._new_until - time.time())
-        return min(new, left / 2)
+    # What `Connections` asks of the event's own connection
 
-    async def pause(self, seconds: float, *, early: bool = False) -> bool:
-        """Sleep; False (at once) when the deadline does not leave that much time.
+    @property
+    def accepted(self) -> bool:
+        return self._run is not None and self._run.answer.accepted
 
-        Args:
-            early: leave time for the store to note what follows.
-        """
-        if time.monotonic() + seconds >= (self._run_until if early else self.deadline):
-            return False
-        await asyncio.sleep(seconds)
-        return True
+    @property
+    def has_effect(self) -> bool:
+        return self._run is not None and self._run.has_effect
 
-    async def _store(self, operation: str, answer: Awaitable[T]) -> T:
-        """Wait for the store no longer than this event may take."""
-        with self._cut_off(f"{self._backend.name}: {operation}"):
-            return await store.before(self.deadline, self._backend, operation, answer)
+    @property
+    def unwinding(self) -> bool:
+        return self._run is not None and self._run.unwinding
+
+    @property
+    def is_over(self) -> bool:
+        told = self._run is not None and self._run.disconnect_delivered
+        return self._refused or told or self.ended
+
+    @property
+    def is_unanswered(self) -> bool:
+        return self._gate is not None and not (self._answered or self._refused)
+
+    @property
+    def greets(self) -> bool:
+        return self._gate is not None and not self._gate.is_open
+
+    async def greet(self, frame: Frame) -> None:
+        assert self._gate is not None
+        if not self.accepted:
+            raise ManagementError(self.id, "the app has not accepted it yet")
+        await self._gate.push(frame)
+
+    async def close(self) -> None:
+        if self._run is not None:
+            await self._run.close()
 
     @contextlib.contextmanager
     def _cut_off(self, what: str, hint: str = "") -> Iterator[None]:
@@ -263,12 +327,9 @@ class Connection:
             yield
         except asyncio.CancelledError as error:
             now = time.monotonic()
-            if now >= self._run_until and now - begun >= SLOW:
-                why = doing(error) or hint
+            if now >= self._times.run and now - begun >= SLOW:
+                why = deadlines.doing(error) or hint
                 logger.error(
                     "connection %s: %s: no answer within %.3g s%s", self.id, what, now - begun, why
                 )
             raise
-
-    def _dumps(self, connection: ConnectionRecord) -> str:
-        return record.dumps(connection, exclude_headers=self._settings.exclude_headers)

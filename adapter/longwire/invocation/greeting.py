@@ -1,4 +1,8 @@
-"""How frames reach the client: the greeting of a new connection, and replies to a message."""
+"""The greeting: what an app sends right after `accept`, delivered once the connection exists.
+
+A connect step delivers it behind the response. What it could not deliver is stored with the
+connection, and the event of the first message delivers it ahead of any reply (`greeted`).
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,20 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from longwire.asgi.run import SupersededError
-from longwire.exceptions import NOT_SENT, ConnectionGoneError, ManagementError
-from longwire.registry.record import digest
+from longwire.exceptions import NOT_SENT, ManagementError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from longwire.apigateway.frames import Frame
     from longwire.invocation.connection import Connection
     from longwire.registry.record import ConnectionRecord
+    from longwire.types import Frame
+
+    # Frames that the client has not got yet, each with its payload.
+    Owed = deque[tuple[Frame, bytes]]
 
 logger = logging.getLogger("longwire")
 
@@ -30,35 +35,39 @@ GREETING_POLL = (0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 class Greeting:
-    """The client of a connect step: nothing can be sent before the response has left.
+    """The outbox of a connect step: nothing can be sent before the response has left.
 
     Attributes:
-        frames: what the client is to get and has not got yet.
-        sent: how many of them the app has sent itself.
+        sent: how many frames the app had sent itself by then.
         is_open: frames go to the client at once.
     """
 
     def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
-        self.frames: list[Frame] = []
         self.sent = 0
         self.is_open = False
+        self._owed: Owed = deque()
         self._connection = connection
         self._record = record
         self._shared: Callable[[], bool] = lambda: False
+
+    @property
+    def frames(self) -> list[Frame]:
+        """What the client is to get and has not got yet."""
+        return [frame for frame, _ in self._owed]
 
     def swallow(self, frame: Frame) -> None:
         raise TypeError("a connect step replays nothing")
 
     async def send(self, frame: Frame) -> bool:
-        self._connection.encode(frame)  # what cannot be sent fails here, in the app's own line
+        data = self._connection.encode(frame)  # what cannot be sent fails in the app's own line
         self._record.remember(frame)
         if not self.is_open:
-            self.frames.append(frame)
+            self._owed.append((frame, data))
             self.sent += 1
             return True
         if self._shared():
             await self._connection.update(lambda record: _remember(record, frame))
-        await post(self._connection, frame)
+        await self._connection.post(data)
         return True
 
     async def close(self, code: int, reason: str) -> None:
@@ -67,17 +76,16 @@ class Greeting:
 
     async def push(self, frame: Frame) -> None:
         """Send a frame that is not the app's own doing, so that no replay sends it again."""
-        self._connection.encode(frame)
+        data = self._connection.encode(frame)
         if self.is_open:
-            await post(self._connection, frame)
+            await self._connection.post(data)
         else:
-            self.frames.append(frame)
+            self._owed.append((frame, data))
 
     async def deliver(self, shared: Callable[[], bool] = lambda: False) -> None:
-        """Send the greeting, now that the response has left; later frames follow at once.
+        """Send it, now that the response has left; later frames follow at once.
 
-        What API Gateway refuses is logged and lost. While it cannot be reached, it is tried again,
-        and nothing that follows is sent; what no time is left for stays in `frames`.
+        What no time is left for stays in `frames`.
 
         Args:
             shared: whether the client may already be speaking to another event, which then has to
@@ -89,106 +97,64 @@ class Greeting:
         """
         self._shared = shared
         known = self._record.answered
-        while self.frames:
+
+        async def remember() -> None:
+            nonlocal known
             if self.sent > known and shared():
                 # What the app has sent meanwhile would be news to the run of the first message.
                 known = self.sent
                 await self._connection.update(self._remember_all)
-            # Out of the queue before it is sent: when the post is cancelled, nobody knows whether
-            # it has arrived, and no frame may arrive twice.
-            frame = self.frames.pop(0)
-            try:
-                await post(self._connection, frame, early=True)
-            except ManagementError as error:
-                if error.sent:
-                    _log_lost(self._connection, error)
-                    continue
-                self.frames.insert(0, frame)
-                if not await self._connection.pause(TRY_AGAIN_AFTER, early=True):
-                    _log_kept(self._connection, error)
-                    return
-            except asyncio.CancelledError as error:
-                if NOT_SENT in error.args:
-                    self.frames.insert(0, frame)
-                raise
-        self.is_open = True
+
+        self.is_open = await _deliver(self._connection, self._owed, remember)
 
     def _remember_all(self, record: ConnectionRecord) -> bool:
         record.sent = Counter(self._record.sent)
         return True
 
 
-class Replies:
-    """The client of a message: frames go out at once, but none that the connect step had sent."""
-
-    def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
-        self._connection = connection
-        self._record = record
-        self._swallowed: Counter[str] = Counter()
-        self._may_repeat = True
-
-    def hand_over(self, *, complete: bool) -> None:
-        """Begin with the replies; after a `complete` connect step nothing of it can come again."""
-        self._may_repeat = not complete
-
-    def swallow(self, frame: Frame) -> None:
-        self._swallowed[digest(frame)] += 1
-
-    async def send(self, frame: Frame) -> bool:
-        self._connection.encode(frame)
-        if await self._repeats(frame):
-            return False
-        await post(self._connection, frame)
-        return True
-
-    async def close(self, code: int, reason: str) -> None:
-        await self._connection.end()
-
-    async def _repeats(self, frame: Frame) -> bool:
-        if not self._may_repeat:
-            return False
-        if self._record.connecting_until > time.time():
-            self._record = await self._connection.read() or self._record
-        sent = self._record.sent
-        if not sent or self._swallowed.total() >= sent.total():
-            return False
-        key = digest(frame)
-        repeated = sent[key] > self._swallowed[key]
-        if repeated:
-            self._swallowed[key] += 1
-        return repeated
+def _remember(record: ConnectionRecord, frame: Frame) -> bool:
+    record.remember(frame)
+    return True
 
 
-class Departed:
-    """The client of a connection that has ended: nothing is sent any more."""
-
-    def swallow(self, frame: Frame) -> None:
-        """Do nothing: no later frame is compared with this one."""
-
-    async def send(self, frame: Frame) -> bool:
-        return False
-
-    async def close(self, code: int, reason: str) -> None:
-        """Do nothing: the connection has ended."""
+async def _nothing() -> None:
+    """Do nothing before a frame."""
 
 
-async def post(connection: Connection, frame: Frame, *, early: bool = False) -> None:
-    """Send a frame; when the client proves to be gone, decide who tells the app.
+async def _deliver(
+    connection: Connection, owed: Owed, before_each: Callable[[], Awaitable[None]] = _nothing
+) -> bool:
+    """Send a greeting; False when there was no time for all of it: the rest is still owed.
 
-    Args:
-        early: as of `Connection.post`.
-
-    Raises:
-        ConnectionGoneError: this event does.
-        SupersededError: another one does, or has done so.
+    What API Gateway refuses is logged and lost. While it cannot be reached, it is tried again, and
+    nothing that follows is sent.
     """
-    try:
-        await connection.post(frame, early=early)
-    except ConnectionGoneError:
-        if not await connection.lose():
-            raise SupersededError from None
-        await connection.leave()
-        raise
+    while owed:
+        await before_each()
+        # Out of the queue before it is sent: when the post is cancelled, nobody knows whether it
+        # has arrived, and no frame may arrive twice.
+        frame, data = owed.popleft()
+        try:
+            await connection.post(data, early=True)
+        except ManagementError as error:
+            if error.sent:
+                logger.error(
+                    "connection %s: a frame of its greeting was lost: %s", connection.id, error
+                )
+                continue
+            owed.appendleft((frame, data))
+            if not await connection.pause(TRY_AGAIN_AFTER, early=True):
+                logger.error(
+                    "connection %s: the rest of its greeting waits for a message: %s",
+                    connection.id,
+                    error,
+                )
+                return False
+        except asyncio.CancelledError as error:
+            if NOT_SENT in error.args:
+                owed.appendleft((frame, data))
+            raise
+    return True
 
 
 async def greeted(connection: Connection, record: ConnectionRecord) -> ConnectionRecord | None:
@@ -199,7 +165,7 @@ async def greeted(connection: Connection, record: ConnectionRecord) -> Connectio
         time to deliver the greeting.
 
     Raises:
-        ConnectionGoneError, SupersededError: as for `post`.
+        ConnectionGoneError, SupersededError: as for `Connection.post`.
     """
     pauses = itertools.chain(GREETING_POLL, itertools.repeat(GREETING_POLL[-1]))
     current: ConnectionRecord | None = record
@@ -230,25 +196,19 @@ async def _claim(connection: Connection) -> ConnectionRecord | None:
 
 async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> bool:
     """Send a stored greeting; False when the rest of it is stored again for lack of time."""
-    owed = list(record.greeting)
-    while owed:
-        try:
-            await post(connection, owed[0], early=True)
-        except ManagementError as error:
-            if not error.sent:
-                if await connection.pause(TRY_AGAIN_AFTER, early=True):
-                    continue
-                _log_kept(connection, error)
-                await connection.update(owe(owed))
-                return False
-            _log_lost(connection, error)
-        del owed[0]
-    await connection.update(release_greeting)
-    return True
+    owed: Owed = deque((frame, connection.encode(frame)) for frame in record.greeting)
+    if await _deliver(connection, owed):
+        await connection.update(release_greeting)
+        return True
+    await connection.update(owe([frame for frame, _ in owed]))
+    return False
+
+
+# Changes of a record
 
 
 def owe(frames: list[Frame], *, ended: bool = False) -> Callable[[ConnectionRecord], bool]:
-    """Return the change that leaves these frames of a greeting to the next message's event.
+    """Leave these frames of a greeting to the next message's event.
 
     Args:
         ended: the app has ended the connection, which is deleted after them.
@@ -274,18 +234,3 @@ def end_connect_step(record: ConnectionRecord) -> bool:
     connecting = record.connecting_until > 0.0
     record.connecting_until = 0.0
     return release_greeting(record) or connecting
-
-
-def _log_kept(connection: Connection, error: ManagementError) -> None:
-    logger.error(
-        "connection %s: the rest of its greeting waits for a message: %s", connection.id, error
-    )
-
-
-def _log_lost(connection: Connection, error: ManagementError) -> None:
-    logger.error("connection %s: a frame of its greeting was lost: %s", connection.id, error)
-
-
-def _remember(record: ConnectionRecord, frame: Frame) -> bool:
-    record.remember(frame)
-    return True

@@ -1,27 +1,26 @@
-"""What reaches the clients of one API from anywhere: its store, and its management API.
-
-Channels calls such a thing a channel layer. There are two: the one of API Gateway, here, and the
-one of a server that holds its clients itself (`in_process.py`).
-"""
+"""The registry of API Gateway: a store, and the management API that reaches who is in it."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from longwire.apigateway.endpoint import given_endpoint, management_endpoint
 from longwire.apigateway.frames import encode
 from longwire.exceptions import ConfigurationError
+from longwire.registry.base import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from longwire.apigateway.events import RequestContext
-    from longwire.apigateway.frames import Binary, Frame
+    from longwire.apigateway.frames import Binary
     from longwire.apigateway.management import ConnectionInfo, Management
-    from longwire.config.settings import Fanout, Settings
-    from longwire.fanout.queue import Queue
-    from longwire.registry.base import Clients, Post
+    from longwire.apigateway.signing import SigningTransport
+    from longwire.registry.base import Departure, HandOver, Post
+    from longwire.types import Frame
+    from longwire_aws.http import HTTPClient
+    from longwire_aws.signed import Transport
     from longwire_backends import Backend
 
 NO_ENDPOINT = (
@@ -31,13 +30,106 @@ NO_ENDPOINT = (
 )
 
 
-class APIClients:
-    """The clients of an API Gateway.
+class APIGateway:
+    """The store and the management API of a handler, or of whoever has no event.
 
-    Args:
-        endpoint: URL of the management API; None makes every request a ConfigurationError.
-        binary: as in `ws_config`.
+    It lives as long as the process, for any number of APIs; `at` returns the registry of one. The
+    client of the management API is made at first use: a cold start that posts nothing imports none.
+
+    Attributes:
+        endpoint_url: of the management API, where it is configured.
+        region_name: likewise.
     """
+
+    def __init__(
+        self,
+        backend: Backend | None = None,
+        *,
+        endpoint_url: str | None = None,
+        region_name: str | None = None,
+        binary: Binary = "text",
+        hand_over: HandOver | None = None,
+    ) -> None:
+        self.backend = backend
+        self.endpoint_url = endpoint_url
+        self.region_name = region_name
+        self.binary: Binary = binary
+        self.hand_over = hand_over
+        self._transport: Transport | None = None
+        self._management: Management | None = None
+        self._opened: tuple[HTTPClient, SigningTransport] | None = None
+
+    @property
+    def transport(self) -> Transport:
+        """What speaks HTTP to the management API; a test may set another before the first event."""
+        if self._transport is None:
+            from longwire.apigateway.signing import SigningTransport
+            from longwire_aws.http import HTTPClient
+
+            http = HTTPClient()
+            self._opened = http, SigningTransport(http, self.region_name)
+            self._transport = self._opened[1]
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Transport) -> None:
+        self._transport, self._management = transport, None
+
+    def management(self) -> Management:
+        """Return the client of the management API."""
+        if self._management is None:
+            from longwire.apigateway.management import Management
+
+            self._management = Management(self.transport)
+        return self._management
+
+    def at(
+        self,
+        endpoint: str | None,
+        *,
+        hands_over: bool = True,
+        tell: Callable[[Sequence[Departure]], Awaitable[None]] | None = None,
+    ) -> Registry:
+        """Return the registry of the API whose management API is at `endpoint`."""
+        clients = APIClients(self.management, endpoint, self.binary)
+        hand_over = self.hand_over if hands_over else None
+        return Registry(clients, self.backend, endpoint, self.binary, hand_over, tell)
+
+    def configured_endpoint(self) -> str | None:
+        """Return the endpoint that needs no event; None if there is none.
+
+        Raises:
+            ConfigurationError: WS_MANAGEMENT_ENDPOINT is not a URL.
+        """
+        return given_endpoint(self.endpoint_url, os.environ)
+
+    def endpoint_of(self, event: RequestContext) -> str:
+        """Return the endpoint of the API that an event is from.
+
+        Raises:
+            ConfigurationError: it cannot be known.
+        """
+        return management_endpoint(
+            api_id=event.api_id,
+            stage=event.stage,
+            domain_name=event.domain_name,
+            explicit=self.endpoint_url,
+            region_name=self.region_name,
+            environ=os.environ,
+        )
+
+    async def aclose(self) -> None:
+        """Let go of the store and all connections; a later call opens them again."""
+        if self._opened is not None:
+            http, signing = self._opened
+            await http.close()
+            signing.forget_keys()
+        if self.backend is not None:
+            await self.backend.close()
+
+
+class APIClients:
+    """The clients of an API; without an endpoint every request is a ConfigurationError."""
 
     def __init__(
         self, management: Callable[[], Management], endpoint: str | None, binary: Binary
@@ -71,107 +163,3 @@ class APIClients:
         if self._endpoint is None:
             raise ConfigurationError(NO_ENDPOINT)
         return self._endpoint
-
-
-class Handover(NamedTuple):
-    """When a send to many is handed over, and to what.
-
-    Attributes:
-        threshold: to how many members this process still sends itself.
-    """
-
-    queue: Queue
-    threshold: int
-
-
-def handover(fanout: Fanout | None) -> Handover | None:
-    """Make what `ws_config["fanout"]` describes.
-
-    Raises:
-        ConfigurationError: the URL or the region of the queue cannot be one.
-    """
-    if fanout is None:
-        return None
-    from longwire.fanout.queue import Queue  # nobody else pays for it
-
-    return Handover(Queue(fanout.queue_url, region_name=fanout.region_name), fanout.threshold)
-
-
-class Departure(NamedTuple):
-    """A connection that has proved to be gone.
-
-    Attributes:
-        endpoint: URL of the management API that does not know it.
-    """
-
-    connection_id: str
-    endpoint: str | None
-
-
-class Layer(NamedTuple):
-    """A store and its clients.
-
-    Attributes:
-        backend: None where only single connections can be reached.
-        endpoint: URL of the management API; None where it is not known, or there is none.
-        binary: as in `ws_config`.
-        handover: of sends to large groups; None where there is none.
-        tell: tells the app of connections that are gone, each once; None where there is no app,
-            so that whoever runs it does so later.
-    """
-
-    clients: Clients
-    backend: Backend | None
-    endpoint: str | None = None
-    binary: Binary = "text"
-    handover: Handover | None = None
-    tell: Callable[[Sequence[Departure]], Awaitable[None]] | None = None
-
-
-class HandlerLayers:
-    """The layers of one handler: one for each API whose events it gets.
-
-    Args:
-        management: makes a client of the management API.
-    """
-
-    def __init__(
-        self, settings: Settings, backend: Backend, management: Callable[[], Management]
-    ) -> None:
-        self._settings = settings
-        self._backend = backend
-        self._management = management
-        self._handover = handover(settings.fanout)
-
-    @property
-    def takes_parts(self) -> bool:
-        """Whether there is a queue, whose events this handler gets."""
-        return self._handover is not None
-
-    def at(self, endpoint: str | None) -> Layer:
-        """Return the layer of the API whose management API is at `endpoint`."""
-        clients = APIClients(self._management, endpoint, self._settings.binary)
-        return Layer(clients, self._backend, endpoint, self._settings.binary, self._handover)
-
-    def configured_endpoint(self) -> str | None:
-        """Return the endpoint that needs no event; None if there is none.
-
-        Raises:
-            ConfigurationError: WS_MANAGEMENT_ENDPOINT is not a URL.
-        """
-        return given_endpoint(self._settings.endpoint_url, os.environ)
-
-    def endpoint_of(self, event: RequestContext) -> str:
-        """Return the endpoint of the API that an event is from.
-
-        Raises:
-            ConfigurationError: it cannot be known.
-        """
-        return management_endpoint(
-            api_id=event.api_id,
-            stage=event.stage,
-            domain_name=event.domain_name,
-            explicit=self._settings.endpoint_url,
-            region_name=self._settings.region_name,
-            environ=os.environ,
-        )

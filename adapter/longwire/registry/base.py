@@ -1,15 +1,22 @@
-"""What a layer does to those who are connected, whoever holds their connections.
+"""The contract that `Connections` needs: clients, the store they are kept in, and how to use both.
 
-Only types: nobody needs to import this to run.
+There are two registries: that of API Gateway (`api_gateway.py`), and that of a server which holds
+its clients itself (`in_process.py`). Channels calls such a thing a channel layer.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from longwire.apigateway.frames import Frame
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from longwire.apigateway.frames import Binary
     from longwire.apigateway.management import ConnectionInfo
+    from longwire.types import Frame
+    from longwire_backends import Backend
+
+    HandOver = Callable[..., Awaitable[None]]
 
 
 class Post(Protocol):
@@ -45,3 +52,35 @@ class Clients(Protocol):
 
     async def close(self, connection_id: str, *, deadline: float) -> None:
         """End a connection; raises as a `Post` does."""
+
+
+class Departure(NamedTuple):
+    """A connection that has proved to be gone.
+
+    Attributes:
+        endpoint: URL of the management API that does not know it.
+    """
+
+    connection_id: str
+    endpoint: str | None
+
+
+class Registry(NamedTuple):
+    """Who is connected, and how to reach them.
+
+    Attributes:
+        backend: None where only single connections can be reached.
+        endpoint: URL of the management API; None where it is not known, or there is none.
+        binary: as in `ws_config`.
+        hand_over: hands a send to many over to a queue (see `fanout/hand_over.py`); None where
+            there is none.
+        tell: tells the app of connections that are gone, each once; None where there is no app,
+            so that whoever runs it does so later.
+    """
+
+    clients: Clients
+    backend: Backend | None
+    endpoint: str | None = None
+    binary: Binary = "text"
+    hand_over: HandOver | None = None
+    tell: Callable[[Sequence[Departure]], Awaitable[None]] | None = None

@@ -1,10 +1,18 @@
-"""The WebSockets that this process's server holds, each on its own event loop."""
+"""The registry of a server that holds its clients itself, as uvicorn does: no Lambda, no gateway.
+
+There `Connections` works in memory, so that one and the same app runs on both. It knows each
+WebSocket that it has been given, and with `ConnectionsMiddleware` (`middleware.py`) also those that
+it has not. Several servers may run in one process, each with an event loop of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import enum
+import logging
+import os
 import sys
+import threading
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -14,23 +22,48 @@ from typing import TYPE_CHECKING
 from longwire.apigateway.management import ConnectionInfo
 from longwire.asgi.messages import is_disconnect
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
+from longwire.registry.base import Registry
+from longwire.registry.caller import Caller
 from longwire.runtime.threads import running_loop
+from longwire_backends.base import Page, Record
+from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.apigateway.frames import Frame
     from longwire.registry.base import Post
-    from longwire.types import Message, Scope, Send
+    from longwire.types import Frame, Message, Scope, Send
+
+logger = logging.getLogger("longwire")
+
+# What a process has imported that serves, or tests, an app itself. An app that imports its server
+# to run it has not yet got that far; but Quart imports all of hypercorn.
+SERVERS = (
+    "uvicorn.protocols",
+    "hypercorn.asyncio",
+    "daphne.server",
+    "granian",
+    "starlette.testclient",
+    "litestar.testing",
+    "channels.testing",
+)
+
+# A membership ends with its connection, not at a time.
+NEVER = 2**53
+
+PARTIAL = (
+    "without longwire.ConnectionsMiddleware around the app, broadcast reaches only those "
+    "connections that Connections has been given; on Lambda it reaches all"
+)
 
 
-class State(enum.Enum):
+class SocketState(enum.Enum):
     CONNECTING = enum.auto()
     OPEN = enum.auto()
     ENDED = enum.auto()
 
 
-class Socket:
+class ServedSocket:
     """A client of this process.
 
     Args:
@@ -43,7 +76,7 @@ class Socket:
     """
 
     def __init__(
-        self, scope: Scope, send: Callable[[], Send | None], state: Callable[[], State]
+        self, scope: Scope, send: Callable[[], Send | None], state: Callable[[], SocketState]
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.left: tuple[str, ...] = ()
@@ -56,9 +89,9 @@ class Socket:
         self._send = send
 
     @property
-    def state(self) -> State:
+    def state(self) -> SocketState:
         """How far the connection has come."""
-        return State.ENDED if self.is_gone or self.loop.is_closed() else self._state()
+        return SocketState.ENDED if self.is_gone or self.loop.is_closed() else self._state()
 
     async def send(self, message: Message) -> None:
         """Send an ASGI message, on the event loop of the connection.
@@ -86,12 +119,12 @@ class ServedClients:
     """
 
     def __init__(self) -> None:
-        self.sockets: dict[str, Socket] = {}
+        self.sockets: dict[str, ServedSocket] = {}
         self.ended: deque[str] = deque()
         self.watched = False
         self._loops: set[asyncio.AbstractEventLoop] = set()
 
-    def add(self, connection_id: str, socket: Socket) -> None:
+    def add(self, connection_id: str, socket: ServedSocket) -> None:
         """Note a connection."""
         self.sockets[connection_id] = socket
         if socket.loop not in self._loops:
@@ -107,10 +140,15 @@ class ServedClients:
         self.sockets.clear()
         self._loops = set()
 
-    def find(self, connection_id: str) -> Socket | None:
+    def find(self, connection_id: str) -> ServedSocket | None:
         """Return a connection that is open or about to be."""
         socket = self.sockets.get(connection_id)
-        return None if socket is None or socket.state is State.ENDED else socket
+        return None if socket is None or socket.state is SocketState.ENDED else socket
+
+    @property
+    def has_served(self) -> bool:
+        """Whether there has ever been one."""
+        return bool(self._loops)
 
     @property
     def used(self) -> bool:
@@ -151,7 +189,7 @@ class ServedClients:
 
     async def _send(self, connection_id: str, message: Message, deadline: float) -> None:
         socket = self._found(connection_id)
-        if socket.state is State.CONNECTING and message["type"] == "websocket.send":
+        if socket.state is SocketState.CONNECTING and message["type"] == "websocket.send":
             raise ManagementError(connection_id, "the app has not accepted it yet")
         try:
             async with asyncio.timeout(deadline - time.monotonic()) as limit:
@@ -165,11 +203,106 @@ class ServedClients:
                 raise ConnectionGoneError(connection_id) from error
             raise ManagementError(connection_id, f"its server says {error!r}") from error
 
-    def _found(self, connection_id: str) -> Socket:
+    def _found(self, connection_id: str) -> ServedSocket:
         socket = self.find(connection_id)
         if socket is None:
             raise ConnectionGoneError(connection_id)
         return socket
+
+
+class ServedBackend(MemoryBackend):
+    """Memberships in memory, for several threads; they end with their connections."""
+
+    def __init__(self, clients: ServedClients) -> None:
+        super().__init__()
+        self._clients = clients
+        self._lock = threading.Lock()
+        self._warned = False
+
+    async def get(self, connection_id: str) -> Record | None:
+        return Record("", "", NEVER) if self._clients.find(connection_id) else None
+
+    async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
+        if not (self._clients.watched or self._warned):
+            self._warned = True
+            logger.warning(PARTIAL)
+        ids = sorted(one for one in tuple(self._clients.sockets) if one > (after or ""))[:limit]
+        alive = tuple(one for one in ids if self._clients.find(one))
+        return Page(alive, ids[-1] if len(ids) == limit else None)
+
+    async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
+        self.clear()
+        with self._lock:
+            await super().group_add(group, connection_id, expires_at)
+        if connection_id not in self._clients.sockets:  # it ended just now
+            await self.group_discard(group, connection_id)
+
+    async def group_discard(self, group: str, connection_id: str) -> None:
+        with self._lock:
+            await super().group_discard(group, connection_id)
+
+    async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
+        names = await super().group_discard_all(connection_id)
+        if names and (socket := self._clients.sockets.get(connection_id)) is not None:
+            socket.left = names
+        return names
+
+    async def group_members(
+        self, group: str, *, limit: int = 1000, after: str | None = None
+    ) -> Page:
+        self.clear()
+        with self._lock:
+            page = await super().group_members(group, limit=limit, after=after)
+        return page._replace(members=tuple(filter(self._clients.find, page.members)))
+
+    async def groups(self, connection_id: str) -> tuple[str, ...]:
+        with self._lock:
+            names = await super().groups(connection_id)
+        socket = self._clients.sockets.get(connection_id)
+        return names or (socket.left if socket is not None else ())
+
+    def clear(self) -> None:
+        """End the memberships of connections that have ended."""
+        with self._lock:
+            while self._clients.ended:
+                self._forget(self._clients.ended.popleft())
+
+    def _forget(self, connection_id: str) -> None:
+        for group, members in tuple(self._groups.items()):
+            if members.pop(connection_id, None) is not None and not members:
+                del self._groups[group]
+
+
+clients = ServedClients()
+_backend = ServedBackend(clients)
+_registry = Registry(clients, _backend)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=clients.clear)
+
+
+def caller(timeout: float) -> Caller:
+    """Return who reaches the clients of this process, within `timeout` seconds."""
+    return Caller(_registry, time.monotonic() + timeout, loop=clients.loop())
+
+
+def is_server() -> bool:
+    """Tell whether this process holds connections itself, or is about to.
+
+    One that has not held any and is told of a management API is not: it serves HTTP beside it.
+    """
+    if clients.used:
+        return True
+    if os.environ.get("WS_MANAGEMENT_ENDPOINT"):
+        return False
+    if clients.has_served and running_loop() is None and _loop_of_worker() is None:
+        return False  # its servers have stopped
+    return any(name in sys.modules for name in SERVERS)
+
+
+def note(connection_id: str, socket: ServedSocket) -> None:
+    """Note a connection of this process."""
+    _backend.clear()
+    clients.add(connection_id, socket)
 
 
 def _is_unicode(text: str) -> bool:

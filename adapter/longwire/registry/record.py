@@ -1,4 +1,4 @@
-"""What the store keeps for a connection, as versioned JSON."""
+"""What the store keeps for a connection, as versioned JSON, and the ids of what else it keeps."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from longwire.apigateway.events import INTERNAL
 from longwire.asgi import scope
 from longwire.exceptions import StoredRecordError
 
 if TYPE_CHECKING:
-    from longwire.apigateway.frames import Frame
     from longwire.asgi.scope import Handshake
+    from longwire.types import Frame
+
+PART = INTERNAL + "part#"
+"""Before the id of a part of a send to many: who has not got it yet."""
 
 VERSION = 1
 # A connect step that sends more than this is a stream, not a greeting; a replay is told apart from
 # news by its first sends, so the record need not grow with the stream.
 MAX_DIGESTS = 256
-
-
 # For how many seconds after a handshake was answered "gone" may mean "not known yet".
 NEW_CONNECTION = 2.0
 
@@ -39,8 +41,9 @@ class ConnectionRecord:
         connecting_until: epoch seconds; until then the connect step may still send.
         responded_at: epoch seconds; when the handshake was answered.
         joined: it may be in groups, or have been.
-        moved_at: epoch seconds; when a send began to keep it under another key, as its connection
-            has proved to be gone.
+        gone_at: epoch seconds; when the connection proved to be gone. Whoever takes the record out
+            tells the app.
+        left: the groups in which it was then.
         ended: the app has ended the connection, which is deleted after the greeting.
     """
 
@@ -52,7 +55,8 @@ class ConnectionRecord:
     connecting_until: float = 0.0
     responded_at: float = 0.0
     joined: bool = False
-    moved_at: float = 0.0
+    gone_at: float = 0.0
+    left: tuple[str, ...] = ()
     ended: bool = False
 
     def is_new(self, now: float) -> bool:
@@ -86,7 +90,8 @@ def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
         "connecting_until": record.connecting_until,
         "responded_at": record.responded_at,
         "joined": record.joined,
-        "moved_at": record.moved_at,
+        "gone_at": record.gone_at,
+        "left": record.left,
         "ended": record.ended,
     }
     filled = {key: value for key, value in stored.items() if value}
@@ -118,23 +123,12 @@ def loads(value: str) -> ConnectionRecord:
             stored.get("connecting_until", 0.0),
             stored.get("responded_at", 0.0),
             stored.get("joined", False),
-            stored.get("moved_at", 0.0),
+            stored.get("gone_at", 0.0),
+            tuple(stored.get("left", ())),
             stored.get("ended", False),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoredRecordError(f"a stored record is not readable: {error!r}") from error
-
-
-def with_joined(value: str) -> str | None:
-    """Return a stored record with `joined` set; None if it is, or is not one of ours."""
-    try:
-        record = loads(value)
-    except StoredRecordError:
-        return None
-    if record.joined:
-        return None
-    record.joined = True
-    return dumps(record, exclude_headers=frozenset())  # they have been left out already
 
 
 def _dump_frame(frame: Frame) -> dict[str, str]:

@@ -1,40 +1,98 @@
-"""Questions to the store, within the time that an event has."""
+"""A store, asked within the time that an event has."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Coroutine
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from longwire.deadlines import doing
+from longwire import deadlines
 from longwire.exceptions import BackendError
 from longwire.observability.event import count_store_request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
-    from longwire_backends import Backend
+    from longwire_backends import Backend, Page, Record
+
+    Watch = Callable[[str], AbstractContextManager[None]]
 
 T = TypeVar("T")
+Answer = Coroutine[Any, Any, T]
 
 HINT = "; the server is overloaded, stopped or locked, or no route leads to it"
 
 
-async def before(deadline: float, backend: Backend, operation: str, answer: Awaitable[T]) -> T:
-    """Wait for a store's answer no longer than until `deadline`, of `time.monotonic()`.
+def _unwatched(what: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
-    Raises:
-        BackendError: the store failed, or there was no time left.
+
+class Store:
+    """The methods of a `Backend` (see there), each of which answers before a deadline or fails.
+
+    The deadline is in seconds of `time.monotonic()`. `watch` stands around each request, for who
+    wants to know which of them was cut off.
     """
-    count_store_request()
-    left = max(0.0, deadline - time.monotonic())
-    try:
-        async with asyncio.timeout(left) as limit:
-            return await answer
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        detail = f"no answer within the {left:.3g} s that were left of the event's time"
-        if left:
-            detail += doing(error.__cause__ or error.__context__) or HINT
-        raise BackendError(backend.name, operation, detail) from error
+
+    def __init__(self, backend: Backend, deadline: float, watch: Watch = _unwatched) -> None:
+        self.backend = backend
+        self.deadline = deadline
+        self._watch = watch
+
+    @property
+    def name(self) -> str:
+        return self.backend.name
+
+    def until(self, deadline: float) -> Store:
+        """Return the same store with another deadline."""
+        return Store(self.backend, deadline, self._watch)
+
+    def put(self, connection_id: str, value: str, expires_at: int) -> Answer[str]:
+        return self._ask("put", self.backend.put(connection_id, value, expires_at))
+
+    def get(self, connection_id: str) -> Answer[Record | None]:
+        return self._ask("get", self.backend.get(connection_id))
+
+    def take(self, connection_id: str) -> Answer[Record | None]:
+        return self._ask("take", self.backend.take(connection_id))
+
+    def update(
+        self, connection_id: str, value: str, expires_at: int, version: str
+    ) -> Answer[str | None]:
+        updated = self.backend.update(connection_id, value, expires_at, version)
+        return self._ask("update", updated)
+
+    def group_add(self, group: str, connection_id: str, expires_at: int) -> Answer[None]:
+        return self._ask("group_add", self.backend.group_add(group, connection_id, expires_at))
+
+    def group_discard(self, group: str, connection_id: str) -> Answer[None]:
+        return self._ask("group_discard", self.backend.group_discard(group, connection_id))
+
+    def group_discard_all(self, connection_id: str) -> Answer[tuple[str, ...]]:
+        return self._ask("group_discard_all", self.backend.group_discard_all(connection_id))
+
+    def group_members(self, group: str, *, after: str | None = None) -> Answer[Page]:
+        return self._ask("group_members", self.backend.group_members(group, after=after))
+
+    def groups(self, connection_id: str) -> Answer[tuple[str, ...]]:
+        return self._ask("groups", self.backend.groups(connection_id))
+
+    def sweep(self) -> Answer[int]:
+        return self._ask("sweep", self.backend.sweep())
+
+    async def _ask(self, operation: str, answer: Awaitable[T]) -> T:
+        count_store_request()
+        left = deadlines.left(self.deadline)
+        with self._watch(f"{self.name}: {operation}"):
+            try:
+                async with asyncio.timeout(left) as limit:
+                    return await answer
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                detail = f"no answer within the {left:.3g} s that were left of the event's time"
+                if left:
+                    detail += deadlines.doing(error.__cause__ or error.__context__) or HINT
+                raise BackendError(self.name, operation, detail) from error

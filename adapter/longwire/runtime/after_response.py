@@ -14,12 +14,15 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import suspended
-from longwire.observability import event as observe
+from longwire.observability.event import current as current_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from longwire.observability.event import Observed
+
+    # Handles one event; given where its work goes on behind the response, and what observes it.
+    Handle = Callable[["AfterResponse | None", Observed | None], Coroutine[Any, Any, Any]]
 
 logger = logging.getLogger("longwire")
 
@@ -57,7 +60,7 @@ class Deferred:
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Begin with `work`, of the event that is handled here; what it raises is logged."""
-        observed = observe.current.get()
+        observed = current_event.get()
         if observed is not None:
             observed.keep()
         task = asyncio.get_running_loop().create_task(work, name=name)

@@ -12,8 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from longwire.deadlines import log_leaving
-from longwire.invocation.invocation import last_moment
+from longwire.deadlines import Deadlines, log_leaving
 from longwire.runtime import sigterm, snapstart
 from longwire.runtime.after_response import AfterResponse
 from longwire.runtime.extension import of_this_process
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
     from longwire.exceptions import DeadlineError
     from longwire.observability.event import Observed
     from longwire.observability.observer import Observer
-    from longwire.runtime.after_response import Deferred
+    from longwire.runtime.after_response import Deferred, Handle
     from longwire.types import LambdaEvent
-
-    Handle = Callable[[AfterResponse | None, Observed], Coroutine[Any, Any, Any]]
 
 logger = logging.getLogger("longwire")
 
@@ -41,14 +38,7 @@ CLOSE_LIMIT = 5.0
 
 
 class LambdaLoop:
-    """Runs the coroutines of one handler.
-
-    Args:
-        deferred: of the handler.
-        observer: of the handler.
-        close: lets go of everything, before a snapshot is taken.
-        shut_down: ends what goes on and runs the app's shutdown, within so many seconds.
-    """
+    """Runs the coroutines of one handler; for the arguments see `loop.handler_loop`."""
 
     def __init__(
         self,
@@ -67,14 +57,9 @@ class LambdaLoop:
         snapstart.before(close)
 
     def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
-        """Handle one event: `handle` is given where its work goes on behind the response.
-
-        Raises:
-            DeadlineError: the app blocks its event loop.
-            The errors of `handle`.
-        """
+        """Handle one event; raises `DeadlineError` when the app blocks its event loop."""
         self._end_if_stuck()
-        until = time.monotonic() + last_moment(context)
+        until = Deadlines.of(context).end
         observed = self._observer.begin(event, context)
         extension = self._extension
         hold = None if extension is None else extension.hold(context, self._finish)
@@ -87,13 +72,9 @@ class LambdaLoop:
             after = AfterResponse(self._deferred, hold.response_left)
             return hold.watch(self._result(event, handle(after, observed), until, observed))
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for work that is about no event.
-
-        Raises:
-            DeadlineError: it takes too long.
-        """
-        self._thread.result(work, CLOSE_LIMIT)
+    def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Wait for `aclose`; raises `DeadlineError` when it takes too long."""
+        self._thread.result(aclose(), CLOSE_LIMIT)
 
     def _result(
         self,

@@ -42,8 +42,6 @@ class Client:
         closed: API Gateway knows that, too.
         told: (process, code) of each run that was told of its end.
         misjudged: a request was answered as if it had ended, since it was not known yet.
-        mover: which event has begun to move its record, as it was gone.
-        raced: another event has taken the record meanwhile.
         refused: its handshake was not answered with 200.
     """
 
@@ -56,8 +54,6 @@ class Client:
     closed: bool = False
     refused: bool = False
     misjudged: bool = False
-    mover: Event | None = None
-    raced: bool = False
     told: list[tuple[str, int]] = field(default_factory=list)
 
     @property
@@ -206,17 +202,7 @@ class Gateway:
             why = ", but was not known yet" if client.misjudged else ""
             self.violated(f"the app was told of the end of {client.id}, which is there{why}")
         if len(client.told) > 1:
-            why = ", taken while it was moved" if client.raced else ""
-            self.violated(f"the app was told of the end of {client.id} again: {client.told}{why}")
-
-    def begins_to_move(self, connection_id: str) -> None:
-        """Note which event has marked the record of a connection that is gone."""
-        self.clients[connection_id].mover = now_in.get()
-
-    def takes_marked(self, connection_id: str) -> None:
-        """Note whether another one than who has marked a record takes it."""
-        client = self.clients[connection_id]
-        client.raced = client.raced or now_in.get() is not client.mover
+            self.violated(f"the app was told of the end of {client.id} again: {client.told}")
 
     # Events
 

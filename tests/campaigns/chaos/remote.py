@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from longwire.registry import keys
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
 from longwire_backends import Backend, BackendError, Page, Record
 from tests.campaigns.chaos.event import now_in
@@ -23,8 +22,8 @@ T = TypeVar("T")
 # What changes nothing, and is not told.
 READING = frozenset({"get", "groups", "group_members", "connections"})
 
-# In the record of a connection that has proved to be gone, while it is moved.
-MOVED = '"moved_at"'
+# In the record of a connection that has proved to be gone.
+GONE = '"gone_at"'
 
 
 class RemoteStore(Backend):
@@ -38,31 +37,21 @@ class RemoteStore(Backend):
         self._process = process
 
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
-        name = _name("put", connection_id)
-        return await self._ask(name, lambda: self._store.put(connection_id, value, expires_at))
+        return await self._ask("put", lambda: self._store.put(connection_id, value, expires_at))
 
     async def get(self, connection_id: str) -> Record | None:
         return await self._ask("get", lambda: self._store.get(connection_id))
 
     async def take(self, connection_id: str) -> Record | None:
-        async def take() -> Record | None:
-            taken = await self._store.take(connection_id)
-            if taken is not None and MOVED in taken.value:
-                self._process.gateway.takes_marked(connection_id)
-            return taken
-
-        return await self._ask(_name("take", connection_id), take)
+        return await self._ask("take", lambda: self._store.take(connection_id))
 
     async def update(
         self, connection_id: str, value: str, expires_at: int, version: str
     ) -> str | None:
-        async def update() -> str | None:
-            new = await self._store.update(connection_id, value, expires_at, version)
-            if new is not None and MOVED in value:
-                self._process.gateway.begins_to_move(connection_id)
-            return new
-
-        return await self._ask("ghost update" if MOVED in value else "update", update)
+        return await self._ask(
+            "ghost update" if GONE in value else "update",
+            lambda: self._store.update(connection_id, value, expires_at, version),
+        )
 
     async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
         return await self._ask(
@@ -113,10 +102,6 @@ class RemoteStore(Backend):
         return await self._process.request(
             name, fault, perform, lambda: BackendError(self.name, name, fault)
         )
-
-
-def _name(operation: str, key: str) -> str:
-    return f"ghost {operation}" if key.startswith(keys.ENDED) else operation
 
 
 class RemoteGateway:

@@ -1,0 +1,210 @@
+"""$connect: run the app up to where it waits for the client, answer the handshake, greet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from longwire import deadlines
+from longwire.asgi import messages, scope
+from longwire.asgi.quiescence import Outcome
+from longwire.asgi.run import Stage, SupersededError
+from longwire.exceptions import ConnectionGoneError
+from longwire.invocation.greeting import Greeting, end_connect_step, owe, release_greeting
+from longwire.invocation.invocation import TELL_TIME, Invocation
+from longwire.invocation.outcome import handshake_status, log_ending, note_ending
+from longwire.registry.record import ConnectionRecord
+
+if TYPE_CHECKING:
+    from longwire.apigateway.events import ConnectEvent
+    from longwire.invocation.invocation import Application, Call
+    from longwire.runtime.after_response import AfterResponse
+    from longwire.types import LambdaResponse
+
+logger = logging.getLogger("longwire")
+
+
+async def connect(
+    application: Application, call: Call, event: ConnectEvent, endpoint: str
+) -> LambdaResponse:
+    """Answer a handshake."""
+    invocation = Invocation(application, call, event, endpoint)
+    settings, connection_id = application.settings, invocation.connection.id
+    handshake = scope.handshake(event, path=settings.path, path_query=settings.path_query)
+    origin = handshake.header("origin")
+    # Only browsers send an origin, and only they can be misled: others may connect.
+    allowed = settings.allowed_origins
+    if allowed is not None and origin is not None and origin not in allowed:
+        logger.warning("connection %s: its origin is not allowed; refused", connection_id)
+        call.ending.note("refused")
+        call.ending.status = 403
+        return {"statusCode": 403}
+    return await _ConnectStep(invocation, ConnectionRecord(handshake)).respond()
+
+
+class _ConnectStep:
+    """The first run of a connection, and what follows the response to its handshake."""
+
+    def __init__(self, invocation: Invocation, record: ConnectionRecord) -> None:
+        self._invocation = invocation
+        self._call = invocation.call
+        self._connection = invocation.connection
+        self._record = record
+        self._greeting = Greeting(invocation.connection, record)
+        self._run = invocation.run(
+            record, self._greeting, Stage.CONNECT, "connect", gate=self._greeting
+        )
+
+    async def respond(self) -> LambdaResponse:
+        run, after, connection = self._run, self._call.after, self._connection
+        status, settled = 500, False
+        try:
+            outcome = await run.until_answer(self._deadline, patient=after is None)
+            answer = handshake_status(run, outcome, connection.id)
+            note_ending(self._call.ending, run, outcome)
+            if answer == 200:
+                settled = await self._accepted(outcome)
+            elif after is not None and outcome is Outcome.UNANSWERED:
+                await after.start(self._clean_up(), f"refusal of {connection.id}")
+                settled = True
+            status = answer
+        finally:
+            if after is not None and not settled and run.left_behind:
+                await after.start(self._invocation.stop(run), f"end of {connection.id}")
+            elif not settled:
+                await self._invocation.stop(run)
+            if status != 200:
+                await connection.refuse(joined=self._record.joined)
+        departures = self._call.departures
+        if departures.found and after is not None:
+            await after.start(departures.tell(), "others that are gone")
+        else:
+            await departures.tell()
+        self._call.ending.status = status
+        if status == 200 and run.answer.subprotocol:
+            return {
+                "statusCode": 200,
+                "headers": {"Sec-WebSocket-Protocol": run.answer.subprotocol},
+            }
+        return {"statusCode": status}
+
+    @property
+    def _deadline(self) -> float:
+        return deadlines.on_loop(self._call.times.run)
+
+    async def _accepted(self, outcome: Outcome) -> bool:
+        """Store the connection; tell whether its run has been stopped, or is left to be."""
+        run, record, after = self._run, self._record, self._call.after
+        log_ending(run, outcome, self._connection.id)
+        if run.answer.dropped_headers:
+            logger.warning(
+                "connection %s: API Gateway drops the headers that the app accepted with: %s",
+                self._connection.id,
+                ", ".join(run.answer.dropped_headers),
+            )
+        record.ended = run.ended
+        record.answered = self._greeting.sent
+        run.respond()
+        going_on = outcome is Outcome.UNANSWERED
+        if after is not None:
+            await self._answer_and_go_on(after, going_on=going_on)
+            return going_on
+        if going_on:
+            logger.warning(
+                "connection %s: the app goes on after it has accepted, but nothing runs here "
+                "after the response; cancelled",
+                self._connection.id,
+            )
+        # All that takes time comes before the record says when the response has left.
+        await self._invocation.stop(run)
+        await self._call.departures.tell(TELL_TIME)
+        record.greeting = self._greeting.frames
+        record.responded_at = time.time()
+        await self._connection.answer(record)
+        return True
+
+    async def _answer_and_go_on(self, after: AfterResponse, *, going_on: bool) -> None:
+        run, record, frames = self._run, self._record, self._greeting.frames
+        # While the app is still working itself, its next frame belongs before any reply.
+        greets = frames or (going_on and not run.is_shared())
+        record.greeting_until = self._connection.greeting_lease if greets else 0.0
+        record.connecting_until = self._connection.lease if going_on else 0.0
+        record.responded_at = time.time()
+        # Who has joined is stored already. Who has ended needs no record unless a greeting is owed.
+        stored = record.joined or not record.ended or bool(frames)
+        await self._connection.answer(record if stored else None)
+        if frames or record.ended or going_on:
+            work = self._go_on(after) if going_on else self._greet(after)
+            await after.start(work, f"greeting of {self._connection.id}")
+
+    # Behind the response
+
+    async def _greet(self, after: AfterResponse) -> None:
+        """Deliver the greeting of an app whose connect step is over."""
+        try:
+            await after.response_left()
+            await self._greeting.deliver()
+            if self._greeting.frames:
+                return
+            if self._record.ended:
+                await self._connection.end()
+            else:
+                await self._connection.update(end_connect_step)
+        except ConnectionGoneError:
+            if not self._record.ended:
+                gone = messages.disconnect(1006, "")
+                await self._invocation.tell(self._record, gone, "gone")
+        except SupersededError:
+            self._superseded()
+        finally:
+            await self._hand_back()
+
+    async def _go_on(self, after: AfterResponse) -> None:
+        """Deliver the greeting while the connect step goes on, and what it still sends."""
+        run = self._run
+        try:
+            try:
+                await after.response_left()
+                await self._greeting.deliver(run.is_shared)
+                if run.is_shared() and not self._greeting.frames:
+                    await self._connection.update(release_greeting)
+            except ConnectionGoneError:
+                run.mark_gone(messages.disconnect(1006, ""))
+            outcome = await run.until_over(self._deadline)
+            log_ending(run, outcome, self._connection.id)
+            note_ending(self._call.ending, run, outcome)
+            if self._greeting.frames:
+                return
+            if run.ended:
+                await self._connection.end()
+            else:
+                await self._connection.update(end_connect_step)
+        except SupersededError:
+            self._superseded()
+        finally:
+            # Both at once: where the process is about to end, an app may clean up for too long.
+            await asyncio.gather(self._invocation.stop(run), self._hand_back(ended=run.ended))
+            await self._call.departures.tell()
+
+    async def _clean_up(self) -> None:
+        """Let an app that has refused end what it is doing."""
+        try:
+            outcome = await self._run.until_over(self._deadline)
+            log_ending(self._run, outcome, self._connection.id)
+        finally:
+            await self._invocation.stop(self._run)
+
+    async def _hand_back(self, *, ended: bool = False) -> None:
+        """Store a greeting that cannot be delivered here, for the first message to deliver.
+
+        That is so when the event loop is closed right after the response.
+        """
+        frames = self._greeting.frames
+        if frames and not self._connection.ended:
+            await self._connection.update(owe(frames, ended=ended))
+
+    def _superseded(self) -> None:
+        self._call.ending.note("gone")
+        logger.debug("connection %s: gone before its greeting", self._connection.id)

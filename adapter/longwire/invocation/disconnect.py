@@ -1,0 +1,57 @@
+"""An end: `$disconnect`, or a client that has proved to be gone. The app is told, once."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from longwire.apigateway import events
+from longwire.asgi import messages
+from longwire.deadlines import Deadlines
+from longwire.exceptions import LongwireError, StoredRecordError
+from longwire.invocation.invocation import Call, Departures, Invocation
+from longwire.observability.event import Ending
+
+if TYPE_CHECKING:
+    from longwire.apigateway.events import DisconnectEvent
+    from longwire.invocation.invocation import Application
+    from longwire.registry.base import Departure
+    from longwire.types import LambdaEvent, LambdaResponse
+
+logger = logging.getLogger("longwire")
+
+
+async def disconnect(
+    application: Application, call: Call, event: DisconnectEvent, endpoint: str
+) -> LambdaResponse:
+    """Tell the app that its client is gone, unless it has been told."""
+    invocation = Invocation(application, call, event, endpoint)
+    connection, record = invocation.connection, None
+    call.ending.note("no_record")
+    try:
+        record = await connection.take()
+    except StoredRecordError as error:
+        logger.error("connection %s: its end was not told: %s", connection.id, error)
+    await connection.leave()
+    if record is not None and not record.ended:
+        await invocation.tell(record, messages.disconnect(event.code, event.reason), "told")
+    await call.departures.tell()
+    return {"statusCode": 200}
+
+
+def departures(application: Application, like: LambdaEvent, context: Any) -> Departures:
+    """Make what an event collects; `like` is that event."""
+
+    async def tell_one(departure: Departure, found: Departures) -> None:
+        raw = events.lost(departure.connection_id, like)
+        event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
+        endpoint = departure.endpoint or application.api.endpoint_of(event.context)
+        # How this ends is not how the event ends that has found it.
+        call = Call(raw, context, Deadlines.of(context), Ending(), found, after=None)
+        try:
+            await disconnect(application, call, event, endpoint)
+        except LongwireError as error:
+            to = departure.connection_id
+            logger.error("connection %s: its end was not told: %s", to, error)
+
+    return Departures(tell_one, context)

@@ -1,0 +1,68 @@
+"""What becomes of the frames of a message's event, and of the event of an end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from longwire.registry.record import digest
+
+if TYPE_CHECKING:
+    from longwire.invocation.connection import Connection
+    from longwire.registry.record import ConnectionRecord
+    from longwire.types import Frame
+
+
+class Replies:
+    """The outbox of a message: frames go out at once, but none that the connect step had sent."""
+
+    def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
+        self._connection = connection
+        self._record = record
+        self._swallowed: Counter[str] = Counter()
+        self._may_repeat = True
+
+    def hand_over(self, *, complete: bool) -> None:
+        """Begin with the replies; after a `complete` connect step nothing of it can come again."""
+        self._may_repeat = not complete
+
+    def swallow(self, frame: Frame) -> None:
+        self._swallowed[digest(frame)] += 1
+
+    async def send(self, frame: Frame) -> bool:
+        data = self._connection.encode(frame)
+        if await self._repeats(frame):
+            return False
+        await self._connection.post(data)
+        return True
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._connection.end()
+
+    async def _repeats(self, frame: Frame) -> bool:
+        if not self._may_repeat:
+            return False
+        if self._record.connecting_until > time.time():
+            self._record = await self._connection.read() or self._record
+        sent = self._record.sent
+        if not sent or self._swallowed.total() >= sent.total():
+            return False
+        key = digest(frame)
+        repeated = sent[key] > self._swallowed[key]
+        if repeated:
+            self._swallowed[key] += 1
+        return repeated
+
+
+class Departed:
+    """The outbox of a connection that has ended: nothing is sent any more."""
+
+    def swallow(self, frame: Frame) -> None:
+        """Do nothing: no later frame is compared with this one."""
+
+    async def send(self, frame: Frame) -> bool:
+        return False
+
+    async def close(self, code: int, reason: str) -> None:
+        """Do nothing: the connection has ended."""

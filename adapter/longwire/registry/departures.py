@@ -1,0 +1,110 @@
+"""Connections that have proved to be gone: found by a 410, told to the app once.
+
+`$disconnect` is best effort, so a send may be the first to find that a client has left. It notes so
+in the record itself (`gone_at`) and ends the memberships. Whoever takes the record out of the store
+tells the app: mostly the finder, at the end of its event; else `$disconnect`, another finder, or a
+sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from longwire.exceptions import StoredRecordError
+from longwire.registry import record
+from longwire.registry.base import Departure
+
+if TYPE_CHECKING:
+    from longwire.registry.caller import Caller
+    from longwire.registry.record import ConnectionRecord
+    from longwire.registry.store import Store
+    from longwire_backends import Record
+
+logger = logging.getLogger("longwire")
+
+
+async def end_unless_new(caller: Caller, departed: list[Departure], connection_id: str) -> bool:
+    """End a connection that API Gateway does not know, unless it is too new to be known.
+
+    Then it is no member of any group any more; the event's own app is told at once, for others it
+    is added to `departed`.
+
+    Returns:
+        False if it is too new.
+
+    Raises:
+        BackendError: the store failed.
+    """
+    if caller.registry.backend is None:
+        return True
+    own = caller.own_if(connection_id)
+    if own is not None and own.greets:
+        return False
+    store = caller.store
+    while True:
+        stored = await store.get(connection_id)
+        known = _read(connection_id, stored)
+        if known is not None and known.is_new(time.time()):
+            return False
+        if own is not None:
+            await own.lose()
+            return True
+        if stored is None:
+            break  # somebody else has told the app, or is about to
+        if known is None:
+            await store.take(connection_id)
+            break
+        if known.gone_at or await _mark(store, connection_id, stored, known):
+            # Not only by who has marked it, who may have been killed: the app is told by whoever
+            # takes the record out, so that it is told once.
+            departure = Departure(connection_id, caller.registry.endpoint)
+            if departure not in departed:
+                departed.append(departure)
+            break
+    await store.group_discard_all(connection_id)
+    return True
+
+
+async def _mark(store: Store, connection_id: str, stored: Record, known: ConnectionRecord) -> bool:
+    """Note in the record that its connection is gone; False if it has changed meanwhile."""
+    known.left = await store.groups(connection_id)
+    known.gone_at = time.time()
+    value = record.dumps(known, exclude_headers=frozenset())  # they have been left out already
+    updated = await store.update(connection_id, value, stored.expires_at, stored.version)
+    return updated is not None
+
+
+async def has_ended(caller: Caller, connection_id: str) -> bool:
+    """Tell whether somebody else has found that a connection is gone; raises `BackendError`."""
+    if caller.registry.backend is None:
+        return False
+    return is_gone(await caller.store.get(connection_id))
+
+
+def is_gone(stored: Record | None) -> bool:
+    """Tell whether a record says, or its lack, that its connection is gone."""
+    try:
+        return stored is None or record.loads(stored.value).gone_at > 0.0
+    except StoredRecordError:
+        return False  # a record of a server's own clients, or one that nobody can read
+
+
+def _read(connection_id: str, stored: Record | None) -> ConnectionRecord | None:
+    try:
+        return record.loads(stored.value) if stored is not None else None
+    except StoredRecordError as error:
+        logger.error("connection %s: its end was not told: %s", connection_id, error)
+        return None
+
+
+def collected(caller: Caller) -> list[Departure]:
+    """Return where connections that are gone are noted: with the event, if there is one."""
+    return [] if caller.departed is None else caller.departed
+
+
+async def report(caller: Caller, departed: list[Departure]) -> None:
+    """Have the app told of connections that are gone; an event does so at its end."""
+    if caller.departed is None and departed and caller.registry.tell is not None:
+        await caller.registry.tell(departed)

@@ -1,0 +1,131 @@
+"""The event loop of a handler that is called synchronously, as Lambda calls it.
+
+On Lambda it is a thread of its own (`lambda_loop.py`), elsewhere that of whoever calls.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import atexit
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from longwire.exceptions import EventLoopError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from longwire.observability.observer import Observer
+    from longwire.runtime.after_response import Deferred, Handle
+    from longwire.types import LambdaEvent
+
+    Shutdown = Callable[..., Coroutine[Any, Any, None]]
+
+
+class HandlerLoop(Protocol):
+    """Runs the coroutines of one handler."""
+
+    def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
+        """Handle one event: `handle` is given where its work goes on behind the response."""
+
+    def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do what `aclose` does; a later event begins anew."""
+
+
+def handler_loop(
+    deferred: Deferred,
+    observer: Observer,
+    close: Callable[[], None],
+    shut_down: Callable[[float], Coroutine[Any, Any, None]],
+    abandon: Shutdown,
+) -> HandlerLoop:
+    """Make the loop for where this process runs.
+
+    Args:
+        close: of the handler; lets go of everything before a snapshot is taken.
+        shut_down: ends what goes on and runs the app's shutdown, within so many seconds.
+        abandon: the app's shutdown, for a handler that nobody has closed.
+    """
+    # Which tells Lambda's runtime client where its events are.
+    if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+        from longwire.runtime.lambda_loop import LambdaLoop  # nobody else pays for it
+
+        return LambdaLoop(deferred, observer, close, shut_down)
+    return CallersLoop(observer, abandon)
+
+
+class CallersLoop:
+    """A loop that runs in the thread of whoever calls, while an event is handled."""
+
+    def __init__(self, observer: Observer, abandon: Shutdown) -> None:
+        self._observer = observer
+        self._abandon = abandon
+        self._runner: asyncio.Runner | None = None
+
+    def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+            self._abandoned = weakref.finalize(self, _close_abandoned, self._runner, self._abandon)
+            self._abandoned.atexit = False
+            _open.add(self)
+        # Not `Runner.run`: its guard against Ctrl-C costs a fifth of an event.
+        try:
+            return self._runner.get_loop().run_until_complete(handle(None, None))
+        finally:
+            self._observer.flush()
+
+    def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._runner is None:
+            return
+        with self._runner:
+            self._runner.run(aclose())
+        self._runner = None
+        self._abandoned.detach()
+        _open.discard(self)
+
+    def close_abandoned(self) -> None:
+        """Run the app's shutdown, as the process ends and nobody has closed the handler."""
+        if self._runner is not None:
+            self._abandoned.detach()
+            with self._runner:
+                self._runner.run(self._abandon())
+
+
+_open: weakref.WeakSet[CallersLoop] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_open() -> None:
+    for loop in tuple(_open):
+        loop.close_abandoned()
+
+
+def refuse_running_loop() -> None:
+    """Raise `EventLoopError` where an event loop is running already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise EventLoopError(
+        "an event loop is running here, and handler(event, context) needs one of its own: "
+        "use await handler.handle(event, context), and await handler.aclose() at the end"
+    )
+
+
+def _close_abandoned(runner: asyncio.Runner, shutdown: Shutdown) -> None:
+    """Run the app's shutdown for a handler that is garbage and that nobody has closed."""
+
+    def close() -> None:
+        with runner:
+            runner.run(shutdown())
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        # Garbage is collected anywhere, also where this thread holds a lock that every thread
+        # needs to begin or to end: what the app's shutdown waits for must not need this one.
+        _thread.start_new_thread(close, ())
+    else:  # collected while another loop runs: this one cannot run any more
+        runner.get_loop().close()

@@ -296,7 +296,7 @@ async def test_a_message_without_a_record_is_told_so(told: Told) -> None:
     async with talk(websocket(_echo)) as client:
         await client.say("hello?")
     assert told.endings == [("message", "no_record")]
-    assert told.counts == [(4, 0)]  # read; taken out from two places; its memberships ended
+    assert told.counts == [(3, 0)]  # read; taken out; its memberships ended
 
 
 async def test_an_app_may_refuse_when_it_runs_again(told: Told) -> None:

@@ -26,7 +26,7 @@ from longwire.deadlines import log_leaving
 from longwire.exceptions import ConfigurationError, EventLoopError, LongwireError
 from longwire.invocation.departures import Departures
 from longwire.invocation.invocation import TELL_TIME, Invocation, margin, time_left
-from longwire.observability.event import Ending, Observing
+from longwire.observability.event import Ending, Observing, count_post
 from longwire.observability.observer import Observer
 from longwire.registry import caller
 from longwire.registry.api_gateway import HandlerLayers
@@ -174,7 +174,7 @@ class Longwire:
         """Make a client of the management API; a cold start that posts nothing imports none."""
         from longwire.apigateway.management import Management
 
-        return Management(self.transport)
+        return Management(self.transport, on_post=count_post)
 
     async def aclose(self) -> None:
         """Run the app's shutdown and let go of the store and all connections."""

@@ -230,6 +230,7 @@ def _management() -> Management:
     """Return the client that belongs to the event loop of `sync`."""
     from longwire.apigateway.management import Management
     from longwire.apigateway.signing import SigningTransport
+    from longwire.observability.event import count_post
     from longwire_aws.http import HTTPClient
 
-    return Management(SigningTransport(HTTPClient(), None))
+    return Management(SigningTransport(HTTPClient(), None), on_post=count_post)

@@ -10,8 +10,6 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from longwire.apigateway import events
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
@@ -37,47 +35,8 @@ Word = Literal[
 
 ERRORS: frozenset[Word] = frozenset({"raised", "deadline", "failed"})
 
-_PHASES = {"CONNECT": "connect", "MESSAGE": "message", "DISCONNECT": "disconnect"}
-
 # Whether this process has had an event.
 _warm = False
-
-
-class Identity(NamedTuple):
-    """What an event is about.
-
-    Attributes:
-        phase: "connect", "message", "disconnect", "queue", "sweep" or "other".
-    """
-
-    phase: str
-    route_key: str | None = None
-    connection_id: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What such an event is called in a line of text or in a trace."""
-        return f"{self.phase.upper()} {self.route_key or ''}".rstrip()
-
-
-def identify(raw: object, *, takes_parts: bool) -> Identity:
-    """Read an event, which may be malformed; nothing that a client has sent is part of it.
-
-    Args:
-        takes_parts: the events of a queue are for this handler.
-    """
-    if isinstance(raw, dict) and events.is_websocket_event(raw):
-        context = raw["requestContext"]
-        phase = _PHASES.get(_text(context, "eventType") or "", "other")
-        return Identity(phase, _text(context, "routeKey"), _text(context, "connectionId"))
-    if events.is_sweep_event(raw):
-        return Identity("sweep")
-    return Identity("queue" if takes_parts and events.is_queue_event(raw) else "other")
-
-
-def _text(context: dict[str, Any], key: str) -> str | None:
-    value = context.get(key)
-    return value if isinstance(value, str) else None
 
 
 class Ending:
@@ -273,19 +232,3 @@ class EventRecord(NamedTuple):
     def is_error(self) -> bool:
         """Whether the author or the operator of the app should look at it."""
         return self.outcome in ERRORS or (self.status or 0) >= 500
-
-
-def record_of(observed: Observed, identity: Identity) -> EventRecord:
-    """Put together what is told of an event."""
-    ending = observed.ending
-    return EventRecord(
-        *identity,
-        outcome=ending.word,
-        status=ending.status,
-        error_type=ending.error_type,
-        duration_ms=round((observed.answered - observed.started) * 1000, 3),
-        total_ms=round((observed.ended - observed.started) * 1000, 3),
-        store_requests=observed.store_requests,
-        posts=observed.posts,
-        cold=observed.cold,
-    )

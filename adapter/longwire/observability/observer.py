@@ -8,13 +8,14 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from longwire.apigateway.events import identify
 from longwire.exceptions import ConfigurationError
-from longwire.observability.event import Observed, identify, record_of
+from longwire.observability.event import EventRecord, Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.observability.event import EventRecord, Identity
+    from longwire.apigateway.events import Identity
     from longwire.observability.tracing import Tracing
 
 logger = logging.getLogger("longwire")
@@ -64,7 +65,7 @@ class Observer:
     def _tell(self, observed: Observed) -> None:
         try:
             identity = identify(observed.raw, takes_parts=self._takes_parts)
-            record = record_of(observed, identity)
+            record = _record(observed, identity)
             if logger.isEnabledFor(logging.INFO):
                 # Under its span, so that loggers that know traces find this event's.
                 span = observed.span
@@ -77,6 +78,22 @@ class Observer:
                 observed.span.end(record)
         except Exception:
             logger.exception("an event could not be told of")
+
+
+def _record(observed: Observed, identity: Identity) -> EventRecord:
+    """Put together what is told of an event."""
+    ending = observed.ending
+    return EventRecord(
+        *identity,
+        outcome=ending.word,
+        status=ending.status,
+        error_type=ending.error_type,
+        duration_ms=round((observed.answered - observed.started) * 1000, 3),
+        total_ms=round((observed.ended - observed.started) * 1000, 3),
+        store_requests=observed.store_requests,
+        posts=observed.posts,
+        cold=observed.cold,
+    )
 
 
 def _line(identity: Identity, record: EventRecord) -> str:

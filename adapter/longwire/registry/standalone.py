@@ -108,9 +108,10 @@ class Outside:
         if self._management is None:
             from longwire.apigateway.management import Management
             from longwire.apigateway.signing import SigningTransport
+            from longwire.observability.event import count_post
             from longwire_aws.http import HTTPClient
 
             self._http = HTTPClient()
             self._signing = SigningTransport(self._http, self._region)
-            self._management = Management(self._signing)
+            self._management = Management(self._signing, on_post=count_post)
         return self._management

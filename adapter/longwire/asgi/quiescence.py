@@ -114,7 +114,10 @@ class Watch:
 
     def _next_move(self, others: tuple[_Task, ...], busy: tuple[_Task, ...]) -> float:
         """Return when something of the run can move by itself, as far as that is known."""
-        timers = tasks.timers(self._loop, self._run)
+        timers = suspended.timers(self._loop, self._run)
+        if timers is None:
+            # Any other task may have set one: as if all of them were busy.
+            return -math.inf if others else math.inf
         if not all(suspended.is_asleep(task, timers) for task in busy):
             return -math.inf
         # A time limit of the app's own wait for the client is no reason to wait for it.

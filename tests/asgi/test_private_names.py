@@ -250,7 +250,7 @@ class HiddenTimers(asyncio.SelectorEventLoop):
     """Does not show its timers, as uvloop's does not."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "_scheduled" and sys._getframe(1).f_globals["__name__"] == names.__name__:
+        if name == "_scheduled" and sys._getframe(1).f_globals["__name__"].startswith("longwire."):
             raise AttributeError(name)
         return super().__getattribute__(name)
 

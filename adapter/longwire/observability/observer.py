@@ -27,13 +27,8 @@ FLUSH_LIMIT = 5.0
 class Observer:
     """Observes the events of one handler, and tells of each once it is over.
 
-    Args:
-        namespace: of CloudWatch's metrics; None for none.
-        tracing: whether each event is a span of OpenTelemetry.
-        takes_parts: the events of a queue are for this handler.
-
-    Raises:
-        ConfigurationError: the namespace cannot be one, or OpenTelemetry is missing.
+    `namespace` is that of CloudWatch's metrics, None for none; `takes_parts` says that the events
+    of a queue are for this handler.
     """
 
     def __init__(self, namespace: object, *, tracing: object, takes_parts: bool) -> None:

@@ -87,6 +87,46 @@ def is_sweep_event(event: object) -> bool:
     return isinstance(event, dict) and event.get("longwire") == "sweep"
 
 
+_PHASES = {"CONNECT": "connect", "MESSAGE": "message", "DISCONNECT": "disconnect"}
+
+
+class Identity(NamedTuple):
+    """What an event is about.
+
+    Attributes:
+        phase: "connect", "message", "disconnect", "queue", "sweep" or "other".
+    """
+
+    phase: str
+    route_key: str | None = None
+    connection_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What such an event is called in a line of text or in a trace."""
+        return f"{self.phase.upper()} {self.route_key or ''}".rstrip()
+
+
+def identify(raw: object, *, takes_parts: bool) -> Identity:
+    """Read an event, which may be malformed; nothing that a client has sent is part of it.
+
+    Args:
+        takes_parts: the events of a queue are for this handler.
+    """
+    if isinstance(raw, dict) and is_websocket_event(raw):
+        context = raw["requestContext"]
+        phase = _PHASES.get(_text_of(context, "eventType") or "", "other")
+        return Identity(phase, _text_of(context, "routeKey"), _text_of(context, "connectionId"))
+    if is_sweep_event(raw):
+        return Identity("sweep")
+    return Identity("queue" if takes_parts and is_queue_event(raw) else "other")
+
+
+def _text_of(context: dict[str, Any], key: str) -> str | None:
+    value = context.get(key)
+    return value if isinstance(value, str) else None
+
+
 def parse(event: LambdaEvent) -> Event:
     """Read a WebSocket event.
 

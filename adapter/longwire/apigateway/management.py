@@ -28,7 +28,6 @@ from longwire.exceptions import (
     ManagementError,
     MessageTooLargeError,
 )
-from longwire.observability.event import count_post
 from longwire_aws.errors import Refusal, advice, read_refusal
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
 from longwire_aws.signed import CredentialsError
@@ -82,6 +81,7 @@ class Management:
     Args:
         http: sends the requests.
         random: a number from 0 to 1, for the jitter of waits.
+        on_post: is called before each POST, repeated ones included.
     """
 
     def __init__(
@@ -89,9 +89,11 @@ class Management:
         http: Transport,
         *,
         random: Callable[[], float] = random.random,
+        on_post: Callable[[], object] = lambda: None,
     ) -> None:
         self._http = http
         self._random = random
+        self._on_post = on_post
 
     async def post(
         self,
@@ -161,7 +163,7 @@ class Management:
         if timeout <= 0:
             return TransportTimeoutError("no time was left for the request", sent=False)
         if call.method == "POST":
-            count_post()
+            self._on_post()
         try:
             return await self._http.request(call.method, call.url, (), call.body, timeout=timeout)
         except TransportError as error:

@@ -34,14 +34,7 @@ async def respond(
 
     Mangum calls the app on the running event loop with the given lifespan state; Mangum itself is
     synchronous, so it works in a thread meanwhile. Any other synchronous handler is called in a
-    thread too, an asynchronous one is awaited.
-
-    Args:
-        seconds: that it may take.
-
-    Raises:
-        EventError: there is no handler for it.
-        DeadlineError: it takes longer; another handler's thread goes on.
+    thread too, which goes on when the time is up; an asynchronous one is awaited.
     """
     answering: Any = handler or _mangum(app)
     running: list[Future[None]] = []
@@ -85,11 +78,7 @@ def _call(handler: LambdaHandler, event: Any, context: object) -> Any:
 
 
 def _bridge(app: ASGIApp, state: dict[str, Any], running: list[Future[None]]) -> Bridge:
-    """Return an app for another thread's event loop that runs `app` on this one.
-
-    Args:
-        running: gets what it runs.
-    """
+    """Return an app for another thread's event loop: it runs `app` here, and notes that it does."""
     home = asyncio.get_running_loop()
 
     async def bridged(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What the app is to receive, and which of its tasks wait for more."""
+"""The messages on their way to the app: ASGI's `receive`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,12 @@ REFUSALS = 4
 
 
 class Inbox:
-    """What the app is to receive, and which of its tasks wait for more.
-
-    Attributes:
-        waiters: the tasks inside `receive()` with nothing to deliver.
-        waited: whether there has ever been one.
-        closed: the run is over; whoever receives is cancelled.
-    """
+    """What the app is to receive, and which of its tasks wait for more."""
 
     def __init__(self, first: Message, on_wait: Callable[[], object]) -> None:
-        self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
-        self.waited = False
-        self.closed = False
+        self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
+        self.waited = False  # whether there has ever been one
+        self._closed = False
         self._messages: deque[Message] = deque([first])
         self._on_wait = on_wait
         self._refused = 0
@@ -42,10 +36,14 @@ class Inbox:
         self._messages.append(message)
         self._wake()
 
+    def close(self) -> None:
+        """Cancel, from now on, whoever receives: the run is over."""
+        self._closed = True
+
     async def receive(self) -> Message:
         """Return the next message: ASGI's `receive`."""
         while not self._messages:
-            if self.closed:
+            if self._closed:
                 await self._refuse()
             await self._wait()
         return self._messages.popleft()

@@ -21,7 +21,6 @@ logger = logging.getLogger("longwire")
 
 LifespanMode = Literal["auto", "on", "off"]
 
-
 # Seconds that the app's shutdown may take.
 SHUTDOWN_LIMIT = 10.0
 
@@ -50,8 +49,7 @@ class Lifespans:
     async def shutdown(self, timeout: float = math.inf) -> None:
         """Run the app's shutdown, if it has been started on the running loop.
 
-        Args:
-            timeout: seconds that it may take, if that is less than `SHUTDOWN_LIMIT`.
+        It may take `timeout` seconds, but no more than `SHUTDOWN_LIMIT`.
         """
         lifespan = self._of.pop(asyncio.get_running_loop(), None)
         if lifespan is not None:
@@ -59,14 +57,10 @@ class Lifespans:
 
 
 class Lifespan:
-    """The lifespan of an app on the running event loop.
-
-    Attributes:
-        state: what the app's startup left; each scope gets a shallow copy.
-    """
+    """The lifespan of an app on the running event loop."""
 
     def __init__(self, app: ASGIApp, mode: LifespanMode) -> None:
-        self.state: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}  # what the startup left; scopes get shallow copies
         self._app = app
         self._mode = mode
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
@@ -78,11 +72,7 @@ class Lifespan:
     async def startup(self, timeout: float) -> None:
         """Run the app's startup; whoever calls while it runs waits for the same one.
 
-        Args:
-            timeout: seconds to wait for it; it goes on after that, for the next call.
-
-        Raises:
-            LifespanError: it failed, takes longer, or the mode is "on" and there is no lifespan.
+        It goes on after the timeout (in seconds), for the next call. Raises `LifespanError`.
         """
         if self._mode == "off":
             return

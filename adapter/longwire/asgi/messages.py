@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def accepted(message: Message) -> tuple[str | None, list[str]]:
-    """Return what `websocket.accept` chose: a subprotocol, and the names of headers.
-
-    Raises:
-        ASGIMessageError: no HTTP header can hold them.
-    """
+    """Return what `websocket.accept` chose: a subprotocol, and the names of headers."""
     subprotocol = message.get("subprotocol")
     if subprotocol is not None and not isinstance(subprotocol, str):
         raise ASGIMessageError(f"websocket.accept: subprotocol is {subprotocol!r}, not a str")
@@ -61,6 +57,9 @@ def status(message: Message) -> int:
     return value
 
 
+# Frameworks raise classes of their own, which this package never imports: their names tell them.
+
+
 def is_disconnect(error: BaseException) -> bool:
     """Tell whether an error is a framework's or our way to say that the client is gone."""
     if isinstance(error, BaseExceptionGroup):
@@ -70,5 +69,4 @@ def is_disconnect(error: BaseException) -> bool:
 
 def is_named(error: object, name: str) -> bool:
     """Tell whether a class of this name is among those of an error."""
-    # Frameworks raise classes of their own, which this package never imports.
     return any(cls.__name__ == name for cls in type(error).__mro__)

@@ -1,4 +1,4 @@
-"""Watches the tasks of one run: do they still move, or is only the client's turn left?"""
+"""Is a run at rest: do its tasks still move, or does the app only wait for the client?"""
 
 from __future__ import annotations
 
@@ -30,36 +30,24 @@ class Outcome(enum.Enum):
 
 
 class Look(NamedTuple):
-    """What a run is seen to do.
+    """What a run is seen to do."""
 
-    Attributes:
-        outcome: ENDED or PARKED; None while it may still move by itself.
-        waits: the app waits for the client, but other tasks keep it from parking.
-        busy: these tasks.
-        next_move: when one of them can move at the earliest, in the event loop's time; minus
-            infinity when nobody knows, infinity when none can.
-    """
-
-    outcome: Outcome | None
-    waits: bool = False
-    busy: tuple[_Task, ...] = ()
+    outcome: Outcome | None  # ENDED or PARKED; None while it may still move by itself
+    waits: bool = False  # the app waits for the client, but other tasks keep it from parking
+    busy: tuple[_Task, ...] = ()  # these tasks
+    # When one of them can move at the earliest, in the event loop's time: minus infinity when
+    # nobody knows, infinity when none can.
     next_move: float = math.inf
 
 
 class Watch:
-    """Looks at a run when it has come to rest, and tells when to look again.
-
-    Args:
-        run: the tasks of the run that have not ended.
-        inbox: of the app.
-        linger: seconds ahead within which a timer matters.
-    """
+    """Looks at a run when it has come to rest, and tells when to look again."""
 
     def __init__(self, run: tasks.TaskSet, inbox: Inbox, linger: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._run = run
         self._inbox = inbox
-        self._linger = linger
+        self._linger = linger  # seconds ahead within which a timer matters
         self._changed: asyncio.Future[None] | None = None
 
     async def look(self, app: _Task) -> Look:
@@ -114,7 +102,10 @@ class Watch:
 
     def _next_move(self, others: tuple[_Task, ...], busy: tuple[_Task, ...]) -> float:
         """Return when something of the run can move by itself, as far as that is known."""
-        timers = tasks.timers(self._loop, self._run)
+        timers = suspended.timers(self._loop, self._run)
+        if timers is None:
+            # Any other task may have set one: as if all of them were busy.
+            return -math.inf if others else math.inf
         if not all(suspended.is_asleep(task, timers) for task in busy):
             return -math.inf
         # A time limit of the app's own wait for the client is no reason to wait for it.

@@ -114,14 +114,7 @@ class Outbox(Protocol):
 
 
 class Run:
-    """The app, called once with one scope.
-
-    Attributes:
-        answer: the app's, to the handshake.
-        replay: of the connect step.
-        cut_off: the tasks that were still busy when the step was ended, for the log.
-        hang: a send of the app that nobody answered; the app may have kept that to itself.
-    """
+    """The app, called once with one scope."""
 
     def __init__(
         self,
@@ -137,7 +130,8 @@ class Run:
         self._active_at = self._loop.time()  # when it last did something for the client
         self.answer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
         self.replay = Replay()
-        self.cut_off = ""
+        self.cut_off = ""  # what was still busy when the step was ended, for the log
+        # A send that nobody answered: the app may have kept that to itself.
         self.hang: ManagementError | None = None
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
@@ -154,15 +148,10 @@ class Run:
         )
         self._task.add_done_callback(self._watch.signal)
 
-    # What the handler asks for, in this order.
+    # What the handler asks for, in this order. Deadlines are in the event loop's time.
 
     async def until_answer(self, deadline: float, *, patient: bool) -> Outcome:
-        """Run the connect step until its response can leave.
-
-        Args:
-            deadline: in the event loop's time.
-            patient: nothing can follow the response, so that it waits for the whole step.
-        """
+        """Run the connect step until its response can leave; `patient` waits for the whole step."""
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
             until = self._answer_until(since if look.waits else None, patient)
@@ -186,14 +175,10 @@ class Run:
         self._responded = True
 
     async def until_ready(self, answered: int, deadline: float) -> Outcome | None:
-        """Replay the connect step until the next message can be handed over.
+        """Replay the connect step until the app is ready for a message: None, else why it is not.
 
-        Args:
-            answered: frames that the connect step had sent when its response left.
-            deadline: in the event loop's time.
-
-        Returns:
-            None when the app is ready, else why it never will be.
+        It is not before it has sent again the `answered` frames that had been sent when the
+        response to $connect left, unless that takes it too long.
         """
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
@@ -237,9 +222,7 @@ class Run:
     ) -> Outcome:
         """Run until the app ends, or waits for the client and lingers no longer.
 
-        Args:
-            deadline: in the event loop's time.
-            on_waiting: called once the app waits for the client though other tasks are busy.
+        `on_waiting` is called once the app waits for the client though other tasks are busy.
         """
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
@@ -274,15 +257,9 @@ class Run:
     async def stop(self, deadline: float = math.inf, give_up_at: float = math.inf) -> str:
         """End the run: let the app clean up without effect, then cancel what it left behind.
 
-        Tasks that an app has left behind by itself may finish what they do, for as long as a step
-        may linger.
-
-        Args:
-            deadline: for these, in the event loop's time.
-            give_up_at: when the app has to have cleaned up, likewise.
-
-        Returns:
-            The tasks that ignored their cancellation and are given up, for the log; mostly "".
+        Tasks that an app has left behind by itself may finish what they do until the deadline, as
+        long as a step may linger. Returns those that ignored their cancellation and are given up,
+        for the log; mostly "".
         """
         left_alone = self._task.done()
         self._unwind()
@@ -309,7 +286,7 @@ class Run:
 
     def _unwind(self) -> None:
         self._stage = Stage.UNWINDING
-        self._inbox.closed = True
+        self._inbox.close()
 
     @property
     def has_effect(self) -> bool:

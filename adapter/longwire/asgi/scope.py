@@ -16,22 +16,16 @@ if TYPE_CHECKING:
 
 
 class Handshake(NamedTuple):
-    """What a connection's scope is made of, in every event of that connection.
-
-    Attributes:
-        query_string: percent-encoded, as ASGI wants it.
-        headers: lower-cased names, in order, repeats included.
-        connected_at: epoch milliseconds.
-    """
+    """What a connection's scope is made of, in every event of that connection."""
 
     scheme: str
     path: str
-    query_string: str
-    headers: Pairs
+    query_string: str  # percent-encoded, as ASGI wants it
+    headers: Pairs  # lower-case names, in order, repeats included
     client: str | None
     server: tuple[str, int] | None
     subprotocols: tuple[str, ...]
-    connected_at: int | None
+    connected_at: int | None  # epoch milliseconds
 
     def header(self, name: str) -> str | None:
         """Return the first header of this name (lower-case); None when there is none."""
@@ -73,14 +67,7 @@ def asgi_scope(
     event: LambdaEvent,
     context: object,
 ) -> Scope:
-    """Make a scope that no other run shares anything with.
-
-    Args:
-        state: what the app's lifespan left; each scope gets a shallow copy.
-        extension: what `scope["extensions"]["longwire"]` tells.
-        event: the Lambda event, given to the app as `aws.event` (as Mangum names it).
-        context: Lambda's context object, `aws.context`.
-    """
+    """Make a scope that no other run shares anything with."""
     return {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -95,7 +82,7 @@ def asgi_scope(
         "server": handshake.server,
         "subprotocols": list(handshake.subprotocols),
         "extensions": {"websocket.http.response": {}, "longwire": extension},
-        "aws.event": event,
+        "aws.event": event,  # as Mangum names it
         "aws.context": context,
         "state": state.copy(),
     }
@@ -131,11 +118,7 @@ def dump(handshake: Handshake, *, exclude_headers: frozenset[str]) -> dict[str, 
 
 
 def load(stored: dict[str, Any]) -> Handshake:
-    """Return the handshake that was dumped.
-
-    Raises:
-        StoredRecordError: something is missing or has another shape.
-    """
+    """Return the handshake that was dumped."""
     try:
         return Handshake(
             scheme=stored["scheme"],

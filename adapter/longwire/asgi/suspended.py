@@ -20,35 +20,61 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any
 
+from longwire.asgi import tasks as owned
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 _Task = asyncio.Task[Any]
 _Suspended = CoroutineType, GeneratorType, AsyncGeneratorType
 
+# All that is read here of asyncio and anyio without being documented. It differs between versions
+# of Python, event loops and kinds of tasks, so each of these has a test, and wherever one is
+# missing or a frame looks different, a task counts as busy: its step takes as long as it may
+# linger, and nothing is lost.
+
+# The future that will wake a task: in C tasks and Python ones.
+FUT_WAITER = "_fut_waiter"
+# The futures that an `asyncio.gather` waits for.
+CHILDREN = "_children"
+# The timers of an event loop, the context in which one was set, and what it calls with what.
+SCHEDULED = "_scheduled"
+CONTEXT = "_context"
+CALLBACK = "_callback"
+ARGS = "_args"
+# The tasks that an `asyncio.timeout` and a scope of anyio would cancel.
+TIMEOUT_OF = ("_task", "_host_task")
+
+# Frames, each by its module and its qualified name.
 # Where a task waits for tasks that are its own children, or that it names.
-_JOINING = {
+JOINING = {
     ("asyncio.taskgroups", "TaskGroup.__aexit__"),
     ("asyncio.taskgroups", "TaskGroup._aexit"),
     ("anyio._backends._asyncio", "TaskGroup.__aexit__"),
 }
-# Where a task waits for somebody who knows the same object. Not locks and semaphores: whoever holds
-# one may belong to another run.
-_MEETING = {
+# Where a task waits for somebody who knows the same object, its `self`. Not locks and semaphores:
+# whoever holds one may belong to another run.
+MEETING = {
     ("asyncio.queues", "Queue.get"),
     ("asyncio.queues", "Queue.put"),
     ("asyncio.queues", "Queue.join"),
     ("asyncio.locks", "Event.wait"),
     ("asyncio.locks", "Condition.wait"),
 }
-# Functions of asyncio that wait for the futures in one of their own variables.
-_WAITING_VARIABLE = {"wait_for": "fut", "_wait": "fs"}
+# Functions of `asyncio.tasks`: those that wait for the futures in one of their own variables,
+# the one in which `as_completed` waits for its tasks behind a queue, and `sleep`.
+WAITING_VARIABLE = {"wait_for": "fut", "_wait": "fs"}
+AS_COMPLETED = "_wait_for_one"
+SLEEP = "sleep"
+# Where anyio waits; all but its events may be sockets.
+ANYIO = "anyio._backends"
+ANYIO_EVENT = "Event."
 
 # How far the search for such an object goes from the variables of another task. It is found within
 # a few steps when that task is meant to use it; everything is connected to everything further out.
 _SEARCH_STEPS = 8
 _SEARCH_OBJECTS = 3000
-_OPAQUE = type, ModuleType, asyncio.AbstractEventLoop, asyncio.Future
+_OPAQUE = type, ModuleType, asyncio.AbstractEventLoop
 
 
 def is_runnable(task: _Task) -> bool:
@@ -59,8 +85,7 @@ def is_runnable(task: _Task) -> bool:
 
 def awaited_future(task: _Task) -> asyncio.Future[Any] | None:
     """Return the future that will wake the task; None when it is running or about to."""
-    # No public name exists; it has been the same in CPython's C and Python tasks since 3.4.
-    return getattr(task, "_fut_waiter", None)
+    return getattr(task, FUT_WAITER, None)
 
 
 def is_quiet(task: _Task, run: Collection[_Task]) -> bool:
@@ -69,20 +94,20 @@ def is_quiet(task: _Task, run: Collection[_Task]) -> bool:
     if not frames or is_runnable(task):
         return False
     innermost = frames[-1]
-    module = innermost.f_globals.get("__name__", "")
-    where = module, innermost.f_code.co_qualname
-    if where in _JOINING or _joins_by_completion(frames):
+    where = _module(innermost), innermost.f_code.co_qualname
+    if where in JOINING or _joins_by_completion(frames):
         return True
-    if where in _MEETING:
+    if where in MEETING:
+        shared = innermost.f_locals.get("self")
         others = [one for one in run if one is not task]
-        return not _is_io(frames) and _is_known(innermost.f_locals.get("self"), others)
-    return all(one.done() or one in run for one in _awaited(task, innermost, module))
+        return shared is not None and not _is_io(frames) and _is_known(shared, others)
+    return all(one.done() or one in run for one in _awaited(task, innermost))
 
 
 def _joins_by_completion(frames: list[FrameType]) -> bool:
     """Tell whether this is `asyncio.as_completed`, which waits for its tasks behind a queue."""
     return any(
-        frame.f_code.co_name == "_wait_for_one" and frame.f_globals["__name__"] == "asyncio.tasks"
+        frame.f_code.co_name == AS_COMPLETED and _module(frame) == "asyncio.tasks"
         for frame in frames[-2:]
     )
 
@@ -92,17 +117,31 @@ def awaits_any(task: _Task, tasks: Collection[_Task]) -> bool:
     frames = list(_frames(task))
     if not frames or is_runnable(task):
         return False
-    module = frames[-1].f_globals.get("__name__", "")
-    return any(one in tasks for one in _awaited(task, frames[-1], module))
+    return any(one in tasks for one in _awaited(task, frames[-1]))
 
 
 def is_asleep(task: _Task, timers: Iterable[asyncio.TimerHandle]) -> bool:
     """Tell whether nothing but one of these timers can wake a task."""
     frames = list(_frames(task))
-    if not frames or frames[-1].f_globals.get("__name__") != "asyncio.tasks":
+    if not frames or _module(frames[-1]) != "asyncio.tasks":
         return False
-    asleep = frames[-1].f_code.co_name == "sleep"
+    asleep = frames[-1].f_code.co_name == SLEEP
     return asleep and any(bounds(timer, [task]) for timer in timers)
+
+
+def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[asyncio.TimerHandle] | None:
+    """List the timers that a run has set, directly or by `sleep`, `timeout` and their like.
+
+    None where the event loop does not show them, as uvloop's does not.
+    """
+    scheduled = getattr(loop, SCHEDULED, None)
+    if not isinstance(scheduled, list) or not all(hasattr(timer, CONTEXT) for timer in scheduled):
+        return None
+    return [
+        timer
+        for timer in scheduled
+        if not timer.cancelled() and owned.owner(getattr(timer, CONTEXT)) is run
+    ]
 
 
 def bounds(timer: asyncio.TimerHandle, tasks: Iterable[_Task]) -> bool:
@@ -111,12 +150,14 @@ def bounds(timer: asyncio.TimerHandle, tasks: Iterable[_Task]) -> bool:
     `asyncio.timeout` and anyio's scopes know their task; `asyncio.wait`, and before Python 3.12
     `wait_for`, give their timer the future that the task waits for.
     """
-    handle: Any = timer  # its fields have no public names; repr() shows them
-    bound = getattr(handle._callback, "__self__", None)
-    owner = getattr(bound, "_task", None) or getattr(bound, "_host_task", None)
-    futures = [argument for argument in handle._args if asyncio.isfuture(argument)]
+    bound = getattr(getattr(timer, CALLBACK, None), "__self__", None)
+    limited = [getattr(bound, name, None) for name in TIMEOUT_OF]
+    futures = [
+        argument for argument in (getattr(timer, ARGS, None) or ()) if asyncio.isfuture(argument)
+    ]
     return any(
-        task is owner or any(awaited_future(task) is future for future in futures) for task in tasks
+        any(task is one for one in limited) or any(awaited_future(task) is one for one in futures)
+        for task in tasks
     )
 
 
@@ -128,7 +169,7 @@ def describe(tasks: Iterable[_Task]) -> str:
 def _place(task: _Task) -> str:
     """Name the innermost frame outside asyncio: the line its author can change."""
     for frame in reversed(list(_frames(task))):
-        if not frame.f_globals.get("__name__", "").startswith(("asyncio", "longwire")):
+        if not _module(frame).startswith(("asyncio", "longwire")):
             code = frame.f_code
             return f"{code.co_qualname} ({code.co_filename}:{frame.f_lineno})"
     return "unknown"
@@ -149,25 +190,30 @@ def _frames(task: _Task) -> Iterator[FrameType]:
             yield frame
 
 
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
 def _unwrap(awaitable: object) -> object:
     """See through the iterators that `await` and `async for` put around a coroutine.
 
     Those have no attribute for what they wrap, but the garbage collector follows it.
     """
     for _ in range(3):  # anext() with a default wraps an iterator that wraps the generator
-        if isinstance(awaitable, (*_Suspended, asyncio.Future)) or awaitable is None:
+        if isinstance(awaitable, _Suspended) or asyncio.isfuture(awaitable) or awaitable is None:
             break
         inner = gc.get_referents(awaitable)
         awaitable = next((o for o in inner if hasattr(o, "send") or hasattr(o, "asend")), None)
     return awaitable
 
 
-def _awaited(task: _Task, frame: FrameType, module: str) -> Collection[asyncio.Future[Any]]:
+def _awaited(task: _Task, frame: FrameType) -> Collection[asyncio.Future[Any]]:
     """List the futures that must move first; the awaited one itself when nothing more is known."""
     future = awaited_future(task)
-    if isinstance(children := getattr(future, "_children", None), list):  # asyncio.gather
+    if isinstance(children := getattr(future, CHILDREN, None), list):
         return children
-    variable = _WAITING_VARIABLE.get(frame.f_code.co_name) if module == "asyncio.tasks" else None
+    in_tasks = _module(frame) == "asyncio.tasks"
+    variable = WAITING_VARIABLE.get(frame.f_code.co_name) if in_tasks else None
     named = frame.f_locals.get(variable) if variable else None
     if isinstance(named, (set, frozenset)):
         return named
@@ -177,10 +223,10 @@ def _awaited(task: _Task, frame: FrameType, module: str) -> Collection[asyncio.F
 def _is_io(frames: list[FrameType]) -> bool:
     """Tell whether an event stands for a socket: anyio and psycopg wait for theirs in this way."""
     for frame in reversed(frames):
-        module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
+        module, name = _module(frame), frame.f_code.co_qualname
         if module.startswith("psycopg"):
             return True
-        if module == "anyio._backends._asyncio" and not name.startswith("Event."):
+        if module.startswith(ANYIO) and not name.startswith(ANYIO_EVENT):
             return True
         if not module.startswith(("asyncio", "anyio")):
             return False
@@ -208,7 +254,7 @@ def _is_known(wanted: object, tasks: Iterable[_Task]) -> bool:
 def _parts(whole: object) -> Iterable[object]:
     """List what an object holds, but for what leads anywhere; no code of the object runs."""
     kind = type(whole)
-    if issubclass(kind, _OPAQUE):
+    if issubclass(kind, _OPAQUE) or asyncio.isfuture(whole):
         return ()
     if kind is FunctionType:
         return getattr(whole, "__closure__", None) or ()

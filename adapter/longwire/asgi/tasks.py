@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -38,7 +38,7 @@ class OwningTaskFactory:
         create = self._inner or _plain_task
         task = create(loop, coro, **options)
         run = _owner.get()
-        if run is not None and isinstance(task, asyncio.Task) and not task.done():
+        if run is not None and _is_task(task) and not task.done():
             run.add(task)
             task.add_done_callback(run.discard)
         return task
@@ -66,15 +66,15 @@ def detached(coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     return context.run(asyncio.get_running_loop().create_task, coro, name=name)
 
 
-def timers(loop: asyncio.AbstractEventLoop, run: TaskSet) -> list[asyncio.TimerHandle]:
-    """List the timers that a run has set, directly or by `sleep`, `timeout` and their like.
+def owner(context: contextvars.Context) -> TaskSet | None:
+    """Return the run whose code runs in this context."""
+    return context.get(_owner)
 
-    Loops other than asyncio's own do not show theirs.
-    """
-    scheduled: list[Any] = getattr(loop, "_scheduled", [])
-    return [
-        timer for timer in scheduled if not timer.cancelled() and timer._context.get(_owner) is run
-    ]
+
+def _is_task(future: asyncio.Future[Any]) -> TypeGuard[asyncio.Task[Any]]:
+    # asyncio's own tasks in pure Python, which nest_asyncio and debuggers switch on, are no
+    # instances of `asyncio.Task`; nor the other way round.
+    return hasattr(future, "get_coro")
 
 
 def _plain_task(

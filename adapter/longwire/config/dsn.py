@@ -30,17 +30,11 @@ _ALIASES = {"sqlite3": "sqlite", "postgres": "postgresql"}
 
 @dataclass(frozen=True, slots=True)
 class DSN:
-    """A URL taken apart.
+    """A URL taken apart."""
 
-    Attributes:
-        backend: the name of the store.
-        params: parameters that the URL's own parts give.
-        query: what is given by name, still as text.
-    """
-
-    backend: str
-    params: dict[str, Any]
-    query: dict[str, str]
+    backend: str  # the name of the store
+    params: dict[str, Any]  # what the URL's own parts give
+    query: dict[str, str]  # what is given by name, still as text
 
 
 def parse_dsn(dsn: str) -> DSN:

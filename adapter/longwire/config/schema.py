@@ -16,21 +16,13 @@ if TYPE_CHECKING:
 
 
 class Kind(NamedTuple):
-    """What values a key takes.
+    """What values a key takes."""
 
-    Attributes:
-        expected: the words of the error text, after "must be".
-        types: bool counts as int only where it is named.
-        fits: tells of a value of these types whether it is allowed.
-        normal: makes of it what is kept.
-        from_text: reads it from a URL; raises ValueError.
-    """
-
-    expected: str
-    types: tuple[type, ...]
-    fits: Callable[[Any], bool] = lambda _: True
-    normal: Callable[[Any], Any] = lambda value: value
-    from_text: Callable[[str], Any] = str
+    expected: str  # the words of the error text, after "must be"
+    types: tuple[type, ...]  # bool counts as int only where it is named
+    fits: Callable[[Any], bool] = lambda _: True  # whether a value of these types is allowed
+    normal: Callable[[Any], Any] = lambda value: value  # makes of it what is kept
+    from_text: Callable[[str], Any] = str  # reads it from a URL; raises ValueError
 
     def takes(self, value: object) -> bool:
         return self.takes_type(value) and self.fits(value)
@@ -52,12 +44,12 @@ class Kind(NamedTuple):
 
 
 class Key(NamedTuple):
-    """One key. `secret` keeps even a number out of error texts."""
+    """One key."""
 
     name: str
     kind: Kind
     default: Any = None
-    secret: bool = False
+    secret: bool = False  # even a number is kept out of error texts
 
 
 class Store(NamedTuple):
@@ -108,11 +100,7 @@ SECONDS = Kind(
 )
 FLAG = Kind("True or False", (bool,), from_text=_flag)
 URL = Kind("an http:// or https:// URL with a host", (str,), fits=is_http_url)
-REGION = Kind(
-    "an AWS region such as 'eu-west-1'",
-    (str,),
-    fits=is_region,
-)
+REGION = Kind("an AWS region such as 'eu-west-1'", (str,), fits=is_region)
 PATH = Kind("a string that begins with '/'", (str,), fits=lambda path: path.startswith("/"))
 ORIGINS = _list_of("a list of origins such as ['https://app.example.com']", _is_origin, str)
 NAMES = _list_of("a list of header names such as ['authorization']", bool, str.lower)
@@ -139,14 +127,14 @@ OWN = (
     Key("linger", SECONDS),
     Key("fanout", FANOUT.or_none()),
 )
-"""The keys of `ws_config`; their defaults are those of `config.Settings`."""
+"""The keys of `ws_config`; their defaults are those of `settings.Settings`."""
 
 FANOUT_KEYS = (
     Key("queue_url", URL, secret=True),
     Key("threshold", COUNT),
     Key("region_name", REGION.or_none()),
 )
-"""The keys of `ws_config["fanout"]`; their defaults are those of `config.Fanout`."""
+"""The keys of `ws_config["fanout"]`; their defaults are those of `settings.Fanout`."""
 
 STORES = {
     "memory": Store(()),

@@ -76,14 +76,7 @@ def load(
     dsn: str | None,
     fanout: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Validate the one of the first two that is given.
-
-    Args:
-        fanout: as `ws_config["fanout"]`, which it replaces.
-
-    Raises:
-        ConfigurationError: the text names the key, what was expected and the nearest valid key.
-    """
+    """Validate the one of the first two that is given; `fanout` replaces `ws_config["fanout"]`."""
     if ws_config is not None and dsn is not None:
         raise ConfigurationError("ws_config and dsn say the same thing: give one of them, not both")
     if dsn is not None:
@@ -99,11 +92,7 @@ def load(
 
 
 def make_backend(settings: Settings) -> Backend:
-    """Make the store that the settings name; only its own module is imported.
-
-    Raises:
-        ConfigurationError: its driver is missing, or a parameter is wrong.
-    """
+    """Make the store that the settings name; only its own module is imported."""
     match settings.backend:
         case Backend() as backend:
             return backend

@@ -19,17 +19,12 @@ if TYPE_CHECKING:
     from longwire.types import LambdaEvent
 
     Function = Callable[[LambdaEvent, Context], object]
-    Outcome = tuple[object, BaseException | None]
 
 
 async def answer(function: Function | None, event: LambdaEvent, context: Context) -> dict[str, Any]:
     """Return what API Gateway is answered; without a function, that all is well.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-develop-integrations.html
-
-    Raises:
-        ResponseError: API Gateway would not take it.
-        Exception: whatever the function raised.
     """
     result = await _call(function, event, context) if function is not None else None
     if result is None:
@@ -56,18 +51,18 @@ async def _call(function: Function, event: LambdaEvent, context: Context) -> obj
 
 async def _in_thread(call: Callable[[], object]) -> object:
     """Call in a daemon thread: one that never returns must not keep the process from ending."""
-    answered: Future[Outcome] = Future()
+    # Not an exception of the future: there StopIteration would never arrive.
+    answered: Future[tuple[object, BaseException | None]] = Future()
     answered.set_running_or_notify_cancel()
     inherited = contextvars.copy_context()
 
     def run() -> None:
-        outcome: Outcome
         try:
-            outcome = inherited.run(call), None
+            result = inherited.run(call)
         except BaseException as error:
-            outcome = None, error
-        # Not as an exception of the future: there StopIteration would never arrive.
-        answered.set_result(outcome)
+            answered.set_result((None, error))
+        else:
+            answered.set_result((result, None))
 
     threading.Thread(target=run, name="longwire-function", daemon=True).start()
     result, error = await asyncio.wrap_future(answered)

@@ -28,7 +28,7 @@ from longwire.exceptions import ConfigurationError, DeadlineError, EventError, L
 from longwire.functions.answer import answer
 from longwire.functions.context import Context, route_of
 from longwire.functions.records import with_record
-from longwire.observability.event import Observing, identify
+from longwire.observability.event import Observing
 from longwire.observability.observer import Observer
 from longwire.registry.caller import calling
 from longwire.registry.standalone import Standalone
@@ -152,7 +152,7 @@ class WebSocketHandler:
         """Handle one Lambda event on the running event loop; raises as calling it does."""
         with self._observer.begin(event, lambda_context) as observed, Observing(observed):
             response = await self._handle(event, lambda_context)
-            if identify(event, takes_parts=False).phase == "connect":
+            if events.identify(event, takes_parts=False).phase == "connect":
                 observed.ending.status = status = response["statusCode"]
                 observed.ending.note("accepted" if 200 <= status <= 299 else "refused")
             return response

@@ -10,8 +10,6 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from longwire.apigateway import events
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
@@ -33,66 +31,23 @@ Word = Literal[
     "incomplete",  # the queue will hand parts out again, or a sweep has left some out
     "failed",  # the handler raised, or what followed its response did
 ]
-"""How an event can end; the README explains the same words."""
+"""How an event can end; the documentation for users explains the same words."""
 
 ERRORS: frozenset[Word] = frozenset({"raised", "deadline", "failed"})
-
-_PHASES = {"CONNECT": "connect", "MESSAGE": "message", "DISCONNECT": "disconnect"}
 
 # Whether this process has had an event.
 _warm = False
 
 
-class Identity(NamedTuple):
-    """What an event is about.
-
-    Attributes:
-        phase: "connect", "message", "disconnect", "queue", "sweep" or "other".
-    """
-
-    phase: str
-    route_key: str | None = None
-    connection_id: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What such an event is called in a line of text or in a trace."""
-        return f"{self.phase.upper()} {self.route_key or ''}".rstrip()
-
-
-def identify(raw: object, *, takes_parts: bool) -> Identity:
-    """Read an event, which may be malformed; nothing that a client has sent is part of it.
-
-    Args:
-        takes_parts: the events of a queue are for this handler.
-    """
-    if isinstance(raw, dict) and events.is_websocket_event(raw):
-        context = raw["requestContext"]
-        phase = _PHASES.get(_text(context, "eventType") or "", "other")
-        return Identity(phase, _text(context, "routeKey"), _text(context, "connectionId"))
-    if events.is_sweep_event(raw):
-        return Identity("sweep")
-    return Identity("queue" if takes_parts and events.is_queue_event(raw) else "other")
-
-
-def _text(context: dict[str, Any], key: str) -> str | None:
-    value = context.get(key)
-    return value if isinstance(value, str) else None
-
-
 class Ending:
-    """How an event has ended, for all that is known.
-
-    Attributes:
-        status: what answers a handshake or an HTTP event; else None.
-        error_type: the name of the class of what was raised; its text may be the app's secret.
-    """
+    """How an event has ended, for all that is known."""
 
     __slots__ = ("error_type", "status", "word")
 
     def __init__(self) -> None:
         self.word: Word = "done"
-        self.status: int | None = None
+        self.status: int | None = None  # of the answer to a handshake or an HTTP event
+        # The name of the class only: the text of what was raised may be the app's secret.
         self.error_type: str | None = None
 
     def note(self, word: Word, error: BaseException | None = None) -> None:
@@ -114,19 +69,8 @@ class Span(Protocol):
 class Observed:
     """One event; a context manager for whoever answers it.
 
-    It is over when its answer is there and nothing of it goes on behind that.
-
-    Args:
-        raw: the event as Lambda gave it.
-        context: Lambda's context object, or None.
-        tell: called once, when it is over; None if nobody wants to know.
-
-    Attributes:
-        is_heard: somebody wants to know, so that it is counted what is done.
-        cold: it is the first event of this process.
-        span: of OpenTelemetry; None without tracing.
-        store_requests: what the store was asked.
-        posts: POST requests to `@connections`, repeated ones included.
+    It is over when its answer is there and nothing of it goes on behind that. `tell` is called
+    then, once; it is None if nobody wants to know.
     """
 
     __slots__ = (
@@ -149,15 +93,15 @@ class Observed:
         global _warm
         self.raw = raw
         self.context = context
-        self.cold, _warm = not _warm, True
+        self.cold, _warm = not _warm, True  # the first event of this process
         self.ending = Ending()
-        self.span: Span | None = None
+        self.span: Span | None = None  # with tracing
         self.store_requests = 0
-        self.posts = 0
+        self.posts = 0  # to `@connections`, repeated ones included
         # In seconds of `time.monotonic()`.
         self.started = self.answered = self.ended = time.monotonic()
         self._holders = 1
-        self.is_heard = tell is not None
+        self.is_heard = tell is not None  # else nothing is counted
         self._tell = tell
 
     def __enter__(self) -> Self:
@@ -251,10 +195,6 @@ class EventRecord(NamedTuple):
 
     These are the attributes of its log record: never a payload, a header, a query parameter, or
     the text of an exception. None of them is a name of `logging` or of Lambda's runtime.
-
-    Attributes:
-        duration_ms: milliseconds until its answer.
-        total_ms: milliseconds until nothing of it went on any more.
     """
 
     phase: str
@@ -263,8 +203,8 @@ class EventRecord(NamedTuple):
     outcome: Word
     status: int | None
     error_type: str | None
-    duration_ms: float
-    total_ms: float
+    duration_ms: float  # until its answer
+    total_ms: float  # until nothing of it went on any more
     store_requests: int
     posts: int
     cold: bool
@@ -273,19 +213,3 @@ class EventRecord(NamedTuple):
     def is_error(self) -> bool:
         """Whether the author or the operator of the app should look at it."""
         return self.outcome in ERRORS or (self.status or 0) >= 500
-
-
-def record_of(observed: Observed, identity: Identity) -> EventRecord:
-    """Put together what is told of an event."""
-    ending = observed.ending
-    return EventRecord(
-        *identity,
-        outcome=ending.word,
-        status=ending.status,
-        error_type=ending.error_type,
-        duration_ms=round((observed.answered - observed.started) * 1000, 3),
-        total_ms=round((observed.ended - observed.started) * 1000, 3),
-        store_requests=observed.store_requests,
-        posts=observed.posts,
-        cold=observed.cold,
-    )

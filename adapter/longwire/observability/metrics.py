@@ -29,11 +29,7 @@ UNITS = {
 
 
 def checked(namespace: object) -> str:
-    """Return a namespace that CloudWatch takes.
-
-    Raises:
-        ConfigurationError: it would not take this one.
-    """
+    """Return a namespace if CloudWatch takes it; raise `ConfigurationError` if not."""
     if (
         isinstance(namespace, str)
         and len(namespace) <= MAX_NAMESPACE
@@ -54,9 +50,6 @@ def line(namespace: str, record: EventRecord, context: Any) -> str:
 
     The function and the phase are dimensions, each combination of which CloudWatch charges for;
     what else is known can be searched for, but makes no metric of its own.
-
-    Args:
-        context: Lambda's context object, or None.
     """
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
     dimensions = {"FunctionName": function} if function else {}

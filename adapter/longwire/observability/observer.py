@@ -8,13 +8,14 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from longwire.apigateway.events import identify
 from longwire.exceptions import ConfigurationError
-from longwire.observability.event import Observed, identify, record_of
+from longwire.observability.event import EventRecord, Observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.observability.event import EventRecord, Identity
+    from longwire.apigateway.events import Identity
     from longwire.observability.tracing import Tracing
 
 logger = logging.getLogger("longwire")
@@ -26,13 +27,8 @@ FLUSH_LIMIT = 5.0
 class Observer:
     """Observes the events of one handler, and tells of each once it is over.
 
-    Args:
-        namespace: of CloudWatch's metrics; None for none.
-        tracing: whether each event is a span of OpenTelemetry.
-        takes_parts: the events of a queue are for this handler.
-
-    Raises:
-        ConfigurationError: the namespace cannot be one, or OpenTelemetry is missing.
+    `namespace` is that of CloudWatch's metrics, None for none; `takes_parts` says that the events
+    of a queue are for this handler.
     """
 
     def __init__(self, namespace: object, *, tracing: object, takes_parts: bool) -> None:
@@ -64,7 +60,7 @@ class Observer:
     def _tell(self, observed: Observed) -> None:
         try:
             identity = identify(observed.raw, takes_parts=self._takes_parts)
-            record = record_of(observed, identity)
+            record = _record(observed, identity)
             if logger.isEnabledFor(logging.INFO):
                 # Under its span, so that loggers that know traces find this event's.
                 span = observed.span
@@ -77,6 +73,22 @@ class Observer:
                 observed.span.end(record)
         except Exception:
             logger.exception("an event could not be told of")
+
+
+def _record(observed: Observed, identity: Identity) -> EventRecord:
+    """Put together what is told of an event."""
+    ending = observed.ending
+    return EventRecord(
+        *identity,
+        outcome=ending.word,
+        status=ending.status,
+        error_type=ending.error_type,
+        duration_ms=round((observed.answered - observed.started) * 1000, 3),
+        total_ms=round((observed.ended - observed.started) * 1000, 3),
+        store_requests=observed.store_requests,
+        posts=observed.posts,
+        cold=observed.cold,
+    )
 
 
 def _line(identity: Identity, record: EventRecord) -> str:

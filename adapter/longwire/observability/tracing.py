@@ -7,12 +7,12 @@ https://opentelemetry.io/docs/specs/semconv/faas/aws-lambda/
 from __future__ import annotations
 
 import os
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from longwire import __version__
 from longwire.observability import xray
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from longwire.observability.event import EventRecord, Identity, Observed
+    from longwire.apigateway.events import Identity
+    from longwire.observability.event import EventRecord, Observed
 
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/faas/
 TRIGGERS = {
@@ -37,7 +38,7 @@ class Tracing:
     """Begins the spans of a handler's events."""
 
     def __init__(self) -> None:
-        self._tracer = trace.get_tracer("longwire", __version__)
+        self._tracer = trace.get_tracer("longwire", _version())
 
     def begin(self, identity: Identity, observed: Observed) -> EventSpan:
         """Begin the span of an event, in the trace that the event continues."""
@@ -90,6 +91,13 @@ class EventSpan:
             {name: value for name, value in attributes.items() if value is not None}
         )
         self._span.end()
+
+
+def _version() -> str | None:
+    try:
+        return version("longwire")
+    except PackageNotFoundError:  # to save space, a package for Lambda may lack all metadata
+        return None
 
 
 def _parent(raw: object) -> Context | None:

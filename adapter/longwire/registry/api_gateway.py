@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from longwire.apigateway.endpoint import given_endpoint, management_endpoint
 from longwire.apigateway.frames import encode
 from longwire.exceptions import ConfigurationError
+from longwire.observability.event import count_post
 from longwire.registry.base import Registry
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class APIGateway:
         if self._management is None:
             from longwire.apigateway.management import Management
 
-            self._management = Management(self.transport)
+            self._management = Management(self.transport, on_post=count_post)
         return self._management
 
     def at(

@@ -75,9 +75,11 @@ class Closed(LongwireError):
         reason: the reason beside it.
     """
 
-    def __init__(self, ending: CloseStatus) -> None:
-        super().__init__(f"the connection is closed: {ending.code} {ending.reason}".rstrip())
-        self.code, self.reason = ending
+    def __init__(self, close_status: CloseStatus) -> None:
+        super().__init__(
+            f"the connection is closed: {close_status.code} {close_status.reason}".rstrip()
+        )
+        self.code, self.reason = close_status
 
 
 class Answer(NamedTuple):
@@ -245,12 +247,12 @@ class WebSocket:
     @property
     def close_code(self) -> int | None:
         """The close code that this client sees; None while the connection is open."""
-        return self._inbox.ending.code if self._inbox.ending else None
+        return self._inbox.close_status.code if self._inbox.close_status else None
 
     @property
     def close_reason(self) -> str | None:
         """The reason beside it."""
-        return self._inbox.ending.reason if self._inbox.ending else None
+        return self._inbox.close_status.reason if self._inbox.close_status else None
 
     async def send(self, *frames: str) -> None:
         """Send one text message; with several arguments, in as many frames.
@@ -262,11 +264,11 @@ class WebSocket:
         self._check_open()
         if not all(isinstance(frame, str) for frame in frames):
             raise TypeError("send() takes text; send_bytes() sends bytes, send_json() the rest")
-        ending = self._gateway._rules.oversize([len(frame.encode()) for frame in frames])
-        if ending is None:
+        close_status = self._gateway._rules.oversize([len(frame.encode()) for frame in frames])
+        if close_status is None:
             self._session.receive("".join(frames))
         else:
-            await self._break(ending)
+            await self._break(close_status)
 
     async def send_json(self, value: object) -> None:
         """Send a value as JSON text."""
@@ -313,22 +315,22 @@ class WebSocket:
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Close, and wait until the function has been told; None closes without a code."""
-        if self._inbox.ending is None:
+        if self._inbox.close_status is None:
             await self._break(NO_STATUS if code is None else CloseStatus(code, reason))
         await _answered(self._session)
 
     async def vanish(self) -> None:
         """Lose the connection without a close frame, and wait until the function has been told."""
-        if self._inbox.ending is None:
+        if self._inbox.close_status is None:
             await self._break(LOST)
 
     def _check_open(self) -> None:
-        if self._inbox.ending is not None:
-            raise Closed(self._inbox.ending)
+        if self._inbox.close_status is not None:
+            raise Closed(self._inbox.close_status)
 
-    async def _break(self, ending: CloseStatus) -> None:
-        self._inbox.close(ending)
-        self._session.client_closed(ending)
+    async def _break(self, close_status: CloseStatus) -> None:
+        self._inbox.close(close_status)
+        self._session.client_closed(close_status)
         await _answered(self._session)
 
 
@@ -352,16 +354,16 @@ class _Inbox:
     """What has come for a client; the `Client` of its session."""
 
     def __init__(self) -> None:
-        self.ending: CloseStatus | None = None
+        self.close_status: CloseStatus | None = None
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def send_text(self, data: bytes) -> None:
-        if self.ending is None:
+        if self.close_status is None:
             self._messages.put_nowait(data)
 
-    def close(self, ending: CloseStatus) -> None:
-        if self.ending is None:
-            self.ending = ending
+    def close(self, close_status: CloseStatus) -> None:
+        if self.close_status is None:
+            self.close_status = close_status
             self._messages.put_nowait(None)
 
     def hold(self, on: bool) -> None:
@@ -371,7 +373,7 @@ class _Inbox:
         message = await self._messages.get()
         if message is None:
             self._messages.put_nowait(None)  # closed for the next one too
-            raise Closed(self.ending or LOST)
+            raise Closed(self.close_status or LOST)
         return message.decode()
 
 

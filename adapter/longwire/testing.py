@@ -101,8 +101,9 @@ class Gateway:
         timeout: seconds that the function may run, and the authorizer.
         authorizer: a Lambda authorizer of type REQUEST, which is asked at each `$connect`; None
             lets everybody in.
-        settings: fields of `longwire.local.rules.settings.Settings`, for example `stage="prod"`,
-            `integration_timeout=0.1`, `identity_sources=["route.request.querystring.token"]`.
+        settings: fields of `longwire.local.rules.settings.GatewaySettings`, for example
+            `stage="prod"`, `integration_timeout=0.1`,
+            `identity_sources=["route.request.querystring.token"]`.
 
     Attributes:
         answers: every event so far with the function's answer, oldest first.
@@ -212,12 +213,12 @@ class Gateway:
             usual.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
         return [*(pair for pair in usual if pair[0].lower() not in names), *given]
 
-    def _observe(self, invocation: HandledEvent) -> None:
-        match invocation.outcome:
+    def _observe(self, handled: HandledEvent) -> None:
+        match handled.outcome:
             case results.Returned(result) | results.Raised(result):
-                self.answers.append(Answer(invocation.event, result))
+                self.answers.append(Answer(handled.event, result))
             case results.TimedOut():
-                self.answers.append(Answer(invocation.event, TimeoutError(results.TIMED_OUT)))
+                self.answers.append(Answer(handled.event, TimeoutError(results.TIMED_OUT)))
 
 
 class WebSocket:
@@ -335,11 +336,7 @@ class WebSocket:
 
 
 async def _answered(session: Session) -> None:
-    """Wait until the function has answered every event so far.
-
-    Raises:
-        TimeoutError: it is busy with one for a long time.
-    """
+    """Wait until the function has answered every event so far."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await session.answered()
@@ -351,7 +348,7 @@ async def _answered(session: Session) -> None:
 
 
 class _Inbox:
-    """What has come for a client; the `Client` of its session."""
+    """What has come for a client; the `ClientSocket` of its session."""
 
     def __init__(self) -> None:
         self.close_status: CloseStatus | None = None
@@ -372,7 +369,7 @@ class _Inbox:
     async def next(self) -> str:
         message = await self._messages.get()
         if message is None:
-            self._messages.put_nowait(None)  # closed for the next one too
+            self._messages.put_nowait(None)  # whoever asks next finds it closed too
             raise Closed(self.close_status or LOST)
         return message.decode()
 
@@ -397,8 +394,8 @@ class _Transport:
         await asyncio.sleep(0)  # a real request lets other tasks run
         stage = self._gateway._rules.settings.stage
         path = re.sub(r"^.*/(?:@|%40)connections/", f"/{stage}/@connections/", urlsplit(url).path)
-        answer = await self._gateway.manage(method, path, body)
-        return Response(answer.status, dict(answer.headers), answer.body)
+        response = await self._gateway.manage(method, path, body)
+        return Response(response.status, dict(response.headers), response.body)
 
 
 def _wrap(target: Any, ws_config: Mapping[str, Any] | None) -> Any:

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire.local")
 
-# With so many messages unanswered, no more are read from this client.
+# With so many messages unanswered, no more are read from a client.
 BACKLOG = 100
 
 
 class ClientSocket(Protocol):
-    """What a session sends to its client by; nothing is called once either side has closed."""
+    """What a session reaches its client through, until either side has closed."""
 
     def send_text(self, data: bytes) -> None:
         """Send a text message."""

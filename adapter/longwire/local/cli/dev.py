@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from longwire.local.server.server import LocalGateway
     from longwire.local.session import HandledEvent
 
-    Running = Callable[[], AbstractAsyncContextManager[object]]
-
 # Seconds for which the management API keeps an idle connection of processes that are frozen. They
 # are to find it closed, as on Lambda, where that takes far longer.
 FROZEN_KEEP_ALIVE = 3.0
@@ -76,12 +74,12 @@ def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | I
     from longwire.local.cli import entry
     from longwire.local.function.instances import Instances
 
+    importlib.import_module("awslambdaric")  # without it no process would say so in plain words
     changes = None
     if options.reload:
         from longwire.local import reload
 
         changes = reload.changes(options.app_dir)
-    importlib.import_module("awslambdaric")  # without it no process would say so in plain words
     environ = {entry.OPTIONS: entry.options_for(options)}
     if options.log_level != "warning":
         environ["AWS_LAMBDA_LOG_LEVEL"] = options.log_level.upper()

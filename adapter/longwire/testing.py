@@ -75,9 +75,11 @@ class Closed(LongwireError):
         reason: the reason beside it.
     """
 
-    def __init__(self, ending: CloseStatus) -> None:
-        super().__init__(f"the connection is closed: {ending.code} {ending.reason}".rstrip())
-        self.code, self.reason = ending
+    def __init__(self, close_status: CloseStatus) -> None:
+        super().__init__(
+            f"the connection is closed: {close_status.code} {close_status.reason}".rstrip()
+        )
+        self.code, self.reason = close_status
 
 
 class Answer(NamedTuple):
@@ -99,8 +101,9 @@ class Gateway:
         timeout: seconds that the function may run, and the authorizer.
         authorizer: a Lambda authorizer of type REQUEST, which is asked at each `$connect`; None
             lets everybody in.
-        settings: fields of `longwire.local.rules.settings.Settings`, for example `stage="prod"`,
-            `integration_timeout=0.1`, `identity_sources=["route.request.querystring.token"]`.
+        settings: fields of `longwire.local.rules.settings.GatewaySettings`, for example
+            `stage="prod"`, `integration_timeout=0.1`,
+            `identity_sources=["route.request.querystring.token"]`.
 
     Attributes:
         answers: every event so far with the function's answer, oldest first.
@@ -210,12 +213,12 @@ class Gateway:
             usual.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
         return [*(pair for pair in usual if pair[0].lower() not in names), *given]
 
-    def _observe(self, invocation: HandledEvent) -> None:
-        match invocation.outcome:
+    def _observe(self, handled: HandledEvent) -> None:
+        match handled.outcome:
             case results.Returned(result) | results.Raised(result):
-                self.answers.append(Answer(invocation.event, result))
+                self.answers.append(Answer(handled.event, result))
             case results.TimedOut():
-                self.answers.append(Answer(invocation.event, TimeoutError(results.TIMED_OUT)))
+                self.answers.append(Answer(handled.event, TimeoutError(results.TIMED_OUT)))
 
 
 class WebSocket:
@@ -245,12 +248,12 @@ class WebSocket:
     @property
     def close_code(self) -> int | None:
         """The close code that this client sees; None while the connection is open."""
-        return self._inbox.ending.code if self._inbox.ending else None
+        return self._inbox.close_status.code if self._inbox.close_status else None
 
     @property
     def close_reason(self) -> str | None:
         """The reason beside it."""
-        return self._inbox.ending.reason if self._inbox.ending else None
+        return self._inbox.close_status.reason if self._inbox.close_status else None
 
     async def send(self, *frames: str) -> None:
         """Send one text message; with several arguments, in as many frames.
@@ -262,11 +265,11 @@ class WebSocket:
         self._check_open()
         if not all(isinstance(frame, str) for frame in frames):
             raise TypeError("send() takes text; send_bytes() sends bytes, send_json() the rest")
-        ending = self._gateway._rules.oversize([len(frame.encode()) for frame in frames])
-        if ending is None:
+        close_status = self._gateway._rules.oversize([len(frame.encode()) for frame in frames])
+        if close_status is None:
             self._session.receive("".join(frames))
         else:
-            await self._break(ending)
+            await self._break(close_status)
 
     async def send_json(self, value: object) -> None:
         """Send a value as JSON text."""
@@ -313,31 +316,27 @@ class WebSocket:
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Close, and wait until the function has been told; None closes without a code."""
-        if self._inbox.ending is None:
+        if self._inbox.close_status is None:
             await self._break(NO_STATUS if code is None else CloseStatus(code, reason))
         await _answered(self._session)
 
     async def vanish(self) -> None:
         """Lose the connection without a close frame, and wait until the function has been told."""
-        if self._inbox.ending is None:
+        if self._inbox.close_status is None:
             await self._break(LOST)
 
     def _check_open(self) -> None:
-        if self._inbox.ending is not None:
-            raise Closed(self._inbox.ending)
+        if self._inbox.close_status is not None:
+            raise Closed(self._inbox.close_status)
 
-    async def _break(self, ending: CloseStatus) -> None:
-        self._inbox.close(ending)
-        self._session.client_closed(ending)
+    async def _break(self, close_status: CloseStatus) -> None:
+        self._inbox.close(close_status)
+        self._session.client_closed(close_status)
         await _answered(self._session)
 
 
 async def _answered(session: Session) -> None:
-    """Wait until the function has answered every event so far.
-
-    Raises:
-        TimeoutError: it is busy with one for a long time.
-    """
+    """Wait until the function has answered every event so far."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await session.answered()
@@ -349,19 +348,19 @@ async def _answered(session: Session) -> None:
 
 
 class _Inbox:
-    """What has come for a client; the `Client` of its session."""
+    """What has come for a client; the `ClientSocket` of its session."""
 
     def __init__(self) -> None:
-        self.ending: CloseStatus | None = None
+        self.close_status: CloseStatus | None = None
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def send_text(self, data: bytes) -> None:
-        if self.ending is None:
+        if self.close_status is None:
             self._messages.put_nowait(data)
 
-    def close(self, ending: CloseStatus) -> None:
-        if self.ending is None:
-            self.ending = ending
+    def close(self, close_status: CloseStatus) -> None:
+        if self.close_status is None:
+            self.close_status = close_status
             self._messages.put_nowait(None)
 
     def hold(self, on: bool) -> None:
@@ -370,8 +369,8 @@ class _Inbox:
     async def next(self) -> str:
         message = await self._messages.get()
         if message is None:
-            self._messages.put_nowait(None)  # closed for the next one too
-            raise Closed(self.ending or LOST)
+            self._messages.put_nowait(None)  # whoever asks next finds it closed too
+            raise Closed(self.close_status or LOST)
         return message.decode()
 
 
@@ -395,8 +394,8 @@ class _Transport:
         await asyncio.sleep(0)  # a real request lets other tasks run
         stage = self._gateway._rules.settings.stage
         path = re.sub(r"^.*/(?:@|%40)connections/", f"/{stage}/@connections/", urlsplit(url).path)
-        answer = await self._gateway.manage(method, path, body)
-        return Response(answer.status, dict(answer.headers), answer.body)
+        response = await self._gateway.manage(method, path, body)
+        return Response(response.status, dict(response.headers), response.body)
 
 
 def _wrap(target: Any, ws_config: Mapping[str, Any] | None) -> Any:

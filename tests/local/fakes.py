@@ -132,3 +132,10 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bool, bytes]:
     elif second == 127:
         size = int.from_bytes(await reader.readexactly(8))
     return first & 0x0F, bool(first & 0x80), await reader.readexactly(size)
+
+
+def authorizer_answer(effect: str = "Allow", resource: str = "*", **more: object) -> dict[str, Any]:
+    """Return what a Lambda authorizer returns."""
+    statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": resource}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    return {"principalId": "user-42", "policyDocument": policy, **more}

@@ -11,7 +11,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from websockets.asyncio.client import connect
 
+from longwire import Longwire
 from longwire.local.function.inline import InlineFunction
 from longwire.local.rules.connection import (
     DELETED,
@@ -25,12 +29,15 @@ from longwire.local.rules.connection import (
 from longwire.local.rules.gateway import GatewayRules
 from longwire.local.rules.results import HandshakeAccepted, HandshakeRefused
 from longwire.local.rules.settings import GatewaySettings
+from longwire.local.server.server import LocalGateway
 from longwire.local.session import BACKLOG, HandledEvent, Session
 from longwire.local.tasks import Tasks
 from tests.local.fakes import OK, Event, RecordingFunction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from starlette.websockets import WebSocket
 
 pytestmark = pytest.mark.anyio
 
@@ -470,26 +477,58 @@ async def test_context_variables_do_not_leak_from_event_to_event() -> None:
     assert seen == ["clean", "clean", "clean"]
 
 
-async def test_tasks_begin_outside_the_context_of_the_function_that_causes_them() -> None:
-    """A task factory that asks whose code creates a task must not hear that it is the app's."""
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="clean")
-    tasks, creators = Tasks(), []
-    loop = asyncio.get_running_loop()
-
-    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
-        creators.append(variable.get())
-        return asyncio.Task(coroutine, loop=loop, **options)
-
-    variable.set("stained")
-    loop.set_task_factory(factory)
-    await tasks.spawn(asyncio.sleep(0))
-    loop.set_task_factory(None)
-    assert creators == ["clean"]
+# Messages are in order, but none waits for another app's timers
 
 
-async def test_settle_cancels_what_does_not_end() -> None:
-    """Stopping takes no longer than it may."""
-    tasks = Tasks()
-    task = tasks.spawn(asyncio.Event().wait())
-    await tasks.settle(0.01)
-    assert task.cancelled()
+class Lingering:
+    """Never ends with the first message, but says that its app waits for the client again."""
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+        self.second = asyncio.Event()
+
+    async def invoke(
+        self, event: dict[str, Any], waits_for_client: Callable[[], object] = lambda: None
+    ) -> object:
+        if "body" in event:
+            self.bodies.append(event["body"])
+            if len(self.bodies) == 1:
+                waits_for_client()
+                await self.second.wait()
+            self.second.set()
+        return OK
+
+
+async def test_a_function_that_lingers_does_not_hold_the_next_message_up() -> None:
+    """Its app has a heartbeat, say, and waits for the client beside it."""
+    function = Lingering()
+    async with LocalGateway(function) as gateway, connect(gateway.url) as client:
+        await client.send("a")
+        await client.send("b")
+        await function.second.wait()
+    assert function.bodies == ["a", "b"]
+
+
+async def test_an_app_with_a_heartbeat_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long its steps may linger."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        heart = asyncio.create_task(asyncio.sleep(3600))
+        try:
+            async for text in websocket.iter_text():
+                await websocket.send_text(text)
+        finally:
+            heart.cancel()
+
+    starlette = Starlette(routes=[WebSocketRoute("/", app)])
+    handler = Longwire(starlette, ws_config={"backend": "memory", "params": {}, "linger": 2})
+    async with LocalGateway(handler.handle) as gateway:
+        monkeypatch.setenv("WS_MANAGEMENT_ENDPOINT", gateway.management_url)
+        async with connect(gateway.url) as client:
+            texts = [str(number) for number in range(40)]
+            for text in texts:
+                await client.send(text)
+            async with asyncio.timeout(20):  # 40 steps that linger take 80 s in turn
+                assert [await client.recv() for _ in texts] == texts
+    await handler.aclose()

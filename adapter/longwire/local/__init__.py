@@ -1,20 +1,29 @@
 """API Gateway's WebSocket side on the developer's own machine.
 
-The rules are pure and are split by what they decide:
+    rules/       what API Gateway decides, pure: no sockets, no clock, no randomness
+        settings        one WebSocket API: stage, routes, limits, timeouts, identity sources
+        connection      one connection: its handshake, its state, how it ended
+        events          the CONNECT, MESSAGE and DISCONNECT events
+        routes          which route a message takes
+        errors          why a function did not return
+        results         what the function's answer means
+        authorizer      what a Lambda authorizer is asked, and what its answer means
+        policy          what an IAM policy allows
+        management_api  what POST, GET and DELETE on @connections do
+        signatures      whether a request to @connections is signed
+        gateway         all of these together, with the table of connections
+    tasks        the gateway's own tasks
+    http11       HTTP/1.1, for the sockets and for the Runtime API
+    session      one client's connection: its events in their order, and what follows
+    function/    how the function runs
+        inline          in this process
+        instances       in processes of its own, as many as are needed
+        instance        one of them, under Lambda's own runtime
+        runtime_api     what that runtime asks for
+    server/      the sockets: server listens, http speaks to clients, then websocket
+    cli/         the command `longwire`: main reads the command line, dev serves
+    reload       what `longwire dev --reload` watches and restarts
 
-    settings.py        one WebSocket API: stage, routes, limits, timeouts
-    connection.py      one connection: its handshake, its state, how it ended
-    proxy_events.py    the CONNECT, MESSAGE and DISCONNECT events
-    routes.py          which route a message takes
-    results.py         what the function's answer means
-    authorizer.py      what a Lambda authorizer is asked, and what its answer means
-    identity.py        what a handshake must have for it to be asked
-    policy.py          what an IAM policy allows
-    management_api.py  what POST, GET and DELETE on @connections do
-    gateway.py         all of these together, with the table of connections
-
-Around them: `session.py` invokes the function for one connection, `server.py` and `websocket.py`
-are the sockets, `function.py` runs the function, `calls.py` waits for its answers,
-`authorizing.py` asks the authorizer, `cli.py` is `longwire dev`. `longwire.testing` puts the same
-rules and sessions behind a client without sockets.
+Each imports only from those above it; `session` and `function/` know nothing of each other.
+`longwire.testing` puts the same rules and sessions behind a client without sockets.
 """

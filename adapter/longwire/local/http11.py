@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the servers of this package speak it: a connection's requests, one at a time."""
+"""HTTP/1.1 for the servers of the local gateway: a connection's requests, one at a time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire.local")
 
-# Bytes of a request body that are kept: API Gateway's own limit. A frame has a lower one, which is
-# a rule.
+# Bytes of a request body that are kept: API Gateway's own limit. Messages have a lower one, which
+# `rules/management_api.py` checks.
 BODY_LIMIT = 10 * 1024 * 1024
 # Bytes that a client may send before its request is answered.
 EARLY_LIMIT = 256 * 1024
@@ -27,17 +27,12 @@ CLOSE_TIMEOUT = 2.0
 
 
 class HTTP1Connection(asyncio.Protocol):
-    """Parses requests and has each answered by `route`, which a subclass has.
-
-    Args:
-        spawn: begins a task.
-        keep_alive: seconds for which it is kept after an answer; None keeps it for good.
-    """
+    """Parses requests; a subclass answers each of them in `route`."""
 
     def __init__(
         self,
         spawn: Callable[[Coroutine[None, None, None]], object],
-        keep_alive: float | None = None,
+        keep_alive: float | None = None,  # seconds after a response; None is for good
     ) -> None:
         self._spawn = spawn
         self._keep_alive = keep_alive
@@ -122,27 +117,27 @@ class HTTP1Connection(asyncio.Protocol):
         try:
             await self.route(cast("h11.Request", self._request), bytes(self._body))
         except Exception:
-            # One request must not leave its client waiting, nor touch the others.
+            # Its client must not be left waiting, nor the others be touched.
             logger.exception("a request failed in the gateway")
             self._transport.close()
 
-    def respond(self, answer: JSONResponse, *, close: bool = False) -> None:
+    def respond(self, response: JSONResponse, *, close: bool = False) -> None:
         """Answer the request, and go on with the next."""
         if self._transport.is_closing():
             return
-        headers = list(answer.headers)
-        if answer.status not in (204, 304):
-            headers.append(("content-length", str(len(answer.body))))
+        headers = list(response.headers)
+        if response.status not in (204, 304):
+            headers.append(("content-length", str(len(response.body))))
         if close:
             headers.append(("connection", "close"))
-        self.write(h11.Response(status_code=answer.status, headers=headers))
-        if answer.body and answer.status not in (204, 304) and not self._is_head():
-            self.write(h11.Data(data=answer.body))
+        self.write(h11.Response(status_code=response.status, headers=headers))
+        if response.body and response.status not in (204, 304) and not self._is_head():
+            self.write(h11.Data(data=response.body))
         self.write(h11.EndOfMessage())
         self._next_request()
 
     def write(self, event: h11.Event) -> None:
-        """Send a part of an answer."""
+        """Send a part of a response."""
         data = self._h11.send(event)
         if data:
             self._transport.write(data)
@@ -171,7 +166,7 @@ class HTTP1Connection(asyncio.Protocol):
             self._close_gently()
 
     def _close_gently(self) -> None:
-        """Let the client read its answer before the socket goes, although it may still send."""
+        """Let the client read its response before the socket goes, though it may still send."""
         if self._transport.can_write_eof() and not self._transport.is_closing():
             with contextlib.suppress(OSError):  # the client was faster to go
                 self._transport.write_eof()

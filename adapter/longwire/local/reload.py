@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Milliseconds between two looks at whether the child still lives.
 _TICK = 100
-# Seconds for clients and the function to end in, before the child is killed.
+# Seconds that the child has to end, with its clients and the function, before it is killed.
 _GRACE = 15.0
 
 # The child's exit code for what editing a file will not mend, such as a port in use.
@@ -45,7 +45,7 @@ def supervise(command: Sequence[str], app_dir: Path) -> int:
         rust_timeout=_TICK,
         yield_on_timeout=True,
     )
-    # The first turn comes when the watch is on, so that no change is missed.
+    # The first turn comes once files are watched, so that no change is missed.
     for changed in changes:
         if child is None or changed:
             if child is not None:

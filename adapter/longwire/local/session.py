@@ -1,4 +1,8 @@
-"""One client connection: which events the function gets for it, when, and what follows."""
+"""One client's connection: which events the functions get for it, when, and what follows.
+
+API Gateway waits for an authorizer and for the function of a route in the same way: for a time, and
+whatever comes of it is an outcome, which `rules/` turns into what the client gets.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from longwire.local.rules import authorizer, results
 from longwire.local.rules.connection import DELETED, GOING_AWAY, ConnectionState
 from longwire.local.rules.errors import FunctionError
+from longwire.local.rules.results import HandshakeRefused
 from longwire.local.rules.settings import CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
@@ -23,25 +28,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire.local")
 
-# From so many unanswered messages on, no more are read from this client.
+# With so many messages unanswered, no more are read from a client.
 BACKLOG = 100
 
 
 class ClientSocket(Protocol):
-    """The side of a session that faces the client. Nothing is called after either side's end."""
+    """What a session reaches its client through, until either side has closed."""
 
     def send_text(self, data: bytes) -> None:
         """Send a text message."""
 
-    def close(self, ending: CloseStatus) -> None:
-        """Close the connection with this code and reason."""
+    def close(self, close_status: CloseStatus) -> None:
+        """Close the connection."""
 
     def hold(self, on: bool) -> None:
         """Stop reading from the client, or go on."""
 
 
 class Function(Protocol):
-    """The side of a session that faces a Lambda function."""
+    """A Lambda function, however it is run."""
 
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object] = ...
@@ -55,32 +60,26 @@ class Function(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HandledEvent:
-    """One event and what became of it, for logs and tests.
-
-    Attributes:
-        outcome: None for what never reached the function: a message that had no route, a handshake
-            that the authorizer refused.
-        verdict: of a CONNECT event; None for others.
-        seconds: until the answer, or until it was no longer waited for.
-        posts: frames posted to this connection since its previous event was answered.
-    """
+    """One event and what became of it, for logs and tests."""
 
     event: LambdaEvent
+    # None if it never reached the function: a message that had no route, a handshake that the
+    # authorizer refused.
     outcome: results.Outcome | None
+    # Until the answer, or until it was no longer waited for.
     seconds: float
+    # Frames posted to this connection since its previous event was answered.
     posts: int
-    verdict: results.HandshakeAccepted | results.HandshakeRefused | None = None
+    # Of a CONNECT event.
+    verdict: results.Verdict | None = None
 
 
 class Session:
     """The events of one connection.
 
-    The owner calls `connect`; after an accepted handshake was written, `open`; then `receive` for
-    each message, and `client_closed` when the client has closed or vanished. All but `connect`
-    return at once: the function works in tasks of its own.
-
-    Args:
-        authorizer: the Lambda authorizer of `$connect`, if it has one.
+    The owner calls `connect`; once the response to an accepted handshake is written, `open`; then
+    `receive` for each message, and `client_closed` when the client has closed or vanished. All but
+    `connect` return at once: the function works in tasks of its own.
     """
 
     def __init__(
@@ -100,11 +99,11 @@ class Session:
         self._observer = observer
         self._client: ClientSocket | None = None
         # Set by the first thing that ends the connection; whatever comes later finds it set.
-        self._ending: CloseStatus | None = None
-        # The gateway itself ended it: messages that the function has not begun are dropped,
+        self._close_status: CloseStatus | None = None
+        # Whether the gateway itself ended it: messages that wait for their turn are dropped then,
         # as a server does not read on after it closed.
         self._dropping = False
-        # Done when the function is ready for the next event of this connection.
+        # Set when the function is ready for the next event of this connection.
         self._turn: asyncio.Event | None = None
         self._steps: set[asyncio.Task[None]] = set()
         self._backlog = 0
@@ -115,29 +114,27 @@ class Session:
     @property
     def ended(self) -> bool:
         """Whether anything has ended the connection, from either side."""
-        return self._ending is not None
+        return self._close_status is not None
 
     # The handshake
 
-    async def connect(self) -> results.HandshakeAccepted | results.HandshakeRefused:
+    async def connect(self) -> results.Verdict:
         """Ask the authorizer, then the function, whether the client may connect."""
         event = await self._authorize(self._gateway.connect_event(self.connection))
-        verdict = (
-            event if isinstance(event, results.HandshakeRefused) else await self._connect(event)
-        )
-        if isinstance(verdict, results.HandshakeRefused):
+        verdict = event if isinstance(event, HandshakeRefused) else await self._connect(event)
+        if isinstance(verdict, HandshakeRefused):
             self._gateway.close(self.connection)
-        elif self._ending is not None:
+        elif self._close_status is not None:
             # Accepted, but the client did not wait: the function must hear of its end.
-            self._finish(self._ending)
+            self._finish(self._close_status)
         return verdict
 
-    async def _authorize(self, event: LambdaEvent) -> LambdaEvent | results.HandshakeRefused:
+    async def _authorize(self, event: LambdaEvent) -> LambdaEvent | HandshakeRefused:
         """Return the CONNECT event with what the authorizer said, if there is one."""
         if self._authorizer is None:
             return event
         settings, seconds = self._gateway.settings, 0.0
-        decision: authorizer.Granted | results.HandshakeRefused | None
+        decision: authorizer.Granted | HandshakeRefused | None
         decision = authorizer.unidentified(settings, event)
         if decision is None:
             request = authorizer.request_event(settings, event)
@@ -147,15 +144,13 @@ class Session:
             # "Unauthorized" is an answer like any other, though it is raised.
             if decision != authorizer.NOT_AUTHENTICATED:
                 _log_failure(outcome, name)
-        if isinstance(decision, results.HandshakeRefused):
+        if isinstance(decision, HandshakeRefused):
             self._report(event, None, seconds, decision)
             return decision
         self.connection.authorizer = decision.context
         return authorizer.authorized(event, decision, seconds)
 
-    async def _connect(
-        self, event: LambdaEvent
-    ) -> results.HandshakeAccepted | results.HandshakeRefused:
+    async def _connect(self, event: LambdaEvent) -> results.Verdict:
         if CONNECT not in self._gateway.settings.routes:
             return results.HandshakeAccepted()
         outcome, seconds = await self._invoke(event)
@@ -164,7 +159,7 @@ class Session:
         return verdict
 
     def open(self, client: ClientSocket) -> None:
-        """The client has its 101: the connection can be posted to, and its clocks run."""
+        """Let the connection be posted to, and its timeouts run: the client has its 101."""
         self._client = client
         self._gateway.open(self.connection)
         loop = asyncio.get_running_loop()
@@ -178,7 +173,7 @@ class Session:
     # From the client
 
     def receive(self, text: str) -> None:
-        """A whole text message has come."""
+        """Take a whole text message."""
         if self.connection.state is not ConnectionState.OPEN:
             return
         self._touch()
@@ -187,13 +182,13 @@ class Session:
             self._client.hold(True)
         self._schedule(lambda turn: self._message(text, turn))
 
-    def client_closed(self, ending: CloseStatus) -> None:
-        """The client has closed, has vanished, or broke the protocol."""
-        if self._ending is not None:
+    def client_closed(self, close_status: CloseStatus) -> None:
+        """Note that the client has closed, has vanished, or broke the protocol."""
+        if self._close_status is not None:
             return
-        self._ending = ending
+        self._close_status = close_status
         if self.connection.state is ConnectionState.OPEN:
-            self._finish(ending)
+            self._finish(close_status)
 
     # From the function and the gateway
 
@@ -207,18 +202,18 @@ class Session:
             )
         self._send(data)
 
-    def close(self, ending: CloseStatus = DELETED) -> None:
+    def close(self, close_status: CloseStatus = DELETED) -> None:
         """End the connection from the gateway's side."""
-        if self._ending is not None:
+        if self._close_status is not None:
             return
-        self._ending = ending
+        self._close_status = close_status
         self._dropping = True
         if self._client is not None:
-            self._client.close(ending)
-            self._finish(ending)
+            self._client.close(close_status)
+            self._finish(close_status)
 
     def expire(self) -> None:
-        """The connection was idle for too long, or has lived for too long."""
+        """End a connection that was idle for too long, or has lived for too long."""
         self.close(GOING_AWAY)
 
     async def answered(self) -> None:
@@ -243,12 +238,12 @@ class Session:
             self._touch()
             self._client.send_text(data)
 
-    def _finish(self, ending: CloseStatus) -> None:
+    def _finish(self, close_status: CloseStatus) -> None:
         for timer in self._timers:
             timer.cancel()
         self._gateway.close(self.connection)
         if DISCONNECT in self._gateway.settings.routes:
-            self._schedule(lambda turn: self._disconnect(ending))
+            self._schedule(lambda turn: self._disconnect(close_status))
 
     # Invocations
 
@@ -287,19 +282,16 @@ class Session:
         if reply is not None:
             self._send(reply)
 
-    async def _disconnect(self, ending: CloseStatus) -> None:
-        event = self._gateway.disconnect_event(self.connection, ending)
+    async def _disconnect(self, close_status: CloseStatus) -> None:
+        event = self._gateway.disconnect_event(self.connection, close_status)
         outcome, seconds = await self._invoke(event)
         self._report(event, outcome, seconds)
 
     async def _invoke(
         self, event: LambdaEvent, turn: asyncio.Event | None = None
     ) -> tuple[results.Outcome, float]:
-        """Invoke the function; on the integration timeout it goes on, but nobody waits.
-
-        An app may wait for the client while it still has work of its own. The next message is its
-        own then: with `turn` set, the next event begins.
-        """
+        """Invoke the function; with `turn`, it may let the next event begin before it is done."""
+        # An app may wait for the client while it still has work of its own to do.
         loop, end_turn = asyncio.get_running_loop(), (turn or asyncio.Event()).set
         call = self._function.invoke(event, lambda: loop.call_soon_threadsafe(end_turn))
         limit, name = self._gateway.settings.integration_timeout, "the function"
@@ -330,7 +322,7 @@ class Session:
         event: LambdaEvent,
         outcome: results.Outcome | None,
         seconds: float,
-        verdict: results.HandshakeAccepted | results.HandshakeRefused | None = None,
+        verdict: results.Verdict | None = None,
     ) -> None:
         posts = self.connection.posts - self._posts_reported
         self._posts_reported = self.connection.posts

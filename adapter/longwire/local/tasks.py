@@ -1,4 +1,4 @@
-"""Tasks of the gateway's own."""
+"""The gateway's own tasks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """Tasks that somebody else's end must not cancel; asyncio itself keeps no reference to them.
-
-    Each begins in a copy of the context that this object was made in: a task that a function
-    causes, by closing its connection for example, must not see that function's context variables.
-    """
+    """Tasks that do not end with whoever began them."""
 
     def __init__(self) -> None:
+        # asyncio itself keeps no reference to them.
         self._tasks: set[asyncio.Task[Any]] = set()
+        # A task that a function causes, by closing its connection for example, must not see that
+        # function's context variables: each begins in a copy of this context.
         self._context = contextvars.copy_context()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        # Not `create_task(context=...)`: a task factory looks at the context that it is called in.
+        # Not `create_task(context=...)`: a task factory looks at the context that calls it.
         context = self._context.copy()
         task = context.run(asyncio.get_running_loop().create_task, coroutine)
         self._tasks.add(task)

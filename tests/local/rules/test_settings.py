@@ -37,3 +37,30 @@ def test_route_selection_expression_is_checked_at_once() -> None:
     """A wrong expression fails here, not at the first message."""
     with pytest.raises(ConfigurationError, match="route_selection_expression: 'action' is not of"):
         GatewaySettings(route_selection_expression="action")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Authorization",
+        "route.request.header.",
+        "route.request.body.token",
+        "$request.header.Authorization",
+        "method.request.header.Authorization",
+        "stageVariables.key",
+    ],
+)
+def test_what_is_not_an_identity_source_is_said(source: str) -> None:
+    """With the forms that are."""
+    with pytest.raises(ConfigurationError) as caught:
+        GatewaySettings(identity_sources=[source])
+    assert str(caught.value) == (
+        f"identity_sources: {source!r} is not of the form route.request.header.NAME or "
+        "route.request.querystring.NAME"
+    )
+
+
+def test_one_identity_source_is_a_list_of_one() -> None:
+    """A string would be taken for the list of its letters."""
+    with pytest.raises(ConfigurationError, match="identity_sources: expected a list of strings"):
+        GatewaySettings(identity_sources="route.request.header.Authorization")

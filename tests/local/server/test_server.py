@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import struct
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -29,21 +29,7 @@ from tests.local.fakes import (
     read_frame,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def function() -> RecordingFunction:
-    return RecordingFunction()
-
-
-@pytest.fixture
-async def gateway(function: RecordingFunction) -> AsyncIterator[LocalGateway]:
-    async with LocalGateway(function) as gateway:
-        yield gateway
 
 
 async def closing(client: ClientConnection) -> tuple[int, str]:

@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from longwire.local.function.instance import Report
     from longwire.local.session import HandledEvent
 
-# What apps answer for a path that they do not have, the usual reason of a refusal.
+# What apps answer for a path that they do not have: the usual reason of a refusal.
 NO_SUCH_PATH = {403, 404}
 
 
-def event_line(invocation: HandledEvent, time: datetime) -> str:
+def event_line(handled: HandledEvent, time: datetime) -> str:
     """Describe one event, for example `13:45:46 MESSAGE QWErT_fA $default 200 3.1 ms 1 post`."""
-    context = invocation.event["requestContext"]
+    context = handled.event["requestContext"]
     words = [
         f"{time:%H:%M:%S}",
         f"{context['eventType']:<10}",
         context["connectionId"][:8],
         f"{context['routeKey'] or '-':<11}",
-        _result(invocation),
-        f"{invocation.seconds * 1000:.1f} ms",
+        _result(handled),
+        f"{handled.seconds * 1000:.1f} ms",
     ]
-    if invocation.posts:
-        words.append(f"{invocation.posts} post{'s' if invocation.posts > 1 else ''}")
+    if handled.posts:
+        words.append(f"{handled.posts} post{'s' if handled.posts > 1 else ''}")
     if context["eventType"] == "DISCONNECT":
         words.append(f"{context['disconnectStatusCode']} {context['disconnectReason']}".rstrip())
     return "  ".join(words)
@@ -61,18 +61,18 @@ def report_line(report: Report) -> str:
     return "\t".join(words)
 
 
-def _result(invocation: HandledEvent) -> str:
-    if isinstance(invocation.verdict, HandshakeRefused) and invocation.verdict.reason is not None:
-        return f"{invocation.verdict.reason}, client gets {invocation.verdict.status}"
-    if invocation.outcome is None:
+def _result(handled: HandledEvent) -> str:
+    if isinstance(handled.verdict, HandshakeRefused) and handled.verdict.reason is not None:
+        return f"{handled.verdict.reason}, client gets {handled.verdict.status}"
+    if handled.outcome is None:
         return "Forbidden: no route for this message"
-    text = _outcome(invocation.outcome)
-    if not isinstance(invocation.verdict, HandshakeRefused):
+    text = _outcome(handled.outcome)
+    if not isinstance(handled.verdict, HandshakeRefused):
         return text
-    text += f", client gets {invocation.verdict.status}"
-    if invocation.verdict.status not in NO_SUCH_PATH:
+    text += f", client gets {handled.verdict.status}"
+    if handled.verdict.status not in NO_SUCH_PATH:
         return text
-    query = invocation.event.get("queryStringParameters") or {}
+    query = handled.event.get("queryStringParameters") or {}
     return f"{text} (path {query['path']})" if "path" in query else f"{text} (no ?path=)"
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError
+from longwire.local.cli.console import event_line, report_line
 from longwire.local.cli.importer import ImportTargetError
 from longwire.local.cli.options import (
     CannotServeError,
@@ -21,41 +22,32 @@ from longwire.local.cli.options import (
     signer_from,
     target_from,
 )
+from longwire.local.function.inline import ThreadFunction
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    from longwire.local.function.inline import ThreadFunction
     from longwire.local.function.instance import Report
     from longwire.local.function.instances import Instances
     from longwire.local.server.server import LocalGateway
     from longwire.local.session import HandledEvent
 
-    Running = Callable[[], AbstractAsyncContextManager[object]]
-
-
-# Seconds for which the management API keeps an idle connection of frozen processes: they are to
-# find it closed, as they do on Lambda after far longer.
+# Seconds for which the management API keeps an idle connection of processes that are frozen. They
+# are to find it closed, as on Lambda, where that takes far longer.
 FROZEN_KEEP_ALIVE = 3.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM; return the exit code.
-
-    Raises:
-        ConfigurationError: the options, or what they name, are wrong.
-        CannotServeError: the port cannot be had.
-    """
-    from longwire.local.function.inline import ThreadFunction
+    """Serve until Ctrl-C or SIGTERM; return the exit code."""
     from longwire.local.server.server import LocalGateway
 
-    settings, caller = settings_from(options), signer_from(options)
-    # Before the function, which has a loop or processes as soon as it is made.
+    settings, signer = settings_from(options), signer_from(options)
+    # Before the function, which has an event loop or processes as soon as it is made.
     authorizer = authorizer_from(options)
     target, function = _function_from(options)
-    # A loop of its own, since on AWS it is another function: neither can block the other.
+    # A thread of its own, since on AWS it is another function: neither can block the other.
     asked = None if authorizer is None else ThreadFunction(authorizer, timeout=options.timeout)
     gateway = LocalGateway(
         function,
@@ -63,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         host=options.host,
         port=options.port,
         observer=_show,
-        verify=caller,
+        verify=signer,
         authorizer=asked,
         before_end=function.settle,
         keep_alive=FROZEN_KEEP_ALIVE if options.freeze else None,
@@ -75,8 +67,6 @@ def run(options: argparse.Namespace) -> int:
 def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | Instances]:
     """Return what is run, as far as this process knows it, and what runs it."""
     if options.instances is None:
-        from longwire.local.function.inline import ThreadFunction
-
         if options.freeze:
             raise ConfigurationError("--freeze: only processes can be frozen; add --instances")
         target = target_from(options)
@@ -84,12 +74,12 @@ def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | I
     from longwire.local.cli import entry
     from longwire.local.function.instances import Instances
 
+    importlib.import_module("awslambdaric")  # without it no process would say so in plain words
     changes = None
     if options.reload:
         from longwire.local import reload
 
         changes = reload.changes(options.app_dir)
-    importlib.import_module("awslambdaric")  # without it no process would say so in plain words
     environ = {entry.OPTIONS: entry.options_for(options)}
     if options.log_level != "warning":
         environ["AWS_LAMBDA_LOG_LEVEL"] = options.log_level.upper()
@@ -167,11 +157,9 @@ def _say_what_is_left(gateway: LocalGateway) -> None:
 
 
 def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
-    """Return an event that Ctrl-C, SIGTERM and SIGHUP set; a second Ctrl-C ends all at once.
-
-    Between the two the clients are closed and the function gets its `$disconnect` events. With
-    --reload, Ctrl-C reaches this process and its supervisor, which then sends a SIGTERM.
-    """
+    """Return an event that Ctrl-C, SIGTERM and SIGHUP set; a second Ctrl-C ends all at once."""
+    # With --reload, Ctrl-C reaches this process and its supervisor, which then sends a SIGTERM:
+    # that does not count as a second one.
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def stop_or_exit(number: int, frame: object) -> None:
@@ -214,15 +202,11 @@ def _warn_elsewhere(target: Any, management_url: str) -> None:
 
 
 def _show_report(report: Report) -> None:
-    from longwire.local.cli.console import report_line
-
     _show_line(report_line(report))
 
 
-def _show(invocation: HandledEvent) -> None:
-    from longwire.local.cli.console import event_line
-
-    _show_line(event_line(invocation, datetime.now()))
+def _show(handled: HandledEvent) -> None:
+    _show_line(event_line(handled, datetime.now()))
 
 
 def _show_line(line: str) -> None:

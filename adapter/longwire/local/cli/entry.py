@@ -21,20 +21,22 @@ from longwire.handler import Longwire
 from longwire.local.cli.options import target_from
 from longwire.local.function.instance import LIFELINE
 
+# The variable with the options of the command line that say what the function is, as JSON.
 OPTIONS = "LONGWIRE_DEV_OPTIONS"
-"""The variable with the options of the command line that say what the function is, as JSON."""
 
 NAMES = ("target", "app_dir", "path", "file", "backend", "params", "instances")
 
 
 def options_for(options: argparse.Namespace) -> str:
-    """Return what a process is to find in `OPTIONS`."""
+    """Return the value of `OPTIONS` for a process."""
     said = {name: getattr(options, name) for name in NAMES}
     return json.dumps(said | {"app_dir": str(options.app_dir.resolve())})
 
 
 class _WholeLines(logging.Formatter):
-    """Ends every record with its line; Lambda's own formatter does not if there is a traceback."""
+    """Ends every record with a newline."""
+
+    # Lambda's own formatter does not if there is a traceback.
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
@@ -45,7 +47,7 @@ class _WholeLines(logging.Formatter):
 
 
 def _end_with_the_gateway(lifeline: int) -> None:
-    """Wait until the gateway is no more, however it ended, and end what runs here."""
+    """Wait until the gateway is gone, however it ended, and end what runs here."""
     os.read(lifeline, 1)
     os.killpg(0, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""MODULE:ATTRIBUTE to the object that it names."""
+"""From MODULE:ATTRIBUTE to the object that it names."""
 
 from __future__ import annotations
 
@@ -24,22 +24,14 @@ class ImportTargetError(ConfigurationError):
 
 
 def import_target(target: str, app_dir: Path) -> Any:
-    """Import the app or handler `MODULE:ATTRIBUTE`, with `app_dir` first on the import path.
-
-    Raises:
-        ImportTargetError: with one exact text for each distinct mistake.
-    """
+    """Import the app or handler `MODULE:ATTRIBUTE`, with `app_dir` first on the import path."""
     found = _load(target, app_dir)
     _check_callable(found, target)
     return found
 
 
 def import_function(target: str, app_dir: Path) -> Any:
-    """Import the Lambda function `MODULE:ATTRIBUTE`; neither an app nor a `Longwire` is one.
-
-    Raises:
-        ImportTargetError: as above.
-    """
+    """Import the Lambda function `MODULE:ATTRIBUTE`; neither an app nor a `Longwire` is one."""
     found = _load(target, app_dir)
     if not callable(found):
         raise ImportTargetError(

@@ -17,6 +17,7 @@ from longwire.exceptions import BackendError, ConfigurationError, LifespanError
 from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
 from longwire.local.cli import dev, stores
 from longwire.local.cli.options import DEFAULT_FILE, CannotServeError
+from longwire.local.function.inline import DEFAULT_TIMEOUT
 from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Declare every option, with the defaults of `Settings`."""
+    """Declare every option, with the defaults of `GatewaySettings`."""
     parser = argparse.ArgumentParser(prog="longwire", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"longwire {longwire.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
@@ -159,7 +160,7 @@ def _add_app(dev: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--timeout",
         type=function_timeout,
-        default=30.0,
+        default=DEFAULT_TIMEOUT,
         metavar="SECONDS",
         help="how long the function may run for one event (%(default)g)",
     )

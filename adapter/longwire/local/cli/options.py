@@ -8,6 +8,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError
+from longwire.local.cli.importer import import_function, import_target
+from longwire.local.function.inline import kind
 from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -23,11 +25,7 @@ class CannotServeError(Exception):
 
 
 def settings_from(options: argparse.Namespace) -> GatewaySettings:
-    """Turn parsed options into the settings of the gateway.
-
-    Raises:
-        ConfigurationError: one of them is wrong.
-    """
+    """Turn parsed options into the settings of the gateway."""
     if options.identity_source and options.authorizer is None:
         raise ConfigurationError("--identity-source: needs --authorizer")
     default = GatewaySettings()
@@ -44,25 +42,17 @@ def settings_from(options: argparse.Namespace) -> GatewaySettings:
 
 
 def signer_from(options: argparse.Namespace) -> Signer | None:
-    """Return whose signatures are wanted, if any.
-
-    Raises:
-        ConfigurationError: they are, and the environment has no keys or no region.
-    """
+    """Return whose signatures the management API wants, if any."""
+    if not options.verify_signatures:
+        return None
     from longwire.local.rules import signatures
 
-    return signatures.signer_from(os.environ) if options.verify_signatures else None
+    return signatures.signer_from(os.environ)
 
 
 def target_from(options: argparse.Namespace) -> Any:
-    """Import the target; an ASGI app is wrapped, a handler says itself where its store is.
-
-    Raises:
-        ConfigurationError: there is none, or an option does not go with it.
-    """
+    """Import the target; an ASGI app is wrapped, a handler says itself where its store is."""
     from longwire.handler import Longwire
-    from longwire.local.cli.importer import import_target
-    from longwire.local.function.inline import kind
 
     target = import_target(options.target, options.app_dir)
     if kind(target) == "asgi":
@@ -87,13 +77,7 @@ def _check_synchronous(function: Any, name: str) -> None:
 
 
 def authorizer_from(options: argparse.Namespace) -> Any | None:
-    """Import the Lambda authorizer, if there is one.
-
-    Raises:
-        ConfigurationError: there is none where it should be.
-    """
-    from longwire.local.cli.importer import import_function
-
+    """Import the Lambda authorizer, if one is named."""
     if options.authorizer is None:
         return None
     try:
@@ -101,7 +85,7 @@ def authorizer_from(options: argparse.Namespace) -> Any | None:
         _check_synchronous(function, options.authorizer)
         return function
     except ConfigurationError as error:
-        # Which of the two modules it is about.
+        # So that the user sees which of the two modules it is about.
         raise ConfigurationError(f"--authorizer: {error}") from None
 
 
@@ -116,11 +100,7 @@ def _ws_config(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def store_from(options: argparse.Namespace) -> dict[str, Any] | None:
-    """Return what --backend and --params say; None if they are not given.
-
-    Raises:
-        ConfigurationError: one of them is missing or wrong.
-    """
+    """Return what --backend and --params say; None if they are not given."""
     if options.backend is not None:
         return {"backend": options.backend, "params": _json_object(options.params or "{}")}
     if options.params is not None:

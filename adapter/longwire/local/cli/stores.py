@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 
 def init(options: argparse.Namespace) -> int:
-    """Create what a store needs; return the exit code.
-
-    Raises:
-        ConfigurationError: the options are wrong.
-        BackendError: the store failed.
-    """
+    """Create what a store needs; return the exit code."""
     from longwire.config.settings import load, make_backend
 
     backend = make_backend(load(store_from(options), options.dsn))
@@ -38,12 +33,7 @@ async def _create(backend: Backend) -> None:
 
 
 def sweep(options: argparse.Namespace) -> int:
-    """Find connections that are gone; return the exit code, 1 if some could not be checked.
-
-    Raises:
-        ConfigurationError: the options, or what they name, are wrong.
-        BackendError: the store failed.
-    """
+    """Find connections that are gone; return the exit code, 1 if some could not be checked."""
     from longwire.handler import Longwire
 
     target = target_from(options)

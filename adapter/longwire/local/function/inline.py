@@ -22,48 +22,36 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire.local")
 
-# Lambda's own longest timeout is 15 minutes; API Gateway does not wait longer than 29 seconds.
+# Seconds. Lambda allows 15 minutes, but API Gateway waits no longer than 29 seconds.
 DEFAULT_TIMEOUT = 30.0
+
+FUNCTION_NAME = "longwire-dev"
+FUNCTION_ARN = f"arn:aws:lambda:us-east-1:000000000000:function:{FUNCTION_NAME}"
+# Lambda gives this one as a string.
+MEMORY_SIZE = "128"
 
 
 def do_nothing() -> None:
-    """Stand in where nobody wants to know."""
+    """Stand in for a callback that nobody needs."""
 
 
 class LambdaContext:
-    """Lambda's context object.
+    """Lambda's context object, https://docs.aws.amazon.com/lambda/latest/dg/python-context.html."""
 
-    https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
-
-    Args:
-        timeout: seconds that the function may run, counted from now.
-
-    Attributes:
-        waits_for_client: not Lambda's, but the gateway's own: a handler calls it when its app waits
-            for the client again while other tasks of it go on.
-    """
-
+    function_name = FUNCTION_NAME
     function_version = "$LATEST"
-    # Lambda gives this one as a string.
-    memory_limit_in_mb = "128"
+    invoked_function_arn = FUNCTION_ARN
+    memory_limit_in_mb = MEMORY_SIZE
+    log_group_name = f"/aws/lambda/{FUNCTION_NAME}"
+    log_stream_name = "local"
     identity = None
     client_context = None
 
-    def __init__(
-        self,
-        timeout: float,
-        waits_for_client: Callable[[], object] = do_nothing,
-        *,
-        function_name: str = "longwire-dev",
-    ) -> None:
+    def __init__(self, timeout: float, waits_for_client: Callable[[], object] = do_nothing) -> None:
+        # Not Lambda's, but the gateway's own: a handler calls it when its app waits for the client
+        # again while other tasks of it go on.
         self.waits_for_client = waits_for_client
         self.aws_request_id = str(uuid.uuid4())
-        self.function_name = function_name
-        self.invoked_function_arn = (
-            f"arn:aws:lambda:us-east-1:000000000000:function:{function_name}"
-        )
-        self.log_group_name = f"/aws/lambda/{function_name}"
-        self.log_stream_name = "local"
         self._deadline = time.monotonic() + timeout
 
     def get_remaining_time_in_millis(self) -> int:
@@ -81,14 +69,11 @@ def kind(target: Any) -> Literal["handler", "lambda", "asgi"]:
 
 
 def arity(target: Callable[..., Any]) -> tuple[int, int | None]:
-    """Return how many positional arguments are needed at least, and taken at most.
-
-    None is no limit, or that it cannot be told.
-    """
+    """Return how many positional arguments are needed at least, and taken at most (None: any)."""
     try:
         parameters = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):
-        return 0, None
+        return 0, None  # written in C, say: it cannot be told
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return 0, None
     positional = [
@@ -101,10 +86,7 @@ def arity(target: Callable[..., Any]) -> tuple[int, int | None]:
 
 
 def to_handle(target: Any) -> Handle:
-    """Return one way to await the answer of a handler or of a plain Lambda function.
-
-    A synchronous function gets a thread for each event, so that waiting in it stops nobody else.
-    """
+    """Return one way to await the answer of a handler or of a plain Lambda function."""
     if kind(target) == "handler":
         handle: Handle = target.handle
         return handle
@@ -112,6 +94,7 @@ def to_handle(target: Any) -> Handle:
         coroutine_function: Handle = target
         return coroutine_function
 
+    # It gets a thread for each event, so that waiting in it stops nobody else.
     async def in_thread(event: LambdaEvent, context: LambdaContext) -> object:
         return await _run_in_thread(lambda: target(event, context))
 
@@ -128,13 +111,7 @@ class InlineFunction:
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
-        """Return what the function returns.
-
-        Raises:
-            FunctionTimeoutError: it ran longer than its timeout.
-            FunctionExitError: it called `sys.exit`, or the like.
-            Exception: whatever it raised.
-        """
+        """Return what the function returns; raise what it raises, or a `FunctionError`."""
         try:
             async with asyncio.timeout(self._timeout) as deadline:
                 return await self._handle(event, LambdaContext(self._timeout, waits_for_client))
@@ -147,18 +124,17 @@ class InlineFunction:
 
 
 class ThreadFunction:
-    """Runs the function on an event loop and a thread of its own.
+    """Runs the function on an event loop and a thread of its own."""
 
-    An app that blocks its loop blocks its other connections, as it does on a server, but never
-    the gateway: timeouts are seen, and pings are answered.
-    """
+    # An app that blocks its loop blocks its other connections, as it does on a server, but never
+    # the gateway: timeouts are seen, and pings are answered.
 
     def __init__(self, target: Any, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         self._target = target
         self._inline = InlineFunction(target, timeout=timeout)
         self._loop = asyncio.new_event_loop()
         self._stopping = False
-        # A daemon, since nothing can stop an app that blocks for ever.
+        # A daemon: nothing can stop an app that blocks for ever.
         self._thread = threading.Thread(target=self._run, name="longwire-function", daemon=True)
 
     async def invoke(
@@ -168,15 +144,17 @@ class ThreadFunction:
         work = self._inline.invoke(event, waits_for_client)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
+    # As `Instances`, which has something to wait for.
+
     async def settle(self) -> None:
-        """Nothing has to be waited for: closing the handler does it."""
+        pass
 
     async def ready(self) -> None:
-        """Nothing has to be waited for: the function is in this process."""
+        pass
 
     @contextlib.asynccontextmanager
     async def running(self, *, grace: float = 5.0) -> AsyncIterator[ThreadFunction]:
-        """Run the thread; at the end the handler shuts down, within `grace` seconds."""
+        """Run the thread; at the end the handler has `grace` seconds to shut down."""
         self._thread.start()
         try:
             yield self
@@ -218,7 +196,8 @@ class ThreadFunction:
 
 
 async def _run_in_thread(call: Callable[[], object]) -> object:
-    """Call in a daemon thread: one that never returns must not keep the process from ending."""
+    """Call in a thread of its own."""
+    # A daemon, as a call that never returns must not keep the process from ending.
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[object] = loop.create_future()
 

@@ -13,6 +13,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longwire.local.function.inline import FUNCTION_ARN, FUNCTION_NAME, MEMORY_SIZE
 from longwire.local.function.runtime_api import Failure, RuntimeAPI, RuntimeServer, Work
 from longwire.local.rules.errors import (
     FunctionExitError,
@@ -33,12 +34,9 @@ INIT_LIMIT = 10.0
 # Seconds from SIGTERM to SIGKILL, as Lambda gives them to a process with an extension.
 SHUTDOWN_LIMIT = 0.5
 
-NAME = "longwire-dev"
-ARN = f"arn:aws:lambda:us-east-1:000000000000:function:{NAME}"
-MEMORY = "128"
 ENTRY = "longwire.local.cli.entry.handler"
+# The variable with the descriptor of a pipe that the gateway has the other end of.
 LIFELINE = "LONGWIRE_DEV_LIFELINE"
-"""The variable with the descriptor that comes to its end with the gateway."""
 
 
 class InitError(FunctionRaisedError):
@@ -46,44 +44,31 @@ class InitError(FunctionRaisedError):
 
 
 class Report(NamedTuple):
-    """What Lambda's REPORT line says of an invocation.
-
-    Attributes:
-        duration: milliseconds, of the function and its extensions.
-        init: milliseconds that the process took to start, in its first invocation.
-        memory: megabytes that the process had at most; None where the system does not tell.
-    """
+    """What Lambda's REPORT line says of an invocation."""
 
     request_id: str
+    # Milliseconds, of the function and its extensions.
     duration: float
+    # Milliseconds that the process took to start, in its first invocation.
     init: float | None
+    # Megabytes that the process had at most; None where the system does not tell.
     memory: int | None
-    memory_size: str = MEMORY
+    memory_size: str = MEMORY_SIZE
 
 
 class Instance:
-    """A process that handles one event at a time.
-
-    Args:
-        environ: of the process, besides what Lambda itself sets.
-        timeout: seconds that the function and its extensions may take for one event.
-        freeze: stop the process between its events.
-        on_report: told of each invocation that is over.
-
-    Attributes:
-        retired: it gets no further events.
-    """
+    """A process that handles one event at a time."""
 
     def __init__(
         self,
-        environ: dict[str, str],
+        environ: dict[str, str],  # besides what Lambda itself sets
         app_dir: Path,
         *,
-        timeout: float,
-        freeze: bool,
-        on_report: Callable[[Report], object],
+        timeout: float,  # seconds for one event, of the function and its extensions
+        freeze: bool,  # stop the process between its events
+        on_report: Callable[[Report], object],  # after each invocation
     ) -> None:
-        self.retired = False
+        self.retired = False  # it gets no further events
         self._environ = environ
         self._app_dir = app_dir
         self._timeout = timeout
@@ -92,17 +77,13 @@ class Instance:
         self._api = RuntimeAPI(lambda: str(uuid.uuid4()))
         self._server = RuntimeServer(self._api)
         self._exit: asyncio.Task[int] | None = None
-        # The process has one end, and sees when the gateway, which has the other, is no more.
+        # The process has one end, and so sees when the gateway, which has the other, is gone.
         self._lifeline, self._lifeline_end = os.pipe()
         self._init: float | None = None
         self._settling: asyncio.Task[Any] | None = None
 
     async def start(self) -> None:
-        """Start the process, and wait until it waits for an event.
-
-        Raises:
-            InitError: it does not come to that.
-        """
+        """Start the process, and wait until it waits for an event; else raise `InitError`."""
         try:
             await self._start()
         except BaseException:
@@ -114,7 +95,7 @@ class Instance:
         await self._server.start()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-P",  # on Lambda the current folder is none to import from, unless it is the app's
+            "-P",  # on Lambda nothing is imported from the current folder, unless it is the app's
             "-m",
             "awslambdaric",
             ENTRY,
@@ -133,7 +114,7 @@ class Instance:
         )
         self._close_lifeline()
         self._exit = asyncio.create_task(self._process.wait())
-        # What it has started has no use without it.
+        # What it has started is of no use without it.
         self._exit.add_done_callback(lambda _: self._kill_group())
         idle = asyncio.create_task(self._api.is_idle.wait())
         await asyncio.wait(
@@ -165,15 +146,9 @@ class Instance:
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object], over: Callable[[], object]
     ) -> object:
-        """Return what the function returns.
+        """Return what the function returns, or raise a `FunctionError`.
 
-        Args:
-            over: called when the process can have another event, or has ended.
-
-        Raises:
-            FunctionTimeoutError: it ran longer than its timeout.
-            FunctionExitError: its process ended.
-            FunctionRaisedError: whatever it raised.
+        `over` is called when the process can have another event, or has ended.
         """
         loop = asyncio.get_running_loop()
         request_id = str(uuid.uuid4())
@@ -181,7 +156,7 @@ class Instance:
             request_id,
             json.dumps(event).encode(),
             int((time.time() + self._timeout) * 1000),
-            ARN,
+            FUNCTION_ARN,
             _trace_id(event),
             waits_for_client,
             loop.create_future(),
@@ -255,15 +230,12 @@ class Instance:
             self._lifeline = -1
 
     async def settle(self) -> None:
-        """Give what the process is doing a moment to come to its end."""
+        """Give the process a moment to finish what it is doing."""
         if self._settling is not None:
             await asyncio.wait({self._settling}, timeout=SHUTDOWN_LIMIT)
 
     async def stop(self) -> None:
-        """End the process as Lambda does: with an extension it has half a second.
-
-        Before that, what it is doing has as long to come to its end.
-        """
+        """End the process as Lambda does: with an extension it has half a second for it."""
         await self.settle()
         if self._exit is not None and self._api.has_extensions and self.is_alive:
             self.signal(signal.SIGTERM)
@@ -289,18 +261,16 @@ class Instance:
 
 
 def _lambda_environ(app_dir: Path, address: str) -> dict[str, str]:
-    """Return what Lambda sets in the environment of a function.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-    """
+    """Return what Lambda sets in the environment of a function."""
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     return {
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info.minor}",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": MEMORY,
-        "AWS_LAMBDA_FUNCTION_NAME": NAME,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": MEMORY_SIZE,
+        "AWS_LAMBDA_FUNCTION_NAME": FUNCTION_NAME,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{NAME}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{FUNCTION_NAME}",
         "AWS_LAMBDA_LOG_STREAM_NAME": "local",
         "AWS_LAMBDA_RUNTIME_API": address,
         "AWS_REGION": region,
@@ -335,7 +305,7 @@ def _status(code: int) -> str:
 
 
 def _peak_memory(pid: int) -> int | None:
-    """Return the megabytes that a process had in memory at most; Linux tells."""
+    """Return the megabytes that a process had in memory at most; only Linux tells."""
     try:
         with open(f"/proc/{pid}/status") as status:
             for line in status:

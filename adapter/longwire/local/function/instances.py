@@ -23,33 +23,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire.local")
 
-# Seconds that a process which has answered is waited for, when it is the only one that could take
-# the next event: the way back from Lambda to the client takes AWS longer than that.
+# Seconds for which an event waits for a process when all are busy. One that has answered may still
+# be at work for a moment; on AWS the way back to the client takes longer than that.
 NEARLY_IDLE = 0.25
 
 
 class Instances:
-    """Processes of one function, started as they are needed.
+    """Processes of one function, started as they are needed."""
 
-    Each event goes to a process that did not have the previous event of its connection, if there
-    can be one: what an app keeps in the memory of its process is missing there, as it may be on
-    Lambda.
-
-    Args:
-        limit: processes at most, as Lambda's reserved concurrency.
-        environ: what the processes have in their environment besides ours.
-        changes: the names of files that have changed, whenever the processes are to be replaced.
-        on_report: told of each invocation that is over.
-    """
+    # Each event goes to a process that did not have the previous event of its connection, if there
+    # can be one: what an app keeps in the memory of its process is missing there, as it may be on
+    # Lambda.
 
     def __init__(
         self,
-        limit: int,
-        environ: dict[str, str],
+        limit: int,  # as Lambda's reserved concurrency
+        environ: dict[str, str],  # besides ours
         app_dir: Path,
         *,
         timeout: float,
         freeze: bool,
+        # Yields the names of files that have changed; the processes are replaced each time.
         changes: AsyncIterator[str] | None,
         on_report: Callable[[Report], object],
     ) -> None:
@@ -65,13 +59,13 @@ class Instances:
         self._idle: list[Instance] = []
         # Which had the latest event of a connection.
         self._latest: dict[str, Instance] = {}
-        # Events that wait for one of them, or for the end of one, so that there can be another.
+        # Events that wait for one of them, or for one to end, so that there can be another.
         self._waiters: list[asyncio.Future[Instance]] = []
         self._tasks = Tasks()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Instances]:
-        """End all processes at the end; with an extension they get half a second for it."""
+        """End all processes at the end."""
         changes = self._changes
         watching = None if changes is None else asyncio.create_task(self._watch(changes))
         try:
@@ -83,25 +77,22 @@ class Instances:
             await self._tasks.settle(SHUTDOWN_LIMIT)
 
     async def settle(self) -> None:
-        """Give what goes on behind responses a moment to come to its end."""
+        """Give the processes a moment to finish what they do after their responses."""
         await asyncio.gather(*(instance.settle() for instance in self._all))
 
     def kill_now(self) -> None:
-        """End all processes as the gateway ends at once."""
+        """Kill all processes: the gateway itself ends at once."""
         for instance in self._all:
             instance.signal(signal.SIGKILL)
 
     async def ready(self) -> None:
-        """Start the first process, to see whether one can be started.
-
-        Raises:
-            InitError: it cannot, and no change of a file is waited for.
-        """
+        """Start the first process, to see whether one can be started."""
         try:
             self._put_back(await self._start(self._add()))
         except InitError as error:
             if self._changes is None:
                 raise
+            # The next change of a file may mend it.
             logger.error("the function's process did not start: %s", error)
 
     async def _watch(self, changes: AsyncIterator[str]) -> None:
@@ -121,13 +112,7 @@ class Instances:
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
-        """Return what the function returns.
-
-        Raises:
-            ThrottledError: all processes are busy.
-            InitError: a new process did not start.
-            FunctionError: as `Instance.invoke`.
-        """
+        """Return what the function returns, or raise a `FunctionError`."""
         context = event["requestContext"]
         instance = await self._take(self._latest.pop(context["connectionId"], None))
         returned: object = None
@@ -160,7 +145,7 @@ class Instances:
             instance = waiter.result()
             if instance.is_alive:
                 return instance
-            if instance.has_started:  # it has died just now
+            if instance.has_started:  # it has just died
                 self._all.discard(instance)
                 self._tasks.spawn(instance.stop())
                 instance = self._add()
@@ -200,7 +185,7 @@ class Instances:
             self._idle.append(instance)
 
     def _discard(self, instance: Instance) -> None:
-        """Let another process, which is not started yet, have its place."""
+        """Let another process, not started yet, have its place."""
         self._all.discard(instance)
         if self._waiters:
             self._waiters.pop(0).set_result(self._add())
@@ -211,7 +196,7 @@ class Instances:
 
 
 def _accepts(context: Mapping[str, Any], returned: object) -> bool:
-    """Tell whether this was a handshake that goes on, so that there will be more of it."""
+    """Tell whether a handshake was accepted, so that more events of its connection will come."""
     status = returned.get("statusCode") if isinstance(returned, dict) else None
     connects = context["eventType"] == "CONNECT"
     return connects and isinstance(status, int) and 200 <= status <= 299

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longwire.local.function.inline import FUNCTION_NAME
 from longwire.local.http11 import HTTP1Connection, decode
 from longwire.local.rules.management_api import JSONResponse, json_response
 from longwire.local.tasks import Tasks
@@ -30,7 +31,7 @@ _ACCEPTED = JSONResponse(202, b'{"status":"OK"}')
 
 
 class Failure(NamedTuple):
-    """What the runtime said of an error, of an invocation or of its initialization."""
+    """An error of an invocation, or of the initialization, as the runtime says it."""
 
     type: str
     message: str
@@ -38,20 +39,16 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One invocation, as the process gets it.
-
-    Attributes:
-        deadline: when its time is up, in epoch milliseconds.
-        answered: its payload, or that it failed.
-        on_waiting: called when the app waits for the client though it goes on.
-    """
+    """One invocation, as the process gets it."""
 
     request_id: str
     event: bytes
-    deadline: int
+    deadline: int  # epoch milliseconds
     function_arn: str
     trace_id: str
+    # Called when the app waits for the client though it goes on.
     on_waiting: Callable[[], object]
+    # The function's payload, or why there is none.
     answered: asyncio.Future[bytes | Failure]
 
 
@@ -64,16 +61,13 @@ class _Extension:
 
 @dataclass(slots=True)
 class RuntimeAPI:
-    """What one process may ask, and what it gets.
+    """What one process may ask, and what it gets."""
 
-    Attributes:
-        failed: why its initialization failed.
-        is_idle: set while the runtime and all extensions wait for the next invocation.
-        new_identifier: makes the id of an extension.
-    """
-
+    # Makes the id of an extension.
     new_identifier: Callable[[], str]
+    # Why the initialization failed.
     failed: Failure | None = None
+    # Set while the runtime and all extensions wait for the next invocation.
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
     _work: Work | None = None
     _runtime: asyncio.Future[Work] | None = None
@@ -86,7 +80,7 @@ class RuntimeAPI:
         return bool(self._extensions)
 
     def begin(self, work: Work) -> None:
-        """Hand an invocation over; the process has to be idle."""
+        """Hand an invocation to the process, which has to be idle."""
         self._work = work
         self.is_idle.clear()
         runtime, self._runtime = self._runtime, None
@@ -101,7 +95,7 @@ class RuntimeAPI:
     async def answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> JSONResponse:
-        """Answer one request; those for the next event wait until there is one."""
+        """Answer one request; one for the next event is answered when there is one."""
         match method, path:
             case "GET", "/2018-06-01/runtime/invocation/next":
                 return await self._next_invocation()
@@ -172,7 +166,7 @@ class RuntimeAPI:
         identifier = self.new_identifier()
         self._extensions[identifier] = _Extension(name, events)
         self.is_idle.clear()
-        answer = {"functionName": "longwire-dev", "functionVersion": "$LATEST", "handler": ""}
+        answer = {"functionName": FUNCTION_NAME, "functionVersion": "$LATEST", "handler": ""}
         more = (("Lambda-Extension-Identifier", identifier),)
         return JSONResponse(200, json.dumps(answer).encode(), more_headers=more)
 
@@ -208,14 +202,10 @@ class RuntimeAPI:
 
 
 class RuntimeServer:
-    """Serves a `RuntimeAPI` on a port of its own; an asynchronous context manager.
-
-    Attributes:
-        address: `host:port`, for AWS_LAMBDA_RUNTIME_API.
-    """
+    """Serves a `RuntimeAPI` on a port of its own."""
 
     def __init__(self, api: RuntimeAPI) -> None:
-        self.address = ""
+        self.address = ""  # `host:port`, for AWS_LAMBDA_RUNTIME_API
         self._api = api
         self._tasks = Tasks()
         self._connections: set[_RuntimeConnection] = set()
@@ -228,7 +218,7 @@ class RuntimeServer:
         self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
-        """Close everything at once; requests that wait get no answer."""
+        """Close everything at once; requests that wait are not answered."""
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):

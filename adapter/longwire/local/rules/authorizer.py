@@ -1,6 +1,6 @@
 """A Lambda authorizer of type REQUEST: what it is asked at `$connect`, what its answer means.
 
-The question, the answer, and the statuses that a client gets are on these pages:
+Its event, its answer, and the statuses that a client gets are on these pages:
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-lambda-auth.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html
@@ -45,11 +45,7 @@ _HOP_HEADERS = {"Connection": "upgrade", "content-length": "0", "Upgrade": "webs
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The client may connect.
-
-    Attributes:
-        context: what its events have in `requestContext.authorizer`.
-    """
+    """The client may connect; its events have `context` in `requestContext.authorizer`."""
 
     context: dict[str, str]
 
@@ -58,7 +54,7 @@ NOT_AUTHENTICATED = HandshakeRefused(401, "authorizer: Unauthorized")
 
 
 class _MalformedError(ValueError):
-    """The authorizer returned what API Gateway does not take; the text has no value of it."""
+    """API Gateway does not take what the authorizer returned; the text shows no value of it."""
 
 
 def method_arn(settings: GatewaySettings) -> str:
@@ -76,10 +72,8 @@ def unidentified(settings: GatewaySettings, connect_event: LambdaEvent) -> Hands
 
 
 def request_event(settings: GatewaySettings, connect_event: LambdaEvent) -> LambdaEvent:
-    """Build the event of the authorizer from the one that the function of `$connect` will get.
-
-    Unlike there, maps that are empty are there, and headers of the connection itself are kept.
-    """
+    """Build the event of the authorizer from the one that the function of `$connect` will get."""
+    # Unlike there, maps that are empty are present, and headers of the connection itself are kept.
     event = {
         "type": "REQUEST",
         "methodArn": method_arn(settings),
@@ -158,7 +152,7 @@ def _as_json(value: object) -> dict[str, Any]:
 
 
 def _number(value: object) -> float:
-    """Lambda's own JSON takes one type more than Python's, which is that of DynamoDB's numbers."""
+    # The one type that Lambda's JSON takes and Python's does not: DynamoDB's numbers have it.
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     raise TypeError(f"a value is of type {type(value).__name__}")

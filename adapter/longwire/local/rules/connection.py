@@ -16,7 +16,7 @@ class ConnectionState(enum.Enum):
 
 
 class CloseStatus(NamedTuple):
-    """A close code and reason, RFC 6455 section 7.4."""
+    """How a connection ended: the code and reason of RFC 6455, section 7.4."""
 
     code: int
     reason: str
@@ -26,7 +26,7 @@ class CloseStatus(NamedTuple):
 NO_STATUS = CloseStatus(1005, "Client-side close frame status not set")
 # The TCP connection ended without a close frame.
 LOST = CloseStatus(1006, "")
-# Idle for too long, lived for too long, or the gateway itself stops.
+# Idle for too long, open for too long, or the gateway itself stops.
 GOING_AWAY = CloseStatus(1001, "Going away")
 # After DELETE @connections.
 DELETED = CloseStatus(1000, "Connection Closed Normally")
@@ -37,15 +37,11 @@ TOO_BIG = CloseStatus(1009, "Message too big")
 
 @dataclass(frozen=True, slots=True)
 class ClientHandshake:
-    """The request that a client opens its connection with.
+    """The request that a client opens its connection with."""
 
-    Attributes:
-        headers: names in the case that the client sent, in its order, with repeats.
-        query: the query string as sent, without the question mark.
-        source_ip: the client's address.
-    """
-
+    # As the client sent them: case, order and repeats.
     headers: tuple[tuple[str, str], ...]
+    # As sent, without the question mark.
     query: str
     source_ip: str
 
@@ -57,19 +53,15 @@ class ClientHandshake:
 
 @dataclass(slots=True)
 class LocalConnection:
-    """An entry in the gateway's table.
-
-    Attributes:
-        connected_at: epoch milliseconds.
-        last_active_at: epoch milliseconds of the last message in either direction.
-        posts: frames that the function posted to this connection so far.
-        authorizer: what an authorizer said of the client, for each of its events.
-    """
+    """An entry in the gateway's table; times are in epoch milliseconds."""
 
     connection_id: str
     handshake: ClientHandshake
     connected_at: int
+    # Of the last message in either direction.
     last_active_at: int
     state: ConnectionState = ConnectionState.CONNECTING
+    # Frames that the function has posted to it so far.
     posts: int = 0
+    # What the authorizer said of the client; it is in each of the connection's events.
     authorizer: dict[str, str] | None = None

@@ -1,7 +1,8 @@
 """The events that API Gateway invokes a Lambda function with.
 
-Which key is there in which event follows captured events; a key that has no value is absent, not
-null. https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-develop-integrations.html
+Which keys an event has is as in captured ones; a key without a value is absent, not null.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-develop-integrations.html
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True)
 class EventStamp:
-    """What is new in each event: an id, and the time in epoch milliseconds."""
+    """What is new in each event."""
 
     request_id: str
-    time: int
+    time: int  # epoch milliseconds
 
 
 def connect_event(
-    settings: GatewaySettings, connection: LocalConnection, request: EventStamp, *, trace_id: str
+    settings: GatewaySettings, connection: LocalConnection, stamp: EventStamp, *, trace_id: str
 ) -> LambdaEvent:
     """Build the CONNECT event."""
     handshake = connection.handshake
@@ -50,21 +51,21 @@ def connect_event(
     if query:
         event["queryStringParameters"] = {name: values[-1] for name, values in query.items()}
         event["multiValueQueryStringParameters"] = query
-    context = _request_context(settings, connection, request, CONNECT, "CONNECT")
+    context = _request_context(settings, connection, stamp, CONNECT, "CONNECT")
     return event | {"requestContext": context, "isBase64Encoded": False}
 
 
 def message_event(
     settings: GatewaySettings,
     connection: LocalConnection,
-    request: EventStamp,
+    stamp: EventStamp,
     *,
     route_key: str,
     message_id: str,
     body: str,
 ) -> LambdaEvent:
     """Build a MESSAGE event."""
-    context = _request_context(settings, connection, request, route_key, "MESSAGE")
+    context = _request_context(settings, connection, stamp, route_key, "MESSAGE")
     return {
         "requestContext": context | {"messageId": message_id},
         "body": body,
@@ -73,21 +74,25 @@ def message_event(
 
 
 def disconnect_event(
-    settings: GatewaySettings, connection: LocalConnection, request: EventStamp, ending: CloseStatus
+    settings: GatewaySettings,
+    connection: LocalConnection,
+    stamp: EventStamp,
+    close_status: CloseStatus,
 ) -> LambdaEvent:
-    """Build the DISCONNECT event; of headers it has four stubs."""
+    """Build the DISCONNECT event."""
+    # These four, of which one has a value, whatever the handshake had.
     headers = {
         "Host": settings.domain_name,
         "x-api-key": "",
         "X-Forwarded-For": "",
         "x-restapi": "",
     }
-    context = _request_context(settings, connection, request, DISCONNECT, "DISCONNECT")
+    context = _request_context(settings, connection, stamp, DISCONNECT, "DISCONNECT")
     return {
         "headers": headers,
         "multiValueHeaders": {name: [value] for name, value in headers.items()},
         "requestContext": context
-        | {"disconnectStatusCode": ending.code, "disconnectReason": ending.reason},
+        | {"disconnectStatusCode": close_status.code, "disconnectReason": close_status.reason},
         "isBase64Encoded": False,
     }
 
@@ -95,7 +100,7 @@ def disconnect_event(
 def _request_context(
     settings: GatewaySettings,
     connection: LocalConnection,
-    request: EventStamp,
+    stamp: EventStamp,
     route_key: str,
     event_type: str,
 ) -> dict[str, Any]:
@@ -106,14 +111,14 @@ def _request_context(
     context = {
         "routeKey": route_key,
         "eventType": event_type,
-        "extendedRequestId": request.request_id,
-        "requestTime": _common_log_time(request.time),
+        "extendedRequestId": stamp.request_id,
+        "requestTime": _common_log_time(stamp.time),
         "messageDirection": "IN",
         "stage": settings.stage,
         "connectedAt": connection.connected_at,
-        "requestTimeEpoch": request.time,
+        "requestTimeEpoch": stamp.time,
         "identity": identity,
-        "requestId": request.request_id,
+        "requestId": stamp.request_id,
         "domainName": settings.domain_name,
         "connectionId": connection.connection_id,
         "apiId": settings.api_id,

@@ -24,21 +24,15 @@ if TYPE_CHECKING:
 
 
 class GatewayRules:
-    """The table of connections, and what follows from it.
-
-    Args:
-        clock: epoch seconds.
-        random_bytes: returns as many random bytes as it is asked for.
-        verify: whose signatures the management API wants; None looks at none.
-    """
+    """The table of connections, and what follows from it."""
 
     def __init__(
         self,
         settings: GatewaySettings,
         *,
-        clock: Callable[[], float],
+        clock: Callable[[], float],  # epoch seconds
         random_bytes: Callable[[int], bytes],
-        verify: Signer | None = None,
+        verify: Signer | None = None,  # None: requests need no signature
     ) -> None:
         self.settings = settings
         self.connections: dict[str, LocalConnection] = {}
@@ -58,25 +52,23 @@ class GatewayRules:
         return connection
 
     def open(self, connection: LocalConnection) -> None:
-        """The handshake has succeeded: from now on the connection can be posted to."""
+        """Note that the handshake has succeeded: the connection can be posted to."""
         connection.state = ConnectionState.OPEN
 
     def close(self, connection: LocalConnection) -> None:
-        """Whatever ended the connection, it is gone for everybody at once."""
+        """Whatever ended it, the connection is gone for everybody at once."""
         connection.state = ConnectionState.CLOSED
         self.connections.pop(connection.connection_id, None)
 
     def touch(self, connection: LocalConnection) -> None:
-        """A message has passed in either direction."""
+        """Note that a message has passed in either direction."""
         connection.last_active_at = self._now()
 
     # The client's side
 
     def is_endpoint(self, path: str) -> bool:
-        """Tell whether sockets can be opened on this path.
-
-        A path below the stage is refused with 403. The bare `/` is what a custom domain has.
-        """
+        """Tell whether sockets can be opened on this path."""
+        # The bare `/` is what a custom domain has; there is nothing below a stage.
         return path in ("/", f"/{self.settings.stage}", f"/{self.settings.stage}/")
 
     def oversize(self, frame_sizes: list[int]) -> CloseStatus | None:
@@ -104,7 +96,7 @@ class GatewayRules:
         return events.connect_event(
             self.settings,
             connection,
-            events.EventStamp(self._new_id(), now),
+            self._stamp(now),
             trace_id=f"Root=1-{now // 1000:08x}-{unique}",
         )
 
@@ -112,19 +104,21 @@ class GatewayRules:
         return events.message_event(
             self.settings,
             connection,
-            events.EventStamp(self._new_id(), self._now()),
+            self._stamp(self._now()),
             route_key=route_key,
             # A message id ends like the id of its connection.
             message_id=self._new_id()[:8] + connection.connection_id[-8:],
             body=body,
         )
 
-    def disconnect_event(self, connection: LocalConnection, ending: CloseStatus) -> LambdaEvent:
-        request = events.EventStamp(self._new_id(), self._now())
-        return events.disconnect_event(self.settings, connection, request, ending)
+    def disconnect_event(
+        self, connection: LocalConnection, close_status: CloseStatus
+    ) -> LambdaEvent:
+        stamp = self._stamp(self._now())
+        return events.disconnect_event(self.settings, connection, stamp, close_status)
 
     def refusal(self, request: ManagementRequest) -> management_api.JSONResponse | None:
-        """Return the answer to a request to `@connections` that is not signed as it must be."""
+        """Return the 403 for a request to `@connections` that is not signed as it must be."""
         if self._verify is None:
             return None
         from longwire.local.rules import signatures  # most never need it
@@ -141,8 +135,11 @@ class GatewayRules:
         """Decide a request to `@connections`."""
         return management_api.decide(self.settings, self.connections, method, path, body)
 
+    def _stamp(self, now: int) -> events.EventStamp:
+        return events.EventStamp(self._new_id(), now)
+
     def _new_id(self) -> str:
-        # 11 bytes are 15 characters and one "=", the shape of every id that was ever seen.
+        # 11 bytes make 15 characters and one "=", as in every id that was ever seen.
         return base64.urlsafe_b64encode(self._random_bytes(11)).decode()
 
     def _now(self) -> int:

@@ -1,4 +1,4 @@
-"""What a request to `@connections` does.
+"""What a request to `@connections` does; its actions are called as in AWS's API.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-call-websocket-api-connections.html
 """
@@ -85,11 +85,8 @@ def decide(
     path: str,
     body: bytes,
 ) -> JSONResponse | PostToConnection | DeleteConnection:
-    """Decide a request to the management API.
-
-    Args:
-        path: as on the wire, so that a quoted id (`%3D`) and a raw one are told apart from slashes.
-    """
+    """Decide a request to the management API."""
+    # The path is as on the wire: once unquoted, a `%2F` in an id would look like a slash.
     connection_id = _connection_id(settings, path)
     if connection_id is None or method not in ("GET", "POST", "DELETE"):
         return FORBIDDEN

@@ -41,11 +41,8 @@ class _Statement:
 
 
 def evaluate(document: object, action: str, resource: str) -> Effect | None:
-    """Return what the policy says of this action on this resource; None if it says nothing.
-
-    Raises:
-        PolicyError: one wrong statement is enough, whatever the others say.
-    """
+    """Return what the policy says of this action on this resource; None if it says nothing."""
+    # One wrong statement makes the whole policy wrong, whatever the others say.
     effects = {
         statement.effect
         for statement in _statements(document)

@@ -47,22 +47,20 @@ class HandshakeAccepted:
 
 @dataclass(frozen=True, slots=True)
 class HandshakeRefused:
-    """The handshake fails with this HTTP status.
-
-    Attributes:
-        reason: why the function was not even asked; None if it was.
-    """
+    """The handshake fails with this HTTP status."""
 
     status: int
+    # Why the function was not even asked; None if it was.
     reason: str | None = None
 
 
-def connect_verdict(outcome: Outcome) -> HandshakeAccepted | HandshakeRefused:
-    """Decide a handshake: 2xx accepts it, any other status reaches the client unchanged.
+Verdict = HandshakeAccepted | HandshakeRefused
 
-    Lambda's own refusal to run the function is 500, an error of the function 502.
-    https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway-errors.html
-    """
+
+def connect_verdict(outcome: Outcome) -> Verdict:
+    """Decide a handshake: 2xx accepts it, any other status reaches the client unchanged."""
+    # Lambda's own refusal to run the function is 500, an error of the function 502.
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway-errors.html
     match outcome:
         case TimedOut():
             return HandshakeRefused(504)
@@ -83,10 +81,7 @@ def connect_verdict(outcome: Outcome) -> HandshakeAccepted | HandshakeRefused:
 def message_reply(
     outcome: Outcome, *, connection_id: str, request_id: str, route_responses: bool
 ) -> bytes | None:
-    """Return the frame that API Gateway itself sends after a message; mostly there is none.
-
-    With route responses the function's `body` is sent, an empty one too.
-    """
+    """Return the frame that API Gateway itself sends after a message; mostly there is none."""
     match outcome:
         case TimedOut():
             return error_frame(TIMED_OUT, connection_id, request_id)
@@ -97,6 +92,7 @@ def message_reply(
                 response = parse_result(value)
             except MalformedResultError:
                 return error_frame(INTERNAL_SERVER_ERROR, connection_id, request_id)
+    # A route response is sent even if the body is empty.
     return response.body.encode(errors="replace") if route_responses else None
 
 

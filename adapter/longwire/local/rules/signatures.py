@@ -1,14 +1,14 @@
-"""Whether a request to the management API is signed as AWS wants it, and the 403 if it is not.
+"""Is a request to the management API signed as AWS wants it? If not, which 403?
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-control-access-iam.html
 https://repost.aws/knowledge-center/api-gateway-troubleshoot-403-forbidden
 
-The types of the errors and most texts are those that API Gateway was seen to answer. No answer of
-its own was found, and the text is AWS's for other services or our own, for: an algorithm, a
-terminator, a date or a credential of the wrong form, and a header that is signed and not sent. AWS
-repeats what it was sent in some of its texts; here only a region and the time are repeated, and
-only when they look like it, since anything else may be a secret.
+The error types and most texts are those that API Gateway was seen to answer with. For an algorithm,
+a terminator, a date or a credential of the wrong form, and for a header that is signed and not
+sent, none was found: the text is ours, or that of other AWS services. In some texts AWS repeats
+what it was sent; here only a region and a time are repeated, and only when they look like one,
+since anything else may be a secret.
 
 Not supported: signatures in the query, and a `Date` header instead of `X-Amz-Date`.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from longwire.local.rules.management_api import ManagementRequest
 
 SERVICE = "execute-api"
-# Seconds that the clock of the caller may be off.
+# Seconds that the signer's clock may be off.
 CLOCK_SKEW = 5 * 60
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
@@ -49,20 +49,21 @@ _INVALID = "InvalidSignatureException"
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """The one that may use the management API; only its access key and region are ever shown."""
+    """Who may use the management API."""
 
+    # Their repr shows the access key only.
     credentials: Credentials
     region: str
 
 
 class _Claim(NamedTuple):
-    """What a request says about its signature; `time` is in epoch seconds."""
+    """What a request says about its signature."""
 
     access_key: str
     scope: tuple[str, ...]
     signed_headers: frozenset[str]
     signature: str
-    time: int
+    time: int  # epoch seconds
 
 
 class _RefusedError(Exception):
@@ -72,13 +73,8 @@ class _RefusedError(Exception):
 
 
 def signer_from(environ: Mapping[str, str]) -> Signer:
-    """Return the caller whose keys and region are in the environment, as they are now.
-
-    A function reads them at each post, so keys that rotate are not for `--verify-signatures`.
-
-    Raises:
-        ConfigurationError: some are missing; the text names them.
-    """
+    """Return the signer whose keys and region are in the environment, as they are now."""
+    # A function reads them at each post, so keys that rotate are not for `--verify-signatures`.
     region = environment_region(environ)
     access_key = environ.get("AWS_ACCESS_KEY_ID")
     secret_key = environ.get("AWS_SECRET_ACCESS_KEY")
@@ -97,27 +93,23 @@ def signer_from(environ: Mapping[str, str]) -> Signer:
     )
 
 
-def refusal(caller: Signer, request: ManagementRequest, now: float) -> JSONResponse | None:
-    """Return the 403 that AWS gives; None when `caller` has signed the request.
-
-    Args:
-        now: epoch seconds.
-    """
+def refusal(signer: Signer, request: ManagementRequest, now: float) -> JSONResponse | None:
+    """Return the 403 that AWS gives, or None; `now` is in epoch seconds."""
     headers = _headers(request)
     try:
         claim = _claim(headers)
         _check_time(claim.time, now)
         _check_signed_headers(claim.signed_headers, headers)
-        _check_scope(claim, caller.region)
-        _check_keys(claim.access_key, headers.get("x-amz-security-token"), caller.credentials)
-        _check_signature(claim, request, headers, caller)
+        _check_scope(claim, signer.region)
+        _check_keys(claim.access_key, headers.get("x-amz-security-token"), signer.credentials)
+        _check_signature(claim, request, headers, signer)
     except _RefusedError as refused:
         return refused.answer
     return None
 
 
 def _headers(request: ManagementRequest) -> dict[str, str]:
-    """Return the headers by lower-case name; repeated ones become one, which is then no date."""
+    """Return the headers by lower-case name; repeated ones are joined."""
     headers: dict[str, str] = {}
     for name, value in request.headers:
         name = name.lower()
@@ -244,7 +236,7 @@ def _check_keys(access_key: str, token: str | None, expected: Credentials) -> No
 
 
 def _check_signature(
-    claim: _Claim, request: ManagementRequest, headers: Mapping[str, str], caller: Signer
+    claim: _Claim, request: ManagementRequest, headers: Mapping[str, str], signer: Signer
 ) -> None:
     path, _, query = request.target.partition("?")
     expected = authorize(
@@ -253,9 +245,9 @@ def _check_signature(
         query,
         {name: trimmed(headers[name]) for name in claim.signed_headers},
         hashlib.sha256(request.body).hexdigest(),
-        credentials=caller.credentials,
+        credentials=signer.credentials,
         service=SERVICE,
-        region=caller.region,
+        region=signer.region,
         timestamp=_timestamp(claim.time),
     )
     if not _same(_parameters(expected)["Signature"], claim.signature):

@@ -1,4 +1,4 @@
-"""A TCP connection as it begins: HTTP requests, one of which may become a WebSocket."""
+"""A TCP connection while it speaks HTTP: one of its requests may open a WebSocket."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ logger = logging.getLogger("longwire.local")
 URL_LIMIT = 4096
 
 
-class Owner(Protocol):
-    """What a connection needs from the gateway that listens."""
+class HTTPOwner(Protocol):
+    """What a connection needs of the gateway that listens."""
 
     rules: GatewayRules
     stopping: bool
@@ -57,7 +57,7 @@ class Owner(Protocol):
 class HTTPConnection(HTTP1Connection):
     """Answers requests, and hands an accepted handshake over."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: HTTPOwner) -> None:
         super().__init__(owner.spawn, owner.keep_alive)
         self._owner = owner
         # Set while a handshake is being decided.
@@ -125,7 +125,7 @@ class HTTPConnection(HTTP1Connection):
             self._switch(session, list(response.headers.raw_items()))
 
     def _switch(self, session: Session, headers: list[tuple[str, str]]) -> None:
-        """Send the 101 and let a `WebSocket` have the transport, with what came early."""
+        """Send the 101, and hand the transport over with what came early."""
         self.write(h11.InformationalResponse(status_code=101, headers=headers))
         early, _ = self._h11.trailing_data
         self._owner.disconnected(self)
@@ -146,7 +146,7 @@ def _to_manage(request: h11.Request, target: str, body: bytes) -> ManagementRequ
 
 
 def _refusal(request: h11.Request, status: int, *, stopping: bool) -> int | None:
-    """Return the status to refuse a handshake with before the function is asked."""
+    """Return the status that refuses a handshake before the function is asked."""
     if stopping:
         return 503
     if request.http_version != b"1.1":

@@ -42,7 +42,7 @@ STOP_TIMEOUT = 5.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def _ignore(invocation: HandledEvent) -> None:
+def _ignore(handled: HandledEvent) -> None:
     pass
 
 
@@ -55,23 +55,7 @@ async def _at_once() -> None:
 
 
 class LocalGateway:
-    """An asynchronous context manager that serves one WebSocket API.
-
-    Args:
-        function: a plain Lambda function, or whatever has `invoke(event)`.
-        settings: the forwarded port and protocol are set to the real ones.
-        port: 0 takes a free one.
-        observer: told of each event as soon as it is answered.
-        before_end: awaited when the last events have been answered and the management API still is.
-        keep_alive: seconds for which an idle HTTP connection is kept; None keeps it for good.
-        verify: whose signatures the management API wants; None looks at none, as by default.
-        authorizer: the Lambda authorizer of `$connect`, like `function`; None lets everybody in.
-
-    Attributes:
-        url: where clients connect, `ws://host:port`.
-        address: the host and port that were asked for.
-        management_url: what `/@connections` follows, `http://host:port/stage`.
-    """
+    """An asynchronous context manager that serves one WebSocket API."""
 
     def __init__(
         self,
@@ -79,11 +63,12 @@ class LocalGateway:
         settings: GatewaySettings | None = None,
         *,
         host: str = "127.0.0.1",
-        port: int = 0,
+        port: int = 0,  # 0 takes a free one
         observer: Callable[[HandledEvent], None] = _ignore,
-        verify: Signer | None = None,
+        verify: Signer | None = None,  # None: requests to the management API need no signature
+        # Awaited once the last events are answered, while the management API still answers.
         before_end: Callable[[], Awaitable[None]] = _at_once,
-        keep_alive: float | None = None,
+        keep_alive: float | None = None,  # seconds of an idle HTTP connection; None is for good
         authorizer: Function | LambdaHandler | None = None,
     ) -> None:
         self.stopping = False
@@ -96,7 +81,7 @@ class LocalGateway:
         self._before_end = before_end
         self.keep_alive = keep_alive
         self._tasks = Tasks()
-        self._idle: set[HTTPConnection] = set()
+        self._http_connections: set[HTTPConnection] = set()
         self._sessions: dict[str, Session] = {}
         self._sockets: dict[str, ServerWebSocket] = {}
 
@@ -105,11 +90,13 @@ class LocalGateway:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: HTTPConnection(self), host, port)
         port = self._server.sockets[0].getsockname()[1]
-        # A server may listen on every address, but nobody can connect to "every address".
+        # A server can listen on every address, but nobody can connect to "every address".
         host = _LOOPBACK.get(host, host)
         netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.url = f"ws://{netloc}"
+        # What `/@connections` follows.
         self.management_url = f"http://{netloc}/{self._settings.stage}"
+        # Here the port and protocol that clients are forwarded by are the real ones.
         settings = replace(self._settings, forwarded_port=port, forwarded_proto="http")
         self.rules = GatewayRules(
             settings, clock=time.time, random_bytes=os.urandom, verify=self._verify
@@ -117,10 +104,8 @@ class LocalGateway:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Stop: clients are told 1001, the function gets its `$disconnect` events.
-
-        The management API answers until the function is done with them.
-        """
+        """Close the clients with 1001, and wait until the function has had its `$disconnect`s."""
+        # Until then the management API answers.
         self.stopping = True
         for session in list(self._sessions.values()):
             session.close(GOING_AWAY)
@@ -129,7 +114,7 @@ class LocalGateway:
         await self._tasks.settle(STOP_TIMEOUT)
         await self._before_end()
         self._server.close()
-        for connection in list(self._idle):
+        for connection in list(self._http_connections):
             connection.stop()
         await self._server.wait_closed()
 
@@ -144,10 +129,10 @@ class LocalGateway:
         return self._tasks.spawn(work)
 
     def connected(self, connection: HTTPConnection) -> None:
-        self._idle.add(connection)
+        self._http_connections.add(connection)
 
     def disconnected(self, connection: HTTPConnection) -> None:
-        self._idle.discard(connection)
+        self._http_connections.discard(connection)
 
     def begin(self, handshake: ClientHandshake) -> Session:
         session = Session(
@@ -160,7 +145,7 @@ class LocalGateway:
         self._sockets[session.connection.connection_id] = socket
 
     def ended(self, session: Session) -> None:
-        """The socket of this session is gone, or never was one."""
+        """Forget a session whose socket is gone, or never was one."""
         self._sessions.pop(session.connection.connection_id, None)
         self._sockets.pop(session.connection.connection_id, None)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("longwire.local.server.websocket")
 logger.setLevel(logging.WARNING)
 
-# Bytes kept for a client that does not read; API Gateway has such a buffer too, of unknown size.
+# Bytes kept for a client that does not read. API Gateway has such a buffer too, of unknown size.
 BUFFER = 1024 * 1024
 # From here on such a client is not read from either, or its pings would grow the buffer for ever.
 # Well above BUFFER, since a client that sends everything before it reads must be able to.
@@ -42,11 +42,7 @@ def answer_handshake(path: str, headers: Sequence[tuple[str, str]]) -> Response:
 
 
 class ServerWebSocket(asyncio.Protocol):
-    """Frames of one open connection; the `Client` of its session.
-
-    Attributes:
-        closed: set when the socket is gone.
-    """
+    """Frames of one open connection; the `ClientSocket` of its session."""
 
     def __init__(
         self,
@@ -56,7 +52,7 @@ class ServerWebSocket(asyncio.Protocol):
         *,
         on_lost: Callable[[], None],
     ) -> None:
-        self.closed = asyncio.Event()
+        self.closed = asyncio.Event()  # the socket is gone
         self._transport = transport
         self._session = session
         self._on_lost = on_lost
@@ -85,9 +81,9 @@ class ServerWebSocket(asyncio.Protocol):
             send(part, fin=number == len(parts))
         self._flush()
 
-    def close(self, ending: CloseStatus) -> None:
-        """Begin the closing handshake; the socket ends when the client has answered, or soon."""
-        self._protocol.send_close(ending.code, ending.reason)
+    def close(self, close_status: CloseStatus) -> None:
+        """Begin the closing handshake, which the client has `CLOSE_TIMEOUT` to finish."""
+        self._protocol.send_close(close_status.code, close_status.reason)
         self._flush()
         # Its answer is still to be read.
         self.hold(False)
@@ -155,18 +151,20 @@ class ServerWebSocket(asyncio.Protocol):
         else:
             self._session.receive(text)
 
-    def _fail(self, ending: CloseStatus) -> None:
-        self._protocol.fail(ending.code, ending.reason)
-        self._session.client_closed(ending)
+    def _fail(self, close_status: CloseStatus) -> None:
+        self._protocol.fail(close_status.code, close_status.reason)
+        self._session.client_closed(close_status)
 
     def _notice_end(self) -> None:
         """Tell the session how the client ended the connection, if it did."""
         if self._protocol.close_rcvd is not None:
-            self._session.client_closed(_client_ending(self._protocol))
+            self._session.client_closed(_client_close_status(self._protocol))
         elif self._protocol.parser_exc is not None:
             sent = self._protocol.close_sent
-            ending = LOST if sent is None else CloseStatus(sent.code, sent.reason)
-            self._session.client_closed(TOO_BIG if ending.code == TOO_BIG.code else ending)
+            close_status = LOST if sent is None else CloseStatus(sent.code, sent.reason)
+            self._session.client_closed(
+                TOO_BIG if close_status.code == TOO_BIG.code else close_status
+            )
 
     def _regulate_reading(self) -> None:
         if self._transport.is_closing():
@@ -192,7 +190,7 @@ class ServerWebSocket(asyncio.Protocol):
             self._abort = loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
 
-def _client_ending(protocol: Protocol) -> CloseStatus:
+def _client_close_status(protocol: Protocol) -> CloseStatus:
     close = protocol.close_rcvd
     if close is None or close.code == NO_STATUS.code:
         return NO_STATUS

@@ -4,56 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect as connect_now
 
 from longwire import Longwire
-from longwire.local.cli import main as cli
 from longwire.local.rules.signatures import Signer
 from longwire.local.server.server import LocalGateway
-from longwire_aws.sigv4 import Credentials
 from tests.local.fakes import RecordingFunction, connection_id, manage
-from tests.local.running import Dev
+from tests.local.signers import CALLER, KEYS, TEMPORARY, use
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from longwire.local.session import HandledEvent
     from longwire.types import Receive, Scope, Send
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_keys")]
 
-CALLER = Signer(Credentials("AKIDLOCAL", "local-s3cret"), "eu-west-1")
-TEMPORARY = Signer(Credentials("ASIALOCAL", "local-s3cret", "local/t0ken=="), "eu-west-1")
-NAMES = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-)
 GONE = "AAAAAAAAAAAAAAA="
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin without keys, whatever this machine has."""
-    for name in (*NAMES, "AWS_PROFILE", "WS_MANAGEMENT_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def use(monkeypatch: pytest.MonkeyPatch, caller: Signer) -> None:
-    """Put keys and region into the environment."""
-    values = (*caller.credentials, None, caller.region)
-    for name, value in zip(NAMES, values, strict=True):
-        if value is not None:
-            monkeypatch.setenv(name, value)
 
 
 # Longwire's own client
@@ -188,9 +159,6 @@ async def test_boto3_with_the_right_keys(
     assert (await refused(gateway, TEMPORARY, id))[:2] == (410, "GoneException")
 
 
-KEYS = TEMPORARY.credentials
-
-
 @pytest.mark.parametrize(
     ("caller", "code", "message"),
     [
@@ -259,55 +227,3 @@ async def test_by_default_no_signature_is_looked_at(function: RecordingFunction)
         id = connection_id(await function.wait_for("CONNECT"))
         await ask(gateway, TEMPORARY, "post_to_connection", ConnectionId=id, Data=b"hi")
         assert await client.recv() == "hi"
-
-
-# The command line
-
-APP = """
-async def app(scope, receive, send):
-    if scope["type"] != "websocket":
-        raise NotImplementedError
-    await receive()
-    await send({"type": "websocket.accept"})
-    while (message := await receive())["type"] == "websocket.receive":
-        await send({"type": "websocket.send", "text": "echo " + message["text"]})
-"""
-OPTION = "--verify-signatures"
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    (tmp_path / "signing_app.py").write_text(APP)
-    return tmp_path
-
-
-@pytest.mark.parametrize("more", [[], ["--reload"]])
-def test_keys_must_be_in_the_environment(
-    directory: Path, capsys: pytest.CaptureFixture[str], more: list[str]
-) -> None:
-    """Exit code 2, and what to set; a supervisor says it before it starts anything."""
-    arguments = ["dev", "signing_app:app", "--app-dir", str(directory), OPTION, *more]
-    assert cli.main(arguments) == 2
-    assert capsys.readouterr().err == (
-        "longwire: --verify-signatures: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
-        "AWS_REGION (or AWS_DEFAULT_REGION) in the environment; any values will do, since only "
-        "the function and this gateway have to agree\n"
-    )
-
-
-def test_the_command_line_has_a_conversation(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Function and gateway share the keys; whoever has none gets 403."""
-    use(monkeypatch, TEMPORARY)
-    with Dev(directory, "signing_app:app", OPTION) as dev:
-        ready = dev.ready()
-        with connect_now(ready[1]) as client:
-            client.send("hi")
-            assert client.recv() == "echo hi"
-        status, _, _ = asyncio.run(manage(ready[3], "POST", GONE, b"x"))
-        assert status == 403
-        code, out, err = dev.stop(signal.SIGTERM)
-    assert code == 0
-    for secret in (KEYS.secret_key, str(KEYS.token), KEYS.access_key):
-        assert secret not in out + err

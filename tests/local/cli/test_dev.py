@@ -1,0 +1,174 @@
+"""`longwire dev` as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from longwire.local.cli import main as cli
+from longwire.local.cli import options
+from tests.local.cli.apps import CLI_APP
+from tests.local.fakes import manage
+from tests.local.running import Dev
+from tests.local.signers import KEYS, TEMPORARY, use
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+HANGING = """
+import asyncio
+
+
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    await receive()
+    print("hangs", flush=True)
+    await asyncio.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_app_is_served_until_a_signal_comes(directory: Path, number: signal.Signals) -> None:
+    """Clients then get 1001, the app its disconnect, and the exit code is 0."""
+    with Dev(directory, "cli_app:app", "--path", "/ws") as dev:
+        with connect(f"{dev.ready()[1]}/local?token=secret") as client:
+            client.send("hello")
+            assert client.recv() == "/ws hello"
+            code, out, err = dev.stop(number)
+            with pytest.raises(ConnectionClosed):
+                client.recv()
+            assert client.protocol.close_code == 1001
+    assert code == 0
+    assert err.startswith("longwire dev: stopping: 1 connected, ")
+    words = [line.split()[1:2] for line in out.splitlines()]
+    assert words == [["CONNECT"], ["MESSAGE"], ["1001"], ["DISCONNECT"]]
+    assert "secret" not in out
+    assert "hello" not in out
+    assert (directory / options.DEFAULT_FILE).exists()
+
+
+def test_nohup_is_respected(directory: Path) -> None:
+    """Who has had SIGHUP ignored does not want it to end this."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        dev = Dev(directory, "cli_app:app")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with dev, connect(dev.ready()[1]) as client:
+        dev.process.send_signal(signal.SIGHUP)
+        client.send("hello")
+        assert client.recv(10) == "/ hello"
+        assert dev.stop(signal.SIGINT)[0] == 0
+
+
+def test_a_second_signal_does_not_wait_for_the_app(tmp_path: Path) -> None:
+    """One that hangs has a few seconds after the first."""
+    (tmp_path / "hanging.py").write_text(HANGING)
+    with Dev(tmp_path, "hanging:app") as dev, connect(dev.ready()[1]) as client:
+        client.send("hang")
+        assert "CONNECT" in dev.line()
+        assert dev.line() == "hangs\n"
+        dev.process.send_signal(signal.SIGINT)
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        code, _, err = dev.stop(signal.SIGINT)
+    assert code == 128 + signal.SIGINT
+    assert "Ctrl-C again to stop now" in err
+
+
+def test_a_lambda_function_is_told_the_endpoint(directory: Path) -> None:
+    """WS_MANAGEMENT_ENDPOINT is the management URL, with the stage that was asked for."""
+    with Dev(directory, "cli_app:handler", "--stage", "prod") as dev:
+        ready = dev.ready()
+        assert ready[2] == "prod"
+        with connect(f"{ready[1]}/prod"):
+            assert dev.line() == f"endpoint {ready[3]}\n"
+        assert dev.stop(signal.SIGTERM)[0] == 0
+
+
+def test_a_port_in_use_is_one_clear_line(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, and what to do about it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments = ["dev", "cli_app:handler", "--app-dir", str(directory), "--port", str(port)]
+        assert cli.main(arguments) == 1
+    assert capsys.readouterr().err == (
+        f"longwire: port {port} of 127.0.0.1 is in use; choose another with --port, or 0 for any\n"
+    )
+
+
+def test_a_handler_that_posts_elsewhere_is_warned_about(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its messages would go to AWS and not to the client."""
+    (directory / "cli_app.py").write_text(
+        CLI_APP + "from longwire.handler import Longwire\n"
+        "elsewhere = Longwire(app, ws_config={'backend': 'memory', 'params': {},"
+        " 'api_gateway_endpoint_url': 'https://example.com/prod'})\n"
+    )
+    with Dev(directory, "cli_app:elsewhere") as dev:
+        url = dev.ready()[3]
+        assert dev.stop(signal.SIGTERM)[2] == (
+            "longwire dev: warning: the handler posts to https://example.com/prod, not to this "
+            f"gateway ({url}): leave out api_gateway_endpoint_url here\n"
+        )
+
+
+def test_longwire_dev_asks_the_authorizer(directory: Path) -> None:
+    """Who is let in, who is not and why, and no secret in any line."""
+    source = "route.request.querystring.token"
+    arguments = ["--authorizer", "authorizer_app:authorize", "--identity-source", source]
+    with Dev(directory, "authorizer_app:app", *arguments, "--stage", "prod") as dev:
+        url = dev.ready()[1]
+        with connect(f"{url}/prod?token=good-secret") as client:
+            client.send("who am I?")
+            assert json.loads(client.recv()) == {"principalId": "ann", "level": "3"}
+        lines = [dev.line() for _ in range(3)]
+        statuses = []
+        for query in ("", "?token=wrong-secret", "?token=bad-secret", "?token=crash-secret"):
+            with pytest.raises(InvalidStatus) as caught:
+                connect(f"{url}/prod{query}")
+            statuses.append(caught.value.response.status_code)
+            lines.append(dev.line())
+        code, out, err = dev.stop(signal.SIGTERM)
+    assert code == 0
+    assert statuses == [401, 401, 403, 500]
+    assert [line.partition("authorizer: ")[2].rpartition("  ")[0] for line in lines[3:]] == [
+        f"not asked without {source}, client gets 401",
+        "Unauthorized, client gets 401",
+        "Deny, client gets 403",
+        "raised ValueError, client gets 500",
+    ]
+    assert "secret" not in "".join(lines) + out
+    assert "ERROR longwire.local: the authorizer raised\nTraceback" in err
+    assert err.endswith("ValueError: broken\n")
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_function_and_gateway_share_the_keys(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Function and gateway share the keys; whoever has none gets 403."""
+    use(monkeypatch, TEMPORARY)
+    with Dev(directory, "signing_app:app", "--verify-signatures") as dev:
+        ready = dev.ready()
+        with connect(ready[1]) as client:
+            client.send("hi")
+            assert client.recv() == "echo hi"
+        status, _, _ = asyncio.run(manage(ready[3], "POST", "AAAAAAAAAAAAAAA=", b"x"))
+        assert status == 403
+        code, out, err = dev.stop(signal.SIGTERM)
+    assert code == 0
+    for secret in (KEYS.secret_key, str(KEYS.token), KEYS.access_key):
+        assert secret not in out + err

@@ -1,0 +1,32 @@
+"""Fixtures for the tests of the local gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from longwire.local.server.server import LocalGateway
+from tests.local.fakes import RecordingFunction
+from tests.local.signers import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+def function() -> RecordingFunction:
+    return RecordingFunction()
+
+
+@pytest.fixture
+async def gateway(function: RecordingFunction) -> AsyncIterator[LocalGateway]:
+    async with LocalGateway(function) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without keys, whatever this machine has."""
+    for name in (*NAMES, "AWS_PROFILE", "WS_MANAGEMENT_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)

@@ -20,6 +20,20 @@ _UNKNOWN_KEYS = frozenset(
 )
 _WRONG_SIGNATURE = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
 
+# The service did not do what it was asked, and would do it a little later.
+_THROTTLED = frozenset(
+    {
+        "KmsThrottled",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
 _TEXT_LIMIT = 300
 
 
@@ -76,6 +90,11 @@ def _from_xml(body: bytes) -> tuple[str, str] | None:
         return "", ""
     said = {child.tag.rpartition("}")[2]: child.text or "" for child in root}
     return said.get("Code", ""), said.get("Message", "")
+
+
+def is_throttled(code: str) -> bool:
+    """Tell whether AWS says that it has too much to do."""
+    return code in _THROTTLED
 
 
 def are_keys_expired(refusal: Refusal) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
@@ -16,28 +15,17 @@ from longwire_aws.endpoints import (
     is_http_url,
     is_region,
 )
-from longwire_aws.errors import advice, read_refusal
+from longwire_aws.errors import advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
+from longwire_aws.retries import Backoff, retry
 from longwire_aws.signed import CredentialsError, SignedClient
 from longwire_backends.base import BackendError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# The service did not do what it was asked, and would do it a little later.
-_THROTTLED = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestTimeout",  # S3 waited in vain for the rest of the request
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-# Times that a request without an answer is repeated.
-_REPEATS = 2
+_BUSY = Backoff(first=0.05, longest=3.2)
+_UNANSWERED = _BUSY._replace(times=2)
 # With an endpoint of one's own the region may not matter, but a signature has one.
 _ANY_REGION = "us-east-1"
 
@@ -108,18 +96,16 @@ class Service:
         Raises:
             BackendError: no answer, or one that says that the service failed.
         """
-        until = time.monotonic() + self._timeout
-        attempt = 0
-        while True:
-            answer = await self._attempt(operation, method, url, headers, body, until)
-            if isinstance(answer, Response) and not _has_failed(answer):
-                return answer
-            pause = 0.025 * 2 ** min(attempt, 6) * (1 + random.random())
-            out_of_time = time.monotonic() + pause >= until
-            if out_of_time or not _may_repeat(answer, repeatable, attempt):
-                raise self._failure(operation, answer)
-            await asyncio.sleep(pause)
-            attempt += 1
+        deadline = time.monotonic() + self._timeout
+        answer = await retry(
+            lambda: self._attempt(operation, method, url, headers, body, deadline),
+            lambda answer: _backoff(answer, repeatable),
+            deadline=deadline,
+            random=random.random,
+        )
+        if isinstance(answer, Response) and not _has_failed(answer):
+            return answer
+        raise self._failure(operation, answer)
 
     async def close(self) -> None:
         """Close idle connections and forget keys; a later request has new ones."""
@@ -155,9 +141,9 @@ class Service:
         url: str,
         headers: Sequence[tuple[str, str]],
         body: bytes,
-        until: float,
+        deadline: float,
     ) -> Response | TransportError:
-        left = max(0.001, until - time.monotonic())
+        left = max(0.001, deadline - time.monotonic())
         try:
             return await self._client.request(method, url, headers, body, timeout=left)
         except TransportError as error:
@@ -184,20 +170,27 @@ class Service:
         return "check endpoint_url"
 
 
+def _backoff(answer: Response | TransportError, repeatable: bool) -> Backoff | None:
+    match answer:
+        case Response():
+            if _is_throttled(answer):
+                return _BUSY
+            return _UNANSWERED if answer.status >= 500 and repeatable else None
+        case TransportTimeoutError():
+            return None
+    return _UNANSWERED if repeatable or not answer.sent else None
+
+
 def _has_failed(response: Response) -> bool:
     return response.status >= 500 or _is_throttled(response)
 
 
 def _is_throttled(response: Response) -> bool:
-    return response.status >= 400 and read_refusal(response).code in _THROTTLED
-
-
-def _may_repeat(answer: Response | TransportError, repeatable: bool, attempt: int) -> bool:
-    if isinstance(answer, Response):
-        return _is_throttled(answer) or (repeatable and attempt < _REPEATS)
-    if isinstance(answer, TransportTimeoutError):
+    if response.status < 400:
         return False
-    return attempt < _REPEATS and (repeatable or not answer.sent)
+    code = read_refusal(response).code
+    # The latter: S3 waited in vain for the rest of the request.
+    return is_throttled(code) or code == "RequestTimeout"
 
 
 def _endpoint(backend: str, service: str, endpoint_url: str | None) -> str | None:

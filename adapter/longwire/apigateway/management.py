@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import random
 import time
 from datetime import datetime
@@ -31,6 +30,7 @@ from longwire.exceptions import (
 from longwire.observability.event import count_post
 from longwire_aws.errors import Refusal, advice, read_refusal
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
+from longwire_aws.retries import Backoff, retry
 from longwire_aws.signed import CredentialsError
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
     from longwire_aws.signed import Transport
 
-_UNREACHED_RETRIES = 3
+_BUSY = Backoff(first=0.05, longest=2.0)
+_UNREACHED = _BUSY._replace(times=3)
+_NEW = Backoff(first=0.005, longest=0.1)
 
 _FORBIDDEN_CAUSES = (
     "known causes: the function's role lacks the permission execute-api:ManageConnections; "
@@ -143,18 +145,17 @@ class Management:
         await self._request(_call("DELETE", endpoint, connection_id, b"", deadline, new_for))
 
     async def _request(self, call: _Call) -> Response:
-        attempt = 0
-        while True:
-            answer = await self._attempt(call)
-            if isinstance(answer, Response) and 200 <= answer.status < 300:
-                _check_origin(call, answer)
-                return answer
-            limit, delay = _retry(call, answer, attempt)
-            delay *= 0.5 + self._random() / 2
-            if time.monotonic() + delay >= limit:
-                raise _error(call, answer) from _cause(answer)
-            await _pause(delay)
-            attempt += 1
+        answer = await retry(
+            lambda: self._attempt(call),
+            lambda answer: _backoff(call, answer),
+            deadline=call.deadline,
+            random=self._random,
+            sleep=_pause,
+        )
+        if isinstance(answer, Response) and 200 <= answer.status < 300:
+            _check_origin(call, answer)
+            return answer
+        raise _error(call, answer) from _cause(answer)
 
     async def _attempt(self, call: _Call) -> Response | TransportError:
         timeout = call.deadline - time.monotonic()
@@ -192,19 +193,17 @@ def _call(
     return _Call(method, endpoint, connection_id, body, deadline, new_until, patient)
 
 
-def _retry(call: _Call, answer: Response | TransportError, attempt: int) -> tuple[float, float]:
-    """Return until when to try again, and after how many seconds at most; never is -inf."""
-    doubled = 2 ** min(attempt, 10)
+def _backoff(call: _Call, answer: Response | TransportError) -> Backoff | None:
     match answer:
         case Response(status=429) if call.patient:
-            return call.deadline, min(0.05 * doubled, 2.0)
+            return _BUSY
         case Response(status=410):
-            return call.new_until, min(0.005 * doubled, 0.1)
+            return _NEW._replace(until=call.new_until)
         case TransportTimeoutError():
-            return -math.inf, 0.0
-        case TransportError(sent=False) if attempt < _UNREACHED_RETRIES:
-            return call.deadline, 0.05 * doubled
-    return -math.inf, 0.0
+            return None
+        case TransportError(sent=False):
+            return _UNREACHED
+    return None
 
 
 def _cause(answer: Response | TransportError) -> TransportError | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from longwire_aws.http11 import (
     MAX_BODY,
-    Connection,
+    HTTPConnection,
     MalformedError,
     Response,
     StaleError,
@@ -143,10 +143,10 @@ class HTTPClient:
             self._pools[origin] = _Pool(self._pool_size, self._clock, Limits(home[1]))
         return self._pools[origin]
 
-    async def _connect(self, origin: _Origin) -> Connection:
+    async def _connect(self, origin: _Origin) -> HTTPConnection:
         try:
             async with asyncio.timeout(self._connect_timeout):
-                return Connection(await connect(origin.host, origin.port, tls=origin.tls))
+                return HTTPConnection(await connect(origin.host, origin.port, tls=origin.tls))
         except TimeoutError as error:
             detail = f"{origin}: no connection within {self._connect_timeout:.3g} s"
             raise TransportTimeoutError(detail, sent=False) from error
@@ -223,11 +223,11 @@ class _Pool:
         self.slots = asyncio.Semaphore(size)
         self.limits = limits
         self._clock = clock
-        self._idle: list[tuple[Connection, float]] = []
+        self._idle: list[tuple[HTTPConnection, float]] = []
         self._closed = False
-        self._tired: list[Connection] = []
+        self._tired: list[HTTPConnection] = []
 
-    def take(self) -> tuple[Connection, bool] | None:
+    def take(self) -> tuple[HTTPConnection, bool] | None:
         """Return a connection that may be used again, and whether it was idle for long."""
         while self._idle:
             connection, since = self._idle.pop()
@@ -237,7 +237,7 @@ class _Pool:
         return None
 
     async def exchange(
-        self, connection: Connection, request: _Request, *, idle: bool = False
+        self, connection: HTTPConnection, request: _Request, *, idle: bool = False
     ) -> Response:
         request.sent = True
         try:
@@ -248,7 +248,7 @@ class _Pool:
             else:
                 connection.close()
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep(self, connection: HTTPConnection) -> None:
         self._idle.append((connection, self._clock()))
         if not self._tired:
             # Not at once: where many requests wait it is in use again before that.

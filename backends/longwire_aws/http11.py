@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from longwire_aws.streams import Channel
+    from longwire_aws.streams import Stream
 
 MAX_HEAD = 64 * 1024
 """Bytes of a status line with its headers."""
@@ -53,11 +53,11 @@ class StaleError(Exception):
     """An idle connection had been closed before the first byte of an answer."""
 
 
-class Connection:
-    """One exchange after another over one channel."""
+class HTTPConnection:
+    """One exchange after another over one stream."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._buffer = bytearray()
         self._answered = False
         self.reusable = False
@@ -67,14 +67,14 @@ class Connection:
 
         Whatever there is to read, an end, a reset or stray bytes, makes it useless.
         """
-        return not self._channel.socket.has_input()
+        return not self._stream.socket.has_input()
 
     def rest(self) -> None:
         """Let the event loop forget the connection until its next use, unless it is in use."""
-        self._channel.socket.rest()
+        self._stream.socket.rest()
 
     def close(self) -> None:
-        self._channel.socket.close()
+        self._stream.socket.close()
 
     async def exchange(self, method: str, data: bytes, *, idle: bool) -> Response:
         """Send a complete request and read its answer; sets `reusable`.
@@ -89,7 +89,7 @@ class Connection:
         """
         self.reusable = self._answered = False
         try:
-            await self._channel.send(data)
+            await self._stream.send(data)
             return await self._read_response(method)
         except ConnectionError as error:
             if idle and not self._answered:
@@ -164,7 +164,7 @@ class Connection:
         return self._take(size)
 
     async def _fill(self) -> None:
-        data = await self._channel.receive()
+        data = await self._stream.receive()
         if not data:
             where = "in mid-answer" if self._answered else "before an answer"
             raise ClosedError(f"the server closed the connection {where}")

@@ -73,11 +73,10 @@ async def _resolve(host: str, port: int) -> Sequence[_Address]:
 
 
 class SocketStream:
-    """A connected socket, and so a `Stream` without TLS.
+    """A connected socket, and so a `Stream` without TLS."""
 
-    The loop learns that it is to watch a socket at the first wait, and that it need not at `rest`:
-    telling it for each wait would cost more than all else that a wait needs.
-    """
+    # The loop learns that it is to watch a socket at the first wait, and that it need not at
+    # `rest`: telling it for each wait would cost more than all else that a wait needs.
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = self
@@ -94,7 +93,6 @@ class SocketStream:
             await asyncio.get_running_loop().sock_sendall(self._sock, memoryview(data)[sent:])
 
     async def receive(self) -> bytes:
-        """Return some bytes, or none at the end."""
         loop = asyncio.get_running_loop()
         if self._watching is None:
             try:

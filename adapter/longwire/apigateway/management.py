@@ -28,10 +28,10 @@ from longwire.exceptions import (
     MessageTooLargeError,
 )
 from longwire.observability.event import count_post
+from longwire_aws.credentials import CredentialsError
 from longwire_aws.errors import Refusal, advice, read_refusal
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
 from longwire_aws.retries import Backoff, retry
-from longwire_aws.signed import CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,22 +76,13 @@ class _Call(NamedTuple):
 
 
 class Management:
-    """A client of the management API, for any number of endpoints.
+    """A client of the management API, for any number of endpoints."""
 
-    Deadlines are in seconds of `time.monotonic()` and bound every wait. `new_for` is for how many
-    seconds from the call a 410 may mean that the connection is not known yet.
+    # Deadlines are in seconds of `time.monotonic()` and bound every wait. For `new_for` seconds
+    # from the call a 410 may mean that the connection is not known yet. Without patience, a 429 is
+    # an error at once.
 
-    Args:
-        http: sends the requests.
-        random: a number from 0 to 1, for the jitter of waits.
-    """
-
-    def __init__(
-        self,
-        http: Transport,
-        *,
-        random: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, http: Transport, *, random: Callable[[], float] = random.random) -> None:
         self._http = http
         self._random = random
 
@@ -105,16 +96,7 @@ class Management:
         new_for: float = 0.0,
         patient: bool = True,
     ) -> None:
-        """Send one message to the client.
-
-        Args:
-            patient: repeat what API Gateway answers with 429; else that is an error at once.
-
-        Raises:
-            MessageTooLargeError: it is over the limit; nothing was sent.
-            ConnectionGoneError: the connection no longer exists.
-            ManagementError: anything else; the text says what to do.
-        """
+        """Send one message to the client."""
         if len(data) > MAX_MESSAGE:
             raise MessageTooLargeError(connection_id, len(data), MAX_MESSAGE)
         call = _call("POST", endpoint, connection_id, data, deadline, new_for, patient=patient)
@@ -129,7 +111,7 @@ class Management:
         new_for: float = 0.0,
         patient: bool = True,
     ) -> ConnectionInfo:
-        """Ask about a connection; `patient` and errors as for `post`."""
+        """Ask about a connection."""
         call = _call("GET", endpoint, connection_id, b"", deadline, new_for, patient=patient)
         response = await self._request(call)
         try:
@@ -141,7 +123,7 @@ class Management:
     async def delete(
         self, endpoint: str, connection_id: str, *, deadline: float, new_for: float = 0.0
     ) -> None:
-        """Close a connection; the client sees code 1000. Raises as `post` does."""
+        """Close a connection; the client sees code 1000."""
         await self._request(_call("DELETE", endpoint, connection_id, b"", deadline, new_for))
 
     async def _request(self, call: _Call) -> Response:
@@ -228,7 +210,7 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
 
 
 def _check_origin(call: _Call, answer: Response) -> None:
-    """Raise `ManagementError` for the page of a proxy, which has delivered nothing."""
+    """Refuse the page of a proxy, which has delivered nothing."""
     if answer.body.lstrip().startswith(b"<"):
         detail = f"{call.method} answered {answer.status}{_NOT_AWS}"
         raise ManagementError(call.connection_id, detail, status=answer.status)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from longwire.exceptions import ConfigurationError, QueueError
-from longwire_aws.endpoints import environment_region, is_http_url, is_region
+from longwire_aws.credentials import CredentialsError
+from longwire_aws.endpoints import ANY_REGION, environment_region, is_http_url, is_region
 from longwire_aws.errors import Refusal, advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
 from longwire_aws.retries import Backoff, retry
-from longwire_aws.signed import CredentialsError, SignedClient
+from longwire_aws.signed import SignedClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,8 +34,6 @@ _REGION = (
     r"(?:(?:vpce\.)?amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)"
     r"|([a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?"
 )
-# With an emulator the region may not matter, but a signature has one.
-_ANY_REGION = "us-east-1"
 
 _BUSY = Backoff(first=0.05, longest=3.2)
 _UNREACHED = _BUSY._replace(times=3)
@@ -56,40 +55,22 @@ _NOT_SQS = "not in the form of SQS: is something else at queue_url?"
 
 
 class Sent(NamedTuple):
-    """What became of the bodies that were given to `Queue.send`.
+    """What became of the bodies that were given to `Queue.send`, by their indexes."""
 
-    Attributes:
-        queued: indexes of those that SQS surely has.
-        errors: index -> why SQS has not got it, or (`unsure`) may not have got it.
-    """
-
-    queued: tuple[int, ...]
-    errors: dict[int, QueueError]
+    queued: tuple[int, ...]  # SQS surely has them
+    errors: dict[int, QueueError]  # why SQS has not got it, or (`unsure`) may not have got it
 
 
-class _Failure(NamedTuple):
+class _NotQueued(NamedTuple):
     error: QueueError
     backoff: Backoff | None  # None: SQS will not take it, or may have it already
 
 
-_Failures = dict[int, _Failure]
+_Failures = dict[int, _NotQueued]
 
 
 class Queue:
-    """An SQS queue, to write to.
-
-    Requests go to the host in `queue_url`. They are signed, except those over plain HTTP, which is
-    an emulator's, while no keys are in the environment.
-
-    Args:
-        queue_url: as SQS has it, "https://sqs.{region}.amazonaws.com/{account}/{name}".
-        region_name: None takes it from the host, else from the environment.
-        http: sends the requests; None makes a client of its own.
-        random: a number from 0 to 1, for the jitter of waits.
-
-    Raises:
-        ConfigurationError: the URL or the region cannot be one.
-    """
+    """An SQS queue, to write to; its requests go to the host in `queue_url`."""
 
     def __init__(
         self,
@@ -120,15 +101,7 @@ class Queue:
         self._random = random
 
     async def send(self, bodies: Sequence[str], *, deadline: float) -> Sent:
-        """Queue one of `batches`; what SQS cannot take yet is repeated until the deadline.
-
-        Args:
-            bodies: made by `dumps`; each for itself and all together within `MESSAGE_LIMIT`.
-            deadline: seconds of `time.monotonic()`.
-
-        Returns:
-            Which ones were queued; a failure is in there and is not raised.
-        """
+        """Queue one of `batches`; what SQS cannot take yet is repeated until the deadline."""
         if not bodies:
             return Sent((), {})
         waiting = dict(enumerate(bodies))
@@ -179,6 +152,7 @@ class Queue:
             return error
 
     def _signs(self) -> bool:
+        # Plain HTTP is an emulator's, which needs no keys.
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         is_https = self.queue_url[:6].lower() == "https:"
         return is_https or all(os.environ.get(name) for name in names)
@@ -194,16 +168,16 @@ class Queue:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return dict.fromkeys(bodies, self._refused(None))
 
-    def _refused(self, entry: dict[str, Any] | None) -> _Failure:
+    def _refused(self, entry: dict[str, Any] | None) -> _NotQueued:
         """Judge one of the entries in `Failed`, or one that the answer does not mention."""
         if entry is None:
-            return _Failure(self._error(f"the answer is {_NOT_SQS}", unsure=True), None)
+            return _NotQueued(self._error(f"the answer is {_NOT_SQS}", unsure=True), None)
         code, message = str(entry["Code"]), str(entry.get("Message") or "")
         is_busy = entry.get("SenderFault") is False or is_throttled(_last(code))
         error = self._error(self._text(Refusal(code[:300], message[:300])))
-        return _Failure(error, _BUSY if is_busy else None)
+        return _NotQueued(error, _BUSY if is_busy else None)
 
-    def _failure(self, answer: Response | TransportError | CredentialsError) -> _Failure:
+    def _failure(self, answer: Response | TransportError | CredentialsError) -> _NotQueued:
         """Judge an answer, or the lack of one, that is about all entries."""
         if isinstance(answer, Response):
             return self._refusal(answer)
@@ -211,15 +185,15 @@ class Queue:
         error = self._error(_unanswered(answer), unsure=unsure)
         error.__cause__ = answer
         if unsure or isinstance(answer, TransportTimeoutError | CredentialsError):
-            return _Failure(error, None)
-        return _Failure(error, _UNREACHED)
+            return _NotQueued(error, None)
+        return _NotQueued(error, _UNREACHED)
 
-    def _refusal(self, response: Response) -> _Failure:
+    def _refusal(self, response: Response) -> _NotQueued:
         refusal = read_refusal(response)
         throttled = response.status == 429 or is_throttled(_last(refusal.code))
         unsure = not throttled and (response.status < 300 or response.status >= 500)
         error = self._error(self._text(refusal, response), unsure=unsure)
-        return _Failure(error, _BUSY if throttled else None)
+        return _NotQueued(error, _BUSY if throttled else None)
 
     def _text(self, refusal: Refusal, response: Response | None = None) -> str:
         """Say what SQS said, and what to do about it."""
@@ -245,7 +219,7 @@ def _region(queue_url: str, region_name: str | None) -> str:
         host = urlsplit(queue_url).hostname or ""
         if match := re.fullmatch(_REGION, host):
             return match[1] or match[2]
-        region_name = environment_region(os.environ) or _ANY_REGION
+        region_name = environment_region(os.environ) or ANY_REGION
     if not is_region(region_name):
         raise ConfigurationError(f"{region_name!r} is not a region such as 'eu-west-1'")
     return region_name

@@ -17,7 +17,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from longwire_aws.http11 import (
-    MAX_BODY,
     HTTPConnection,
     MalformedError,
     Response,
@@ -30,7 +29,7 @@ from longwire_aws.timeouts import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["MAX_BODY", "HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
+__all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
 # Compiled (and kept) by `re` at first use.
 _ORIGIN = r"(?i)(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?"

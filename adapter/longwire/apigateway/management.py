@@ -66,8 +66,8 @@ class _Call(NamedTuple):
     connection_id: str
     body: bytes
     deadline: float
-    new_until: float
-    patient: bool
+    new_until: float = 0.0
+    patient: bool = True
 
     @property
     def url(self) -> str:
@@ -99,20 +99,15 @@ class Management:
         """Send one message to the client."""
         if len(data) > MAX_MESSAGE:
             raise MessageTooLargeError(connection_id, len(data), MAX_MESSAGE)
-        call = _call("POST", endpoint, connection_id, data, deadline, new_for, patient=patient)
+        new_until = time.monotonic() + new_for
+        call = _Call("POST", endpoint, connection_id, data, deadline, new_until, patient)
         await self._request(call)
 
     async def get(
-        self,
-        endpoint: str,
-        connection_id: str,
-        *,
-        deadline: float,
-        new_for: float = 0.0,
-        patient: bool = True,
+        self, endpoint: str, connection_id: str, *, deadline: float, patient: bool = True
     ) -> ConnectionInfo:
         """Ask about a connection."""
-        call = _call("GET", endpoint, connection_id, b"", deadline, new_for, patient=patient)
+        call = _Call("GET", endpoint, connection_id, b"", deadline, patient=patient)
         response = await self._request(call)
         try:
             return _connection_info(response.body)
@@ -124,7 +119,8 @@ class Management:
         self, endpoint: str, connection_id: str, *, deadline: float, new_for: float = 0.0
     ) -> None:
         """Close a connection; the client sees code 1000."""
-        await self._request(_call("DELETE", endpoint, connection_id, b"", deadline, new_for))
+        new_until = time.monotonic() + new_for
+        await self._request(_Call("DELETE", endpoint, connection_id, b"", deadline, new_until))
 
     async def _request(self, call: _Call) -> Response:
         answer = await retry(
@@ -137,7 +133,7 @@ class Management:
         if isinstance(answer, Response) and 200 <= answer.status < 300:
             _check_origin(call, answer)
             return answer
-        raise _error(call, answer) from _cause(answer)
+        raise _error(call, answer) from (answer if isinstance(answer, TransportError) else None)
 
     async def _attempt(self, call: _Call) -> Response | TransportError:
         timeout = call.deadline - time.monotonic()
@@ -161,20 +157,6 @@ async def _pause(seconds: float) -> None:
         raise asyncio.CancelledError(NOT_SENT) from None
 
 
-def _call(
-    method: str,
-    endpoint: str,
-    connection_id: str,
-    body: bytes,
-    deadline: float,
-    new_for: float,
-    *,
-    patient: bool = True,
-) -> _Call:
-    new_until = min(deadline, time.monotonic() + new_for)
-    return _Call(method, endpoint, connection_id, body, deadline, new_until, patient)
-
-
 def _backoff(call: _Call, answer: Response | TransportError) -> Backoff | None:
     match answer:
         case Response(status=429) if call.patient:
@@ -186,10 +168,6 @@ def _backoff(call: _Call, answer: Response | TransportError) -> Backoff | None:
         case TransportError(sent=False):
             return _UNREACHED
     return None
-
-
-def _cause(answer: Response | TransportError) -> TransportError | None:
-    return answer if isinstance(answer, TransportError) else None
 
 
 def _error(call: _Call, answer: Response | TransportError) -> LongwireError:

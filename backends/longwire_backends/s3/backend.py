@@ -21,7 +21,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from longwire_aws.http import MAX_BODY
+from longwire_aws.http11 import MAX_BODY
 from longwire_backends.base import Backend, BackendError, Page, Record, new_version
 from longwire_backends.s3 import keys
 from longwire_backends.s3.bucket import Bucket

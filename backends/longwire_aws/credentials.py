@@ -23,8 +23,6 @@ from longwire_aws.sigv4 import Credentials
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Credentials", "CredentialsError", "CredentialsSource"]
-
 _ACCESS_KEY = "AWS_ACCESS_KEY_ID"
 _SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
 _TOKEN = "AWS_SESSION_TOKEN"
@@ -61,35 +59,24 @@ class CredentialsError(Exception):
 
 
 class CredentialsSource:
-    """The keys of this process, as they are now.
-
-    Args:
-        environ: where the keys are looked for first; botocore reads the process's own environment.
-    """
+    """The keys of this process, as they are now."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        # Only what is looked for first: botocore reads the process's own environment.
         self._environ = os.environ if environ is None else environ
         self._found: _Found | None = None
         self._pending: Future[Credentials] | None = None
         self._lock = threading.Lock()
 
     def current(self) -> Credentials | None:
-        """Return the keys if that needs no waiting: those of the environment, or found and fresh.
-
-        Raises:
-            CredentialsError: the environment has half of a pair.
-        """
+        """Return the keys if that needs no waiting: the environment's, or found and fresh."""
         credentials = environment_credentials(self._environ)
         if credentials is None and (found := self._known()) and not found.is_due():
             return found.credentials
         return credentials
 
     async def get(self) -> Credentials:
-        """Return keys that have not expired; while botocore looks for them, the loop goes on.
-
-        Raises:
-            CredentialsError: there are none.
-        """
+        """Return keys that have not expired; while botocore looks for them, the loop goes on."""
         credentials = self.current()
         if credentials is None:
             credentials = await asyncio.wrap_future(self._search())
@@ -159,13 +146,8 @@ class _Found(NamedTuple):
 
 
 def environment_credentials(environ: Mapping[str, str]) -> Credentials | None:
-    """Return the keys in the environment, or None when it has none.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-
-    Raises:
-        CredentialsError: there is an access key without its secret, or a key is none.
-    """
+    """Return the keys in the environment, or None when it has none."""
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     access_key = environ.get(_ACCESS_KEY)
     if not access_key:
         return None

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# With another server than AWS's the region may not matter, but a signature has one.
+ANY_REGION = "us-east-1"
+
 # Compiled (and kept) by `re` at first use.
 _HTTP_URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?(?:/[!\"$->@-~]*)?"
 
@@ -37,19 +40,13 @@ def environment_region(environ: Mapping[str, str]) -> str | None:
 
 
 def environment_endpoint(service: str, environ: Mapping[str, str]) -> str | None:
-    """Return the URL that the environment sets for a service, or for all.
-
-    Args:
-        service: as in the name of its variable, for example "DYNAMODB".
-
-    Raises:
-        ValueError: it is not a URL; the text names the variable, not its value.
-    """
+    """Return the URL that the environment sets for a service ("DYNAMODB"), or for all."""
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
     for name in (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL"):
         if url := environ.get(name):
             if not is_http_url(url):
+                # The value is not shown, since it may have a password in it.
                 raise ValueError(
                     f"the environment variable {name} is not an http:// or https:// URL with a host"
                 )

@@ -13,25 +13,34 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from longwire_aws.http import Response
 
-# DynamoDB and API Gateway say the first of each pair, S3 the second.
+# First as DynamoDB and API Gateway say it, then as S3 does.
 _EXPIRED_KEYS = frozenset({"ExpiredTokenException", "ExpiredToken"})
 _UNKNOWN_KEYS = frozenset(
     {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidToken"}
 )
 _WRONG_SIGNATURE = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
 
+# The service did not do what it was asked, and would do it a little later.
+_THROTTLED = frozenset(
+    {
+        "KmsThrottled",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
 _TEXT_LIMIT = 300
 
 
 class Refusal(NamedTuple):
-    """Why a service refused; both are "" where the answer is not in the form of AWS.
+    """Why a service refused; both are "" where the answer is not in the form of AWS."""
 
-    Attributes:
-        code: for example "ExpiredTokenException".
-        message: one line. What may follow it in the answer repeats the request, secrets included.
-    """
-
-    code: str
+    code: str  # for example "ExpiredTokenException"
     message: str
 
 
@@ -41,6 +50,7 @@ def read_refusal(response: Response) -> Refusal:
     code = response.headers.get("x-amzn-errortype") or code
     # "com.amazonaws.dynamodb.v20120810#ThrottlingException", "GoneException:http://internal..."
     code = code.rpartition("#")[2].partition(":")[0]
+    # What may follow the first line repeats the request, secrets included.
     first_line = message.strip().partition("\n")[0]
     # Who finds fault with the header `Authorization` repeats it in the same line.
     said = first_line.partition("AWS4-HMAC-SHA256")[0].rstrip()
@@ -78,6 +88,11 @@ def _from_xml(body: bytes) -> tuple[str, str] | None:
     return said.get("Code", ""), said.get("Message", "")
 
 
+def is_throttled(code: str) -> bool:
+    """Tell whether AWS says that it has too much to do."""
+    return code in _THROTTLED
+
+
 def are_keys_expired(refusal: Refusal) -> bool:
     """Tell whether AWS says that the keys were good once."""
     return refusal.code in _EXPIRED_KEYS or (
@@ -96,11 +111,7 @@ def is_clock_wrong(refusal: Refusal) -> bool:
 
 
 def advice(refusal: Refusal, response: Response, now: float) -> str:
-    """Say what to do about a refusal; "" where the service's own words are all there is.
-
-    Args:
-        now: epoch seconds by this machine's clock.
-    """
+    """Say what to do about a refusal; "" where the service's own words are all there is."""
     if is_clock_wrong(refusal):
         return f"the clock of this machine is wrong{_skew(response, now)}: set it"
     if are_keys_expired(refusal):

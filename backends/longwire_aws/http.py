@@ -17,8 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from longwire_aws.http11 import (
-    MAX_BODY,
-    Connection,
+    HTTPConnection,
     MalformedError,
     Response,
     StaleError,
@@ -30,7 +29,7 @@ from longwire_aws.timeouts import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["MAX_BODY", "HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
+__all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
 # Compiled (and kept) by `re` at first use.
 _ORIGIN = r"(?i)(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?"
@@ -44,14 +43,11 @@ _IDLE = 1.0
 
 
 class TransportError(OSError):
-    """No usable answer came. The text names host, port and what happened.
-
-    Attributes:
-        sent: False when the request surely never reached the server, so that it may be repeated.
-    """
+    """No usable answer came. The text names host, port and what happened."""
 
     def __init__(self, detail: str, *, sent: bool) -> None:
         super().__init__(detail)
+        # False: the request surely never reached the server, so that it may be repeated.
         self.sent = sent
 
 
@@ -60,20 +56,14 @@ class TransportTimeoutError(TransportError, TimeoutError):
 
 
 class HTTPClient:
-    """A client for one event loop at a time; idle connections of an earlier loop are closed.
-
-    Args:
-        pool_size: connections to one scheme, host and port; further requests wait.
-        connect_timeout: seconds for the name, the connection and the TLS handshake.
-        clock: seconds that go on while the process is frozen, which those of a monotonic clock
-            need not do.
-    """
+    """A client for one event loop at a time; idle connections of an earlier loop are closed."""
 
     def __init__(
         self,
         *,
-        pool_size: int = 100,
-        connect_timeout: float = 3.0,
+        pool_size: int = 100,  # connections to one origin; further requests wait
+        connect_timeout: float = 3.0,  # seconds, with the name and the TLS handshake
+        # Not monotonic: that clock may stand still while the process is frozen.
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool_size = pool_size
@@ -93,19 +83,7 @@ class HTTPClient:
         *,
         timeout: float,
     ) -> Response:
-        """Send one request and read the whole answer, whatever its status.
-
-        The path and query of `url` go out exactly as they are. `Host` and `Content-Length` are
-        added where they are missing. A connection that was idle for a second or longer, and turns
-        out to be closed before the first byte of an answer, is replaced, once, by a new one.
-
-        Args:
-            timeout: seconds for everything, waiting for a free connection included.
-
-        Raises:
-            ValueError: the method, URL or a header cannot be sent.
-            TransportError: no answer, or one that is not HTTP.
-        """
+        """Send one request, its URL exactly as it is, and read the answer, whatever its status."""
         request = _compose(method, url, headers, body)
         origin = request.origin
         try:
@@ -122,13 +100,14 @@ class HTTPClient:
             raise TransportError(f"{origin}: {_reason(error)}", sent=request.sent) from error
 
     async def close(self) -> None:
-        """Close what is idle; what is in use closes when its request ends. Reopens on demand."""
+        """Close what is idle; what is in use closes when its request ends."""
         _close_pools(self._pools)
 
     async def _perform(self, pool: _Pool, request: _Request) -> Response:
         async with pool.slots:
             if (kept := pool.take()) is not None:
                 connection, idle = kept
+                # What the server closed while nobody looked is replaced, once.
                 with contextlib.suppress(StaleError):
                     return await pool.exchange(connection, request, idle=idle)
             request.sent = False
@@ -143,10 +122,10 @@ class HTTPClient:
             self._pools[origin] = _Pool(self._pool_size, self._clock, Limits(home[1]))
         return self._pools[origin]
 
-    async def _connect(self, origin: _Origin) -> Connection:
+    async def _connect(self, origin: _Origin) -> HTTPConnection:
         try:
             async with asyncio.timeout(self._connect_timeout):
-                return Connection(await connect(origin.host, origin.port, tls=origin.tls))
+                return HTTPConnection(await connect(origin.host, origin.port, tls=origin.tls))
         except TimeoutError as error:
             detail = f"{origin}: no connection within {self._connect_timeout:.3g} s"
             raise TransportTimeoutError(detail, sent=False) from error
@@ -223,11 +202,11 @@ class _Pool:
         self.slots = asyncio.Semaphore(size)
         self.limits = limits
         self._clock = clock
-        self._idle: list[tuple[Connection, float]] = []
+        self._idle: list[tuple[HTTPConnection, float]] = []
         self._closed = False
-        self._tired: list[Connection] = []
+        self._tired: list[HTTPConnection] = []
 
-    def take(self) -> tuple[Connection, bool] | None:
+    def take(self) -> tuple[HTTPConnection, bool] | None:
         """Return a connection that may be used again, and whether it was idle for long."""
         while self._idle:
             connection, since = self._idle.pop()
@@ -237,7 +216,7 @@ class _Pool:
         return None
 
     async def exchange(
-        self, connection: Connection, request: _Request, *, idle: bool = False
+        self, connection: HTTPConnection, request: _Request, *, idle: bool = False
     ) -> Response:
         request.sent = True
         try:
@@ -248,7 +227,7 @@ class _Pool:
             else:
                 connection.close()
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep(self, connection: HTTPConnection) -> None:
         self._idle.append((connection, self._clock()))
         if not self._tired:
             # Not at once: where many requests wait it is in use again before that.

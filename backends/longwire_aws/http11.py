@@ -11,14 +11,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from longwire_aws.streams import Channel
+    from longwire_aws.streams import Stream
 
+# Bytes: of a status line with its headers, of an answer's body, of a chunk's size or a trailer.
 MAX_HEAD = 64 * 1024
-"""Bytes of a status line with its headers."""
-
 MAX_BODY = 16 * 1024 * 1024
-"""Bytes of an answer's body."""
-
 _MAX_LINE = 4 * 1024
 
 # Compiled (and kept) by `re` at first use, since a cold start need not pay for them.
@@ -28,16 +25,10 @@ _CHUNK_LINE = rb"(?s)([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?"
 
 
 class Response(NamedTuple):
-    """A complete answer.
-
-    Attributes:
-        status: the final one; interim (1xx) answers are skipped.
-        headers: names in lower case; repeats joined by ", ".
-        body: complete, with any chunking removed.
-    """
+    """A complete answer; interim ones (1xx) are skipped."""
 
     status: int
-    headers: dict[str, str]
+    headers: dict[str, str]  # names in lower case; repeats joined by ", "
     body: bytes
 
 
@@ -53,43 +44,32 @@ class StaleError(Exception):
     """An idle connection had been closed before the first byte of an answer."""
 
 
-class Connection:
-    """One exchange after another over one channel."""
+class HTTPConnection:
+    """One exchange after another over one stream."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._buffer = bytearray()
         self._answered = False
         self.reusable = False
 
     def looks_alive(self) -> bool:
-        """Tell whether an idle connection is still open, as far as this side can know.
-
-        Whatever there is to read, an end, a reset or stray bytes, makes it useless.
-        """
-        return not self._channel.socket.has_input()
+        """Tell whether an idle connection is still open, as far as this side can know."""
+        # Whatever there is to read, an end, a reset or stray bytes, makes it useless.
+        return not self._stream.socket.has_input()
 
     def rest(self) -> None:
         """Let the event loop forget the connection until its next use, unless it is in use."""
-        self._channel.socket.rest()
+        self._stream.socket.rest()
 
     def close(self) -> None:
-        self._channel.socket.close()
+        self._stream.socket.close()
 
     async def exchange(self, method: str, data: bytes, *, idle: bool) -> Response:
-        """Send a complete request and read its answer; sets `reusable`.
-
-        Args:
-            idle: it was not in use for so long that the other side may have closed it.
-
-        Raises:
-            StaleError: it was idle, and was found closed.
-            MalformedError: the answer is not HTTP/1.x, or is over a limit.
-            OSError: the connection broke.
-        """
+        """Send a complete request and read its answer; one that was `idle` may have been closed."""
         self.reusable = self._answered = False
         try:
-            await self._channel.send(data)
+            await self._stream.send(data)
             return await self._read_response(method)
         except ConnectionError as error:
             if idle and not self._answered:
@@ -164,7 +144,7 @@ class Connection:
         return self._take(size)
 
     async def _fill(self) -> None:
-        data = await self._channel.receive()
+        data = await self._stream.receive()
         if not data:
             where = "in mid-answer" if self._answered else "before an answer"
             raise ClosedError(f"the server closed the connection {where}")

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from longwire_aws.http import Response
 
-__all__ = ["CredentialsError", "SignedClient", "Transport"]
-
 # Seconds between signing and refusal that only a process frozen in between can need.
 _FROZEN = 60.0
 
@@ -36,21 +34,13 @@ class Transport(Protocol):
 
 
 class SignedClient:
-    """A `Transport` that signs each request with the keys that this process has by then.
-
-    Args:
-        http: sends the requests.
-        service: as the signature has it, for example "execute-api".
-        region: URL -> the region that its requests are signed for.
-        keys: where the credentials come from.
-        clock: epoch seconds.
-    """
+    """A `Transport` that signs each request with the keys that this process has by then."""
 
     def __init__(
         self,
         http: Transport,
         service: str,
-        region: Callable[[str], str],
+        region: Callable[[str], str],  # of a URL
         *,
         keys: CredentialsSource | None = None,
         clock: Callable[[], float] = time.time,
@@ -70,18 +60,7 @@ class SignedClient:
         *,
         timeout: float,
     ) -> Response:
-        """Sign and send one request, and return the answer, whatever its status.
-
-        A request that AWS refused because its keys had expired is sent once more if there are newer
-        keys, and so is one whose signature grew old while the process was frozen.
-
-        Args:
-            timeout: seconds for everything, the search for credentials included.
-
-        Raises:
-            CredentialsError: there are no keys, or none were found in time.
-            The errors of `http`.
-        """
+        """Sign and send one request; once more with newer keys, or if it grew old while frozen."""
         until = time.monotonic() + timeout
         credentials = await self._credentials(timeout)
         signed_at = self._clock()

@@ -69,17 +69,8 @@ def sign(
 ) -> list[tuple[str, str]]:
     """Return the headers to send besides `headers`, so that AWS knows who asks and for what.
 
-    The path and query of `url` are taken for what goes over the wire: an HTTP client must send
-    them unchanged. Its `Host` is the one in `headers`, or host and port as they are in `url`.
-    For S3 the path must be percent-encoded as AWS does it: all but letters, digits and `-._~/`.
-
-    Args:
-        method: in the case in which it is sent.
-        headers: what is sent anyway; all are signed but those that change on the way.
-        now: seconds since the epoch, as `time.time()` has them.
-
-    Raises:
-        ValueError: the URL has no scheme, or `headers` has one of the headers that are made here.
+    Path, query and `Host` (or the URL's host and port) must go over the wire as they are here. For
+    S3 the path must be percent-encoded as AWS does it: all but letters, digits and `-._~/`.
     """
     host, path, query = _split(url)
     timestamp = _timestamp(int(now))
@@ -109,7 +100,7 @@ def authorize(
     method: str,
     path: str,
     query: str,
-    signed: Mapping[str, str],
+    signed: Mapping[str, str],  # names in lower case, values `trimmed`
     body_hash: str,
     *,
     credentials: Credentials,
@@ -117,14 +108,7 @@ def authorize(
     region: str,
     timestamp: str,
 ) -> str:
-    """Return the value of `Authorization` for a request that has all its headers.
-
-    Args:
-        path: with `query`, as it goes over the wire.
-        signed: the headers to sign: names in lower case, values without needless spaces.
-        body_hash: SHA-256, in hexadecimal digits.
-        timestamp: as in `X-Amz-Date`.
-    """
+    """Return the value of `Authorization` for a request that has all its headers."""
     names = sorted(signed)
     lines = "".join([f"{name}:{signed[name]}\n" for name in names])
     if service != "s3":

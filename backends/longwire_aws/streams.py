@@ -24,8 +24,10 @@ T = TypeVar("T")
 _Address = tuple[Any, int, int, str, Any]
 
 
-class Channel(Protocol):
-    socket: Socket
+class Stream(Protocol):
+    """Bytes out and in."""
+
+    socket: SocketStream
 
     async def send(self, data: bytes) -> None: ...
 
@@ -33,7 +35,7 @@ class Channel(Protocol):
         """Return some bytes, or none at the end."""
 
 
-async def connect(host: str, port: int, *, tls: bool) -> Channel:
+async def connect(host: str, port: int, *, tls: bool) -> Stream:
     """Connect to the first of the host's addresses that answers."""
     loop = asyncio.get_running_loop()
     failure = OSError("the host has no address")
@@ -49,11 +51,11 @@ async def connect(host: str, port: int, *, tls: bool) -> Channel:
                 # asyncio's own text names the address, not what was wrong with it.
                 failure = OSError(error.errno, os.strerror(error.errno or 0))
                 continue
-            wire = Socket(sock)
-            undo.callback(wire.close)
-            channel = await _start_tls(wire, host) if tls else wire
+            plain = SocketStream(sock)
+            undo.callback(plain.close)
+            stream = await _start_tls(plain, host) if tls else plain
             undo.pop_all()
-            return channel
+            return stream
     raise failure
 
 
@@ -70,12 +72,11 @@ async def _resolve(host: str, port: int) -> Sequence[_Address]:
         raise OSError(f"the name cannot be resolved: {why}") from error
 
 
-class Socket:
-    """A connected socket, and so a `Channel` without TLS.
+class SocketStream:
+    """A connected socket, and so a `Stream` without TLS."""
 
-    The loop learns that it is to watch a socket at the first wait, and that it need not at `rest`:
-    telling it for each wait would cost more than all else that a wait needs.
-    """
+    # The loop learns that it is to watch a socket at the first wait, and that it need not at
+    # `rest`: telling it for each wait would cost more than all else that a wait needs.
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = self
@@ -92,7 +93,6 @@ class Socket:
             await asyncio.get_running_loop().sock_sendall(self._sock, memoryview(data)[sent:])
 
     async def receive(self) -> bytes:
-        """Return some bytes, or none at the end."""
         loop = asyncio.get_running_loop()
         if self._watching is None:
             try:
@@ -157,19 +157,19 @@ def default_tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-async def _start_tls(wire: Socket, host: str) -> _TLS:
-    channel = _TLS(wire, default_tls_context(), host)
-    await channel.handshake()
-    return channel
+async def _start_tls(plain: SocketStream, host: str) -> _TLSStream:
+    stream = _TLSStream(plain, default_tls_context(), host)
+    await stream.handshake()
+    return stream
 
 
-class _TLS:
+class _TLSStream:
     """TLS between memory buffers, so that only the socket's own bytes are waited for."""
 
-    def __init__(self, wire: Socket, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, plain: SocketStream, context: ssl.SSLContext, host: str) -> None:
         import ssl
 
-        self.socket = wire
+        self.socket = plain
         self._ssl = ssl
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()

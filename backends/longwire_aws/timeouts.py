@@ -14,10 +14,9 @@ _PAUSE = 0.01
 
 
 class Limits:
-    """The time limits of one event loop.
+    """The time limits of one event loop."""
 
-    `asyncio.timeout` makes a timer for each, which costs as much as signing a request.
-    """
+    # `asyncio.timeout` makes a timer for each, which costs as much as signing a request.
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -54,19 +53,14 @@ class Limits:
 
 
 class Limit:
-    """Cancels the task in a `with` block that takes too long, which then raises `TimeoutError`.
-
-    Attributes:
-        when: by the loop's clock.
-        expired: the limit was reached in the block.
-    """
+    """Cancels the task in a `with` block that takes too long, which then raises `TimeoutError`."""
 
     __slots__ = ("_cancelling", "_limits", "_task", "expired", "when")
 
     _task: asyncio.Task[object]
 
     def __init__(self, limits: Limits, when: float) -> None:
-        self.when = when
+        self.when = when  # by the loop's clock
         self.expired = False
         self._limits = limits
 

@@ -2,83 +2,54 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
 import time
 from typing import TYPE_CHECKING
 
+from longwire_aws.credentials import CredentialsError
 from longwire_aws.endpoints import (
+    ANY_REGION,
     dns_suffix,
     environment_endpoint,
     environment_region,
     is_http_url,
     is_region,
 )
-from longwire_aws.errors import advice, read_refusal
+from longwire_aws.errors import advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
-from longwire_aws.signed import CredentialsError, SignedClient
+from longwire_aws.retries import Backoff, retry
+from longwire_aws.signed import SignedClient
 from longwire_backends.base import BackendError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-# The service did not do what it was asked, and would do it a little later.
-_THROTTLED = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestTimeout",  # S3 waited in vain for the rest of the request
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-# Times that a request without an answer is repeated.
-_REPEATS = 2
-# With an endpoint of one's own the region may not matter, but a signature has one.
-_ANY_REGION = "us-east-1"
+_BUSY = Backoff(first=0.05, longest=3.2)
+_UNANSWERED = _BUSY._replace(times=2)
 
 
 class Service:
-    """One AWS service, as the store `backend` speaks to it.
-
-    Args:
-        backend: the store's name, for its errors.
-        name: the service's name in hosts and signatures, for example "dynamodb".
-        region_name: None takes the one in the environment.
-        endpoint_url: None takes the one in the environment, else AWS's own.
-        timeout: seconds for one operation, with all its repeats.
-        clock: epoch seconds.
-
-    Attributes:
-        region: where the service is.
-        endpoint_url: what replaces AWS's own address, without a slash at the end; or None.
-
-    Raises:
-        ConfigurationError: the region is unknown, or the endpoint is not a URL.
-    """
+    """One AWS service, as the store `backend` speaks to it."""
 
     def __init__(
         self,
         backend: str,
-        name: str,
+        name: str,  # in hosts and signatures
         *,
         region_name: str | None,
         endpoint_url: str | None,
-        timeout: float,
-        clock: Callable[[], float],
+        timeout: float,  # seconds for one operation, with all its repeats
     ) -> None:
         self._backend = backend
         self._name = name
         self._timeout = timeout
-        self._clock = clock
+        # What replaces AWS's own address, without a slash at the end; or None.
         self.endpoint_url = _endpoint(backend, name, endpoint_url)
         self.region = _region(backend, region_name, self.endpoint_url)
         self._http = HTTPClient()
-        self._client = SignedClient(self._http, name, lambda _: self.region, clock=clock)
+        self._client = SignedClient(self._http, name, lambda _: self.region)
 
     @property
     def host(self) -> str:
@@ -93,33 +64,19 @@ class Service:
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         *,
-        repeatable: bool = True,
+        repeatable: bool = True,  # doing it twice is as good as doing it once
     ) -> Response:
-        """Send a request; repeat it while the service says that it has too much to do.
-
-        Args:
-            operation: what the store is doing, for its errors.
-            repeatable: doing it twice is as good as doing it once, so that a request whose answer
-                was lost is sent again.
-
-        Returns:
-            The answer, with a status of 200 to 499.
-
-        Raises:
-            BackendError: no answer, or one that says that the service failed.
-        """
-        until = time.monotonic() + self._timeout
-        attempt = 0
-        while True:
-            answer = await self._attempt(operation, method, url, headers, body, until)
-            if isinstance(answer, Response) and not _has_failed(answer):
-                return answer
-            pause = 0.025 * 2 ** min(attempt, 6) * (1 + random.random())
-            out_of_time = time.monotonic() + pause >= until
-            if out_of_time or not _may_repeat(answer, repeatable, attempt):
-                raise self._failure(operation, answer)
-            await asyncio.sleep(pause)
-            attempt += 1
+        """Send a request, and repeat it while that may help; the status is one of 200 to 499."""
+        deadline = time.monotonic() + self._timeout
+        answer = await retry(
+            lambda: self._attempt(operation, method, url, headers, body, deadline),
+            lambda answer: _backoff(answer, repeatable),
+            deadline=deadline,
+            random=random.random,
+        )
+        if isinstance(answer, Response) and not _has_failed(answer):
+            return answer
+        raise self._failure(operation, answer)
 
     async def close(self) -> None:
         """Close idle connections and forget keys; a later request has new ones."""
@@ -135,17 +92,13 @@ class Service:
             params["endpoint_url"] = self.endpoint_url
         return f"longwire init --backend {self._backend} --params {shlex.quote(json.dumps(params))}"
 
-    def refused(self, operation: str, response: Response) -> BackendError:
-        """Make the error of an answer that the store cannot use."""
-        return BackendError(self._backend, operation, self.explain(response))
-
     def explain(self, response: Response) -> str:
         """Say what the service said, and what to do about it."""
         refusal = read_refusal(response)
         if refusal == ("", ""):
             return f"status {response.status}, not in the form of AWS; {self._check()}"
         said = ": ".join(part for part in refusal if part)
-        todo = advice(refusal, response, self._clock())
+        todo = advice(refusal, response, time.time())
         return f"{said}; {todo}" if todo else said
 
     async def _attempt(
@@ -155,9 +108,9 @@ class Service:
         url: str,
         headers: Sequence[tuple[str, str]],
         body: bytes,
-        until: float,
+        deadline: float,
     ) -> Response | TransportError:
-        left = max(0.001, until - time.monotonic())
+        left = max(0.001, deadline - time.monotonic())
         try:
             return await self._client.request(method, url, headers, body, timeout=left)
         except TransportError as error:
@@ -184,20 +137,27 @@ class Service:
         return "check endpoint_url"
 
 
+def _backoff(answer: Response | TransportError, repeatable: bool) -> Backoff | None:
+    match answer:
+        case Response():
+            if _is_throttled(answer):
+                return _BUSY
+            return _UNANSWERED if answer.status >= 500 and repeatable else None
+        case TransportTimeoutError():
+            return None
+    return _UNANSWERED if repeatable or not answer.sent else None
+
+
 def _has_failed(response: Response) -> bool:
     return response.status >= 500 or _is_throttled(response)
 
 
 def _is_throttled(response: Response) -> bool:
-    return response.status >= 400 and read_refusal(response).code in _THROTTLED
-
-
-def _may_repeat(answer: Response | TransportError, repeatable: bool, attempt: int) -> bool:
-    if isinstance(answer, Response):
-        return _is_throttled(answer) or (repeatable and attempt < _REPEATS)
-    if isinstance(answer, TransportTimeoutError):
+    if response.status < 400:
         return False
-    return attempt < _REPEATS and (repeatable or not answer.sent)
+    code = read_refusal(response).code
+    # The latter: S3 waited in vain for the rest of the request.
+    return is_throttled(code) or code == "RequestTimeout"
 
 
 def _endpoint(backend: str, service: str, endpoint_url: str | None) -> str | None:
@@ -218,7 +178,7 @@ def _endpoint(backend: str, service: str, endpoint_url: str | None) -> str | Non
 def _region(backend: str, region_name: str | None, endpoint_url: str | None) -> str:
     region = region_name or environment_region(os.environ)
     if region is None and endpoint_url is not None:
-        return _ANY_REGION
+        return ANY_REGION
     if region is None:
         raise ConfigurationError(
             f"{backend}: the region is unknown: set region_name in its parameters, or the "

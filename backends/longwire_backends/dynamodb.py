@@ -95,8 +95,6 @@ class DynamoDBBackend(Backend):
             region_name=_region_of(table_name, region_name),
             endpoint_url=endpoint_url,
             timeout=timeout,
-            # Not `clock`, which says when records expire: AWS checks signatures by the real time.
-            clock=time.time,
         )
         self._url = f"{self._service.endpoint_url or f'https://{self._service.host}'}/"
 
@@ -144,11 +142,8 @@ class DynamoDBBackend(Backend):
         return written_version if written is not _UNMET else None
 
     async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
-        """Read the ids of at most `limit` connections that have a record.
-
-        It scans the table, memberships included: that costs by the size of all items.
-        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html
-        """
+        # A scan reads the whole table, memberships included, and costs by the size of all items.
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html
         start = None if after is None else self._start(after)
         request = {
             # A member of a group may be called "record", too.
@@ -377,7 +372,7 @@ class DynamoDBBackend(Backend):
             return RecordTooLargeError(self.name, operation, message)
         if code == "ValidationException" and re.search(_OTHER_KEYS, message):
             return BackendError(self.name, operation, f"{self._other_keys()} ({message})")
-        return self._service.refused(operation, response)
+        return BackendError(self.name, operation, self._service.explain(response))
 
     def _no_table(self) -> str:
         command = self._service.init_command(table_name=self._table)
@@ -409,8 +404,8 @@ def _region_of(table_name: str, region_name: str | None) -> str | None:
     return region
 
 
+# What `_call` returns for the refusal that its caller expects.
 _UNMET: dict[str, Any] = {}
-"""What `_call` returns for the refusal that its caller expects."""
 
 
 def _record_key(connection_id: str) -> dict[str, Any]:

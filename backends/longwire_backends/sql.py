@@ -18,14 +18,10 @@ SWEEP_BATCH = 1000
 
 
 class SQLBackend(Backend):
-    """Keeps records in `{table}` and memberships in `{table}_group`.
-
-    Args:
-        table: a name that needs no escaping.
-        clock: epoch seconds.
-    """
+    """Keeps records in `{table}` and memberships in `{table}_group`."""
 
     def __init__(self, table: str, *, clock: Callable[[], float]) -> None:
+        # What is given as `table` was `checked_table`: it needs no escaping.
         super().__init__(clock=clock)
         self._table = table
         self._members = f"{table}_group"
@@ -37,21 +33,13 @@ class SQLBackend(Backend):
         sql: str,
         parameters: tuple[object, ...],
         *,
-        repeatable: bool = True,
+        repeatable: bool = True,  # running it twice does no harm
     ) -> Sequence[Any]:
-        """Run one statement, in which `?` stands for each parameter, and return its rows.
-
-        Args:
-            operation: what the backend is doing, for its errors.
-            repeatable: running it twice does no harm.
-        """
+        """Run one statement, in which `?` stands for each parameter, and return its rows."""
 
     @abc.abstractmethod
     def _sweeping(self, table: str) -> str:
-        """Return the statement that deletes some rows and returns one row for each.
-
-        Its parameters are the time up to which they have expired, and how many they may be.
-        """
+        """Return the statement that deletes and returns what expired by `?`, at most `?` rows."""
 
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
         self._check_size("put", value)
@@ -147,7 +135,7 @@ class SQLBackend(Backend):
         return tuple(group for (group,) in rows)
 
     async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
-        """End all memberships in one step, and return the groups' names, sorted."""
+        # In one step; the contract's own needs one for each group.
         rows = await self._execute(
             "group_discard_all",
             f'DELETE FROM "{self._members}" WHERE connection_id = ? AND expires_at > ?'
@@ -184,11 +172,7 @@ def _page(rows: Sequence[Any], limit: int) -> Page:
 
 
 def checked_table(table_name: str, limit: int | None = None) -> str:
-    """Return the name if it is one that can be quoted as it is.
-
-    Raises:
-        ConfigurationError: it is not, or it has more characters than `limit`.
-    """
+    """Return the name if it can be quoted as it is, and has at most `limit` characters."""
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", table_name) and len(table_name) <= (limit or 1000):
         return table_name
     at_most = f"at most {limit} " if limit else ""

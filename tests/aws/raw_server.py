@@ -43,17 +43,12 @@ class Peer:
 
 
 class RawServer:
-    """Runs the nth script for the nth connection.
-
-    Attributes:
-        url: where it listens.
-        connected: how many connections there were.
-        ended: one event for each script, set when it has ended and closed its connection.
-    """
+    """Runs the nth script for the nth connection."""
 
     def __init__(self, *scripts: Callable[[Peer], Awaitable[None]]) -> None:
         self.url = ""
         self.connected = 0
+        # One for each script, set when it has ended and closed its connection.
         self.ended = [asyncio.Event() for _ in scripts]
         self._scripts = scripts
         self._finished = False

@@ -17,8 +17,9 @@ import pytest
 
 from longwire import Connections, Longwire, ManagementError, websocket_handler
 from longwire.apigateway.signing import SigningTransport
-from longwire_aws.credentials import Credentials, CredentialsError, CredentialsSource
+from longwire_aws.credentials import CredentialsError, CredentialsSource
 from longwire_aws.http import HTTPClient, TransportError
+from longwire_aws.sigv4 import Credentials
 from longwire_backends import BackendError
 from longwire_backends.dynamodb import DynamoDBBackend
 from longwire_backends.memory import MemoryBackend

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire_aws.credentials import Credentials, CredentialsSource
+from longwire_aws.credentials import CredentialsError, CredentialsSource
 from longwire_aws.http import Response
-from longwire_aws.signed import CredentialsError, SignedClient
+from longwire_aws.signed import SignedClient
+from longwire_aws.sigv4 import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

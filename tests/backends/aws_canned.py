@@ -40,15 +40,7 @@ class Request(NamedTuple):
 
 
 class CannedServer:
-    """Gives the answers it was made with, one to each request, and the last to all further ones.
-
-    Args:
-        port: where it listens; 0 takes a free one.
-
-    Attributes:
-        requests: what it was asked.
-        connections: how many there were.
-    """
+    """Gives the answers it was made with, one to each request, and the last to all further ones."""
 
     def __init__(self, *answers: Answer, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.answers = list(answers)
@@ -178,29 +170,19 @@ def xml_refusal(
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the two stores, and the answers of its service.
-
-    Attributes:
-        name: as in the store's errors.
-        open: open the store at an endpoint, with a time limit.
-        refusal: make an answer from code, message, status and headers.
-        version: the record's.
-        put, get, update, group_members: the answer when all is well.
-        take: likewise; the last one is to the request that takes.
-        tidying: how many requests follow it.
-        throttled, failed: the service has too much to do, or is broken; with what the error says.
-    """
+    """One of the two stores, and the answers of its service."""
 
     name: str
-    open: Callable[..., Backend]
-    refusal: Callable[..., bytes]
+    open: Callable[..., Backend]  # at an endpoint, with a time limit
+    refusal: Callable[..., bytes]  # from code, message, status and headers
     version: str
     put: bytes
     get: bytes
     update: bytes
-    take: tuple[bytes, ...]
-    tidying: int
+    take: tuple[bytes, ...]  # the last one is to the request that takes
+    tidying: int  # requests that follow it
     group_members: bytes
+    # The service has too much to do, or is broken; with what the error says.
     throttled: tuple[tuple[bytes, str], ...]
     failed: tuple[bytes, str]
 

@@ -291,6 +291,12 @@ def test_a_url_that_is_none_is_refused(queue_url: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_a_fifo_queue_is_refused() -> None:
+    """It would take none of the parts."""
+    with pytest.raises(ConfigurationError, match=r"queue_url: .* a standard queue.*MessageGroupId"):
+        Queue("https://sqs.eu-west-1.amazonaws.com/123456789012/name.fifo")
+
+
 def test_a_region_that_is_none_is_refused() -> None:
     """It becomes a part of a signature."""
     with pytest.raises(ConfigurationError, match="not a region"):
@@ -328,10 +334,7 @@ async def send_all(queue: Queue, bodies: list[str]) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
-async def test_parts_arrive_complete_and_unchanged(
-    aws_keys: None, server_url: str, fifo: bool
-) -> None:
+async def test_parts_arrive_complete_and_unchanged(aws_keys: None, server_url: str) -> None:
     """Big, small and odd ones."""
     large = split(ENDPOINT, bytes(MAX_MESSAGE), ODD_IDS * 1500, new_id=counter())
     parts = [
@@ -339,7 +342,7 @@ async def test_parts_arrive_complete_and_unchanged(
     ]
     parts += split(ENDPOINT, bytes(range(256)), map(str, range(20_000)), new_id=counter())
     assert len(parts) == 25
-    mapping = EventSourceMapping(server_url, fifo=fifo, concurrency=3)
+    mapping = EventSourceMapping(server_url, concurrency=3)
     queue = Queue(mapping.queue_url, region_name=REGION)
     await send_all(queue, [dumps(part) for part in parts])
     arrived: list[Part] = []
@@ -352,24 +355,6 @@ async def test_parts_arrive_complete_and_unchanged(
     await mapping.run_until_empty(handler)
     assert sorted(arrived) == sorted(parts)
     assert await mapping.run_until_empty(handler) == 0
-    await queue.close()
-    mapping.close()
-
-
-@pytest.mark.anyio
-async def test_a_fifo_queue_takes_a_part_once(aws_keys: None, server_url: str) -> None:
-    """So that it can be sent again when the answer was lost."""
-    mapping = EventSourceMapping(server_url, fifo=True)
-    queue = Queue(mapping.queue_url, region_name=REGION)
-    await send_all(queue, [dumps(PART)])
-    await send_all(queue, [dumps(PART)])
-
-    async def handler(event: dict[str, Any]) -> None:
-        (record,) = event["Records"]
-        assert record["attributes"]["MessageGroupId"] == "id1"
-
-    assert await mapping.run_until_empty(handler) == 1
-    assert mapping.errors == []
     await queue.close()
     mapping.close()
 
@@ -474,11 +459,9 @@ def ids(request: Request) -> str:
     return "".join([entry["Id"] for entry in json.loads(request.body)["Entries"]])
 
 
-async def ask(
-    server: CannedServer, *, count: int = 3, name: str = "name", timeout: float = 20.0
-) -> Sent:
+async def ask(server: CannedServer, *, count: int = 3, timeout: float = 20.0) -> Sent:
     """Send parts to it; none of the errors has a secret in it."""
-    queue = Queue(f"{server.url}/123456789012/{name}", random=lambda: 0.0)
+    queue = Queue(f"{server.url}/123456789012/name", random=lambda: 0.0)
     bodies = [dumps(PART._replace(part_id=f"p{number}")) for number in range(count)]
     sent = await queue.send(bodies, deadline=by(timeout))
     await queue.close()
@@ -510,15 +493,6 @@ async def test_a_request_is_one_signed_json_call() -> None:
     body = json.loads(request.body)
     assert body["QueueUrl"] == f"{server.url}/123456789012/name"
     assert body["Entries"][1] == {"Id": "1", "MessageBody": dumps(PART._replace(part_id="p1"))}
-
-
-@pytest.mark.anyio
-async def test_a_fifo_queue_is_told_the_parts_id() -> None:
-    """Twice: as the group, and as what is not to be taken again."""
-    async with CannedServer(answer("0")) as server:
-        assert (await ask(server, count=1, name="name.fifo")).queued == (0,)
-    (entry,) = json.loads(server.requests[0].body)["Entries"]
-    assert (entry["MessageGroupId"], entry["MessageDeduplicationId"]) == ("p0", "p0")
 
 
 @pytest.mark.anyio
@@ -668,26 +642,6 @@ async def test_what_may_have_been_queued_is_not_sent_again(unsure: Any) -> None:
     assert error.unsure
     assert str(error).endswith("; the messages may have been queued")
     assert len(server.requests) == 1
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("unsure", UNSURE)
-async def test_a_fifo_queue_is_sent_again_what_it_may_have(unsure: Any) -> None:
-    """It leaves out what it has."""
-    async with CannedServer(unsure, unsure, answer("012")) as server:
-        assert (await ask(server, name="name.fifo")).queued == (0, 1, 2)
-    async with CannedServer(unsure) as server:
-        assert only(await ask(server, name="name.fifo")).unsure
-    assert len(server.requests) == 3
-
-
-@pytest.mark.anyio
-async def test_what_was_in_doubt_once_stays_in_doubt() -> None:
-    """Although SQS says of the repeat that it did not take it."""
-    throttled = json_refusal("RequestThrottled", "Rate exceeded")
-    async with CannedServer(lose, throttled) as server:
-        assert only(await ask(server, name="name.fifo", timeout=0.2)).unsure
-    assert len(server.requests) > 1
 
 
 @pytest.mark.anyio

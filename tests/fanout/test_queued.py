@@ -174,10 +174,10 @@ async def stage(
 
 @asynccontextmanager
 async def mapped(
-    sqs_url: str, *, fifo: bool = False, max_receives: int | None = None, **options: Any
+    sqs_url: str, *, max_receives: int | None = None, **options: Any
 ) -> AsyncIterator[tuple[Stage, EventSourceMapping]]:
     """Set everything up with a queue on an emulator."""
-    mapping = EventSourceMapping(sqs_url, fifo=fifo, max_receives=max_receives)
+    mapping = EventSourceMapping(sqs_url, max_receives=max_receives)
     try:
         async with stage(mapping.queue_url, **options) as set_up:
             yield set_up, mapping
@@ -221,11 +221,10 @@ NOWHERE = "http://127.0.0.1:1/123456789012/nowhere"
 # --- all is well ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
-async def test_everybody_in_a_big_group_gets_the_bytes_once(sqs_url: str, fifo: bool) -> None:
+async def test_everybody_in_a_big_group_gets_the_bytes_once(sqs_url: str) -> None:
     """From the queue, and not before; each part is delivered in one go."""
-    async with mapped(sqs_url, fifo=fifo) as (st, mapping):
-        members = await st.join(1200 if fifo else 2500)
+    async with mapped(sqs_url) as (st, mapping):
+        members = await st.join(2500)
         result = await st.connections.group_send("blue", TEXT)
         assert (result.queued, result.ok, len(result.delivered)) == (len(members), True, 0)
         assert st.server.requests == []
@@ -233,7 +232,7 @@ async def test_everybody_in_a_big_group_gets_the_bytes_once(sqs_url: str, fifo: 
         assert st.got(TEXT) == members
         assert st.answers == [failed()] * len(mapping.events)
         sizes = [len(one.connection_ids) for one in sent_parts(mapping)]
-        assert sorted(sizes, reverse=True) == ([1000, 200] if fifo else [1000, 1000, 500])
+        assert sorted(sizes, reverse=True) == [1000, 1000, 500]
 
 
 def sent_parts(mapping: EventSourceMapping) -> list[parts.Part]:

@@ -41,7 +41,6 @@ class EventSourceMapping:
 
     Args:
         endpoint_url: an emulator.
-        fifo: whether it is a FIFO queue.
         batch_size: messages of one event at most.
         concurrency: events at a time.
         visibility_timeout: seconds for which a message that was handed out is hidden.
@@ -58,7 +57,6 @@ class EventSourceMapping:
         self,
         endpoint_url: str,
         *,
-        fifo: bool = False,
         batch_size: int = 10,
         concurrency: int = 1,
         visibility_timeout: int = 30,
@@ -67,7 +65,6 @@ class EventSourceMapping:
         self._sqs = sqs_client(endpoint_url)
         self._batch_size = batch_size
         self._concurrency = concurrency
-        self._fifo = fifo
         self._dead_letter_url: str | None = None
         attributes = {
             "VisibilityTimeout": str(visibility_timeout),
@@ -177,8 +174,6 @@ class EventSourceMapping:
 
     def _create(self, attributes: dict[str, str]) -> str:
         name = f"q-{uuid.uuid4().hex}"
-        if self._fifo:
-            name, attributes = f"{name}.fifo", {**attributes, "FifoQueue": "true"}
         url: str = self._sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         return url
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import random
 import time
 from datetime import datetime
@@ -28,16 +27,19 @@ from longwire.exceptions import (
     ManagementError,
     MessageTooLargeError,
 )
+from longwire_aws.credentials import CredentialsError
 from longwire_aws.errors import Refusal, advice, read_refusal
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
-from longwire_aws.signed import CredentialsError
+from longwire_aws.retries import Backoff, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from longwire_aws.signed import Transport
 
-_UNREACHED_RETRIES = 3
+_BUSY = Backoff(first=0.05, longest=2.0)
+_UNREACHED = _BUSY._replace(times=3)
+_NEW = Backoff(first=0.005, longest=0.1)
 
 _FORBIDDEN_CAUSES = (
     "known causes: the function's role lacks the permission execute-api:ManageConnections; "
@@ -63,8 +65,8 @@ class _Call(NamedTuple):
     connection_id: str
     body: bytes
     deadline: float
-    new_until: float
-    patient: bool
+    new_until: float = 0.0
+    patient: bool = True
 
     @property
     def url(self) -> str:
@@ -73,16 +75,11 @@ class _Call(NamedTuple):
 
 
 class Management:
-    """A client of the management API, for any number of endpoints.
+    """A client of the management API, for any number of endpoints."""
 
-    Deadlines are in seconds of `time.monotonic()` and bound every wait. `new_for` is for how many
-    seconds from the call a 410 may mean that the connection is not known yet.
-
-    Args:
-        http: sends the requests.
-        random: a number from 0 to 1, for the jitter of waits.
-        on_post: is called before each POST, repeated ones included.
-    """
+    # Deadlines are in seconds of `time.monotonic()` and bound every wait. For `new_for` seconds
+    # from the call a 410 may mean that the connection is not known yet. Without patience, a 429 is
+    # an error at once. `on_post` is called before each POST, repeated ones included.
 
     def __init__(
         self,
@@ -105,32 +102,18 @@ class Management:
         new_for: float = 0.0,
         patient: bool = True,
     ) -> None:
-        """Send one message to the client.
-
-        Args:
-            patient: repeat what API Gateway answers with 429; else that is an error at once.
-
-        Raises:
-            MessageTooLargeError: it is over the limit; nothing was sent.
-            ConnectionGoneError: the connection no longer exists.
-            ManagementError: anything else; the text says what to do.
-        """
+        """Send one message to the client."""
         if len(data) > MAX_MESSAGE:
             raise MessageTooLargeError(connection_id, len(data), MAX_MESSAGE)
-        call = _call("POST", endpoint, connection_id, data, deadline, new_for, patient=patient)
+        new_until = time.monotonic() + new_for
+        call = _Call("POST", endpoint, connection_id, data, deadline, new_until, patient)
         await self._request(call)
 
     async def get(
-        self,
-        endpoint: str,
-        connection_id: str,
-        *,
-        deadline: float,
-        new_for: float = 0.0,
-        patient: bool = True,
+        self, endpoint: str, connection_id: str, *, deadline: float, patient: bool = True
     ) -> ConnectionInfo:
-        """Ask about a connection; `patient` and errors as for `post`."""
-        call = _call("GET", endpoint, connection_id, b"", deadline, new_for, patient=patient)
+        """Ask about a connection."""
+        call = _Call("GET", endpoint, connection_id, b"", deadline, patient=patient)
         response = await self._request(call)
         try:
             return _connection_info(response.body)
@@ -141,22 +124,22 @@ class Management:
     async def delete(
         self, endpoint: str, connection_id: str, *, deadline: float, new_for: float = 0.0
     ) -> None:
-        """Close a connection; the client sees code 1000. Raises as `post` does."""
-        await self._request(_call("DELETE", endpoint, connection_id, b"", deadline, new_for))
+        """Close a connection; the client sees code 1000."""
+        new_until = time.monotonic() + new_for
+        await self._request(_Call("DELETE", endpoint, connection_id, b"", deadline, new_until))
 
     async def _request(self, call: _Call) -> Response:
-        attempt = 0
-        while True:
-            answer = await self._attempt(call)
-            if isinstance(answer, Response) and 200 <= answer.status < 300:
-                _check_origin(call, answer)
-                return answer
-            limit, delay = _retry(call, answer, attempt)
-            delay *= 0.5 + self._random() / 2
-            if time.monotonic() + delay >= limit:
-                raise _error(call, answer) from _cause(answer)
-            await _pause(delay)
-            attempt += 1
+        answer = await retry(
+            lambda: self._attempt(call),
+            lambda answer: _backoff(call, answer),
+            deadline=call.deadline,
+            random=self._random,
+            sleep=_pause,
+        )
+        if isinstance(answer, Response) and 200 <= answer.status < 300:
+            _check_origin(call, answer)
+            return answer
+        raise _error(call, answer) from (answer if isinstance(answer, TransportError) else None)
 
     async def _attempt(self, call: _Call) -> Response | TransportError:
         timeout = call.deadline - time.monotonic()
@@ -180,37 +163,17 @@ async def _pause(seconds: float) -> None:
         raise asyncio.CancelledError(NOT_SENT) from None
 
 
-def _call(
-    method: str,
-    endpoint: str,
-    connection_id: str,
-    body: bytes,
-    deadline: float,
-    new_for: float,
-    *,
-    patient: bool = True,
-) -> _Call:
-    new_until = min(deadline, time.monotonic() + new_for)
-    return _Call(method, endpoint, connection_id, body, deadline, new_until, patient)
-
-
-def _retry(call: _Call, answer: Response | TransportError, attempt: int) -> tuple[float, float]:
-    """Return until when to try again, and after how many seconds at most; never is -inf."""
-    doubled = 2 ** min(attempt, 10)
+def _backoff(call: _Call, answer: Response | TransportError) -> Backoff | None:
     match answer:
         case Response(status=429) if call.patient:
-            return call.deadline, min(0.05 * doubled, 2.0)
+            return _BUSY
         case Response(status=410):
-            return call.new_until, min(0.005 * doubled, 0.1)
+            return _NEW._replace(until=call.new_until)
         case TransportTimeoutError():
-            return -math.inf, 0.0
-        case TransportError(sent=False) if attempt < _UNREACHED_RETRIES:
-            return call.deadline, 0.05 * doubled
-    return -math.inf, 0.0
-
-
-def _cause(answer: Response | TransportError) -> TransportError | None:
-    return answer if isinstance(answer, TransportError) else None
+            return None
+        case TransportError(sent=False):
+            return _UNREACHED
+    return None
 
 
 def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
@@ -231,7 +194,7 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
 
 
 def _check_origin(call: _Call, answer: Response) -> None:
-    """Raise `ManagementError` for the page of a proxy, which has delivered nothing."""
+    """Refuse the page of a proxy, which has delivered nothing."""
     if answer.body.lstrip().startswith(b"<"):
         detail = f"{call.method} answered {answer.status}{_NOT_AWS}"
         raise ManagementError(call.connection_id, detail, status=answer.status)

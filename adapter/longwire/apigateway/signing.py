@@ -10,30 +10,22 @@ from typing import TYPE_CHECKING
 
 from longwire.apigateway.endpoint import signing_region
 from longwire.exceptions import ConfigurationError
+from longwire_aws.signed import SignedClient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from longwire_aws.http import Response
-    from longwire_aws.signed import SignedClient, Transport
+    from longwire_aws.signed import Transport
 
 
 class SigningTransport:
-    """Sends requests to API Gateway signed, and to a gateway on this machine as it can.
-
-    Whatever speaks plain HTTP is a gateway on the developer's machine. It gets a signature, for
-    `longwire dev --verify-signatures`, if keys and region are in the environment; nobody needs
-    them there otherwise, so they are not looked for.
-
-    Args:
-        http: sends the requests.
-        region_name: of the API; None takes it from the URL, else from the environment.
-    """
+    """Sends requests to API Gateway signed, and to a gateway on this machine as it can."""
 
     def __init__(self, http: Transport, region_name: str | None) -> None:
         self._http = http
         self._region_name = region_name
-        self._signed: SignedClient | None = None
+        self._signed = SignedClient(http, "execute-api", self._region)
 
     async def request(
         self,
@@ -44,28 +36,16 @@ class SigningTransport:
         *,
         timeout: float,
     ) -> Response:
-        """Send one request.
-
-        Raises:
-            ConfigurationError: the region is unknown.
-            CredentialsError: there are no keys to sign with.
-            TransportError: no answer, or one that is not HTTP.
-        """
+        # Whatever speaks plain HTTP is a gateway on the developer's machine. It gets a signature,
+        # for `longwire dev --verify-signatures`, if keys and region are in the environment; nobody
+        # needs them there otherwise, so they are not looked for.
         signs = url.startswith("https://") or self._has_all(url)
-        transport = self._signing() if signs else self._http
+        transport = self._signed if signs else self._http
         return await transport.request(method, url, headers, body, timeout=timeout)
 
     def forget_keys(self) -> None:
         """Keep no keys that were found; those of the environment never are."""
-        if self._signed is not None:
-            self._signed.forget_keys()
-
-    def _signing(self) -> SignedClient:
-        if self._signed is None:
-            from longwire_aws.signed import SignedClient  # a cold start may never come here
-
-            self._signed = SignedClient(self._http, "execute-api", self._region)
-        return self._signed
+        self._signed.forget_keys()
 
     def _region(self, url: str) -> str:
         return signing_region(url, self._region_name, os.environ)

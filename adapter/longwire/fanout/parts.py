@@ -17,33 +17,23 @@ from longwire_aws.endpoints import is_http_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+# Bytes of one message, and of all messages of one batch. AWS takes 1 MiB since August 2025, but
+# queues have limits of their own, and many were created with the 256 KiB of old.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 MESSAGE_LIMIT = 256 * 1024
-"""Bytes of one message, and of all messages of one batch.
-
-AWS takes 1 MiB since August 2025, but queues have limits of their own, and many were created with
-the 256 KiB of old.
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-"""
+# Messages of one batch, by the same page.
 BATCH = 10
-"""Messages of one batch, by the same page."""
+# Connections of one part: some seconds of one function's time.
 MEMBERS = 1000
-"""Connections of one part: some seconds of one function's time."""
 
 _VERSION = 1
 
 
 class Part(NamedTuple):
-    """One payload for some of a group's members.
+    """One frame for some of a group's members."""
 
-    Attributes:
-        part_id: 1 to 128 letters and digits, unique.
-        endpoint: URL of the management API.
-        data: the payload, as it is posted.
-        connection_ids: whom it is for.
-    """
-
-    part_id: str
-    endpoint: str
+    part_id: str  # unique
+    endpoint: str  # of the management API
     data: bytes
     connection_ids: tuple[str, ...]
 
@@ -61,11 +51,7 @@ def dumps(part: Part) -> str:
 
 
 def loads(text: str) -> Part:
-    """Read what `dumps` wrote.
-
-    Raises:
-        EventError: the text is something else.
-    """
+    """Read what `dumps` wrote, or raise `EventError`."""
     fields = _fields(text)
     version = fields["longwire"]
     if version is True or version != _VERSION:
@@ -110,11 +96,7 @@ def _decode(data: str) -> bytes:
 def split(
     endpoint: str, data: bytes, ids: Iterable[str], *, new_id: Callable[[], str]
 ) -> Iterator[Part]:
-    """Yield parts that reach all of `ids`, in order, each within the limits of a message.
-
-    Raises:
-        ValueError: the data or the endpoint is too long for any message.
-    """
+    """Yield parts that reach all of `ids`, in order, each within the limits of a message."""
     if len(data) > MAX_MESSAGE:
         raise ValueError(f"data of {len(data)} bytes is over the limit of {MAX_MESSAGE}")
     empty = Part("", endpoint, data, ())
@@ -150,25 +132,15 @@ def batches(bodies: Iterable[str]) -> Iterator[list[str]]:
 
 
 class Message(NamedTuple):
-    """One record of a Lambda event.
-
-    Attributes:
-        message_id: what `failures` takes.
-        body: what was sent.
-        receive_count: how many times it was handed out, this time included.
-    """
+    """One record of a queue's event."""
 
     message_id: str
     body: str
-    receive_count: int
+    receive_count: int  # how many times it was handed out, this time included
 
 
 def messages(event: dict[str, Any]) -> list[Message]:
-    """Read a queue's event.
-
-    Raises:
-        EventError: a record has no id or no body.
-    """
+    """Read a queue's event, or raise `EventError`."""
     return [_message(record) for record in event["Records"]]
 
 
@@ -186,11 +158,7 @@ def _count(value: object) -> int:
 
 
 def failures(message_ids: Iterable[str]) -> dict[str, list[dict[str, str]]]:
-    """Make the answer that has Lambda hand these messages out again, and delete the others.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
-
-    Lambda reads it if the event source mapping has `ReportBatchItemFailures`; otherwise it deletes
-    them all.
-    """
+    """Make the answer that has Lambda hand these messages out again, and delete the others."""
+    # Read only if the event source mapping has `ReportBatchItemFailures`; else it deletes them all.
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     return {"batchItemFailures": [{"itemIdentifier": each} for each in message_ids]}

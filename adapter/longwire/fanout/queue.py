@@ -2,13 +2,11 @@
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 
-Nothing is queued twice by accident. A request is repeated only when SQS surely did not take it, or
-when the queue is FIFO, which leaves out what it has seen in the last five minutes.
+Nothing is queued twice by accident: a request is repeated only when SQS surely did not take it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
@@ -18,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from longwire.exceptions import ConfigurationError, QueueError
-from longwire.fanout.parts import loads
-from longwire_aws.endpoints import environment_region, is_http_url, is_region
-from longwire_aws.errors import Refusal, advice, read_refusal
+from longwire_aws.credentials import CredentialsError
+from longwire_aws.endpoints import ANY_REGION, environment_region, is_http_url, is_region
+from longwire_aws.errors import Refusal, advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
-from longwire_aws.signed import CredentialsError, SignedClient
+from longwire_aws.retries import Backoff, retry
+from longwire_aws.signed import SignedClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,22 +34,9 @@ _REGION = (
     r"(?:(?:vpce\.)?amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)"
     r"|([a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?"
 )
-# With an emulator the region may not matter, but a signature has one.
-_ANY_REGION = "us-east-1"
 
-_THROTTLED = frozenset(
-    {
-        "KmsThrottled",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-_UNREACHED_REPEATS = 3
-_LOST_REPEATS = 2
+_BUSY = Backoff(first=0.05, longest=3.2)
+_UNREACHED = _BUSY._replace(times=3)
 
 _DENIED = (
     "the function's role needs the permission sqs:SendMessage on this queue, and the queue's own "
@@ -69,40 +55,22 @@ _NOT_SQS = "not in the form of SQS: is something else at queue_url?"
 
 
 class Sent(NamedTuple):
-    """What became of the bodies that were given to `Queue.send`.
+    """What became of the bodies that were given to `Queue.send`, by their indexes."""
 
-    Attributes:
-        queued: indexes of those that SQS surely has.
-        errors: index -> why SQS has not got it, or (`unsure`) may not have got it.
-    """
-
-    queued: tuple[int, ...]
-    errors: dict[int, QueueError]
+    queued: tuple[int, ...]  # SQS surely has them
+    errors: dict[int, QueueError]  # why SQS has not got it, or (`unsure`) may not have got it
 
 
-class _Failure(NamedTuple):
+class _NotQueued(NamedTuple):
     error: QueueError
-    repeat: bool
+    backoff: Backoff | None  # None: SQS will not take it, or may have it already
 
 
-_Entries = dict[int, dict[str, str]]
+_Failures = dict[int, _NotQueued]
 
 
 class Queue:
-    """An SQS queue, to write to.
-
-    Requests go to the host in `queue_url`. They are signed, except those over plain HTTP, which is
-    an emulator's, while no keys are in the environment.
-
-    Args:
-        queue_url: as SQS has it, "https://sqs.{region}.amazonaws.com/{account}/{name}".
-        region_name: None takes it from the host, else from the environment.
-        http: sends the requests; None makes a client of its own.
-        random: a number from 0 to 1, for the jitter of waits.
-
-    Raises:
-        ConfigurationError: the URL or the region cannot be one.
-    """
+    """An SQS queue, to write to; its requests go to the host in `queue_url`."""
 
     def __init__(
         self,
@@ -118,9 +86,13 @@ class Queue:
                 "queue_url: expected a URL such as "
                 "'https://sqs.eu-west-1.amazonaws.com/123456789012/name'"
             )
+        if queue_url.endswith(".fifo"):
+            raise ConfigurationError(
+                "queue_url: expected a standard queue, since a FIFO queue (.fifo) takes no message "
+                "without a MessageGroupId"
+            )
         self.queue_url = queue_url
         self.region = _region(queue_url, region_name)
-        self._is_fifo = queue_url.endswith(".fifo")
         self._own_http: HTTPClient | None = None
         if http is None:
             http = self._own_http = HTTPClient()
@@ -129,31 +101,22 @@ class Queue:
         self._random = random
 
     async def send(self, bodies: Sequence[str], *, deadline: float) -> Sent:
-        """Queue one of `batches`; what SQS cannot take yet is repeated until the deadline.
-
-        Args:
-            bodies: made by `dumps`; each for itself and all together within `MESSAGE_LIMIT`.
-            deadline: seconds of `time.monotonic()`.
-
-        Returns:
-            Which ones were queued; a failure is in there and is not raised.
-        """
-        waiting = {index: self._entry(index, body) for index, body in enumerate(bodies)}
+        """Queue one of `batches`; what SQS cannot take yet is repeated until the deadline."""
+        if not bodies:
+            return Sent((), {})
+        waiting = dict(enumerate(bodies))
         errors: dict[int, QueueError] = {}
-        doubts: dict[int, QueueError] = {}
-        attempt = 0
-        while waiting:
-            failures = await self._attempt(waiting, attempt, deadline)
-            pause = 0.025 * 2 ** min(attempt, 6) * (1 + self._random())
-            in_time = time.monotonic() + pause < deadline
-            # What may have been queued once stays in doubt, whatever SQS says of its repeats.
-            doubts |= {i: f.error for i, f in failures.items() if f.error.unsure}
-            given_up = [i for i, f in failures.items() if not (f.repeat and in_time)]
-            errors |= {i: doubts.get(i, failures[i].error) for i in given_up}
-            waiting = {i: waiting[i] for i in failures if i not in errors}
-            if waiting:
-                await asyncio.sleep(pause)
-            attempt += 1
+
+        async def attempt() -> _Failures:
+            nonlocal waiting
+            failures = await self._attempt(waiting, deadline)
+            errors.update({i: each.error for i, each in failures.items() if not each.backoff})
+            failures = {i: each for i, each in failures.items() if each.backoff}
+            waiting = {i: waiting[i] for i in failures}
+            return failures
+
+        failures = await retry(attempt, _backoff, deadline=deadline, random=self._random)
+        errors |= {i: each.error for i, each in failures.items()}
         return Sent(tuple([i for i in range(len(bodies)) if i not in errors]), errors)
 
     async def close(self) -> None:
@@ -161,31 +124,22 @@ class Queue:
         if self._own_http:
             await self._own_http.close()
 
-    def _entry(self, index: int, body: str) -> dict[str, str]:
-        entry = {"Id": str(index), "MessageBody": body}
-        if self._is_fifo:
-            part_id = loads(body).part_id
-            # A group of its own, since parts need not wait for each other.
-            entry |= {"MessageGroupId": part_id, "MessageDeduplicationId": part_id}
-        return entry
-
-    async def _attempt(
-        self, entries: _Entries, attempt: int, deadline: float
-    ) -> dict[int, _Failure]:
-        """Ask once, and return the entries that were not surely queued."""
-        answer = await self._ask(entries, deadline)
+    async def _attempt(self, bodies: dict[int, str], deadline: float) -> _Failures:
+        """Ask once, and return those that were not surely queued."""
+        answer = await self._ask(bodies, deadline)
         if isinstance(answer, Response) and answer.status == 200:
-            return self._read(entries, answer)
-        return dict.fromkeys(entries, self._failure(answer, attempt))
+            return self._read(bodies, answer)
+        return dict.fromkeys(bodies, self._failure(answer))
 
     async def _ask(
-        self, entries: _Entries, deadline: float
+        self, bodies: dict[int, str], deadline: float
     ) -> Response | TransportError | CredentialsError:
         headers = (
             ("Content-Type", "application/x-amz-json-1.0"),
             ("X-Amz-Target", "AmazonSQS.SendMessageBatch"),
         )
-        request = {"QueueUrl": self.queue_url, "Entries": list(entries.values())}
+        entries = [{"Id": str(index), "MessageBody": body} for index, body in bodies.items()]
+        request = {"QueueUrl": self.queue_url, "Entries": entries}
         body = json.dumps(request, separators=(",", ":")).encode()
         url = urlsplit(self.queue_url)._replace(path="/").geturl()
         timeout = deadline - time.monotonic()
@@ -198,53 +152,48 @@ class Queue:
             return error
 
     def _signs(self) -> bool:
+        # Plain HTTP is an emulator's, which needs no keys.
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         is_https = self.queue_url[:6].lower() == "https:"
         return is_https or all(os.environ.get(name) for name in names)
 
-    def _read(self, entries: _Entries, response: Response) -> dict[int, _Failure]:
+    def _read(self, bodies: dict[int, str], response: Response) -> _Failures:
         """Return what the answer does not list as queued."""
         try:
             answer = json.loads(response.body)
             queued = {entry["Id"] for entry in answer.get("Successful") or ()}
             refused = {entry["Id"]: entry for entry in answer.get("Failed") or ()}
-            missing = {i: e["Id"] for i, e in entries.items() if e["Id"] not in queued}
-            return {index: self._refused(refused.get(id_)) for index, id_ in missing.items()}
+            missing = [index for index in bodies if str(index) not in queued]
+            return {index: self._refused(refused.get(str(index))) for index in missing}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return dict.fromkeys(entries, self._refused(None))
+            return dict.fromkeys(bodies, self._refused(None))
 
-    def _refused(self, entry: dict[str, Any] | None) -> _Failure:
+    def _refused(self, entry: dict[str, Any] | None) -> _NotQueued:
         """Judge one of the entries in `Failed`, or one that the answer does not mention."""
         if entry is None:
-            return _Failure(self._error(f"the answer is {_NOT_SQS}", unsure=True), False)
+            return _NotQueued(self._error(f"the answer is {_NOT_SQS}", unsure=True), None)
         code, message = str(entry["Code"]), str(entry.get("Message") or "")
-        repeat = entry.get("SenderFault") is False or _last(code) in _THROTTLED
-        return _Failure(self._error(self._text(Refusal(code[:300], message[:300]))), repeat)
+        is_busy = entry.get("SenderFault") is False or is_throttled(_last(code))
+        error = self._error(self._text(Refusal(code[:300], message[:300])))
+        return _NotQueued(error, _BUSY if is_busy else None)
 
-    def _failure(
-        self, answer: Response | TransportError | CredentialsError, attempt: int
-    ) -> _Failure:
+    def _failure(self, answer: Response | TransportError | CredentialsError) -> _NotQueued:
         """Judge an answer, or the lack of one, that is about all entries."""
         if isinstance(answer, Response):
-            return self._refusal(answer, attempt)
+            return self._refusal(answer)
         unsure = isinstance(answer, TransportError) and answer.sent
         error = self._error(_unanswered(answer), unsure=unsure)
         error.__cause__ = answer
-        if isinstance(answer, TransportTimeoutError | CredentialsError):
-            return _Failure(error, False)
-        return _Failure(error, self._may_repeat(unsure, attempt))
+        if unsure or isinstance(answer, TransportTimeoutError | CredentialsError):
+            return _NotQueued(error, None)
+        return _NotQueued(error, _UNREACHED)
 
-    def _refusal(self, response: Response, attempt: int) -> _Failure:
+    def _refusal(self, response: Response) -> _NotQueued:
         refusal = read_refusal(response)
-        throttled = response.status == 429 or _last(refusal.code) in _THROTTLED
+        throttled = response.status == 429 or is_throttled(_last(refusal.code))
         unsure = not throttled and (response.status < 300 or response.status >= 500)
         error = self._error(self._text(refusal, response), unsure=unsure)
-        return _Failure(error, throttled or (unsure and self._may_repeat(unsure, attempt)))
-
-    def _may_repeat(self, unsure: bool, attempt: int) -> bool:
-        if unsure:
-            return self._is_fifo and attempt < _LOST_REPEATS
-        return attempt < _UNREACHED_REPEATS
+        return _NotQueued(error, _BUSY if throttled else None)
 
     def _text(self, refusal: Refusal, response: Response | None = None) -> str:
         """Say what SQS said, and what to do about it."""
@@ -260,12 +209,17 @@ class Queue:
         return QueueError(self.queue_url, detail, unsure=unsure)
 
 
+def _backoff(failures: _Failures) -> Backoff | None:
+    # Where some can be repeated, it is for the same reason.
+    return next((each.backoff for each in failures.values()), None)
+
+
 def _region(queue_url: str, region_name: str | None) -> str:
     if region_name is None:
         host = urlsplit(queue_url).hostname or ""
         if match := re.fullmatch(_REGION, host):
             return match[1] or match[2]
-        region_name = environment_region(os.environ) or _ANY_REGION
+        region_name = environment_region(os.environ) or ANY_REGION
     if not is_region(region_name):
         raise ConfigurationError(f"{region_name!r} is not a region such as 'eu-west-1'")
     return region_name

@@ -1,5 +1,1 @@
-"""PostgreSQL, by psycopg2."""
-
-from longwire_backends.postgresql.backend import PostgreSQLBackend
-
-__all__ = ["PostgreSQLBackend"]
+"""The store in PostgreSQL."""

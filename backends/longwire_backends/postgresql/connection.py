@@ -45,16 +45,11 @@ class StatementTimeoutError(TimeoutError):
 
 
 class Statement(NamedTuple):
-    """What is to be run.
+    """What is to be run."""
 
-    Attributes:
-        sql: with `%s` for each parameter.
-        repeatable: running it twice does no harm, so that a lost answer may be asked for again.
-    """
-
-    sql: str
+    sql: str  # with `%s` for each parameter
     parameters: tuple[object, ...] | None = None
-    repeatable: bool = True
+    repeatable: bool = True  # running it twice does no harm
 
 
 class _Job(NamedTuple):
@@ -67,16 +62,9 @@ class _Job(NamedTuple):
 
 
 class PostgreSQLConnection:
-    """Runs statements one after the other, on one connection and in one thread, for any loop.
+    """Runs statements one after the other, on one connection and in one thread, for any loop."""
 
-    Both begin at the first statement, and again at the next one after `close`, a fork or a loss.
-
-    Args:
-        parameters: of libpq.
-            https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-        connect_timeout: seconds until the server must have let us in.
-        timeout: seconds until it must have answered a statement.
-    """
+    # Both begin at the first statement, and again at the next one after `close`, a fork or a loss.
 
     def __init__(
         self, parameters: Mapping[str, Any], connect_timeout: float, timeout: float
@@ -88,15 +76,7 @@ class PostgreSQLConnection:
         _connections.add(self)
 
     async def execute(self, statement: Statement) -> list[Row]:
-        """Run one statement and return its rows.
-
-        One that is cancelled does not begin, or it ends unheard.
-
-        Raises:
-            psycopg2.Error: the server or the driver refused.
-            TimeoutError: a limit has passed. Whether the server has run the statement is unknown.
-            ValueError: a parameter is text that PostgreSQL cannot keep.
-        """
+        """Run one statement; a cancelled one does not begin, or ends unheard."""
         return await self._submit(statement)
 
     async def close(self) -> None:
@@ -132,10 +112,8 @@ class PostgreSQLConnection:
         return jobs, thread
 
     def forget(self) -> None:
-        """Begin anew in a forked child, which has no thread and whose connection is its parent's.
-
-        psycopg2 does not close a connection that another process has opened.
-        """
+        """Begin anew in a forked child: it has no thread, and the connection is its parent's."""
+        # psycopg2 does not close a connection that another process has opened.
         self._lock = Lock()
         self._jobs = self._thread = None
 

@@ -55,11 +55,7 @@ def is_unsure(error: Exception) -> bool:
 
 
 def explain(error: Exception, address: str) -> str:
-    """Make one line of an error: what was said, and what to do.
-
-    Args:
-        address: of the server, as host and port.
-    """
+    """Make one line of an error: what was said, and what to do."""
     said = _condensed(error)
     for pattern, advice in _ADVICE:
         if re.search(pattern, f"{getattr(error, 'pgcode', None)} {said}"):

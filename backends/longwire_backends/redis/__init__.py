@@ -1,5 +1,1 @@
-"""Redis."""
-
-from longwire_backends.redis.backend import RedisBackend
-
-__all__ = ["RedisBackend"]
+"""The store in Redis."""

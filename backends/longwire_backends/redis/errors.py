@@ -71,12 +71,7 @@ _ADVICE: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
 
 
 def explain(error: exceptions.RedisError, where: str, prefix: str) -> str:
-    """Say what happened and what to do about it.
-
-    Args:
-        where: host and port.
-        prefix: what all keys begin with.
-    """
+    """Say what happened and what to do about it."""
     if _is_unreachable(error):
         return (
             f"cannot connect to {where}: {_reason(error)}; check host, port and ssl, and that the"

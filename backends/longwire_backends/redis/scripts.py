@@ -111,8 +111,8 @@ CONNECTIONS = _digest(_CONNECTIONS)
 GROUP_ADD = _digest(_GROUP_ADD)
 GROUP_DISCARD = _digest(_GROUP_DISCARD)
 
+# By digest.
 SOURCES = {
     _digest(source): source
     for source in (_PUT, _TAKE, _UPDATE, _CONNECTIONS, _GROUP_ADD, _GROUP_DISCARD)
 }
-"""The source of each script by its digest."""

@@ -1,5 +1,1 @@
-"""S3."""
-
-from longwire_backends.s3.backend import S3Backend
-
-__all__ = ["S3Backend"]
+"""The store in an S3 bucket."""

@@ -21,7 +21,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from longwire_aws.http import MAX_BODY
+from longwire_aws.http11 import MAX_BODY
 from longwire_backends.base import Backend, BackendError, Page, Record, new_version
 from longwire_backends.s3 import keys
 from longwire_backends.s3.bucket import Bucket
@@ -145,11 +145,9 @@ class S3Backend(Backend):
         return Record(value, f"{etag} {expires_at}", expires_at)
 
     async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
-        """Read the ids of at most `limit` connections that have a record.
-
-        A listing shows no bodies, so a record that has expired may be listed until `sweep` deletes
-        it, and so may one that was taken if the request that tidies up behind `take` failed.
-        """
+        # A listing shows no bodies, so a record that has expired may be listed until `sweep`
+        # deletes it, and so may one that was taken if the request that tidies up behind `take`
+        # failed.
         folder = keys.RECORDS
         found, truncated = await self._bucket.list_keys("connections", folder, after or "", limit)
         ids = [each for key in found for each in await self._connection_id(folder + key)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -24,17 +23,7 @@ _LIST_LIMIT = 1000
 
 
 class Bucket:
-    """One bucket, or what is below a prefix of it, for the S3 store.
-
-    Args:
-        backend: the store's name, for its errors.
-        name: the bucket's.
-        prefix: what all keys begin with; a slash follows it.
-        timeout: seconds for one request.
-
-    Raises:
-        ConfigurationError: bucket or prefix cannot be one, or the region is unknown.
-    """
+    """One bucket, or what is below a prefix of it, for the S3 store."""
 
     def __init__(
         self,
@@ -55,8 +44,6 @@ class Bucket:
             region_name=region_name,
             endpoint_url=endpoint_url,
             timeout=timeout,
-            # Not the store's, which says when records expire: AWS checks signatures by real time.
-            clock=time.time,
         )
         self.url = _bucket_url(self._service, name)
 
@@ -69,16 +56,7 @@ class Bucket:
         *,
         if_match: str | None = None,
     ) -> Response:
-        """Ask for one object, or write or delete it.
-
-        Args:
-            operation: what the store is doing, for its errors.
-            key: below the prefix.
-            if_match: the ETag that the object must have.
-
-        Raises:
-            BackendError: there was no answer.
-        """
+        """Ask for one object, or write or delete it; its ETag must be `if_match`."""
         url = self.url + quote(self.prefix + key, safe="/")
         return await self._ask(operation, method, url, body, if_match)
 

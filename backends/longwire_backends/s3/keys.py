@@ -23,16 +23,10 @@ RECORDS, GROUPS, MEMBERSHIPS = "connections/", "groups/", "memberships/"
 
 
 class Entry(NamedTuple):
-    """A membership as its key has it.
+    """A membership as its key has it."""
 
-    Attributes:
-        key: below the folder that was listed.
-        name: the member of the group, or the group of the connection; still encoded.
-        expires_at: epoch seconds.
-    """
-
-    key: str
-    name: str
+    key: str  # below the folder that was listed
+    name: str  # the member of the group, or the group of the connection; still encoded
     expires_at: int
 
     def text(self) -> str | None:
@@ -50,21 +44,13 @@ def left_out(connection_id: str) -> tuple[str, ...]:
 
 
 def parse_record(key: str) -> str | None:
-    """Read the key of a record: its id, or None when the key has only a hash of it.
-
-    Raises:
-        ValueError: no record has this key.
-    """
+    """Read the key of a record: its id, or None when the key has only a hash of it."""
     name = key.removeprefix(RECORDS)
     return None if name.startswith(_HASHED) else long_id(key, name)
 
 
 def long_id(key: str, name: str) -> str:
-    """Decode the id of the record with this key.
-
-    Raises:
-        ValueError: it is another one's.
-    """
+    """Decode the id of the record with this key; `ValueError` when it is another one's."""
     connection_id = unquote(name, errors="surrogatepass")
     if record_key(connection_id) != key:
         raise ValueError(f"{name} is not what its key says")
@@ -93,30 +79,20 @@ def membership_keys(group: str, connection_id: str, expires_at: int) -> tuple[st
 
 
 def after(entry: Entry, now: float) -> str:
-    """Return where the listing goes on behind an entry.
-
-    That is behind all keys of its name, so that nobody is listed twice; but where the membership
-    has expired, a later one may follow.
-    """
+    """Return where the listing goes on behind an entry."""
+    # Behind all keys of its name, so that nobody is listed twice; but where the membership has
+    # expired, a later one may follow.
     return f"{entry.name}/{_END}" if entry.expires_at > now else entry.key
 
 
 def parse_entry(key: str) -> Entry:
-    """Read `name/expires_at`, or only `expires_at`.
-
-    Raises:
-        ValueError: it ends in something else.
-    """
+    """Read `name/expires_at`, or only `expires_at`."""
     path, _, expires_at = key.rpartition("/")
     return Entry(key, path.rpartition("/")[2], int(expires_at))
 
 
 def parse_listing(body: bytes, folder: str, start: str) -> tuple[list[str], bool]:
-    """Read an answer of ListObjectsV2: the keys without their folder, and whether there are more.
-
-    Raises:
-        ValueError: it is not such an answer, or does not go on after `start`.
-    """
+    """Read an answer of ListObjectsV2: the keys without their folder, and if there are more."""
     try:
         root = ElementTree.fromstring(body)
     except (ElementTree.ParseError, LookupError) as error:

@@ -1,5 +1,1 @@
-"""SQLite."""
-
-from longwire_backends.sqlite3.backend import SQLite3Backend
-
-__all__ = ["SQLite3Backend"]
+"""The store in an SQLite file."""

@@ -52,10 +52,7 @@ _INDEXES = (
 
 
 class SQLite3File:
-    """One open database: aiosqlite's connection, the thread that it works in, the file's identity.
-
-    Make and open it inside `run_in_thread`.
-    """
+    """One open database; make and open it inside `run_in_thread`."""
 
     def __init__(self, path: str, table: str) -> None:
         self._path = path

@@ -53,11 +53,11 @@ class Longwire:
 
     Args:
         app: the ASGI app.
-        ws_config: `{"backend": name, "params": {...}}` and more; see the README.
+        ws_config: `{"backend": name, "params": {...}}` and more; see `docs/configuration.md`.
         dsn: the same in one URL, for example `sqlite:///connections.sqlite3`.
         lifespan: whether the app has startup and shutdown: "auto" finds out, "on", "off".
         http: the Lambda handler for all other events; Mangum is taken when it is installed.
-        fanout: `{"queue_url": ...}`: hands sends to large groups to SQS; see the README.
+        fanout: `{"queue_url": ...}`: hands sends to large groups to SQS; see `docs/large-groups.md`.
         metrics: the CloudWatch namespace of metrics about each event, which are written to stdout
             in CloudWatch's Embedded Metric Format; None writes none.
         tracing: makes each event a span of OpenTelemetry, in the trace of `X-Amzn-Trace-Id`.

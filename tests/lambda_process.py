@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from longwire.local.cli import entry
-from longwire.local.function.inline import nothing
+from longwire.local.function.inline import do_nothing
 from longwire.local.function.instance import Instance, Report
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class LambdaProcess:
         """Return what the function returns, once it is done with its previous event."""
         await self.until_idle()
         self._over.clear()
-        return await self.instance.invoke(event, nothing, self._over.set)
+        return await self.instance.invoke(event, do_nothing, self._over.set)
 
     async def until_idle(self) -> None:
         """Wait until the process waits for its next event, or has ended."""

@@ -20,7 +20,7 @@ from longwire import BackendError, Connections, Longwire, LongwireError, Managem
 from longwire.asgi import lifespan as lifespans
 from longwire.exceptions import DeadlineError, LifespanError
 from longwire.functions.handler import websocket_handler
-from longwire.local.function.inline import FunctionRaisedError
+from longwire.local.rules.errors import FunctionRaisedError
 from longwire.runtime.threads import LoopThread
 from longwire_backends.memory import MemoryBackend
 from tests.asgi.test_http import HTTP_EVENT

@@ -269,7 +269,7 @@ class Connections:
         caller = self._caller()
         backend = self._backend(caller)
         own = caller.own
-        if own is not None and own.run.has_effect and own.unanswered and own.run.accepted:
+        if own is not None and own.run.has_effect and own.unanswered and own.run.answer.accepted:
             await own.join()  # so that it is listed
         pages = all_connections(backend)
         return await self._send_many(caller, pages, data, exclude)

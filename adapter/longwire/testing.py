@@ -29,11 +29,11 @@ from longwire.local.rules.connection import (
     GOING_AWAY,
     LOST,
     NO_STATUS,
-    Ending,
-    Handshake,
+    ClientHandshake,
+    CloseStatus,
 )
-from longwire.local.rules.settings import Settings
-from longwire.local.session import Invocation, Session
+from longwire.local.rules.settings import GatewaySettings
+from longwire.local.session import HandledEvent, Session
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Closed(LongwireError):
         reason: the reason beside it.
     """
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: CloseStatus) -> None:
         super().__init__(f"the connection is closed: {ending.code} {ending.reason}".rstrip())
         self.code, self.reason = ending
 
@@ -116,7 +116,9 @@ class Gateway:
         **settings: Any,
     ) -> None:
         self.answers: list[Answer] = []
-        self._rules = rules.Gateway(Settings(**settings), clock=time.time, random_bytes=os.urandom)
+        self._rules = rules.GatewayRules(
+            GatewaySettings(**settings), clock=time.time, random_bytes=os.urandom
+        )
         self._target = _wrap(target, ws_config)
         self._function = InlineFunction(self._target, timeout=timeout)
         self._authorizer = (
@@ -157,7 +159,7 @@ class Gateway:
         Raises:
             Refused: the authorizer or the function did not accept, or failed.
         """
-        handshake = Handshake(
+        handshake = ClientHandshake(
             tuple(self._headers(headers, subprotocols)), _query(path, query), source_ip
         )
         session = Session(
@@ -165,7 +167,7 @@ class Gateway:
         )
         socket = WebSocket(self, session)
         verdict = await session.connect()
-        if isinstance(verdict, results.Refused):
+        if isinstance(verdict, results.HandshakeRefused):
             raise Refused(verdict.status, verdict.reason)
         socket.subprotocol = verdict.subprotocol
         self._sessions[socket.connection_id] = session
@@ -182,13 +184,15 @@ class Gateway:
         session.expire()
         await _answered(session)
 
-    async def manage(self, method: str, path: str, body: bytes = b"") -> management_api.Answer:
+    async def manage(
+        self, method: str, path: str, body: bytes = b""
+    ) -> management_api.JSONResponse:
         """Answer a request to the management API, `/{stage}/@connections/{connection_id}`."""
         decision = self._rules.manage(method, path, body)
-        if isinstance(decision, management_api.Answer):
+        if isinstance(decision, management_api.JSONResponse):
             return decision
         session = self._sessions[decision.connection.connection_id]
-        if isinstance(decision, management_api.Post):
+        if isinstance(decision, management_api.PostToConnection):
             session.post(decision.data)
             return management_api.POSTED
         session.close()
@@ -206,7 +210,7 @@ class Gateway:
             usual.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
         return [*(pair for pair in usual if pair[0].lower() not in names), *given]
 
-    def _observe(self, invocation: Invocation) -> None:
+    def _observe(self, invocation: HandledEvent) -> None:
         match invocation.outcome:
             case results.Returned(result) | results.Raised(result):
                 self.answers.append(Answer(invocation.event, result))
@@ -310,7 +314,7 @@ class WebSocket:
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Close, and wait until the function has been told; None closes without a code."""
         if self._inbox.ending is None:
-            await self._break(NO_STATUS if code is None else Ending(code, reason))
+            await self._break(NO_STATUS if code is None else CloseStatus(code, reason))
         await _answered(self._session)
 
     async def vanish(self) -> None:
@@ -322,7 +326,7 @@ class WebSocket:
         if self._inbox.ending is not None:
             raise Closed(self._inbox.ending)
 
-    async def _break(self, ending: Ending) -> None:
+    async def _break(self, ending: CloseStatus) -> None:
         self._inbox.close(ending)
         self._session.client_closed(ending)
         await _answered(self._session)
@@ -348,14 +352,14 @@ class _Inbox:
     """What has come for a client; the `Client` of its session."""
 
     def __init__(self) -> None:
-        self.ending: Ending | None = None
+        self.ending: CloseStatus | None = None
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def send_text(self, data: bytes) -> None:
         if self.ending is None:
             self._messages.put_nowait(data)
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: CloseStatus) -> None:
         if self.ending is None:
             self.ending = ending
             self._messages.put_nowait(None)

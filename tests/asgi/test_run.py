@@ -11,7 +11,7 @@ import pytest
 
 from longwire.asgi.messages import disconnect
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.run import Answer, Run, Stage
+from longwire.asgi.run import HandshakeState, Run, Stage
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ async def test_receive_after_a_refusal_is_a_disconnect_1006() -> None:
     run = _run(app, Recorder())
     await run.until_answer(_deadline(), patient=False)
     assert got == [disconnect(1006, "")]
-    assert run.status == 403
+    assert run.answer.status == 403
 
 
 async def _park(scope: Scope, receive: Receive, send: Send) -> None:
@@ -445,8 +445,9 @@ async def test_a_task_that_never_waits_does_not_hang_the_run() -> None:
 async def test_answers_are_read_off_the_run() -> None:
     """What the handler needs to answer the handshake."""
     _, run = await _send_all({"type": "websocket.accept", "subprotocol": "chat"})
-    assert (run.answer, run.accepted, run.subprotocol, run.status) == (
-        Answer.ACCEPTED,
+    answer = run.answer
+    assert (answer.state, answer.accepted, answer.subprotocol, answer.status) == (
+        HandshakeState.ACCEPTED,
         True,
         "chat",
         None,

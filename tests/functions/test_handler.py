@@ -28,7 +28,7 @@ from longwire.exceptions import (
 )
 from longwire.functions.handler import WebSocketHandler, websocket_handler
 from longwire.local.function.inline import ThreadFunction, kind
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway
 from longwire.ws_gateway import WSGateway
 from longwire_backends.memory import MemoryBackend
@@ -67,7 +67,7 @@ async def served(
     handler: WebSocketHandler, monkeypatch: pytest.MonkeyPatch, *routes: str
 ) -> AsyncIterator[str]:
     """Run a handler as `longwire dev` does."""
-    settings = Settings(routes=Settings().routes | set(routes))
+    settings = GatewaySettings(routes=GatewaySettings().routes | set(routes))
     async with ThreadFunction(handler).running() as function:
         async with LocalGateway(function, settings) as gateway:
             monkeypatch.setenv("WS_MANAGEMENT_ENDPOINT", gateway.management_url)

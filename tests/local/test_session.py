@@ -18,14 +18,14 @@ from longwire.local.rules.connection import (
     GOING_AWAY,
     LOST,
     NO_STATUS,
-    Ending,
-    Handshake,
-    State,
+    ClientHandshake,
+    CloseStatus,
+    ConnectionState,
 )
-from longwire.local.rules.gateway import Gateway
-from longwire.local.rules.results import Accepted, Refused
-from longwire.local.rules.settings import Settings
-from longwire.local.session import BACKLOG, Invocation, Session
+from longwire.local.rules.gateway import GatewayRules
+from longwire.local.rules.results import HandshakeAccepted, HandshakeRefused
+from longwire.local.rules.settings import GatewaySettings
+from longwire.local.session import BACKLOG, HandledEvent, Session
 from longwire.local.tasks import Tasks
 from tests.local.fakes import OK, Event, RecordingFunction
 
@@ -40,13 +40,13 @@ class RecordingClient:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
-        self.endings: list[Ending] = []
+        self.endings: list[CloseStatus] = []
         self.held: list[bool] = []
 
     def send_text(self, data: bytes) -> None:
         self.sent.append(data)
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: CloseStatus) -> None:
         self.endings.append(ending)
 
     def hold(self, on: bool) -> None:
@@ -61,23 +61,23 @@ class Bench:
     ) -> None:
         self.function = RecordingFunction(answer) if answer else RecordingFunction()
         self.client = RecordingClient()
-        self.invocations: list[Invocation] = []
+        self.invocations: list[HandledEvent] = []
         self.tasks = Tasks()
-        self.gateway = Gateway(
-            Settings(**settings),  # type: ignore[arg-type]  # names vary
+        self.gateway = GatewayRules(
+            GatewaySettings(**settings),  # type: ignore[arg-type]  # names vary
             clock=time.time,
             random_bytes=os.urandom,
         )
         self.session = Session(
             self.gateway,
             InlineFunction(self.function),
-            Handshake((), "", "203.0.113.7"),
+            ClientHandshake((), "", "203.0.113.7"),
             self.tasks,
             self.invocations.append,
         )
 
     async def connected(self) -> Session:
-        assert await self.session.connect() == Accepted()
+        assert await self.session.connect() == HandshakeAccepted()
         self.session.open(self.client)
         return self.session
 
@@ -111,7 +111,7 @@ async def test_a_refused_connection_gets_no_disconnect() -> None:
         return {"statusCode": 401}
 
     bench = Bench(refuse)
-    assert await bench.session.connect() == Refused(401)
+    assert await bench.session.connect() == HandshakeRefused(401)
     bench.session.client_closed(LOST)
     await bench.session.answered()
     assert bench.function.types() == ["CONNECT"]
@@ -131,7 +131,7 @@ async def test_a_client_that_leaves_while_connecting_is_reported() -> None:
     await bench.function.wait_for("CONNECT")
     bench.session.client_closed(LOST)
     release.set()
-    assert await connecting == Accepted()
+    assert await connecting == HandshakeAccepted()
     await bench.session.answered()
     assert bench.session.ended
     assert bench.function.types() == ["CONNECT", "DISCONNECT"]
@@ -183,7 +183,7 @@ async def test_unordered_messages_run_in_parallel() -> None:
     [(DELETED, 1000, "Connection Closed Normally"), (GOING_AWAY, 1001, "Going away")],
 )
 async def test_the_gateway_closes_with_code_and_reason(
-    ending: Ending, code: int, reason: str
+    ending: CloseStatus, code: int, reason: str
 ) -> None:
     """The client and the function are told the same."""
     bench = Bench()
@@ -200,7 +200,7 @@ async def test_whatever_ends_a_connection_first_is_its_end() -> None:
     bench = Bench()
     session = await bench.connected()
     session.close(DELETED)
-    session.client_closed(Ending(4000, "mine"))
+    session.client_closed(CloseStatus(4000, "mine"))
     session.close(GOING_AWAY)
     await session.answered()
     assert bench.client.endings == [DELETED]
@@ -237,7 +237,7 @@ async def test_a_connection_is_closed_for_everybody_at_once() -> None:
     session = await bench.connected()
     session.receive("x")
     session.client_closed(NO_STATUS)
-    assert session.connection.state is State.CLOSED
+    assert session.connection.state is ConnectionState.CLOSED
     assert bench.gateway.connections == {}
     release.set()
     await session.answered()
@@ -263,7 +263,7 @@ async def test_a_failed_message_leaves_the_connection_open(
             "requestId": request_id,
         }
     ]
-    assert session.connection.state is State.OPEN
+    assert session.connection.state is ConnectionState.OPEN
     assert "ValueError: secret" in caplog.text
 
 
@@ -299,7 +299,7 @@ async def test_an_error_after_the_timeout_is_logged(caplog: pytest.LogCaptureFix
         raise ValueError("late")
 
     bench = Bench(fail_late, integration_timeout=0.01)
-    assert await bench.session.connect() == Refused(504)
+    assert await bench.session.connect() == HandshakeRefused(504)
     release.set()
     await bench.tasks.settle(10)
     assert "the function raised after more than 0.01 seconds" in caplog.text
@@ -363,7 +363,7 @@ async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> 
     bench = Bench()
     session = await bench.connected()
     await clock.advance(599)
-    assert session.connection.state is State.OPEN
+    assert session.connection.state is ConnectionState.OPEN
     await clock.advance(2)
     event = await bench.function.wait_for("DISCONNECT")
     assert bench.client.endings == [GOING_AWAY]
@@ -384,7 +384,7 @@ async def test_messages_in_either_direction_keep_a_connection(
     await clock.advance(500)
     session.post(b"y")
     await clock.advance(599)
-    assert session.connection.state is State.OPEN
+    assert session.connection.state is ConnectionState.OPEN
     await clock.advance(2)
     assert bench.client.endings == [GOING_AWAY]
 
@@ -398,7 +398,7 @@ async def test_an_old_connection_is_closed_however_busy(monkeypatch: pytest.Monk
         await clock.advance(500)
         session.receive("x")
         await session.answered()
-    assert session.connection.state is State.OPEN
+    assert session.connection.state is ConnectionState.OPEN
     await clock.advance(201)
     assert bench.client.endings == [GOING_AWAY]
 

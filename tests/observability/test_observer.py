@@ -21,7 +21,7 @@ from longwire import (
 )
 from longwire.exceptions import EventLoopError
 from longwire.observability import event as observe
-from longwire.observability.event import Observed, Record, Word
+from longwire.observability.event import EventRecord, Observed, Word
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer, Reply
 from tests.documents import PAGES
@@ -57,13 +57,13 @@ class Told:
         return [one for one in self._caplog.records if hasattr(one, "outcome")]
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[EventRecord]:
         """The same, with nothing but what Longwire says."""
-        fields = Record._fields
-        return [Record(*(getattr(one, field) for field in fields)) for one in self.logged]
+        fields = EventRecord._fields
+        return [EventRecord(*(getattr(one, field) for field in fields)) for one in self.logged]
 
     @property
-    def last(self) -> Record:
+    def last(self) -> EventRecord:
         return self.records[-1]
 
     @property
@@ -151,10 +151,10 @@ async def test_lambda_writes_the_attributes_as_keys(told: Told) -> None:
     (logged,) = told.logged
     (record,) = told.records
     plain = logging.makeLogRecord({}).__dict__.keys() | {"asctime", "message"}
-    assert not (_RESERVED_FIELDS | plain).intersection(Record._fields)
+    assert not (_RESERVED_FIELDS | plain).intersection(EventRecord._fields)
     line = json.loads(JsonFormatter().format(logged))
     expected = {key: value for key, value in record._asdict().items() if value is not None}
-    assert {key: line[key] for key in Record._fields if key in line} == expected
+    assert {key: line[key] for key in EventRecord._fields if key in line} == expected
 
 
 async def test_nothing_is_logged_below_info(caplog: pytest.LogCaptureFixture) -> None:
@@ -172,7 +172,7 @@ def test_the_documents_have_all_attributes_and_all_words() -> None:
         table = page.split(f"\n| {head} | meaning |\n", 1)[1].split("\n\n", 1)[0]
         return re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in table.splitlines()))
 
-    assert sorted(first_column("attribute")) == sorted(Record._fields)
+    assert sorted(first_column("attribute")) == sorted(EventRecord._fields)
     assert sorted(first_column("outcome")) == sorted(get_args(Word))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.function.inline import FunctionRaisedError
+from longwire.local.rules.errors import FunctionRaisedError
 from tests.lambda_events import message_event
 from tests.runtime.test_after_response import GREETER, connect, running
 

@@ -17,7 +17,7 @@ import uvicorn
 
 from longwire import Longwire
 from longwire.local.function.inline import ThreadFunction
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway
 from tests.local.running import Dev
 
@@ -62,7 +62,7 @@ async def on_gateway(app: Any, folder: Path) -> AsyncIterator[Address]:
     """Serve the app with API Gateway's rules and a sqlite3 store, as `longwire dev` does."""
     settings = {"backend": "sqlite3", "params": {"file_path": folder / "parity.sqlite3"}}
     function = ThreadFunction(Longwire(app, ws_config=settings))
-    async with function.running(), LocalGateway(function, Settings()) as gateway:
+    async with function.running(), LocalGateway(function, GatewaySettings()) as gateway:
         os.environ["WS_MANAGEMENT_ENDPOINT"] = gateway.management_url
         try:
             # API Gateway has no path below the stage: the handler reads it from the query.

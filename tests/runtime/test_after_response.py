@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.function.inline import FunctionExitError, FunctionRaisedError
+from longwire.local.rules.errors import FunctionExitError, FunctionRaisedError
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import connect_event, disconnect_event, message_event
 from tests.lambda_process import LambdaProcess, lambda_process

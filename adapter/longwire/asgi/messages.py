@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longwire.exceptions import ASGIMessageError
+from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
 if TYPE_CHECKING:
     from longwire.apigateway.frames import Frame
@@ -60,3 +60,16 @@ def status(message: Message) -> int:
     if not isinstance(value, int) or not 100 <= value <= 599:
         raise ASGIMessageError(f"websocket.http.response.start: status is {value!r}, not 100-599")
     return value
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Tell whether an error is a framework's or our way to say that the client is gone."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_disconnect(one) for one in error.exceptions)
+    return isinstance(error, ConnectionGoneError) or is_named(error, "WebSocketDisconnect")
+
+
+def is_named(error: object, name: str) -> bool:
+    """Tell whether a class of this name is among those of an error."""
+    # Frameworks raise classes of their own, which this package never imports.
+    return any(cls.__name__ == name for cls in type(error).__mro__)

@@ -2,7 +2,7 @@
 
 Each event runs the app from the top, up to where that event belongs, and takes back nothing that
 an earlier event has already done. This module decides when a step of a run is over and what the
-app's messages mean; `quiescence.py` sees whether the run still moves, and a `Client`, handed in,
+app's messages mean; `quiescence.py` sees whether the run still moves, and an `Outbox`, handed in,
 does what the messages ask for.
 
 ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
@@ -14,10 +14,12 @@ import asyncio
 import contextlib
 import enum
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from longwire.asgi import messages, suspended, tasks
-from longwire.asgi.quiescence import Inbox, Outcome, Watch
+from longwire.asgi.inbox import Inbox
+from longwire.asgi.quiescence import Outcome, Watch
 from longwire.deadlines import is_hang
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
 
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
     from longwire.apigateway.frames import Frame
     from longwire.asgi.quiescence import Look
     from longwire.types import ASGIApp, Message, Scope
+
+    # What to make of a run that is not at rest: its step is over with this outcome, or is to be
+    # looked at again by this time. A pure function of the look, the time of it, and when the app
+    # was first seen to wait in this step. Times are the event loop's.
+    Decision = Outcome | float
+    Decide = Callable[[Look, float, float | None], Decision]
 
 # How long the response to $connect waits after `accept`, in seconds: for an app that waits for the
 # client while other tasks of it are busy, and for one that is still working itself.
@@ -48,21 +56,48 @@ class Stage(enum.Enum):
     UNWINDING = enum.auto()  # the run is over and cleans up: nothing takes effect
 
 
-class Answer(enum.Enum):
+class HandshakeState(enum.Enum):
     """How far the app's answer to `websocket.connect` has come."""
 
     PENDING = enum.auto()
     ACCEPTED = enum.auto()
     DENYING = enum.auto()
-    CLOSED = enum.auto()
+    CLOSED = enum.auto()  # refused, or accepted and then closed
+
+
+class HandshakeAnswer(NamedTuple):
+    """What the app has answered to `websocket.connect` so far."""
+
+    state: HandshakeState
+    at: float  # of the accept or the refusal, in the event loop's time
+    accepted: bool = False  # stays when the app closes the connection later
+    subprotocol: str | None = None
+    dropped_headers: tuple[str, ...] = ()  # names of those of the accept: no client sees them
+    status: int | None = None  # the HTTP status of a refusal
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the app has ended the connection, or is about to have refused it."""
+        return self.state in (HandshakeState.DENYING, HandshakeState.CLOSED)
+
+
+@dataclass(slots=True)
+class Replay:
+    """How the connect step goes when it is run once more."""
+
+    sent: int = 0  # frames
+    complete: bool = False  # the step was over when the app was ready for the message
+    # For an app that streams and never waits: what it learns once it has sent more frames than
+    # the connect step had, and until when (in the event loop's time) it may send all the same.
+    disconnect: tuple[Message, int, float] | None = None
 
 
 class SupersededError(Exception):
     """Another event has told the app, or is telling it, that the client is gone."""
 
 
-class Client(Protocol):
-    """What a run may do to its client."""
+class Outbox(Protocol):
+    """What a run may do to its client: the counterpart of the `Inbox`."""
 
     def swallow(self, frame: Frame) -> None:
         """Note that the replayed connect step has sent this frame again."""
@@ -83,13 +118,8 @@ class Run:
     """The app, called once with one scope.
 
     Attributes:
-        answer: how far the app's answer to the handshake has come.
-        accepted: whether it has been `websocket.accept`.
-        subprotocol: what `websocket.accept` chose.
-        dropped_headers: names of the headers in `websocket.accept`, which the client will not see.
-        status: the HTTP status of a refusal; None until there is one.
-        responded: the response to $connect has left.
-        complete: in a replay, that the connect step was over when it was ready for the message.
+        answer: the app's, to the handshake.
+        replay: of the connect step.
         cut_off: the tasks that were still busy when the step was ended, for the log.
         hang: a send of the app that nobody answered; the app may have kept that to itself.
     """
@@ -98,30 +128,24 @@ class Run:
         self,
         app: ASGIApp,
         scope: Scope,
-        client: Client,
+        outbox: Outbox,
         *,
         stage: Stage,
         connection_id: str,
         linger: float,
     ) -> None:
-        self.answer = Answer.PENDING
-        self.accepted = False
-        self.subprotocol: str | None = None
-        self.dropped_headers: list[str] = []
-        self.status: int | None = None
-        self.complete = False
+        self._loop = asyncio.get_running_loop()
+        self._active_at = self._loop.time()  # when it last did something for the client
+        self.answer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
+        self.replay = Replay()
         self.cut_off = ""
         self.hang: ManagementError | None = None
-        self._client = client
+        self._outbox = outbox
+        self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         self._stage = stage
+        self._responded = False
         self._connection_id = connection_id
         self._linger = linger
-        self._loop = asyncio.get_running_loop()
-        self.responded = False
-        self._replayed = 0  # frames of the connect step sent once more
-        self._departure: tuple[Message, int, float] | None = None
-        self._active_at = self._decided_at = self._loop.time()
-        self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         self._tasks: tasks.TaskSet = set()
         self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
         self._watch = Watch(self._tasks, self._inbox, linger)
@@ -140,35 +164,27 @@ class Run:
             deadline: in the event loop's time.
             patient: nothing can follow the response, so that it waits for the whole step.
         """
-        lingering_since: float | None = None
-        while True:
-            look = await self._watch.look(self._task)
-            if look.outcome is not None:
-                return look.outcome
-            now, until = self._loop.time(), math.inf
-            if look.waits:
-                lingering_since = lingering_since or now
-            if self.answer is not Answer.PENDING:
-                until = self._answer_until(lingering_since if look.waits else None, patient)
-            if now >= until or (look.waits and look.next_move > until):
-                self.cut_off = self._watch.describe(look)
-                return Outcome.UNANSWERED
-            if now >= deadline:
-                return self._miss_deadline(look)
-            await self._watch.change(look, min(until, deadline))
 
-    def _answer_until(self, lingering_since: float | None, patient: bool) -> float:
-        if not self.accepted:
-            return self._decided_at + WORKING_GRACE
-        if lingering_since is None:
-            return math.inf if patient else self._decided_at + WORKING_GRACE
+        def decide(look: Look, now: float, since: float | None) -> Decision:
+            until = self._answer_until(since if look.waits else None, patient)
+            return Outcome.UNANSWERED if _is_late(look, now, until) else until
+
+        return await self._drive(decide, deadline)
+
+    def _answer_until(self, since: float | None, patient: bool) -> float:
+        if self.answer.state is HandshakeState.PENDING:
+            return math.inf
+        if not self.answer.accepted:
+            return self.answer.at + WORKING_GRACE
+        if since is None:
+            return math.inf if patient else self.answer.at + WORKING_GRACE
         if patient:
-            return max(lingering_since, self._active_at) + self._linger
-        return self._decided_at + WAITING_GRACE
+            return max(since, self._active_at) + self._linger
+        return self.answer.at + WAITING_GRACE
 
     def respond(self) -> None:
         """Note that the response to $connect is leaving: the client may speak to others now."""
-        self.responded = True
+        self._responded = True
 
     async def until_ready(self, answered: int, deadline: float) -> Outcome | None:
         """Replay the connect step until the next message can be handed over.
@@ -180,23 +196,22 @@ class Run:
         Returns:
             None when the app is ready, else why it never will be.
         """
-        lingering_until = math.inf
-        while True:
-            look = await self._watch.look(self._task)
-            if look.outcome is Outcome.ENDED or self.answer in (Answer.DENYING, Answer.CLOSED):
+
+        def decide(look: Look, now: float, since: float | None) -> Decision:
+            if self.answer.is_closing:
                 return Outcome.ENDED
-            if look.outcome is Outcome.PARKED:
-                self.complete = True
-                return None if self.accepted else look.outcome
-            now = self._loop.time()
-            if look.waits and self.accepted:
-                lingering_until = min(lingering_until, now + self._linger)
-                late = now >= lingering_until or look.next_move > lingering_until
-                if self._replayed >= answered or late:
-                    return None
-            if now >= deadline:
-                return self._miss_deadline(look)
-            await self._watch.change(look, min(lingering_until, deadline))
+            if since is None or not self.answer.accepted:
+                return math.inf
+            until = max(since, self.answer.at) + self._linger
+            done = self.replay.sent >= answered or _is_late(look, now, until)
+            return Outcome.READY if look.waits and done else until
+
+        outcome = await self._drive(decide, deadline)
+        if self.answer.is_closing:
+            return Outcome.ENDED
+        self.replay.complete = outcome is Outcome.PARKED
+        ready = outcome is Outcome.READY or (self.replay.complete and self.answer.accepted)
+        return None if ready else outcome
 
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
@@ -210,7 +225,7 @@ class Run:
         Its replay may send as many frames as the connect step did, and go on for as long as a step
         may linger; what it sends after that raises.
         """
-        self._departure = message, sent, self._loop.time() + self._linger
+        self.replay.disconnect = message, sent, self._loop.time() + self._linger
 
     def mark_gone(self, message: Message) -> None:
         """Let `send()` raise from now on, and `receive()` return the disconnect once."""
@@ -227,27 +242,35 @@ class Run:
             deadline: in the event loop's time.
             on_waiting: called once the app waits for the client though other tasks are busy.
         """
-        lingering_since: float | None = None
+
+        def decide(look: Look, now: float, since: float | None) -> Decision:
+            until = math.inf
+            if since is not None and look.waits:
+                until = max(since, self._active_at) + self._linger
+            return Outcome.CUT_OFF if _is_late(look, now, until) else until
+
+        return await self._drive(decide, deadline, on_waiting)
+
+    async def _drive(
+        self, decide: Decide, deadline: float, on_waiting: Callable[[], object] | None = None
+    ) -> Outcome:
+        """Look at the run whenever it has changed, until its step is over."""
+        since: float | None = None
         while True:
             look = await self._watch.look(self._task)
-            if look.outcome is not None:
-                return look.outcome
-            now, until = self._loop.time(), math.inf
-            if look.waits:
-                if lingering_since is None and on_waiting is not None:
+            now = self._loop.time()
+            if look.waits and since is None:
+                since = now
+                if on_waiting is not None:
                     on_waiting()
-                lingering_since = lingering_since or now
-                until = max(lingering_since, self._active_at) + self._linger
-            if now >= until or (look.waits and look.next_move > until):
-                self.cut_off = self._watch.describe(look)
-                return Outcome.CUT_OFF
-            if now >= deadline:
-                return self._miss_deadline(look)
-            await self._watch.change(look, min(until, deadline))
-
-    def _miss_deadline(self, look: Look) -> Outcome:
-        self.cut_off = self._watch.describe(look)
-        return Outcome.DEADLINE
+            decision = look.outcome or decide(look, now, since)
+            if isinstance(decision, float) and now >= deadline:
+                decision = Outcome.DEADLINE
+            if not isinstance(decision, float):
+                if decision in (Outcome.UNANSWERED, Outcome.CUT_OFF, Outcome.DEADLINE):
+                    self.cut_off = self._watch.describe(look)
+                return decision
+            await self._watch.change(look, min(decision, deadline))
 
     async def stop(self, deadline: float = math.inf, give_up_at: float = math.inf) -> str:
         """End the run: let the app clean up without effect, then cancel what it left behind.
@@ -311,7 +334,7 @@ class Run:
 
     async def close(self) -> None:
         """Close the connection as the app itself does; no error when it is closed."""
-        if self.answer in (Answer.PENDING, Answer.ACCEPTED):
+        if not self.answer.is_closing:
             await self._send({"type": "websocket.close"})
 
     @property
@@ -330,9 +353,9 @@ class Run:
         An ending that a timer decides while the client may already be speaking to another event
         proves nothing, so it does not count.
         """
-        if self._stage is Stage.CONNECT and self.responded and self._inbox.waited:
+        if self._stage is Stage.CONNECT and self._responded and self._inbox.waited:
             return False
-        return self._task.done() or self.answer is Answer.CLOSED
+        return self._task.done() or self.answer.state is HandshakeState.CLOSED
 
     @property
     def error(self) -> BaseException | None:
@@ -345,35 +368,38 @@ class Run:
     async def _send(self, message: Message) -> None:
         if self._stage is Stage.UNWINDING:
             return
-        match self.answer, message.get("type"):
-            case Answer.PENDING, "websocket.accept":
+        match self.answer.state, message.get("type"):
+            case HandshakeState.PENDING, "websocket.accept":
                 self._accept(message)
-            case Answer.PENDING, "websocket.close":
+            case HandshakeState.PENDING, "websocket.close":
                 self._deny(403)
-            case Answer.PENDING, "websocket.http.response.start":
-                self._deny(messages.status(message), Answer.DENYING)
-            case Answer.DENYING, "websocket.http.response.body":
+            case HandshakeState.PENDING, "websocket.http.response.start":
+                self._deny(messages.status(message), HandshakeState.DENYING)
+            case HandshakeState.DENYING, "websocket.http.response.body":
                 if not message.get("more_body", False):
-                    self._deny(self.status or 403)
-            case Answer.ACCEPTED, "websocket.send":
+                    self._deny(self.answer.status or 403)
+            case HandshakeState.ACCEPTED, "websocket.send":
                 await self._emit(messages.frame(message))
-            case Answer.ACCEPTED, "websocket.close":
+            case HandshakeState.ACCEPTED, "websocket.close":
                 await self._close(message)
             case _, kind:
-                raise ASGIMessageError(f"the app sent {kind!r}, but {_EXPECTED[self.answer]}")
+                raise ASGIMessageError(f"the app sent {kind!r}, but {_EXPECTED[self.answer.state]}")
 
     # What the app's messages mean.
 
     def _accept(self, message: Message) -> None:
         subprotocol, dropped = messages.accepted(message)
-        self.answer, self.accepted, self.subprotocol = Answer.ACCEPTED, True, subprotocol
-        self.dropped_headers = dropped
-        self._decided_at = self._loop.time()
+        self.answer = HandshakeAnswer(
+            HandshakeState.ACCEPTED,
+            self._loop.time(),
+            accepted=True,
+            subprotocol=subprotocol,
+            dropped_headers=tuple(dropped),
+        )
 
-    def _deny(self, status: int, answer: Answer = Answer.CLOSED) -> None:
-        self.answer, self.status = answer, status
-        self._decided_at = self._loop.time()
-        if answer is Answer.CLOSED:
+    def _deny(self, status: int, state: HandshakeState = HandshakeState.CLOSED) -> None:
+        self.answer = HandshakeAnswer(state, self._loop.time(), status=status)
+        if state is HandshakeState.CLOSED:
             self._inbox.deliver(messages.disconnect(1006, ""))
 
     async def _emit(self, frame: Frame) -> None:
@@ -388,18 +414,18 @@ class Run:
             self._watch.signal()
 
     def _replay(self, frame: Frame) -> None:
-        if self._departure is not None:
-            message, sent, tolerated_until = self._departure
-            if self._replayed >= sent and self._loop.time() >= tolerated_until:
+        if self.replay.disconnect is not None:
+            message, sent, tolerated_until = self.replay.disconnect
+            if self.replay.sent >= sent and self._loop.time() >= tolerated_until:
                 self.mark_gone(message)
                 raise ConnectionGoneError(self._connection_id)
-        self._replayed += 1
-        self._client.swallow(frame)
+        self.replay.sent += 1
+        self._outbox.swallow(frame)
 
     async def _send_now(self, frame: Frame) -> None:
         try:
             async with self._sending:
-                if await self._client.send(frame):
+                if await self._outbox.send(frame):
                     self._active_at = self._loop.time()
         except ConnectionGoneError:
             self.mark_gone(messages.disconnect(1006, ""))
@@ -423,19 +449,26 @@ class Run:
             return  # as under uvicorn: the client was faster
         if not isinstance(reason, str):
             reason = ""  # FastAPI gives the list of validation errors
-        self.answer = Answer.CLOSED
+        self.answer = self.answer._replace(state=HandshakeState.CLOSED)
         self._inbox.deliver(messages.disconnect(code, reason))
         if self._stage is not Stage.REPLAY and self.ended:
             async with self._sending:
-                await self._client.close(code, reason)
+                await self._outbox.close(code, reason)
 
 
 _EXPECTED = {
-    Answer.PENDING: "ASGI expects websocket.accept, websocket.close or a denial response now",
-    Answer.ACCEPTED: "ASGI expects websocket.send or websocket.close now",
-    Answer.DENYING: "ASGI expects websocket.http.response.body now",
-    Answer.CLOSED: "the connection is closed",
+    HandshakeState.PENDING: (
+        "ASGI expects websocket.accept, websocket.close or a denial response now"
+    ),
+    HandshakeState.ACCEPTED: "ASGI expects websocket.send or websocket.close now",
+    HandshakeState.DENYING: "ASGI expects websocket.http.response.body now",
+    HandshakeState.CLOSED: "the connection is closed",
 }
+
+
+def _is_late(look: Look, now: float, until: float) -> bool:
+    """Tell whether it is this late, or nothing that could change that moves before it is."""
+    return now >= until or (look.waits and look.next_move > until)
 
 
 async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.events import ConnectEvent
 from longwire.asgi import messages, scope
+from longwire.asgi.messages import is_disconnect
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Run, Stage, SupersededError
 from longwire.exceptions import ConnectionGoneError, StoredRecordError
@@ -23,7 +24,7 @@ from longwire.invocation.greeting import (
     owe,
     release_greeting,
 )
-from longwire.invocation.outcome import handshake_status, is_disconnect, log_ending, note_ending
+from longwire.invocation.outcome import handshake_status, log_ending, note_ending
 from longwire.registry.caller import Caller, OwnConnection, calling
 from longwire.registry.record import ConnectionRecord
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from longwire.apigateway.events import DisconnectEvent, Event, MessageEvent
     from longwire.apigateway.management import Management
-    from longwire.asgi.run import Client
+    from longwire.asgi.run import Outbox
     from longwire.config.settings import Settings
     from longwire.invocation.departures import Departures
     from longwire.observability.event import Ending, Word
@@ -159,8 +160,11 @@ class Invocation:
         if self._departures.found:
             await self._after_response(self._departures.tell(), "others that are gone")
         self._ending.status = status
-        if status == 200 and run.subprotocol:
-            return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": run.subprotocol}}
+        if status == 200 and run.answer.subprotocol:
+            return {
+                "statusCode": 200,
+                "headers": {"Sec-WebSocket-Protocol": run.answer.subprotocol},
+            }
         return {"statusCode": status}
 
     async def _refused(self, record: ConnectionRecord) -> None:
@@ -174,11 +178,11 @@ class Invocation:
     ) -> bool:
         """Store the connection; tell whether its run has been stopped, or is left to be."""
         log_ending(run, outcome, self._connection.id)
-        if run.dropped_headers:
+        if run.answer.dropped_headers:
             logger.warning(
                 "connection %s: API Gateway drops the headers that the app accepted with: %s",
                 self._connection.id,
-                ", ".join(run.dropped_headers),
+                ", ".join(run.answer.dropped_headers),
             )
         record.ended = run.ended
         record.answered = client.sent
@@ -330,7 +334,7 @@ class Invocation:
         try:
             outcome = await run.until_ready(record.answered, self._deadline)
             if outcome is None:
-                client.hand_over(complete=run.complete)
+                client.hand_over(complete=run.replay.complete)
                 run.hand_over(message)
                 # A host that keeps a connection's messages in order may go on with the next one.
                 on_waiting = getattr(self._context, "waits_for_client", None)
@@ -405,7 +409,7 @@ class Invocation:
     def _run(
         self,
         record: ConnectionRecord,
-        client: Client,
+        client: Outbox,
         stage: Stage,
         phase: str,
         save: Callable[[], Awaitable[None]] | None = None,

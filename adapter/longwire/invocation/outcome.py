@@ -1,16 +1,13 @@
-"""What the ways in which an app can end mean, and what the log says about them.
-
-Frameworks raise classes of their own, which this package never imports; their names tell them.
-"""
+"""What the ways in which an app can end mean, and what the log says about them."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
+from longwire.asgi.messages import is_disconnect, is_named
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.run import Answer
-from longwire.exceptions import ConnectionGoneError
+from longwire.asgi.run import HandshakeState
 
 if TYPE_CHECKING:
     from longwire.asgi.run import Run
@@ -21,9 +18,9 @@ logger = logging.getLogger("longwire")
 
 def handshake_status(run: Run, outcome: Outcome, connection_id: str) -> int:
     """Return the status that answers $connect: 200 when the app has accepted."""
-    if run.accepted:
+    if run.answer.accepted:
         return 200
-    status = run.status or _raised_status(run.error)
+    status = run.answer.status or _raised_status(run.error)
     if status is not None:
         return _refusal(status, connection_id)
     where = f"connection {connection_id}: the app"
@@ -68,35 +65,28 @@ def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | No
         otherwise: the word for all that is no error; None finds it out.
     """
     error = run.error
-    refuses = not run.accepted and _raised_status(error) is not None
+    refuses = not run.answer.accepted and _raised_status(error) is not None
     if error is not None and not refuses and not is_disconnect(error):
         ending.note("raised", error)
     elif outcome is Outcome.DEADLINE:
         ending.note("deadline")
     elif otherwise is not None:
         ending.note(otherwise)
-    elif not run.accepted:
+    elif not run.answer.accepted:
         ending.note("refused")
     elif run.disconnect_delivered or run.unwinding:
         # It unwinds before it is stopped where another event tells the app.
         ending.note("gone")
     elif run.ended:
-        ending.note("closed" if run.answer is Answer.CLOSED else "returned")
+        ending.note("closed" if run.answer.state is HandshakeState.CLOSED else "returned")
     else:
         ending.note("accepted" if run.is_handshake else "parked")
-
-
-def is_disconnect(error: BaseException) -> bool:
-    """Tell whether an error is a framework's or our way to say that the client is gone."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(is_disconnect(one) for one in error.exceptions)
-    return isinstance(error, ConnectionGoneError) or _is_named(error, "WebSocketDisconnect")
 
 
 def _raised_status(error: BaseException | None) -> int | None:
     """Return the status of an HTTPException that no middleware has turned into a response."""
     status = getattr(error, "status_code", None)
-    return status if isinstance(status, int) and _is_named(error, "HTTPException") else None
+    return status if isinstance(status, int) and is_named(error, "HTTPException") else None
 
 
 def _refusal(status: int, connection_id: str) -> int:
@@ -109,7 +99,3 @@ def _refusal(status: int, connection_id: str) -> int:
         status,
     )
     return 403
-
-
-def _is_named(error: object, name: str) -> bool:
-    return any(cls.__name__ == name for cls in type(error).__mro__)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import h11
 
-from longwire.local.rules.management_api import Answer, json_answer
-from longwire.local.server.websocket import CLOSE_TIMEOUT
+from longwire.local.rules.management_api import JSONResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -23,6 +22,8 @@ logger = logging.getLogger("longwire.local")
 BODY_LIMIT = 10 * 1024 * 1024
 # Bytes that a client may send before its request is answered.
 EARLY_LIMIT = 256 * 1024
+# Seconds that a client may take to read what is left and to answer a close frame.
+CLOSE_TIMEOUT = 2.0
 
 
 class HTTP1Connection(asyncio.Protocol):
@@ -125,7 +126,7 @@ class HTTP1Connection(asyncio.Protocol):
             logger.exception("a request failed in the gateway")
             self._transport.close()
 
-    def respond(self, answer: Answer, *, close: bool = False) -> None:
+    def respond(self, answer: JSONResponse, *, close: bool = False) -> None:
         """Answer the request, and go on with the next."""
         if self._transport.is_closing():
             return
@@ -165,7 +166,7 @@ class HTTP1Connection(asyncio.Protocol):
     def _refuse_rubbish(self, error: h11.RemoteProtocolError) -> None:
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             status = error.error_status_hint
-            self.respond(json_answer(status, phrase(status)), close=True)
+            self.respond(json_response(status, phrase(status)), close=True)
         else:
             self._close_gently()
 

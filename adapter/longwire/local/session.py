@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from longwire.local import authorizing
-from longwire.local.calls import outcome_of
-from longwire.local.function.inline import FunctionError
-from longwire.local.rules import results
-from longwire.local.rules.authorizer import authorized
-from longwire.local.rules.connection import DELETED, GOING_AWAY, State
+from longwire.local.rules import authorizer, results
+from longwire.local.rules.connection import DELETED, GOING_AWAY, ConnectionState
+from longwire.local.rules.errors import FunctionError
 from longwire.local.rules.settings import CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
-    from longwire.local.calls import Function
-    from longwire.local.rules.connection import Connection, Ending, Handshake
-    from longwire.local.rules.gateway import Gateway
+    from longwire.local.rules.connection import ClientHandshake, CloseStatus, LocalConnection
+    from longwire.local.rules.gateway import GatewayRules
     from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
 
@@ -30,21 +27,34 @@ logger = logging.getLogger("longwire.local")
 BACKLOG = 100
 
 
-class Client(Protocol):
+class ClientSocket(Protocol):
     """The side of a session that faces the client. Nothing is called after either side's end."""
 
     def send_text(self, data: bytes) -> None:
         """Send a text message."""
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: CloseStatus) -> None:
         """Close the connection with this code and reason."""
 
     def hold(self, on: bool) -> None:
         """Stop reading from the client, or go on."""
 
 
+class Function(Protocol):
+    """The side of a session that faces a Lambda function."""
+
+    async def invoke(
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = ...
+    ) -> object:
+        """Return what the function returns; raise what it raises.
+
+        `waits_for_client` is called, from any thread, when the function has done all that the
+        client's next message could depend on, though it goes on.
+        """
+
+
 @dataclass(frozen=True, slots=True)
-class Invocation:
+class HandledEvent:
     """One event and what became of it, for logs and tests.
 
     Attributes:
@@ -59,7 +69,7 @@ class Invocation:
     outcome: results.Outcome | None
     seconds: float
     posts: int
-    verdict: results.Accepted | results.Refused | None = None
+    verdict: results.HandshakeAccepted | results.HandshakeRefused | None = None
 
 
 class Session:
@@ -75,22 +85,22 @@ class Session:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: GatewayRules,
         function: Function,
-        handshake: Handshake,
+        handshake: ClientHandshake,
         tasks: Tasks,
-        observer: Callable[[Invocation], None],
+        observer: Callable[[HandledEvent], None],
         authorizer: Function | None = None,
     ) -> None:
-        self.connection: Connection = gateway.admit(handshake)
+        self.connection: LocalConnection = gateway.admit(handshake)
         self._gateway = gateway
         self._function = function
         self._authorizer = authorizer
         self._tasks = tasks
         self._observer = observer
-        self._client: Client | None = None
+        self._client: ClientSocket | None = None
         # Set by the first thing that ends the connection; whatever comes later finds it set.
-        self._ending: Ending | None = None
+        self._ending: CloseStatus | None = None
         # The gateway itself ended it: messages that the function has not begun are dropped,
         # as a server does not read on after it closed.
         self._dropping = False
@@ -109,38 +119,51 @@ class Session:
 
     # The handshake
 
-    async def connect(self) -> results.Accepted | results.Refused:
+    async def connect(self) -> results.HandshakeAccepted | results.HandshakeRefused:
         """Ask the authorizer, then the function, whether the client may connect."""
         event = await self._authorize(self._gateway.connect_event(self.connection))
-        verdict = event if isinstance(event, results.Refused) else await self._connect(event)
-        if isinstance(verdict, results.Refused):
+        verdict = (
+            event if isinstance(event, results.HandshakeRefused) else await self._connect(event)
+        )
+        if isinstance(verdict, results.HandshakeRefused):
             self._gateway.close(self.connection)
         elif self._ending is not None:
             # Accepted, but the client did not wait: the function must hear of its end.
             self._finish(self._ending)
         return verdict
 
-    async def _authorize(self, event: LambdaEvent) -> LambdaEvent | results.Refused:
+    async def _authorize(self, event: LambdaEvent) -> LambdaEvent | results.HandshakeRefused:
         """Return the CONNECT event with what the authorizer said, if there is one."""
         if self._authorizer is None:
             return event
-        settings = self._gateway.settings
-        decision, seconds = await authorizing.ask(self._authorizer, settings, self._tasks, event)
-        if isinstance(decision, results.Refused):
+        settings, seconds = self._gateway.settings, 0.0
+        decision: authorizer.Granted | results.HandshakeRefused | None
+        decision = authorizer.unidentified(settings, event)
+        if decision is None:
+            request = authorizer.request_event(settings, event)
+            call, name = self._authorizer.invoke(request), "the authorizer"
+            outcome, seconds = await self._outcome(call, settings.authorizer_timeout, name)
+            decision = authorizer.decide(outcome, request["methodArn"])
+            # "Unauthorized" is an answer like any other, though it is raised.
+            if decision != authorizer.NOT_AUTHENTICATED:
+                _log_failure(outcome, name)
+        if isinstance(decision, results.HandshakeRefused):
             self._report(event, None, seconds, decision)
             return decision
         self.connection.authorizer = decision.context
-        return authorized(event, decision, seconds)
+        return authorizer.authorized(event, decision, seconds)
 
-    async def _connect(self, event: LambdaEvent) -> results.Accepted | results.Refused:
+    async def _connect(
+        self, event: LambdaEvent
+    ) -> results.HandshakeAccepted | results.HandshakeRefused:
         if CONNECT not in self._gateway.settings.routes:
-            return results.Accepted()
+            return results.HandshakeAccepted()
         outcome, seconds = await self._invoke(event)
         verdict = results.connect_verdict(outcome)
         self._report(event, outcome, seconds, verdict)
         return verdict
 
-    def open(self, client: Client) -> None:
+    def open(self, client: ClientSocket) -> None:
         """The client has its 101: the connection can be posted to, and its clocks run."""
         self._client = client
         self._gateway.open(self.connection)
@@ -156,7 +179,7 @@ class Session:
 
     def receive(self, text: str) -> None:
         """A whole text message has come."""
-        if self.connection.state is not State.OPEN:
+        if self.connection.state is not ConnectionState.OPEN:
             return
         self._touch()
         self._backlog += 1
@@ -164,12 +187,12 @@ class Session:
             self._client.hold(True)
         self._schedule(lambda turn: self._message(text, turn))
 
-    def client_closed(self, ending: Ending) -> None:
+    def client_closed(self, ending: CloseStatus) -> None:
         """The client has closed, has vanished, or broke the protocol."""
         if self._ending is not None:
             return
         self._ending = ending
-        if self.connection.state is State.OPEN:
+        if self.connection.state is ConnectionState.OPEN:
             self._finish(ending)
 
     # From the function and the gateway
@@ -184,7 +207,7 @@ class Session:
             )
         self._send(data)
 
-    def close(self, ending: Ending = DELETED) -> None:
+    def close(self, ending: CloseStatus = DELETED) -> None:
         """End the connection from the gateway's side."""
         if self._ending is not None:
             return
@@ -216,11 +239,11 @@ class Session:
         self._active = asyncio.get_running_loop().time()
 
     def _send(self, data: bytes) -> None:
-        if self.connection.state is State.OPEN and self._client is not None:
+        if self.connection.state is ConnectionState.OPEN and self._client is not None:
             self._touch()
             self._client.send_text(data)
 
-    def _finish(self, ending: Ending) -> None:
+    def _finish(self, ending: CloseStatus) -> None:
         for timer in self._timers:
             timer.cancel()
         self._gateway.close(self.connection)
@@ -264,7 +287,7 @@ class Session:
         if reply is not None:
             self._send(reply)
 
-    async def _disconnect(self, ending: Ending) -> None:
+    async def _disconnect(self, ending: CloseStatus) -> None:
         event = self._gateway.disconnect_event(self.connection, ending)
         outcome, seconds = await self._invoke(event)
         self._report(event, outcome, seconds)
@@ -279,25 +302,39 @@ class Session:
         """
         loop, end_turn = asyncio.get_running_loop(), (turn or asyncio.Event()).set
         call = self._function.invoke(event, lambda: loop.call_soon_threadsafe(end_turn))
-        limit = self._gateway.settings.integration_timeout
-        outcome, seconds = await outcome_of(call, self._tasks, limit)
-        if isinstance(outcome, results.Raised):
-            # What a process of its own raises has its traceback in the log of that process.
-            known = isinstance(outcome.error, FunctionError)
-            text = f"the function failed: {outcome.error}" if known else "the function raised"
-            logger.error(text, exc_info=None if known else outcome.error)
+        limit, name = self._gateway.settings.integration_timeout, "the function"
+        outcome, seconds = await self._outcome(call, limit, name)
+        _log_failure(outcome, name)
         return outcome, seconds
+
+    async def _outcome(
+        self, call: Coroutine[Any, Any, object], timeout: float, name: str
+    ) -> tuple[results.Outcome, float]:
+        """Return what became of a call, and the seconds that it was waited for."""
+        began = time.monotonic()
+        task = self._tasks.spawn(call)
+        await asyncio.wait({task}, timeout=timeout)
+        seconds = time.monotonic() - began
+        if not task.done():
+            # It goes on, but nobody waits.
+            task.add_done_callback(lambda task: _log_late_error(task, timeout, name))
+            return results.TimedOut(), seconds
+        if task.cancelled():
+            error: BaseException | None = asyncio.CancelledError(f"{name} was cancelled")
+        else:
+            error = task.exception()
+        return results.Returned(task.result()) if error is None else results.Raised(error), seconds
 
     def _report(
         self,
         event: LambdaEvent,
         outcome: results.Outcome | None,
         seconds: float,
-        verdict: results.Accepted | results.Refused | None = None,
+        verdict: results.HandshakeAccepted | results.HandshakeRefused | None = None,
     ) -> None:
         posts = self.connection.posts - self._posts_reported
         self._posts_reported = self.connection.posts
-        self._observer(Invocation(event, outcome, seconds, posts, verdict))
+        self._observer(HandledEvent(event, outcome, seconds, posts, verdict))
 
 
 async def _in_turn(
@@ -311,6 +348,21 @@ async def _in_turn(
         await step(turn)
     finally:
         turn.set()
+
+
+def _log_failure(outcome: results.Outcome, name: str) -> None:
+    if isinstance(outcome, results.Raised):
+        # What a process of its own raises has its traceback in the log of that process.
+        known = isinstance(outcome.error, FunctionError)
+        text = f"{name} failed: {outcome.error}" if known else f"{name} raised"
+        logger.error(text, exc_info=None if known else outcome.error)
+
+
+def _log_late_error(task: asyncio.Task[object], timeout: float, name: str) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        text = "%s raised after more than %g seconds, when nobody waited for it any more"
+        logger.error(text, name, timeout, exc_info=error)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -107,7 +107,7 @@ class Span(Protocol):
     def current(self) -> AbstractContextManager[object]:
         """Let it be the current span."""
 
-    def end(self, record: Record) -> None:
+    def end(self, record: EventRecord) -> None:
         """End it with what is told of its event."""
 
 
@@ -246,7 +246,7 @@ def count_post() -> None:
         observed.posts += 1
 
 
-class Record(NamedTuple):
+class EventRecord(NamedTuple):
     """What is told of an event when it is over.
 
     These are the attributes of its log record: never a payload, a header, a query parameter, or
@@ -275,10 +275,10 @@ class Record(NamedTuple):
         return self.outcome in ERRORS or (self.status or 0) >= 500
 
 
-def record_of(observed: Observed, identity: Identity) -> Record:
+def record_of(observed: Observed, identity: Identity) -> EventRecord:
     """Put together what is told of an event."""
     ending = observed.ending
-    return Record(
+    return EventRecord(
         *identity,
         outcome=ending.word,
         status=ending.status,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from longwire.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from longwire.observability.event import Record
+    from longwire.observability.event import EventRecord
 
 # Of a namespace, in characters.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html
@@ -49,7 +49,7 @@ def checked(namespace: object) -> str:
     )
 
 
-def line(namespace: str, record: Record, context: Any) -> str:
+def line(namespace: str, record: EventRecord, context: Any) -> str:
     """Return the line that holds the metrics of one event.
 
     The function and the phase are dimensions, each combination of which CloudWatch charges for;

@@ -14,7 +14,7 @@ from longwire.observability.event import Observed, identify, record_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.observability.event import Identity, Record
+    from longwire.observability.event import EventRecord, Identity
     from longwire.observability.tracing import Tracing
 
 logger = logging.getLogger("longwire")
@@ -79,7 +79,7 @@ class Observer:
             logger.exception("an event could not be told of")
 
 
-def _line(identity: Identity, record: Record) -> str:
+def _line(identity: Identity, record: EventRecord) -> str:
     told = [identity.name]
     if identity.connection_id is not None:
         told.append(identity.connection_id)
@@ -92,7 +92,7 @@ def _line(identity: Identity, record: Record) -> str:
     return line + ", cold" if record.cold else line
 
 
-def _metrics(namespace: object) -> Callable[[Record, Any], str]:
+def _metrics(namespace: object) -> Callable[[EventRecord, Any], str]:
     from longwire.observability import metrics  # nobody else pays for it
 
     return functools.partial(metrics.line, metrics.checked(namespace))

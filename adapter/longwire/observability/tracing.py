@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from longwire.observability.event import Identity, Observed, Record
+    from longwire.observability.event import EventRecord, Identity, Observed
 
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/faas/
 TRIGGERS = {
@@ -74,7 +74,7 @@ class EventSpan:
         """Let it be the current span. What is raised there is not recorded: it may hold secrets."""
         return trace.use_span(self._span, record_exception=False, set_status_on_exception=False)
 
-    def end(self, record: Record) -> None:
+    def end(self, record: EventRecord) -> None:
         """End it with what is told of its event."""
         attributes: dict[str, Any] = {
             "longwire.outcome": record.outcome,

@@ -162,7 +162,7 @@ class OwnConnection:
             ManagementError: the app has not accepted the connection.
         """
         assert self._greeting is not None
-        if not self.run.accepted:
+        if not self.run.answer.accepted:
             raise ManagementError(self.id, "the app has not accepted it yet")
         await self._greeting.push(frame)
 

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from longwire.apigateway.management import ConnectionInfo
+from longwire.asgi.messages import is_disconnect
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
-from longwire.invocation.outcome import is_disconnect
 from longwire.runtime.threads import running_loop
 
 if TYPE_CHECKING:

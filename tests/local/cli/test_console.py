@@ -7,14 +7,14 @@ import pytest
 
 from longwire.local.cli.console import event_line
 from longwire.local.rules.results import (
-    Accepted,
+    HandshakeAccepted,
+    HandshakeRefused,
     Outcome,
     Raised,
-    Refused,
     Returned,
     TimedOut,
 )
-from longwire.local.session import Invocation
+from longwire.local.session import HandledEvent
 
 NOON = datetime(2025, 11, 11, 13, 45, 46)
 
@@ -44,37 +44,37 @@ DISCONNECT = event(
     ("invocation", "line"),
     [
         (
-            Invocation(CONNECT, OK, 0.0123, 0, Accepted()),
+            HandledEvent(CONNECT, OK, 0.0123, 0, HandshakeAccepted()),
             "13:45:46  CONNECT     QWErT_fA  $connect     200  12.3 ms",
         ),
         (
-            Invocation(CONNECT, Returned({"statusCode": 401}), 0.001, 0, Refused(401)),
+            HandledEvent(CONNECT, Returned({"statusCode": 401}), 0.001, 0, HandshakeRefused(401)),
             "13:45:46  CONNECT     QWErT_fA  $connect     401, client gets 401  1.0 ms",
         ),
         (
-            Invocation(CONNECT, Returned({"statusCode": 403}), 0.001, 0, Refused(403)),
+            HandledEvent(CONNECT, Returned({"statusCode": 403}), 0.001, 0, HandshakeRefused(403)),
             "13:45:46  CONNECT     QWErT_fA  $connect     403, client gets 403 (no ?path=)  1.0 ms",
         ),
         (
-            Invocation(MESSAGE, OK, 0.001, 1),
+            HandledEvent(MESSAGE, OK, 0.001, 1),
             "13:45:46  MESSAGE     QWErT_fA  $default     200  1.0 ms  1 post",
         ),
         (
-            Invocation(MESSAGE, OK, 0.001, 12),
+            HandledEvent(MESSAGE, OK, 0.001, 12),
             "13:45:46  MESSAGE     QWErT_fA  $default     200  1.0 ms  12 posts",
         ),
         (
-            Invocation(DISCONNECT, OK, 0.001, 0),
+            HandledEvent(DISCONNECT, OK, 0.001, 0),
             "13:45:46  DISCONNECT  QWErT_fA  $disconnect  200  1.0 ms  1001 Going away",
         ),
         (
-            Invocation(event("MESSAGE", ""), None, 0.0, 0),
+            HandledEvent(event("MESSAGE", ""), None, 0.0, 0),
             "13:45:46  MESSAGE     QWErT_fA  -            "
             "Forbidden: no route for this message  0.0 ms",
         ),
     ],
 )
-def test_event_line(invocation: Invocation, line: str) -> None:
+def test_event_line(invocation: HandledEvent, line: str) -> None:
     """Time, type, connection, route, outcome, duration, posts; nothing of what was said."""
     assert event_line(invocation, NOON) == line
 
@@ -89,5 +89,5 @@ def test_event_line(invocation: Invocation, line: str) -> None:
 )
 def test_failures_are_named(outcome: Outcome, text: str) -> None:
     """A malformed result says what is wrong with it."""
-    line = event_line(Invocation(MESSAGE, outcome, 0.0, 0), NOON)
+    line = event_line(HandledEvent(MESSAGE, outcome, 0.0, 0), NOON)
     assert line == f"13:45:46  MESSAGE     QWErT_fA  $default     {text}  0.0 ms"

@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 from longwire import __version__
 from longwire.local.cli import main as cli
 from longwire.local.cli import options
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.settings import GatewaySettings
 from tests.local.running import Dev
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def test_usage_errors_have_exit_code_2(
 
 def test_defaults_of_the_command_line_are_those_of_settings() -> None:
     """Nothing is said twice."""
-    assert options.settings_from(cli.make_parser().parse_args(["dev", "a:b"])) == Settings()
+    assert options.settings_from(cli.make_parser().parse_args(["dev", "a:b"])) == GatewaySettings()
 
 
 def test_every_option_of_the_gateway_reaches_its_settings() -> None:
@@ -219,7 +219,7 @@ def test_every_option_of_the_gateway_reaches_its_settings() -> None:
             "$request.body.kind",
         ]
     )
-    assert options.settings_from(parsed) == Settings(
+    assert options.settings_from(parsed) == GatewaySettings(
         stage="prod",
         routes=frozenset({"$connect", "$disconnect", "$default", "chat", "join"}),
         route_selection_expression="$request.body.kind",

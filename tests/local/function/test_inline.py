@@ -11,14 +11,13 @@ import pytest
 
 from longwire.handler import Longwire
 from longwire.local.function.inline import (
-    Context,
-    FunctionExitError,
-    FunctionTimeoutError,
     InlineFunction,
+    LambdaContext,
     ThreadFunction,
     arity,
     kind,
 )
+from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 
 MEMORY = {"backend": "memory", "params": {}}
 
@@ -222,9 +221,9 @@ async def test_stopping_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_context_is_the_context_of_lambda() -> None:
     """Its documented attributes, and a time that runs down to zero."""
-    context = Context(30.0)
+    context = LambdaContext(30.0)
     assert 29_000 < context.get_remaining_time_in_millis() <= 30_000
-    assert Context(-1.0).get_remaining_time_in_millis() == 0
+    assert LambdaContext(-1.0).get_remaining_time_in_millis() == 0
     assert context.function_name == "longwire-dev"
     assert context.function_version == "$LATEST"
     assert context.memory_limit_in_mb == "128"
@@ -233,7 +232,7 @@ def test_context_is_the_context_of_lambda() -> None:
     assert context.log_stream_name == "local"
     assert context.identity is None
     assert context.client_context is None
-    assert context.aws_request_id != Context(30.0).aws_request_id
+    assert context.aws_request_id != LambdaContext(30.0).aws_request_id
 
 
 async def exit_if_asked(event: dict[str, Any], context: Any) -> object:

@@ -12,7 +12,7 @@ from longwire.local.function import runtime_api
 from longwire.local.function.runtime_api import Failure, RuntimeAPI, Work
 
 if TYPE_CHECKING:
-    from longwire.local.rules.management_api import Answer
+    from longwire.local.rules.management_api import JSONResponse
 
 pytestmark = pytest.mark.anyio
 
@@ -32,17 +32,17 @@ def _work(request_id: str = "one") -> Work:
     return Work(request_id, b'{"a": 1}', 1500, "arn:x", "Root=1", lambda: None, answered)
 
 
-async def _register(api: RuntimeAPI, name: str = "mine", body: object = None) -> Answer:
+async def _register(api: RuntimeAPI, name: str = "mine", body: object = None) -> JSONResponse:
     wanted = {"events": ["INVOKE"]} if body is None else body
     text = wanted if isinstance(wanted, bytes) else json.dumps(wanted).encode()
     return await api.answer("POST", REGISTER, {"lambda-extension-name": name}, text)
 
 
-def _error(answer: Answer) -> tuple[int, str]:
+def _error(answer: JSONResponse) -> tuple[int, str]:
     return answer.status, json.loads(answer.body)["errorType"]
 
 
-async def _next(api: RuntimeAPI) -> asyncio.Task[Answer]:
+async def _next(api: RuntimeAPI) -> asyncio.Task[JSONResponse]:
     asking = asyncio.create_task(api.answer("GET", NEXT, {}, b""))
     await asyncio.sleep(0)
     return asking

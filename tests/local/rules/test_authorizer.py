@@ -20,12 +20,13 @@ from websockets.sync.client import connect as connect_sync
 from longwire.exceptions import ConfigurationError
 from longwire.local.cli import main as cli
 from longwire.local.cli.console import event_line
-from longwire.local.function.inline import FunctionTimeoutError, ThreadFunction
+from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.authorizer import Granted, authorized, decide, request_event, unidentified
-from longwire.local.rules.connection import Connection, Handshake
-from longwire.local.rules.events import Request, connect_event
-from longwire.local.rules.results import Raised, Refused, Returned, TimedOut
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.connection import ClientHandshake, LocalConnection
+from longwire.local.rules.errors import FunctionTimeoutError
+from longwire.local.rules.events import EventStamp, connect_event
+from longwire.local.rules.results import HandshakeRefused, Raised, Returned, TimedOut
+from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway
 from tests.local.fakes import Event, RecordingFunction, handshake, raw_connection
 from tests.local.running import Dev
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from longwire.local.session import Invocation
+    from longwire.local.session import HandledEvent
 
 HOST = "c5jwxq709g.execute-api.eu-west-1.amazonaws.com"
-SETTINGS = Settings(
+SETTINGS = GatewaySettings(
     stage="production",
     api_id="c5jwxq709g",
     domain_name=HOST,
@@ -50,9 +51,9 @@ LOCAL_ARN = "arn:aws:execute-api:us-east-1:000000000000:local/local/$connect"
 
 def connecting(*headers: tuple[str, str], query: str = "") -> Event:
     """Return the CONNECT event of a handshake."""
-    handshake = Handshake((("Host", HOST), *headers), query, "93.108.161.96")
-    connection = Connection("FDmBIeapIAMCIQg=", handshake, 1737995987617, 1737995987617)
-    request = Request("FDmBIG3EoAMEqYA=", 1737995987617)
+    handshake = ClientHandshake((("Host", HOST), *headers), query, "93.108.161.96")
+    connection = LocalConnection("FDmBIeapIAMCIQg=", handshake, 1737995987617, 1737995987617)
+    request = EventStamp("FDmBIG3EoAMEqYA=", 1737995987617)
     trace_id = "Root=1-6797b6d3-64f9c928577f3ac56f5368ce"
     return connect_event(SETTINGS, connection, request, trace_id=trace_id)
 
@@ -153,13 +154,15 @@ def test_the_event_has_the_query() -> None:
 def test_a_missing_identity_source_is_401(sources: list[str], missing: str | None) -> None:
     """So is an empty one; headers have no case, parameters have."""
     event = connecting(("AUTHORIZATION", "Leo"), ("X-Empty", ""), query="token=t&empty=")
-    refused = unidentified(Settings(identity_sources=sources), event)
-    assert refused == (missing and Refused(401, f"authorizer: not asked without {missing}"))
+    refused = unidentified(GatewaySettings(identity_sources=sources), event)
+    assert refused == (
+        missing and HandshakeRefused(401, f"authorizer: not asked without {missing}")
+    )
 
 
 def test_identity_sources_need_a_query() -> None:
     """A handshake may have none at all."""
-    settings = Settings(identity_sources=["route.request.querystring.token"])
+    settings = GatewaySettings(identity_sources=["route.request.querystring.token"])
     assert unidentified(settings, connecting()) is not None
 
 
@@ -177,7 +180,7 @@ def test_identity_sources_need_a_query() -> None:
 def test_what_is_not_an_identity_source_is_said(source: str) -> None:
     """With the forms that are."""
     with pytest.raises(ConfigurationError) as caught:
-        Settings(identity_sources=[source])
+        GatewaySettings(identity_sources=[source])
     assert str(caught.value) == (
         f"identity_sources: {source!r} is not of the form route.request.header.NAME or "
         "route.request.querystring.NAME"
@@ -187,7 +190,7 @@ def test_what_is_not_an_identity_source_is_said(source: str) -> None:
 def test_one_identity_source_is_a_list_of_one() -> None:
     """A string would be taken for the list of its letters."""
     with pytest.raises(ConfigurationError, match="identity_sources: expected a list of strings"):
-        Settings(identity_sources="route.request.header.Authorization")
+        GatewaySettings(identity_sources="route.request.header.Authorization")
 
 
 # What its answer means
@@ -200,8 +203,8 @@ def test_one_identity_source_is_a_list_of_one() -> None:
         (answer(resource=ARN), Granted({"principalId": "user-42"})),
         (answer(context=None), Granted({"principalId": "user-42"})),
         (answer(usageIdentifierKey="k", other=1), Granted({"principalId": "user-42"})),
-        (answer("Deny"), Refused(403, "authorizer: Deny")),
-        (answer(resource="arn:other"), Refused(403, "authorizer: no Allow for $connect")),
+        (answer("Deny"), HandshakeRefused(403, "authorizer: Deny")),
+        (answer(resource="arn:other"), HandshakeRefused(403, "authorizer: no Allow for $connect")),
     ],
 )
 def test_a_policy_decides(value: object, decision: object) -> None:
@@ -212,22 +215,25 @@ def test_a_policy_decides(value: object, decision: object) -> None:
 @pytest.mark.parametrize(
     ("error", "refused"),
     [
-        (Exception("Unauthorized"), Refused(401, "authorizer: Unauthorized")),
-        (PermissionError("Unauthorized"), Refused(401, "authorizer: Unauthorized")),
-        (Exception("unauthorized"), Refused(500, "authorizer: raised Exception")),
-        (Exception("Unauthorized."), Refused(500, "authorizer: raised Exception")),
-        (ValueError("a secret"), Refused(500, "authorizer: raised ValueError")),
-        (FunctionTimeoutError("x"), Refused(500, "authorizer: raised FunctionTimeoutError")),
+        (Exception("Unauthorized"), HandshakeRefused(401, "authorizer: Unauthorized")),
+        (PermissionError("Unauthorized"), HandshakeRefused(401, "authorizer: Unauthorized")),
+        (Exception("unauthorized"), HandshakeRefused(500, "authorizer: raised Exception")),
+        (Exception("Unauthorized."), HandshakeRefused(500, "authorizer: raised Exception")),
+        (ValueError("a secret"), HandshakeRefused(500, "authorizer: raised ValueError")),
+        (
+            FunctionTimeoutError("x"),
+            HandshakeRefused(500, "authorizer: raised FunctionTimeoutError"),
+        ),
     ],
 )
-def test_only_one_text_of_an_error_is_401(error: Exception, refused: Refused) -> None:
+def test_only_one_text_of_an_error_is_401(error: Exception, refused: HandshakeRefused) -> None:
     """Lambda passes on nothing else; any other error is 500."""
     assert decide(Raised(error), ARN) == refused
 
 
 def test_no_answer_in_time_is_500() -> None:
     """Not 504, as for an integration."""
-    assert decide(TimedOut(), ARN) == Refused(500, "authorizer: timed out")
+    assert decide(TimedOut(), ARN) == HandshakeRefused(500, "authorizer: timed out")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +268,7 @@ def test_no_answer_in_time_is_500() -> None:
 def test_a_malformed_answer_is_500(value: object, text: str | None) -> None:
     """It says what is wrong, without the values."""
     decision = decide(Returned(value), ARN)
-    assert isinstance(decision, Refused)
+    assert isinstance(decision, HandshakeRefused)
     assert decision.status == 500
     assert decision.reason is not None
     if text is not None:
@@ -274,11 +280,11 @@ def test_an_answer_has_at_most_8_kilobytes() -> None:
     rest = len(json.dumps(answer(context={"a": ""})))
     fits, over = ({"a": "x" * (8192 - rest + more)} for more in (0, 1))
     assert isinstance(decide(Returned(answer(context=fits)), ARN), Granted)
-    assert decide(Returned(answer(context=over)), ARN) == Refused(
+    assert decide(Returned(answer(context=over)), ARN) == HandshakeRefused(
         500, "authorizer: malformed (8193 bytes, at most 8192 are taken)"
     )
     wide = {"a": "é" * (8192 - rest)}
-    assert isinstance(decide(Returned(answer(context=wide)), ARN), Refused)
+    assert isinstance(decide(Returned(answer(context=wide)), ARN), HandshakeRefused)
 
 
 def test_context_comes_back_as_strings() -> None:
@@ -396,7 +402,7 @@ async def test_a_refused_client_never_reaches_the_function(result: object, statu
 @pytest.mark.anyio
 async def test_without_its_identity_source_nobody_is_asked() -> None:
     """The client gets 401; with it, the authorizer decides."""
-    settings = Settings(identity_sources=["route.request.querystring.token"])
+    settings = GatewaySettings(identity_sources=["route.request.querystring.token"])
     authorizer = RecordingAuthorizer(answer("Deny"))
     async with LocalGateway(RecordingFunction(), settings, authorizer=authorizer) as gateway:
         assert await refused(gateway) == 401
@@ -408,7 +414,7 @@ async def test_without_its_identity_source_nobody_is_asked() -> None:
 @pytest.mark.anyio
 async def test_it_is_asked_without_an_integration_too() -> None:
     """A $connect route may have an authorizer and no function behind it."""
-    settings = Settings(routes=frozenset({"$default"}))
+    settings = GatewaySettings(routes=frozenset({"$default"}))
     function, authorizer = RecordingFunction(), RecordingAuthorizer(answer("Deny"))
     async with LocalGateway(function, settings, authorizer=authorizer) as gateway:
         assert await refused(gateway) == 403
@@ -466,7 +472,7 @@ async def test_an_authorizer_that_blocks_its_own_loop_is_left_behind() -> None:
         release.wait(10)
         return answer()
 
-    settings = Settings(authorizer_timeout=0.05)
+    settings = GatewaySettings(authorizer_timeout=0.05)
     async with ThreadFunction(block).running() as authorizer:
         async with LocalGateway(RecordingFunction(), settings, authorizer=authorizer) as gateway:
             try:
@@ -494,7 +500,7 @@ async def test_the_log_has_errors_but_not_refusals(caplog: pytest.LogCaptureFixt
 @pytest.mark.anyio
 async def test_the_console_says_why() -> None:
     """Without what the client sent."""
-    seen: list[Invocation] = []
+    seen: list[HandledEvent] = []
     authorizer = RecordingAuthorizer(answer("Deny"))
     async with LocalGateway(
         RecordingFunction(), authorizer=authorizer, observer=seen.append

@@ -4,13 +4,19 @@ from typing import Any
 
 import pytest
 
-from longwire.local.rules.connection import DELETED, NO_STATUS, Connection, Ending, Handshake
-from longwire.local.rules.events import Request, connect_event, disconnect_event, message_event
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.connection import (
+    DELETED,
+    NO_STATUS,
+    ClientHandshake,
+    CloseStatus,
+    LocalConnection,
+)
+from longwire.local.rules.events import EventStamp, connect_event, disconnect_event, message_event
+from longwire.local.rules.settings import GatewaySettings
 
 HOST = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64) Firefox/146.0"
-SETTINGS = Settings(stage="prod", api_id="a1b2c3d4e5", domain_name=HOST)
+SETTINGS = GatewaySettings(stage="prod", api_id="a1b2c3d4e5", domain_name=HOST)
 TRACE_ID = "Root=1-6731ebfc-08e1e656421db73c5d2eef31"
 
 BROWSER = (
@@ -29,17 +35,17 @@ BROWSER = (
 
 def connection(
     *headers: tuple[str, str], query: str = "", connected_at: int = 1762868735513
-) -> Connection:
-    return Connection(
+) -> LocalConnection:
+    return LocalConnection(
         "QWErT_fALIAMCug=",
-        Handshake(headers, query, "203.0.113.7"),
+        ClientHandshake(headers, query, "203.0.113.7"),
         connected_at=connected_at,
         last_active_at=connected_at,
     )
 
 
 def connect(*headers: tuple[str, str], query: str = "") -> dict[str, Any]:
-    request = Request("QWEr5E87IAMF31w=", 1762868735516)
+    request = EventStamp("QWEr5E87IAMF31w=", 1762868735516)
     return connect_event(SETTINGS, connection(*headers, query=query), request, trace_id=TRACE_ID)
 
 
@@ -98,7 +104,7 @@ def test_message_event() -> None:
     event = message_event(
         SETTINGS,
         connection(*BROWSER, query="room=blue"),
-        Request("QWEaVtH2IAMFZEQ=", 1762868746514),
+        EventStamp("QWEaVtH2IAMFZEQ=", 1762868746514),
         route_key="$default",
         message_id="QWEaVtfGLIAMCug=",
         body='{"action":"chat","text":"hi"}',
@@ -128,7 +134,7 @@ def test_message_event() -> None:
 def test_disconnect_event() -> None:
     """A DISCONNECT has four stub headers, and the client's user agent only if it sent one."""
     event = disconnect_event(
-        SETTINGS, connection(), Request("QWEbOE87IAMF31w=", 1762869109875), NO_STATUS
+        SETTINGS, connection(), EventStamp("QWEbOE87IAMF31w=", 1762869109875), NO_STATUS
     )
     assert event == {
         "headers": {"Host": HOST, "x-api-key": "", "X-Forwarded-For": "", "x-restapi": ""},
@@ -159,10 +165,10 @@ def test_disconnect_event() -> None:
     }
 
 
-@pytest.mark.parametrize("ending", [DELETED, Ending(1001, ""), Ending(4000, "bye")])
-def test_disconnect_event_has_code_and_reason(ending: Ending) -> None:
+@pytest.mark.parametrize("ending", [DELETED, CloseStatus(1001, ""), CloseStatus(4000, "bye")])
+def test_disconnect_event_has_code_and_reason(ending: CloseStatus) -> None:
     """The client's own code and reason; the reason may be empty but is never absent."""
-    context = disconnect_event(SETTINGS, connection(), Request("r", 0), ending)["requestContext"]
+    context = disconnect_event(SETTINGS, connection(), EventStamp("r", 0), ending)["requestContext"]
     assert context["disconnectStatusCode"] == ending.code
     assert context["disconnectReason"] == ending.reason
 

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from longwire.local.rules.connection import LOST, Handshake, State
-from longwire.local.rules.gateway import Gateway
-from longwire.local.rules.management_api import GONE, Post
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.connection import LOST, ClientHandshake, ConnectionState
+from longwire.local.rules.gateway import GatewayRules
+from longwire.local.rules.management_api import GONE, PostToConnection
+from longwire.local.rules.settings import GatewaySettings
 
-HANDSHAKE = Handshake((), "", "203.0.113.7")
+HANDSHAKE = ClientHandshake((), "", "203.0.113.7")
 ID = re.compile(r"[A-Za-z0-9_-]{15}=")
 
 
@@ -31,9 +31,9 @@ class Counter:
         return self.count.to_bytes(4) + bytes(range(size - 4))
 
 
-def make_gateway(**settings: str) -> tuple[Gateway, Clock]:
+def make_gateway(**settings: str) -> tuple[GatewayRules, Clock]:
     clock = Clock()
-    return Gateway(Settings(**settings), clock=clock, random_bytes=Counter()), clock  # type: ignore[arg-type]  # names vary
+    return GatewayRules(GatewaySettings(**settings), clock=clock, random_bytes=Counter()), clock  # type: ignore[arg-type]  # names vary
 
 
 def test_ids_have_the_documented_shapes() -> None:
@@ -74,10 +74,10 @@ def test_a_connection_can_be_posted_to_from_open_to_close() -> None:
     path = f"/local/@connections/{connection.connection_id}"
     assert gateway.manage("POST", path, b"x") == GONE
     gateway.open(connection)
-    assert gateway.manage("POST", path, b"x") == Post(connection, b"x")
+    assert gateway.manage("POST", path, b"x") == PostToConnection(connection, b"x")
     gateway.close(connection)
     assert gateway.manage("POST", path, b"x") == GONE
-    assert (connection.state, gateway.connections) == (State.CLOSED, {})
+    assert (connection.state, gateway.connections) == (ConnectionState.CLOSED, {})
 
 
 def test_activity_is_seen_from_outside() -> None:

@@ -4,20 +4,28 @@ import json
 
 import pytest
 
-from longwire.local.rules.connection import Connection, Handshake, State
-from longwire.local.rules.management_api import Answer, Delete, Post, decide, is_management_path
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.connection import ClientHandshake, ConnectionState, LocalConnection
+from longwire.local.rules.management_api import (
+    DeleteConnection,
+    JSONResponse,
+    PostToConnection,
+    decide,
+    is_management_path,
+)
+from longwire.local.rules.settings import GatewaySettings
 
-SETTINGS = Settings(stage="prod")
+SETTINGS = GatewaySettings(stage="prod")
 ID = "L0SM9cOFvHcCIhw="
 PATH = f"/prod/@connections/{ID}"
 
 
-def connection(state: State = State.OPEN, user_agent: str | None = None) -> Connection:
+def connection(
+    state: ConnectionState = ConnectionState.OPEN, user_agent: str | None = None
+) -> LocalConnection:
     headers = (("User-Agent", user_agent),) if user_agent else ()
-    return Connection(
+    return LocalConnection(
         ID,
-        Handshake(headers, "", "203.0.113.7"),
+        ClientHandshake(headers, "", "203.0.113.7"),
         connected_at=1605442994726,
         last_active_at=1605443000001,
         state=state,
@@ -25,8 +33,8 @@ def connection(state: State = State.OPEN, user_agent: str | None = None) -> Conn
 
 
 def ask(
-    method: str, path: str = PATH, body: bytes = b"", known: Connection | None = None
-) -> Answer | Post | Delete:
+    method: str, path: str = PATH, body: bytes = b"", known: LocalConnection | None = None
+) -> JSONResponse | PostToConnection | DeleteConnection:
     return decide(SETTINGS, {} if known is None else {ID: known}, method, path, body)
 
 
@@ -41,19 +49,19 @@ def ask(
 def test_id_may_be_quoted_in_part_or_not_at_all(path: str) -> None:
     """SDKs quote the equals sign, the guide's example the at sign too, curl none."""
     known = connection()
-    assert ask("POST", path, b"hi", known) == Post(known, b"hi")
+    assert ask("POST", path, b"hi", known) == PostToConnection(known, b"hi")
 
 
 def test_delete_closes() -> None:
     """DELETE is for the owner of the socket to carry out."""
     known = connection()
-    assert ask("DELETE", known=known) == Delete(known)
+    assert ask("DELETE", known=known) == DeleteConnection(known)
 
 
 def test_get_describes() -> None:
     """Times have milliseconds and a Z, as in a captured answer."""
     answer = ask("GET", known=connection(user_agent="Firefox"))
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, JSONResponse)
     assert answer.status == 200
     assert json.loads(answer.body) == {
         "identity": {"sourceIp": "203.0.113.7", "userAgent": "Firefox"},
@@ -65,18 +73,20 @@ def test_get_describes() -> None:
 def test_get_without_user_agent_says_null() -> None:
     """A client need not have one."""
     answer = ask("GET", known=connection())
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, JSONResponse)
     assert json.loads(answer.body)["identity"] == {"sourceIp": "203.0.113.7", "userAgent": None}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-@pytest.mark.parametrize("known", [None, connection(State.CONNECTING), connection(State.CLOSED)])
+@pytest.mark.parametrize(
+    "known", [None, connection(ConnectionState.CONNECTING), connection(ConnectionState.CLOSED)]
+)
 def test_unknown_unfinished_and_closed_connections_are_gone(
-    method: str, known: Connection | None
+    method: str, known: LocalConnection | None
 ) -> None:
     """410 with an empty body; clients tell it by its header. So it is inside $connect as well."""
     answer = ask(method, known=known)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, JSONResponse)
     assert (answer.status, answer.body) == (410, b"")
     assert answer.headers == [
         ("content-type", "application/json"),
@@ -90,7 +100,7 @@ def test_unknown_unfinished_and_closed_connections_are_gone(
 def test_malformed_ids_are_400(bad: str) -> None:
     """Anything but URL-safe base64."""
     answer = ask("POST", f"/prod/@connections/{bad}")
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, JSONResponse)
     assert answer.status == 400
     assert json.loads(answer.body)["message"].startswith("Invalid connectionId: ")
 
@@ -109,23 +119,23 @@ def test_malformed_ids_are_400(bad: str) -> None:
 def test_a_wrong_path_is_forbidden(path: str) -> None:
     """No stage, another stage, a stage twice, no id: 403, never 404."""
     answer = ask("POST", path, known=connection())
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, JSONResponse)
     assert (answer.status, json.loads(answer.body)) == (403, {"message": "Forbidden"})
 
 
 def test_other_methods_are_forbidden() -> None:
     """There are POST, GET and DELETE."""
     answer = ask("PUT", known=connection())
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, JSONResponse)
     assert answer.status == 403
 
 
 def test_a_post_may_have_128_kb_and_not_a_byte_more() -> None:
     """The limit is tried before the connection is looked for."""
     known = connection()
-    assert ask("POST", body=bytes(131072), known=known) == Post(known, bytes(131072))
+    assert ask("POST", body=bytes(131072), known=known) == PostToConnection(known, bytes(131072))
     answer = ask("POST", body=bytes(131073))
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, JSONResponse)
     assert (answer.status, answer.error_type) == (413, "PayloadTooLargeException")
 
 

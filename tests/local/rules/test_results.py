@@ -6,10 +6,10 @@ import pytest
 
 from longwire.apigateway.responses import MalformedResultError, parse_result
 from longwire.local.rules.results import (
-    Accepted,
+    HandshakeAccepted,
+    HandshakeRefused,
     Outcome,
     Raised,
-    Refused,
     Returned,
     TimedOut,
     connect_verdict,
@@ -61,19 +61,19 @@ def test_malformed_results_say_what_is_wrong(value: object, text: str) -> None:
 )
 def test_all_but_the_status_is_optional(value: object) -> None:
     """Absent, null and empty are the same."""
-    assert connect_verdict(Returned(value)) == Accepted()
+    assert connect_verdict(Returned(value)) == HandshakeAccepted()
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_any_2xx_accepts(status: int) -> None:
     """200 is not the only one."""
-    assert connect_verdict(Returned({"statusCode": status})) == Accepted()
+    assert connect_verdict(Returned({"statusCode": status})) == HandshakeAccepted()
 
 
 @pytest.mark.parametrize("status", [300, 301, 400, 401, 403, 418, 500, 501, 599])
 def test_any_other_status_reaches_the_client(status: int) -> None:
     """It is passed on unchanged."""
-    assert connect_verdict(Returned({"statusCode": status})) == Refused(status)
+    assert connect_verdict(Returned({"statusCode": status})) == HandshakeRefused(status)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_any_other_status_reaches_the_client(status: int) -> None:
 )
 def test_a_failed_connect_is_refused(outcome: Outcome, status: int) -> None:
     """502 for an error or a malformed result, 504 for none in time."""
-    assert connect_verdict(outcome) == Refused(status)
+    assert connect_verdict(outcome) == HandshakeRefused(status)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_a_failed_connect_is_refused(outcome: Outcome, status: int) -> None:
 )
 def test_subprotocol_is_the_returned_header(result: dict[str, object]) -> None:
     """In any case, in either map, stripped."""
-    assert connect_verdict(Returned({"statusCode": 200} | result)) == Accepted("chat")
+    assert connect_verdict(Returned({"statusCode": 200} | result)) == HandshakeAccepted("chat")
 
 
 def test_an_empty_subprotocol_is_none() -> None:
     """An empty header names no subprotocol."""
     result = {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": ""}}
-    assert connect_verdict(Returned(result)) == Accepted(None)
+    assert connect_verdict(Returned(result)) == HandshakeAccepted(None)
 
 
 def reply(outcome: Outcome, *, route_responses: bool = False) -> bytes | None:

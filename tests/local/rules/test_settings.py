@@ -3,12 +3,12 @@
 import pytest
 
 from longwire.exceptions import ConfigurationError
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.settings import GatewaySettings
 
 
 def test_defaults_are_the_quotas_of_aws() -> None:
     """128 KB, 32 KB, 10 minutes, 2 hours and 29 seconds."""
-    settings = Settings()
+    settings = GatewaySettings()
     assert settings.message_limit == 131072
     assert settings.frame_limit == 32768
     assert settings.idle_timeout == 600
@@ -20,7 +20,7 @@ def test_defaults_are_the_quotas_of_aws() -> None:
 def test_stage_must_be_a_stage_name(stage: str) -> None:
     """A WebSocket API has no $default stage, and a stage is one segment of a path."""
     with pytest.raises(ConfigurationError, match="is not a stage name: use letters"):
-        Settings(stage=stage)
+        GatewaySettings(stage=stage)
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,10 @@ def test_stage_must_be_a_stage_name(stage: str) -> None:
 def test_times_are_above_zero(name: str, value: float) -> None:
     """A time that is over before it begins is a mistake."""
     with pytest.raises(ConfigurationError, match=f"^{name}: expected seconds above 0$"):
-        Settings(**{name: value})  # type: ignore[arg-type]  # the name varies
+        GatewaySettings(**{name: value})  # type: ignore[arg-type]  # the name varies
 
 
 def test_route_selection_expression_is_checked_at_once() -> None:
     """A wrong expression fails here, not at the first message."""
     with pytest.raises(ConfigurationError, match="route_selection_expression: 'action' is not of"):
-        Settings(route_selection_expression="action")
+        GatewaySettings(route_selection_expression="action")

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.exceptions import ConfigurationError
-from longwire.local.rules.signatures import Caller, Request, caller_from, refusal
+from longwire.local.rules.management_api import ManagementRequest
+from longwire.local.rules.signatures import Signer, refusal, signer_from
 from longwire_aws.sigv4 import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.local.rules.management_api import Answer
+    from longwire.local.rules.management_api import JSONResponse
 
 KEYS = Credentials("AKIDEXAMPLE", "s3cret/key+of=nobody")
 TEMPORARY = Credentials("ASIAEXAMPLE", "another-s3cret", "t0ken//of+a==role")
-CALLER = Caller(KEYS, "eu-west-1")
+CALLER = Signer(KEYS, "eu-west-1")
 NOW = datetime(2025, 1, 1, 0, 0, 0, tzinfo=UTC).timestamp()
 HOST = "127.0.0.1:3001"
 TARGET = "/local/@connections/L0SM9cOFvHcCIhw%3D"
@@ -32,7 +33,7 @@ MISMATCH = (
 UNKNOWN = "The security token included in the request is invalid."
 
 
-class Signer:
+class BotocoreSigner:
     """botocore's signer, whose clock stands still."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,32 +51,32 @@ class Signer:
         keys: Credentials = KEYS,
         region: str = CALLER.region,
         service: str = "execute-api",
-    ) -> Request:
+    ) -> ManagementRequest:
         """Return a signed request."""
         outgoing: Any = pytest.importorskip("botocore.awsrequest").AWSRequest(
             method, f"http://{HOST}{target}", headers=dict(headers), data=body
         )
         frozen = pytest.importorskip("botocore.credentials").Credentials(*keys)
         self._auth.SigV4Auth(frozen, service, region).add_auth(outgoing)
-        return Request(method, target, [("Host", HOST), *outgoing.headers.items()], body)
+        return ManagementRequest(method, target, [("Host", HOST), *outgoing.headers.items()], body)
 
 
 @pytest.fixture
-def sign(monkeypatch: pytest.MonkeyPatch) -> Signer:
-    return Signer(monkeypatch)
+def sign(monkeypatch: pytest.MonkeyPatch) -> BotocoreSigner:
+    return BotocoreSigner(monkeypatch)
 
 
-def header(request: Request, name: str) -> str:
+def header(request: ManagementRequest, name: str) -> str:
     return dict(request.headers)[name]
 
 
-def with_header(request: Request, name: str, value: str | None) -> Request:
+def with_header(request: ManagementRequest, name: str, value: str | None) -> ManagementRequest:
     """Return the request with another value of a header, or without it."""
     headers = [(given, old) for given, old in request.headers if given.lower() != name.lower()]
     return request._replace(headers=headers if value is None else [*headers, (name, value)])
 
 
-def rewritten(request: Request, pattern: str, replacement: str) -> Request:
+def rewritten(request: ManagementRequest, pattern: str, replacement: str) -> ManagementRequest:
     """Return the request with something replaced in its Authorization header."""
     old = header(request, "Authorization")
     new = re.sub(pattern, replacement, old)
@@ -83,12 +84,14 @@ def rewritten(request: Request, pattern: str, replacement: str) -> Request:
     return with_header(request, "Authorization", new)
 
 
-def said(answer: Answer | None) -> tuple[int, str, str | None]:
+def said(answer: JSONResponse | None) -> tuple[int, str, str | None]:
     assert answer is not None
     return answer.status, json.loads(answer.body)["message"], answer.error_type
 
 
-def check(request: Request, caller: Caller = CALLER, *, later: float = 0) -> Answer | None:
+def check(
+    request: ManagementRequest, caller: Signer = CALLER, *, later: float = 0
+) -> JSONResponse | None:
     return refusal(caller, request, NOW + later)
 
 
@@ -108,26 +111,28 @@ def check(request: Request, caller: Caller = CALLER, *, later: float = 0) -> Ans
     ("method", "body"),
     [("POST", b"hello"), ("POST", b""), ("POST", bytes(range(256))), ("GET", b""), ("DELETE", b"")],
 )
-def test_what_botocore_signs_is_right(sign: Signer, method: str, target: str, body: bytes) -> None:
+def test_what_botocore_signs_is_right(
+    sign: BotocoreSigner, method: str, target: str, body: bytes
+) -> None:
     """The path counts as it is on the wire, however much of it is quoted."""
     assert check(sign(method, target, body)) is None
 
 
-def test_other_headers_may_be_signed(sign: Signer) -> None:
+def test_other_headers_may_be_signed(sign: BotocoreSigner) -> None:
     """In any case and with any spaces; what is not signed is nobody's business."""
     request = sign(headers=(("X-Chat", "a  b "), ("Content-Type", "text/plain")))
     assert check(with_header(request, "X-Other", "x")) is None
     assert check(with_header(request, "x-cHAT", " a b")) is None
 
 
-def test_temporary_keys_have_a_token(sign: Signer) -> None:
+def test_temporary_keys_have_a_token(sign: BotocoreSigner) -> None:
     """It is among the signed headers."""
     request = sign(keys=TEMPORARY)
     assert "x-amz-security-token" in header(request, "Authorization")
-    assert check(request, Caller(TEMPORARY, CALLER.region)) is None
+    assert check(request, Signer(TEMPORARY, CALLER.region)) is None
 
 
-def test_parameters_may_stand_in_any_order(sign: Signer) -> None:
+def test_parameters_may_stand_in_any_order(sign: BotocoreSigner) -> None:
     """With or without spaces between them."""
     request = sign()
     _, credential, names, signature = header(request, "Authorization").replace(",", "").split()
@@ -136,7 +141,7 @@ def test_parameters_may_stand_in_any_order(sign: Signer) -> None:
 
 
 @pytest.mark.parametrize("later", [-300.0, -0.5, 300.0, 300.9])
-def test_five_minutes_are_forgiven(sign: Signer, later: float) -> None:
+def test_five_minutes_are_forgiven(sign: BotocoreSigner, later: float) -> None:
     """In either direction."""
     assert check(sign(), later=later) is None
 
@@ -145,7 +150,7 @@ def test_five_minutes_are_forgiven(sign: Signer, later: float) -> None:
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_no_signature(sign: Signer, value: str | None) -> None:
+def test_no_signature(sign: BotocoreSigner, value: str | None) -> None:
     """Nor does one in the query count."""
     answer = check(with_header(sign(), "Authorization", value))
     expected = (403, "Missing Authentication Token", "MissingAuthenticationTokenException")
@@ -155,7 +160,7 @@ def test_no_signature(sign: Signer, value: str | None) -> None:
 @pytest.mark.parametrize(
     "value", ["Bearer abc", "abc", "AWS4-HMAC-SHA256", " ", "Basic c2VjcmV0Og=="]
 )
-def test_another_kind_of_authorization_is_incomplete(sign: Signer, value: str) -> None:
+def test_another_kind_of_authorization_is_incomplete(sign: BotocoreSigner, value: str) -> None:
     """Everything that is missing is named; what was there is not."""
     request = with_header(with_header(sign(), "Authorization", value), "X-Amz-Date", None)
     assert said(check(request)) == (
@@ -170,14 +175,14 @@ def test_another_kind_of_authorization_is_incomplete(sign: Signer, value: str) -
 
 @pytest.mark.parametrize("name", ["Credential", "SignedHeaders", "Signature"])
 @pytest.mark.parametrize("rest", ["", "{name}", "{name}="])
-def test_each_parameter_is_needed(sign: Signer, name: str, rest: str) -> None:
+def test_each_parameter_is_needed(sign: BotocoreSigner, name: str, rest: str) -> None:
     """With a value."""
     request = rewritten(sign(), rf"{name}=[^,]+", rest.format(name=name))
     message = f"Authorization header requires '{name}' parameter."
     assert said(check(request)) == (403, message, "IncompleteSignatureException")
 
 
-def test_another_algorithm_is_incomplete(sign: Signer) -> None:
+def test_another_algorithm_is_incomplete(sign: BotocoreSigner) -> None:
     """There is one."""
     request = rewritten(sign(), "AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")
     message = "Unsupported AWS 'algorithm' (only AWS4-HMAC-SHA256 for now)"
@@ -185,7 +190,7 @@ def test_another_algorithm_is_incomplete(sign: Signer) -> None:
 
 
 @pytest.mark.parametrize("scope", ["", "/20250101/eu-west-1", "/20250101/a/b/c/aws4_request"])
-def test_a_credential_has_five_parts(sign: Signer, scope: str) -> None:
+def test_a_credential_has_five_parts(sign: BotocoreSigner, scope: str) -> None:
     """Neither fewer nor more."""
     request = rewritten(sign(), r"/20250101/[^,]+", scope)
     _, message, error_type = said(check(request))
@@ -205,14 +210,14 @@ def test_a_credential_has_five_parts(sign: Signer, scope: str) -> None:
         "Wed, 01 Jan 2025 00:00:00 GMT",
     ],
 )
-def test_a_date_has_one_form(sign: Signer, date: str) -> None:
+def test_a_date_has_one_form(sign: BotocoreSigner, date: str) -> None:
     """As AWS writes it, and a real one."""
     answer = check(with_header(sign(), "X-Amz-Date", date))
     message = "Date must be in ISO-8601 'basic format'."
     assert said(answer) == (403, message, "IncompleteSignatureException")
 
 
-def test_two_dates_are_none(sign: Signer) -> None:
+def test_two_dates_are_none(sign: BotocoreSigner) -> None:
     """Of two it is not clear which one was signed."""
     request = sign()
     twice = request._replace(headers=[*request.headers, ("x-amz-date", "20250101T000000Z")])
@@ -223,7 +228,7 @@ def test_two_dates_are_none(sign: Signer) -> None:
 # Wrong ones
 
 
-def test_an_old_signature_has_expired(sign: Signer) -> None:
+def test_an_old_signature_has_expired(sign: BotocoreSigner) -> None:
     """After more than five minutes of the gateway's clock."""
     assert said(check(sign(), later=660)) == (
         403,
@@ -234,7 +239,7 @@ def test_an_old_signature_has_expired(sign: Signer) -> None:
     assert check(sign(), later=301) is not None
 
 
-def test_a_signature_of_tomorrow_is_not_current(sign: Signer) -> None:
+def test_a_signature_of_tomorrow_is_not_current(sign: BotocoreSigner) -> None:
     """More than five minutes ahead of the gateway's clock."""
     assert said(check(sign(), later=-660)) == (
         403,
@@ -248,21 +253,21 @@ def test_a_signature_of_tomorrow_is_not_current(sign: Signer) -> None:
 @pytest.mark.parametrize(
     ("name", "shown"), [("host", "'Host' or ':authority'"), ("x-amz-date", "'X-Amz-Date'")]
 )
-def test_host_and_date_must_be_signed(sign: Signer, name: str, shown: str) -> None:
+def test_host_and_date_must_be_signed(sign: BotocoreSigner, name: str, shown: str) -> None:
     """Otherwise a signature would be good elsewhere or for ever."""
     request = rewritten(sign(headers=(("X-A", "1"),)), rf"{name};|;{name}", "")
     message = f"{shown} must be a 'SignedHeader' in the AWS Authorization."
     assert said(check(request)) == (403, message, "InvalidSignatureException")
 
 
-def test_a_token_that_is_sent_must_be_signed(sign: Signer) -> None:
+def test_a_token_that_is_sent_must_be_signed(sign: BotocoreSigner) -> None:
     """Also the right one."""
     request = with_header(sign(), "X-Amz-Security-Token", TEMPORARY.token)
     message = "'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization."
     assert said(check(request)) == (403, message, "InvalidSignatureException")
 
 
-def test_a_signed_header_must_be_sent(sign: Signer) -> None:
+def test_a_signed_header_must_be_sent(sign: BotocoreSigner) -> None:
     """A proxy may have taken it out."""
     request = with_header(sign(headers=(("X-Chat", "1"),)), "X-Chat", None)
     message = "A header is named as a SignedHeader, but it does not exist in the HTTP request."
@@ -292,7 +297,7 @@ def test_a_signed_header_must_be_sent(sign: Signer) -> None:
     ],
 )
 def test_the_scope_must_be_the_one_of_the_api(
-    sign: Signer, region: str, service: str, message: str
+    sign: BotocoreSigner, region: str, service: str, message: str
 ) -> None:
     """All that is wrong is said; what does not look like a region is not repeated."""
     answer = check(sign(region=region, service=service))
@@ -316,7 +321,7 @@ def test_the_scope_must_be_the_one_of_the_api(
     ],
 )
 def test_the_rest_of_the_scope_must_be_right(
-    sign: Signer, pattern: str, replacement: str, message: str
+    sign: BotocoreSigner, pattern: str, replacement: str, message: str
 ) -> None:
     """Its end and its day."""
     answer = check(rewritten(sign(), pattern, replacement))
@@ -324,7 +329,7 @@ def test_the_rest_of_the_scope_must_be_right(
 
 
 @pytest.mark.parametrize("access_key", ["AKIDOTHER", "akidexample", "AKIDEXAMPLEX", "é"])
-def test_an_access_key_must_be_known(sign: Signer, access_key: str) -> None:
+def test_an_access_key_must_be_known(sign: BotocoreSigner, access_key: str) -> None:
     """To the letter."""
     answer = check(sign(keys=KEYS._replace(access_key=access_key)))
     assert said(answer) == (403, UNKNOWN, "UnrecognizedClientException")
@@ -339,20 +344,20 @@ def test_an_access_key_must_be_known(sign: Signer, access_key: str) -> None:
     ],
 )
 def test_the_token_belongs_to_the_keys(
-    sign: Signer, sent: Credentials, expected: Credentials
+    sign: BotocoreSigner, sent: Credentials, expected: Credentials
 ) -> None:
     """One too many, none, or another: the keys are unknown."""
-    answer = check(sign(keys=sent), Caller(expected, CALLER.region))
+    answer = check(sign(keys=sent), Signer(expected, CALLER.region))
     assert said(answer) == (403, UNKNOWN, "UnrecognizedClientException")
 
 
-def test_another_secret_makes_another_signature(sign: Signer) -> None:
+def test_another_secret_makes_another_signature(sign: BotocoreSigner) -> None:
     """The answer shows neither."""
     answer = check(sign(keys=KEYS._replace(secret_key="wrong")))
     assert said(answer) == (403, MISMATCH, "InvalidSignatureException")
 
 
-TAMPERING: dict[str, Callable[[Request], Request]] = {
+TAMPERING: dict[str, Callable[[ManagementRequest], ManagementRequest]] = {
     "method": lambda request: request._replace(method="DELETE"),
     "case of the method": lambda request: request._replace(method="post"),
     "connection": lambda request: request._replace(target=TARGET.replace("L0SM", "L1SM")),
@@ -382,7 +387,7 @@ TAMPERING: dict[str, Callable[[Request], Request]] = {
 
 @pytest.mark.parametrize("tamper", TAMPERING.values(), ids=TAMPERING)
 def test_nothing_that_is_signed_can_be_changed(
-    sign: Signer, tamper: Callable[[Request], Request]
+    sign: BotocoreSigner, tamper: Callable[[ManagementRequest], ManagementRequest]
 ) -> None:
     """The same answer to all of them."""
     request = sign(headers=(("X-Chat", "room 1"),))
@@ -390,7 +395,7 @@ def test_nothing_that_is_signed_can_be_changed(
     assert said(check(tamper(request))) == (403, MISMATCH, "InvalidSignatureException")
 
 
-def test_the_hash_of_the_body_may_be_signed_too(sign: Signer) -> None:
+def test_the_hash_of_the_body_may_be_signed_too(sign: BotocoreSigner) -> None:
     """Some SDKs send it with every request."""
     digest = hashlib.sha256(b"hello").hexdigest()
     request = sign(headers=(("X-Amz-Content-SHA256", digest),))
@@ -400,9 +405,9 @@ def test_the_hash_of_the_body_may_be_signed_too(sign: Signer) -> None:
     assert said(check(changed)) == (403, MISMATCH, "InvalidSignatureException")
 
 
-def test_no_answer_has_a_secret_in_it(sign: Signer) -> None:
+def test_no_answer_has_a_secret_in_it(sign: BotocoreSigner) -> None:
     """Nor a signature or a token, whichever is wrong."""
-    token = Caller(TEMPORARY, CALLER.region)
+    token = Signer(TEMPORARY, CALLER.region)
     request = sign(keys=TEMPORARY)
     signature = header(request, "Authorization").rpartition("=")[2]
     for tampered in (
@@ -433,15 +438,15 @@ ENVIRON = {
 
 def test_the_caller_has_the_keys_of_the_environment() -> None:
     """An empty token is none."""
-    assert caller_from(ENVIRON) == CALLER
-    assert caller_from({**ENVIRON, "AWS_SESSION_TOKEN": ""}) == CALLER
-    temporary = caller_from({**ENVIRON, "AWS_SESSION_TOKEN": "t"})
+    assert signer_from(ENVIRON) == CALLER
+    assert signer_from({**ENVIRON, "AWS_SESSION_TOKEN": ""}) == CALLER
+    temporary = signer_from({**ENVIRON, "AWS_SESSION_TOKEN": "t"})
     assert temporary.credentials == KEYS._replace(token="t")
 
 
 def test_the_region_of_a_function_goes_first() -> None:
     """AWS_REGION is what Lambda sets."""
-    assert caller_from({**ENVIRON, "AWS_REGION": "us-east-1"}).region == "us-east-1"
+    assert signer_from({**ENVIRON, "AWS_REGION": "us-east-1"}).region == "us-east-1"
 
 
 @pytest.mark.parametrize(
@@ -455,7 +460,7 @@ def test_the_region_of_a_function_goes_first() -> None:
 def test_what_is_missing_is_named(environ: dict[str, str], missing: str) -> None:
     """With what to set it to."""
     with pytest.raises(ConfigurationError) as caught:
-        caller_from(environ)
+        signer_from(environ)
     assert str(caught.value) == (
         f"--verify-signatures: set {missing} in the environment; any values will do, since only "
         "the function and this gateway have to agree"
@@ -464,7 +469,7 @@ def test_what_is_missing_is_named(environ: dict[str, str], missing: str) -> None
 
 def test_a_caller_shows_no_secret() -> None:
     """Neither the secret key nor the token."""
-    text = repr(Caller(TEMPORARY, "eu-west-1"))
+    text = repr(Signer(TEMPORARY, "eu-west-1"))
     assert "ASIAEXAMPLE" in text
     assert TEMPORARY.secret_key not in text
     assert str(TEMPORARY.token) not in text

@@ -14,7 +14,7 @@ from websockets.sync.client import connect as connect_now
 
 from longwire import Longwire
 from longwire.local.cli import main as cli
-from longwire.local.rules.signatures import Caller
+from longwire.local.rules.signatures import Signer
 from longwire.local.server.server import LocalGateway
 from longwire_aws.sigv4 import Credentials
 from tests.local.fakes import RecordingFunction, connection_id, manage
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from longwire.local.session import Invocation
+    from longwire.local.session import HandledEvent
     from longwire.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
-CALLER = Caller(Credentials("AKIDLOCAL", "local-s3cret"), "eu-west-1")
-TEMPORARY = Caller(Credentials("ASIALOCAL", "local-s3cret", "local/t0ken=="), "eu-west-1")
+CALLER = Signer(Credentials("AKIDLOCAL", "local-s3cret"), "eu-west-1")
+TEMPORARY = Signer(Credentials("ASIALOCAL", "local-s3cret", "local/t0ken=="), "eu-west-1")
 NAMES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -48,7 +48,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def use(monkeypatch: pytest.MonkeyPatch, caller: Caller) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, caller: Signer) -> None:
     """Put keys and region into the environment."""
     values = (*caller.credentials, None, caller.region)
     for name, value in zip(NAMES, values, strict=True):
@@ -80,7 +80,7 @@ async def handler() -> AsyncIterator[Longwire]:
 
 @pytest.mark.parametrize("caller", [CALLER, TEMPORARY])
 async def test_an_app_that_has_the_keys_talks_and_closes(
-    monkeypatch: pytest.MonkeyPatch, handler: Longwire, caller: Caller
+    monkeypatch: pytest.MonkeyPatch, handler: Longwire, caller: Signer
 ) -> None:
     """Its posts and its DELETE are signed; a greeting comes before any message."""
     use(monkeypatch, caller)
@@ -102,7 +102,7 @@ async def test_an_app_whose_keys_are_others_cannot_speak(
 ) -> None:
     """The log of its function has the gateway's reason, and nothing secret."""
     use(monkeypatch, CALLER)
-    answered: asyncio.Queue[Invocation] = asyncio.Queue()
+    answered: asyncio.Queue[HandledEvent] = asyncio.Queue()
     async with LocalGateway(handler.handle, observer=answered.put_nowait, verify=CALLER) as gateway:
         monkeypatch.setenv("WS_MANAGEMENT_ENDPOINT", gateway.management_url)
         async with connect(gateway.url) as client:
@@ -141,7 +141,7 @@ async def gateway(function: RecordingFunction) -> AsyncIterator[LocalGateway]:
         yield gateway
 
 
-def boto(gateway: LocalGateway, caller: Caller = TEMPORARY) -> Any:
+def boto(gateway: LocalGateway, caller: Signer = TEMPORARY) -> Any:
     """Make boto3's client of the management API; it tries once."""
     session = pytest.importorskip("boto3", reason="boto3 is not installed").session.Session(
         *caller.credentials, region_name=caller.region
@@ -152,7 +152,7 @@ def boto(gateway: LocalGateway, caller: Caller = TEMPORARY) -> Any:
     )
 
 
-async def ask(gateway: LocalGateway, caller: Caller, name: str, **arguments: Any) -> Any:
+async def ask(gateway: LocalGateway, caller: Signer, name: str, **arguments: Any) -> Any:
     """Call boto3 in a thread, since it blocks."""
     client = await asyncio.to_thread(boto, gateway, caller)
     try:
@@ -161,7 +161,7 @@ async def ask(gateway: LocalGateway, caller: Caller, name: str, **arguments: Any
         client.close()
 
 
-async def refused(gateway: LocalGateway, caller: Caller, id: str = GONE) -> tuple[int, str, str]:
+async def refused(gateway: LocalGateway, caller: Signer, id: str = GONE) -> tuple[int, str, str]:
     """Post with boto3 and return the status, code and message of its error."""
     error = pytest.importorskip("botocore.exceptions").ClientError
     with pytest.raises(error) as caught:
@@ -195,24 +195,24 @@ KEYS = TEMPORARY.credentials
     ("caller", "code", "message"),
     [
         (
-            Caller(KEYS._replace(secret_key="wrong"), TEMPORARY.region),
+            Signer(KEYS._replace(secret_key="wrong"), TEMPORARY.region),
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. "
             "Check your AWS Secret Access Key and signing method. Consult the service "
             "documentation for details.",
         ),
         (
-            Caller(KEYS, "us-east-1"),
+            Signer(KEYS, "us-east-1"),
             "InvalidSignatureException",
             "Credential should be scoped to a valid region, not 'us-east-1'. ",
         ),
         (
-            Caller(KEYS._replace(access_key="AKIDOTHER"), TEMPORARY.region),
+            Signer(KEYS._replace(access_key="AKIDOTHER"), TEMPORARY.region),
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
         ),
         (
-            Caller(KEYS._replace(token=None), TEMPORARY.region),
+            Signer(KEYS._replace(token=None), TEMPORARY.region),
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
         ),
@@ -220,7 +220,7 @@ KEYS = TEMPORARY.credentials
     ids=["secret", "region", "access key", "no token"],
 )
 async def test_boto3_with_something_wrong(
-    gateway: LocalGateway, function: RecordingFunction, caller: Caller, code: str, message: str
+    gateway: LocalGateway, function: RecordingFunction, caller: Signer, code: str, message: str
 ) -> None:
     """Its error has the code and the text; the client of the connection gets nothing."""
     async with connect(gateway.url) as client:
@@ -234,7 +234,7 @@ async def test_who_is_unknown_does_not_learn_that_a_connection_is_gone(
     gateway: LocalGateway,
 ) -> None:
     """Nor that its id or its path is wrong."""
-    wrong = Caller(KEYS._replace(secret_key="wrong"), TEMPORARY.region)
+    wrong = Signer(KEYS._replace(secret_key="wrong"), TEMPORARY.region)
     assert (await refused(gateway, wrong))[0] == 403
     assert (await refused(gateway, TEMPORARY))[0] == 410
     for path in (GONE, "x", "", f"{GONE}/x"):

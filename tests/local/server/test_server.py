@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server import server as server_module
 from longwire.local.server.server import LocalGateway
 from tests.local.fakes import (
@@ -179,7 +179,9 @@ async def test_a_failing_connect_is_502_and_a_late_one_504() -> None:
             await release.wait()
         raise ValueError
 
-    async with LocalGateway(RecordingFunction(fail), Settings(integration_timeout=0.05)) as gateway:
+    async with LocalGateway(
+        RecordingFunction(fail), GatewaySettings(integration_timeout=0.05)
+    ) as gateway:
         for query, status in (("?fail", 502), ("?late", 504)):
             with pytest.raises(InvalidStatus) as caught:
                 await connect(f"{gateway.url}/{query}")
@@ -433,7 +435,7 @@ async def test_a_client_that_does_not_read_blocks_nobody(
 async def test_a_client_that_is_not_idle_sees_1001_at_the_end_of_its_lifetime() -> None:
     """Two hours on AWS, however much is said; the function is told the same."""
     function = RecordingFunction()
-    async with LocalGateway(function, Settings(lifetime=0.1)) as gateway:
+    async with LocalGateway(function, GatewaySettings(lifetime=0.1)) as gateway:
         async with connect(gateway.url) as client:
             with pytest.raises(ConnectionClosed):
                 await keep_talking(client)
@@ -451,7 +453,7 @@ async def keep_talking(client: ClientConnection) -> None:
 async def test_an_idle_client_sees_1001() -> None:
     """Going away, on both sides."""
     function = RecordingFunction()
-    async with LocalGateway(function, Settings(idle_timeout=0.05)) as gateway:
+    async with LocalGateway(function, GatewaySettings(idle_timeout=0.05)) as gateway:
         client = await connect(gateway.url)
         assert await closing(client) == (1001, "Going away")
         context = (await function.wait_for("DISCONNECT"))["requestContext"]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from longwire.local.function.inline import InlineFunction
-from longwire.local.rules.connection import DELETED, Handshake
-from longwire.local.rules.gateway import Gateway
-from longwire.local.rules.settings import Settings
-from longwire.local.server.websocket import UNREAD_LIMIT, WebSocket, answer_handshake
+from longwire.local.rules.connection import DELETED, ClientHandshake
+from longwire.local.rules.gateway import GatewayRules
+from longwire.local.rules.settings import GatewaySettings
+from longwire.local.server.websocket import UNREAD_LIMIT, ServerWebSocket, answer_handshake
 from longwire.local.session import Session
 from longwire.local.tasks import Tasks
 from tests.local.fakes import RecordingFunction, frame
@@ -66,21 +66,21 @@ class Bench:
         self.transport = Transport()
         self.tasks = Tasks()
         self.function = RecordingFunction()
-        settings = Settings()
-        rules = Gateway(settings, clock=time.time, random_bytes=os.urandom)
+        settings = GatewaySettings()
+        rules = GatewayRules(settings, clock=time.time, random_bytes=os.urandom)
         self.session = Session(
             rules,
             InlineFunction(self.function),
-            Handshake((), "", "203.0.113.7"),
+            ClientHandshake((), "", "203.0.113.7"),
             self.tasks,
             lambda invocation: None,
         )
-        self.socket = WebSocket(self.transport, settings, self.session, on_lost=lambda: None)
+        self.socket = ServerWebSocket(self.transport, settings, self.session, on_lost=lambda: None)
 
     def is_read_from(self) -> bool:
         return self.transport.reading
 
-    async def opened(self) -> WebSocket:
+    async def opened(self) -> ServerWebSocket:
         await self.session.connect()
         self.session.open(self.socket)
         return self.socket

@@ -9,11 +9,11 @@ import math
 from typing import TYPE_CHECKING
 
 from longwire.apigateway.responses import MalformedResultError, parse_result
-from longwire.local.function.inline import FunctionError, FunctionRaisedError
+from longwire.local.rules.errors import FunctionError, FunctionRaisedError
 from longwire.local.rules.results import (
+    HandshakeRefused,
     Outcome,
     Raised,
-    Refused,
     Returned,
     TimedOut,
 )
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from longwire.local.function.instance import Report
-    from longwire.local.session import Invocation
+    from longwire.local.session import HandledEvent
 
 # What apps answer for a path that they do not have, the usual reason of a refusal.
 NO_SUCH_PATH = {403, 404}
 
 
-def event_line(invocation: Invocation, time: datetime) -> str:
+def event_line(invocation: HandledEvent, time: datetime) -> str:
     """Describe one event, for example `13:45:46 MESSAGE QWErT_fA $default 200 3.1 ms 1 post`."""
     context = invocation.event["requestContext"]
     words = [
@@ -61,13 +61,13 @@ def report_line(report: Report) -> str:
     return "\t".join(words)
 
 
-def _result(invocation: Invocation) -> str:
-    if isinstance(invocation.verdict, Refused) and invocation.verdict.reason is not None:
+def _result(invocation: HandledEvent) -> str:
+    if isinstance(invocation.verdict, HandshakeRefused) and invocation.verdict.reason is not None:
         return f"{invocation.verdict.reason}, client gets {invocation.verdict.status}"
     if invocation.outcome is None:
         return "Forbidden: no route for this message"
     text = _outcome(invocation.outcome)
-    if not isinstance(invocation.verdict, Refused):
+    if not isinstance(invocation.verdict, HandshakeRefused):
         return text
     text += f", client gets {invocation.verdict.status}"
     if invocation.verdict.status not in NO_SUCH_PATH:

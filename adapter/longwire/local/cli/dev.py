@@ -17,8 +17,8 @@ from longwire.local.cli.importer import ImportTargetError
 from longwire.local.cli.options import (
     CannotServeError,
     authorizer_from,
-    caller_from,
     settings_from,
+    signer_from,
     target_from,
 )
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from longwire.local.function.instance import Report
     from longwire.local.function.instances import Instances
     from longwire.local.server.server import LocalGateway
-    from longwire.local.session import Invocation
+    from longwire.local.session import HandledEvent
 
     Running = Callable[[], AbstractAsyncContextManager[object]]
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     from longwire.local.function.inline import ThreadFunction
     from longwire.local.server.server import LocalGateway
 
-    settings, caller = settings_from(options), caller_from(options)
+    settings, caller = settings_from(options), signer_from(options)
     # Before the function, which has a loop or processes as soon as it is made.
     authorizer = authorizer_from(options)
     target, function = _function_from(options)
@@ -84,6 +84,11 @@ def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | I
     from longwire.local.cli import entry
     from longwire.local.function.instances import Instances
 
+    changes = None
+    if options.reload:
+        from longwire.local import reload
+
+        changes = reload.changes(options.app_dir)
     importlib.import_module("awslambdaric")  # without it no process would say so in plain words
     environ = {entry.OPTIONS: entry.options_for(options)}
     if options.log_level != "warning":
@@ -94,7 +99,7 @@ def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | I
         options.app_dir,
         timeout=options.timeout,
         freeze=options.freeze,
-        reload=options.reload,
+        changes=changes,
         on_report=_show_report,
     )
 
@@ -214,7 +219,7 @@ def _show_report(report: Report) -> None:
     _show_line(report_line(report))
 
 
-def _show(invocation: Invocation) -> None:
+def _show(invocation: HandledEvent) -> None:
     from longwire.local.cli.console import event_line
 
     _show_line(event_line(invocation, datetime.now()))
@@ -233,6 +238,6 @@ def reload(arguments: list[str], options: argparse.Namespace) -> int:
 
     # What is wrong with the command line is said once, not at every restart.
     settings_from(options)
-    caller_from(options)
+    signer_from(options)
     rest = [argument for argument in arguments if argument != "--reload"]
     return supervise([sys.executable, "-m", "longwire", *rest], options.app_dir)

@@ -17,7 +17,7 @@ from longwire.exceptions import BackendError, ConfigurationError, LifespanError
 from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
 from longwire.local.cli import dev, stores
 from longwire.local.cli.options import DEFAULT_FILE, CannotServeError
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,7 +208,7 @@ def _add_store(group: argparse._ActionsContainer) -> None:
 
 def _add_gateway(dev: argparse.ArgumentParser) -> None:
     group = dev.add_argument_group("API Gateway, by default with the limits of AWS")
-    default = Settings()
+    default = GatewaySettings()
     group.add_argument("--stage", default=default.stage, help="name of the stage (%(default)s)")
     group.add_argument(
         "--route",

@@ -8,12 +8,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:
     import argparse
 
-    from longwire.local.rules.signatures import Caller
+    from longwire.local.rules.signatures import Signer
 
 DEFAULT_FILE = ".longwire.sqlite3"
 
@@ -22,7 +22,7 @@ class CannotServeError(Exception):
     """The gateway cannot start; the text is all that the user needs."""
 
 
-def settings_from(options: argparse.Namespace) -> Settings:
+def settings_from(options: argparse.Namespace) -> GatewaySettings:
     """Turn parsed options into the settings of the gateway.
 
     Raises:
@@ -30,8 +30,8 @@ def settings_from(options: argparse.Namespace) -> Settings:
     """
     if options.identity_source and options.authorizer is None:
         raise ConfigurationError("--identity-source: needs --authorizer")
-    default = Settings()
-    return Settings(
+    default = GatewaySettings()
+    return GatewaySettings(
         stage=options.stage,
         routes=default.routes | set(options.route),
         route_selection_expression=options.route_selection_expression,
@@ -43,7 +43,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
     )
 
 
-def caller_from(options: argparse.Namespace) -> Caller | None:
+def signer_from(options: argparse.Namespace) -> Signer | None:
     """Return whose signatures are wanted, if any.
 
     Raises:
@@ -51,7 +51,7 @@ def caller_from(options: argparse.Namespace) -> Caller | None:
     """
     from longwire.local.rules import signatures
 
-    return signatures.caller_from(os.environ) if options.verify_signatures else None
+    return signatures.signer_from(os.environ) if options.verify_signatures else None
 
 
 def target_from(options: argparse.Namespace) -> Any:

@@ -11,14 +11,14 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Literal
 
-from longwire.exceptions import LongwireError
+from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from longwire.types import LambdaEvent
 
-    Handle = Callable[[LambdaEvent, "Context"], Awaitable[object]]
+    Handle = Callable[[LambdaEvent, "LambdaContext"], Awaitable[object]]
 
 logger = logging.getLogger("longwire.local")
 
@@ -26,40 +26,11 @@ logger = logging.getLogger("longwire.local")
 DEFAULT_TIMEOUT = 30.0
 
 
-class FunctionError(LongwireError):
-    """The function did not return; the text says all that there is to say."""
-
-
-class FunctionTimeoutError(FunctionError, TimeoutError):
-    """The function did not end within its own timeout, and was stopped as Lambda stops it."""
-
-
-class FunctionExitError(FunctionError):
-    """The function ended its process, as `sys.exit` does."""
-
-
-class FunctionRaisedError(FunctionError):
-    """A function in a process of its own has raised.
-
-    Attributes:
-        type: of what it raised, as Lambda's runtime names it.
-    """
-
-    def __init__(self, type_: str, message: str) -> None:
-        super().__init__(f"{type_}: {message}" if message else type_)
-        self.type = type_
-        self.message = message
-
-
-class ThrottledError(FunctionError):
-    """Lambda takes no further event now."""
-
-
-def nothing() -> None:
+def do_nothing() -> None:
     """Stand in where nobody wants to know."""
 
 
-class Context:
+class LambdaContext:
     """Lambda's context object.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
@@ -81,7 +52,7 @@ class Context:
     def __init__(
         self,
         timeout: float,
-        waits_for_client: Callable[[], object] = nothing,
+        waits_for_client: Callable[[], object] = do_nothing,
         *,
         function_name: str = "longwire-dev",
     ) -> None:
@@ -141,7 +112,7 @@ def to_handle(target: Any) -> Handle:
         coroutine_function: Handle = target
         return coroutine_function
 
-    async def in_thread(event: LambdaEvent, context: Context) -> object:
+    async def in_thread(event: LambdaEvent, context: LambdaContext) -> object:
         return await _run_in_thread(lambda: target(event, context))
 
     return in_thread
@@ -155,7 +126,7 @@ class InlineFunction:
         self._timeout = timeout
 
     async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = nothing
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
         """Return what the function returns.
 
@@ -166,7 +137,7 @@ class InlineFunction:
         """
         try:
             async with asyncio.timeout(self._timeout) as deadline:
-                return await self._handle(event, Context(self._timeout, waits_for_client))
+                return await self._handle(event, LambdaContext(self._timeout, waits_for_client))
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -191,7 +162,7 @@ class ThreadFunction:
         self._thread = threading.Thread(target=self._run, name="longwire-function", daemon=True)
 
     async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = nothing
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
         """Like `InlineFunction.invoke`, from any other loop."""
         work = self._inline.invoke(event, waits_for_client)

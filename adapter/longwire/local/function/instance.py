@@ -13,12 +13,12 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.local.function.inline import (
+from longwire.local.function.runtime_api import Failure, RuntimeAPI, RuntimeServer, Work
+from longwire.local.rules.errors import (
     FunctionExitError,
     FunctionRaisedError,
     FunctionTimeoutError,
 )
-from longwire.local.function.runtime_api import Failure, RuntimeAPI, RuntimeServer, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from longwire.local.function.inline import ThrottledError, nothing
+from longwire.local.function.inline import do_nothing
 from longwire.local.function.instance import SHUTDOWN_LIMIT, InitError, Instance
+from longwire.local.rules.errors import ThrottledError
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Instances:
     Args:
         limit: processes at most, as Lambda's reserved concurrency.
         environ: what the processes have in their environment besides ours.
-        reload: replace the processes when a .py file in `app_dir` changes.
+        changes: the names of files that have changed, whenever the processes are to be replaced.
         on_report: told of each invocation that is over.
     """
 
@@ -49,12 +50,12 @@ class Instances:
         *,
         timeout: float,
         freeze: bool,
-        reload: bool,
+        changes: AsyncIterator[str] | None,
         on_report: Callable[[Report], object],
     ) -> None:
         self._limit = limit
         self._app_dir = app_dir
-        self._reload = reload
+        self._changes = changes
         self._environ = environ
         self._timeout = timeout
         self._freeze = freeze
@@ -71,7 +72,8 @@ class Instances:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Instances]:
         """End all processes at the end; with an extension they get half a second for it."""
-        watching = asyncio.create_task(self._watch()) if self._reload else None
+        changes = self._changes
+        watching = None if changes is None else asyncio.create_task(self._watch(changes))
         try:
             yield self
         finally:
@@ -98,14 +100,12 @@ class Instances:
         try:
             self._put_back(await self._start(self._add()))
         except InitError as error:
-            if not self._reload:
+            if self._changes is None:
                 raise
             logger.error("the function's process did not start: %s", error)
 
-    async def _watch(self) -> None:
-        from longwire.local.reload import changes
-
-        async for names in changes(self._app_dir):
+    async def _watch(self, changes: AsyncIterator[str]) -> None:
+        async for names in changes:
             sys.stderr.write(f"longwire dev: {names} changed, new processes\n")
             sys.stderr.flush()
             self._replace()
@@ -119,7 +119,7 @@ class Instances:
         self._idle.clear()
 
     async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = nothing
+        self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
         """Return what the function returns.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.local.http11 import HTTP1Connection, decode
-from longwire.local.rules.management_api import Answer, json_answer
+from longwire.local.rules.management_api import JSONResponse, json_response
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MAX_EXTENSIONS = 10
 RESPONSE_LIMIT = 6 * 1024 * 1024 + 100
 
 _INVOCATION = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
-_ACCEPTED = Answer(202, b'{"status":"OK"}')
+_ACCEPTED = JSONResponse(202, b'{"status":"OK"}')
 
 
 class Failure(NamedTuple):
@@ -100,7 +100,7 @@ class RuntimeAPI:
 
     async def answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> Answer:
+    ) -> JSONResponse:
         """Answer one request; those for the next event wait until there is one."""
         match method, path:
             case "GET", "/2018-06-01/runtime/invocation/next":
@@ -110,7 +110,7 @@ class RuntimeAPI:
                 return _ACCEPTED
             case "GET", "/2018-06-01/runtime/restore/next":
                 self._registering = False
-                return json_answer(200, "restored")
+                return json_response(200, "restored")
             case "POST", "/2020-01-01/extension/register":
                 return self._register(headers, body)
             case "GET", "/2020-01-01/extension/event/next":
@@ -125,7 +125,7 @@ class RuntimeAPI:
             return self._answered(found[1], found[2], body)
         return _error(404, "NotFound", f"there is no {method} {path} here")
 
-    async def _next_invocation(self) -> Answer:
+    async def _next_invocation(self) -> JSONResponse:
         self._registering = False
         waiting: asyncio.Future[Work] = asyncio.get_running_loop().create_future()
         self._runtime = waiting
@@ -137,9 +137,9 @@ class RuntimeAPI:
             ("Lambda-Runtime-Invoked-Function-Arn", work.function_arn),
             ("Lambda-Runtime-Trace-Id", work.trace_id),
         )
-        return Answer(200, work.event, more_headers=headers)
+        return JSONResponse(200, work.event, more_headers=headers)
 
-    def _answered(self, request_id: str, how: str, body: bytes) -> Answer:
+    def _answered(self, request_id: str, how: str, body: bytes) -> JSONResponse:
         work = self._work
         if work is None or work.request_id != request_id:
             return _error(400, "InvalidRequestID", "this is not the invocation that is going on")
@@ -152,7 +152,7 @@ class RuntimeAPI:
         work.answered.set_result(body if how == "response" else _failure(body))
         return _ACCEPTED
 
-    def _register(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _register(self, headers: Mapping[str, str], body: bytes) -> JSONResponse:
         name = headers.get("lambda-extension-name", "")
         try:
             events = json.loads(body)["events"]
@@ -174,9 +174,9 @@ class RuntimeAPI:
         self.is_idle.clear()
         answer = {"functionName": "longwire-dev", "functionVersion": "$LATEST", "handler": ""}
         more = (("Lambda-Extension-Identifier", identifier),)
-        return Answer(200, json.dumps(answer).encode(), more_headers=more)
+        return JSONResponse(200, json.dumps(answer).encode(), more_headers=more)
 
-    async def _next_event(self, headers: Mapping[str, str]) -> Answer:
+    async def _next_event(self, headers: Mapping[str, str]) -> JSONResponse:
         extension = self._extensions.get(headers.get("lambda-extension-identifier", ""))
         if extension is None:
             return _UNKNOWN_EXTENSION
@@ -192,9 +192,9 @@ class RuntimeAPI:
             "tracing": {"type": "X-Amzn-Trace-Id", "value": work.trace_id},
         }
         more = (("Lambda-Extension-Event-Identifier", work.request_id),)
-        return Answer(200, json.dumps(event).encode(), more_headers=more)
+        return JSONResponse(200, json.dumps(event).encode(), more_headers=more)
 
-    def _end_extension(self, headers: Mapping[str, str]) -> Answer:
+    def _end_extension(self, headers: Mapping[str, str]) -> JSONResponse:
         if self._extensions.pop(headers.get("lambda-extension-identifier", ""), None) is None:
             return _UNKNOWN_EXTENSION
         self._look_idle()
@@ -266,9 +266,9 @@ def _failure(body: bytes) -> Failure:
         return Failure("Runtime.Unknown", body.decode(errors="replace"))
 
 
-def _error(status: int, kind: str, message: str) -> Answer:
+def _error(status: int, kind: str, message: str) -> JSONResponse:
     body = json.dumps({"errorType": kind, "errorMessage": message}).encode()
-    return Answer(status, body)
+    return JSONResponse(status, body)
 
 
 _UNKNOWN_EXTENSION = _error(

@@ -26,12 +26,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from longwire.local.rules import policy
-from longwire.local.rules.identity import first_missing
-from longwire.local.rules.results import Outcome, Raised, Refused, Returned, TimedOut
-from longwire.local.rules.settings import CONNECT
+from longwire.local.rules.results import HandshakeRefused, Outcome, Raised, Returned, TimedOut
+from longwire.local.rules.settings import CONNECT, parse_identity_source
 
 if TYPE_CHECKING:
-    from longwire.local.rules.settings import Settings
+    from longwire.local.rules.settings import GatewaySettings
     from longwire.types import LambdaEvent
 
 ACTION = "execute-api:Invoke"
@@ -55,26 +54,28 @@ class Granted:
     context: dict[str, str]
 
 
-NOT_AUTHENTICATED = Refused(401, "authorizer: Unauthorized")
+NOT_AUTHENTICATED = HandshakeRefused(401, "authorizer: Unauthorized")
 
 
 class _MalformedError(ValueError):
     """The authorizer returned what API Gateway does not take; the text has no value of it."""
 
 
-def method_arn(settings: Settings) -> str:
+def method_arn(settings: GatewaySettings) -> str:
     """Return the ARN of what the client asks for."""
     api = f"{settings.region}:{settings.account_id}:{settings.api_id}"
     return f"arn:aws:execute-api:{api}/{settings.stage}/{CONNECT}"
 
 
-def unidentified(settings: Settings, connect_event: LambdaEvent) -> Refused | None:
+def unidentified(settings: GatewaySettings, connect_event: LambdaEvent) -> HandshakeRefused | None:
     """Refuse a handshake that lacks an identity source; its authorizer is not asked."""
-    missing = first_missing(settings.identity_sources, connect_event)
-    return None if missing is None else _refused(401, f"not asked without {missing}")
+    for source in settings.identity_sources:
+        if not _identity(source, connect_event):
+            return _refused(401, f"not asked without {source}")
+    return None
 
 
-def request_event(settings: Settings, connect_event: LambdaEvent) -> LambdaEvent:
+def request_event(settings: GatewaySettings, connect_event: LambdaEvent) -> LambdaEvent:
     """Build the event of the authorizer from the one that the function of `$connect` will get.
 
     Unlike there, maps that are empty are there, and headers of the connection itself are kept.
@@ -94,7 +95,7 @@ def request_event(settings: Settings, connect_event: LambdaEvent) -> LambdaEvent
     return copy.deepcopy(event)
 
 
-def decide(outcome: Outcome, arn: str) -> Granted | Refused:
+def decide(outcome: Outcome, arn: str) -> Granted | HandshakeRefused:
     """Decide a handshake by what became of its authorizer."""
     match outcome:
         case TimedOut():
@@ -119,11 +120,21 @@ def authorized(connect_event: LambdaEvent, granted: Granted, seconds: float) -> 
     }
 
 
-def _refused(status: int, reason: str) -> Refused:
-    return Refused(status, f"authorizer: {reason}")
+def _identity(source: str, connect_event: LambdaEvent) -> str | None:
+    """Return what a handshake has in the place that an identity source names."""
+    place, name = parse_identity_source(source)
+    if place == "querystring":
+        value: str | None = connect_event.get("queryStringParameters", {}).get(name)
+        return value
+    headers = {key.lower(): value for key, value in connect_event["headers"].items()}
+    return headers.get(name.lower())
 
 
-def _evaluate(answer: dict[str, Any], arn: str) -> Granted | Refused:
+def _refused(status: int, reason: str) -> HandshakeRefused:
+    return HandshakeRefused(status, f"authorizer: {reason}")
+
+
+def _evaluate(answer: dict[str, Any], arn: str) -> Granted | HandshakeRefused:
     context = _context(answer)
     effect = policy.evaluate(answer.get("policyDocument"), ACTION, arn)
     if effect == "Allow":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class State(enum.Enum):
+class ConnectionState(enum.Enum):
     """Where a connection is in its life."""
 
     CONNECTING = enum.auto()
@@ -15,7 +15,7 @@ class State(enum.Enum):
     CLOSED = enum.auto()
 
 
-class Ending(NamedTuple):
+class CloseStatus(NamedTuple):
     """A close code and reason, RFC 6455 section 7.4."""
 
     code: int
@@ -23,20 +23,20 @@ class Ending(NamedTuple):
 
 
 # What the function is told when the client closed without a code.
-NO_STATUS = Ending(1005, "Client-side close frame status not set")
+NO_STATUS = CloseStatus(1005, "Client-side close frame status not set")
 # The TCP connection ended without a close frame.
-LOST = Ending(1006, "")
+LOST = CloseStatus(1006, "")
 # Idle for too long, lived for too long, or the gateway itself stops.
-GOING_AWAY = Ending(1001, "Going away")
+GOING_AWAY = CloseStatus(1001, "Going away")
 # After DELETE @connections.
-DELETED = Ending(1000, "Connection Closed Normally")
-BINARY = Ending(1003, "Binary messages are not supported")
-NOT_UTF8 = Ending(1007, "Text is not UTF-8")
-TOO_BIG = Ending(1009, "Message too big")
+DELETED = CloseStatus(1000, "Connection Closed Normally")
+BINARY = CloseStatus(1003, "Binary messages are not supported")
+NOT_UTF8 = CloseStatus(1007, "Text is not UTF-8")
+TOO_BIG = CloseStatus(1009, "Message too big")
 
 
 @dataclass(frozen=True, slots=True)
-class Handshake:
+class ClientHandshake:
     """The request that a client opens its connection with.
 
     Attributes:
@@ -56,7 +56,7 @@ class Handshake:
 
 
 @dataclass(slots=True)
-class Connection:
+class LocalConnection:
     """An entry in the gateway's table.
 
     Attributes:
@@ -67,9 +67,9 @@ class Connection:
     """
 
     connection_id: str
-    handshake: Handshake
+    handshake: ClientHandshake
     connected_at: int
     last_active_at: int
-    state: State = State.CONNECTING
+    state: ConnectionState = ConnectionState.CONNECTING
     posts: int = 0
     authorizer: dict[str, str] | None = None

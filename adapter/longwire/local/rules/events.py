@@ -16,8 +16,8 @@ from longwire.local.rules.settings import CONNECT, DISCONNECT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from longwire.local.rules.connection import Connection, Ending, Handshake
-    from longwire.local.rules.settings import Settings
+    from longwire.local.rules.connection import ClientHandshake, CloseStatus, LocalConnection
+    from longwire.local.rules.settings import GatewaySettings
     from longwire.types import LambdaEvent
 
 # API Gateway takes these out, and replaces what a client says about forwarding.
@@ -29,7 +29,7 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EventStamp:
     """What is new in each event: an id, and the time in epoch milliseconds."""
 
     request_id: str
@@ -37,7 +37,7 @@ class Request:
 
 
 def connect_event(
-    settings: Settings, connection: Connection, request: Request, *, trace_id: str
+    settings: GatewaySettings, connection: LocalConnection, request: EventStamp, *, trace_id: str
 ) -> LambdaEvent:
     """Build the CONNECT event."""
     handshake = connection.handshake
@@ -55,9 +55,9 @@ def connect_event(
 
 
 def message_event(
-    settings: Settings,
-    connection: Connection,
-    request: Request,
+    settings: GatewaySettings,
+    connection: LocalConnection,
+    request: EventStamp,
     *,
     route_key: str,
     message_id: str,
@@ -73,7 +73,7 @@ def message_event(
 
 
 def disconnect_event(
-    settings: Settings, connection: Connection, request: Request, ending: Ending
+    settings: GatewaySettings, connection: LocalConnection, request: EventStamp, ending: CloseStatus
 ) -> LambdaEvent:
     """Build the DISCONNECT event; of headers it has four stubs."""
     headers = {
@@ -93,9 +93,9 @@ def disconnect_event(
 
 
 def _request_context(
-    settings: Settings,
-    connection: Connection,
-    request: Request,
+    settings: GatewaySettings,
+    connection: LocalConnection,
+    request: EventStamp,
     route_key: str,
     event_type: str,
 ) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _request_context(
 
 
 def _forwarded_headers(
-    settings: Settings, handshake: Handshake, trace_id: str
+    settings: GatewaySettings, handshake: ClientHandshake, trace_id: str
 ) -> list[tuple[str, str]]:
     before = handshake.header("X-Forwarded-For")
     kept = [

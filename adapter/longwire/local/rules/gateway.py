@@ -6,17 +6,24 @@ import base64
 from typing import TYPE_CHECKING
 
 from longwire.local.rules import events, management_api, results, routes
-from longwire.local.rules.connection import TOO_BIG, Connection, Ending, Handshake, State
+from longwire.local.rules.connection import (
+    TOO_BIG,
+    ClientHandshake,
+    CloseStatus,
+    ConnectionState,
+    LocalConnection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.local.rules.settings import Settings
-    from longwire.local.rules.signatures import Caller, Request
+    from longwire.local.rules.management_api import ManagementRequest
+    from longwire.local.rules.settings import GatewaySettings
+    from longwire.local.rules.signatures import Signer
     from longwire.types import LambdaEvent
 
 
-class Gateway:
+class GatewayRules:
     """The table of connections, and what follows from it.
 
     Args:
@@ -27,37 +34,39 @@ class Gateway:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: GatewaySettings,
         *,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
-        verify: Caller | None = None,
+        verify: Signer | None = None,
     ) -> None:
         self.settings = settings
-        self.connections: dict[str, Connection] = {}
+        self.connections: dict[str, LocalConnection] = {}
         self._clock = clock
         self._random_bytes = random_bytes
         self._verify = verify
 
     # Connections
 
-    def admit(self, handshake: Handshake) -> Connection:
+    def admit(self, handshake: ClientHandshake) -> LocalConnection:
         """Begin a connection; it exists for nobody else until it is opened."""
         now = self._now()
-        connection = Connection(self._new_id(), handshake, connected_at=now, last_active_at=now)
+        connection = LocalConnection(
+            self._new_id(), handshake, connected_at=now, last_active_at=now
+        )
         self.connections[connection.connection_id] = connection
         return connection
 
-    def open(self, connection: Connection) -> None:
+    def open(self, connection: LocalConnection) -> None:
         """The handshake has succeeded: from now on the connection can be posted to."""
-        connection.state = State.OPEN
+        connection.state = ConnectionState.OPEN
 
-    def close(self, connection: Connection) -> None:
+    def close(self, connection: LocalConnection) -> None:
         """Whatever ended the connection, it is gone for everybody at once."""
-        connection.state = State.CLOSED
+        connection.state = ConnectionState.CLOSED
         self.connections.pop(connection.connection_id, None)
 
-    def touch(self, connection: Connection) -> None:
+    def touch(self, connection: LocalConnection) -> None:
         """A message has passed in either direction."""
         connection.last_active_at = self._now()
 
@@ -70,7 +79,7 @@ class Gateway:
         """
         return path in ("/", f"/{self.settings.stage}", f"/{self.settings.stage}/")
 
-    def oversize(self, frame_sizes: list[int]) -> Ending | None:
+    def oversize(self, frame_sizes: list[int]) -> CloseStatus | None:
         """Return how the connection ends when a message came in frames of these sizes."""
         within = (
             max(frame_sizes, default=0) <= self.settings.frame_limit
@@ -83,38 +92,38 @@ class Gateway:
         expression = self.settings.route_selection_expression
         return routes.select_route(body, expression, self.settings.routes)
 
-    def forbidden_frame(self, connection: Connection) -> bytes:
+    def forbidden_frame(self, connection: LocalConnection) -> bytes:
         """Build the frame for a message that has no route."""
         return results.error_frame(results.FORBIDDEN, connection.connection_id, self._new_id())
 
     # The function's side
 
-    def connect_event(self, connection: Connection) -> LambdaEvent:
+    def connect_event(self, connection: LocalConnection) -> LambdaEvent:
         now = self._now()
         unique = self._random_bytes(12).hex()
         return events.connect_event(
             self.settings,
             connection,
-            events.Request(self._new_id(), now),
+            events.EventStamp(self._new_id(), now),
             trace_id=f"Root=1-{now // 1000:08x}-{unique}",
         )
 
-    def message_event(self, connection: Connection, route_key: str, body: str) -> LambdaEvent:
+    def message_event(self, connection: LocalConnection, route_key: str, body: str) -> LambdaEvent:
         return events.message_event(
             self.settings,
             connection,
-            events.Request(self._new_id(), self._now()),
+            events.EventStamp(self._new_id(), self._now()),
             route_key=route_key,
             # A message id ends like the id of its connection.
             message_id=self._new_id()[:8] + connection.connection_id[-8:],
             body=body,
         )
 
-    def disconnect_event(self, connection: Connection, ending: Ending) -> LambdaEvent:
-        request = events.Request(self._new_id(), self._now())
+    def disconnect_event(self, connection: LocalConnection, ending: CloseStatus) -> LambdaEvent:
+        request = events.EventStamp(self._new_id(), self._now())
         return events.disconnect_event(self.settings, connection, request, ending)
 
-    def refusal(self, request: Request) -> management_api.Answer | None:
+    def refusal(self, request: ManagementRequest) -> management_api.JSONResponse | None:
         """Return the answer to a request to `@connections` that is not signed as it must be."""
         if self._verify is None:
             return None
@@ -124,7 +133,11 @@ class Gateway:
 
     def manage(
         self, method: str, path: str, body: bytes
-    ) -> management_api.Answer | management_api.Post | management_api.Delete:
+    ) -> (
+        management_api.JSONResponse
+        | management_api.PostToConnection
+        | management_api.DeleteConnection
+    ):
         """Decide a request to `@connections`."""
         return management_api.decide(self.settings, self.connections, method, path, body)
 

@@ -9,22 +9,31 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from longwire.local.rules.connection import Connection, State
+from longwire.local.rules.connection import ConnectionState, LocalConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from longwire.local.rules.settings import Settings
+    from longwire.local.rules.settings import GatewaySettings
 
 # URL-safe base64 that ends in its padding, as every id that was ever seen; AWS promises no length.
 _CONNECTION_ID = re.compile(r"(?:[\w-]{4})*(?:[\w-]{2}==|[\w-]{3}=)", re.ASCII)
 
 
+class ManagementRequest(NamedTuple):
+    """An HTTP request; method, target (path and query) and headers are as on the wire."""
+
+    method: str
+    target: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JSONResponse:
     """An HTTP response; the body is always JSON or empty."""
 
     status: int
@@ -41,41 +50,41 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class PostToConnection:
     """Send `data` to the client, then answer 200."""
 
-    connection: Connection
+    connection: LocalConnection
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class DeleteConnection:
     """Close the connection, then answer 204."""
 
-    connection: Connection
+    connection: LocalConnection
 
 
-def json_answer(status: int, message: str, error_type: str | None = None) -> Answer:
+def json_response(status: int, message: str, error_type: str | None = None) -> JSONResponse:
     """Build an answer with AWS's usual JSON body."""
-    return Answer(status, json.dumps({"message": message}).encode(), error_type)
+    return JSONResponse(status, json.dumps({"message": message}).encode(), error_type)
 
 
-FORBIDDEN = json_answer(403, "Forbidden", "ForbiddenException")
+FORBIDDEN = json_response(403, "Forbidden", "ForbiddenException")
 # A captured 410 has no body; clients tell it by the header.
-GONE = Answer(410, error_type="GoneException")
+GONE = JSONResponse(410, error_type="GoneException")
 # The client does not read, and what is kept for it has reached its limit.
-BUFFER_FULL = json_answer(429, "Client side buffer is full", "LimitExceededException")
-POSTED = Answer(200)
-REMOVED = Answer(204)
+BUFFER_FULL = json_response(429, "Client side buffer is full", "LimitExceededException")
+POSTED = JSONResponse(200)
+REMOVED = JSONResponse(204)
 
 
 def decide(
-    settings: Settings,
-    connections: Mapping[str, Connection],
+    settings: GatewaySettings,
+    connections: Mapping[str, LocalConnection],
     method: str,
     path: str,
     body: bytes,
-) -> Answer | Post | Delete:
+) -> JSONResponse | PostToConnection | DeleteConnection:
     """Decide a request to the management API.
 
     Args:
@@ -85,15 +94,15 @@ def decide(
     if connection_id is None or method not in ("GET", "POST", "DELETE"):
         return FORBIDDEN
     if not _CONNECTION_ID.fullmatch(connection_id):
-        return json_answer(400, f"Invalid connectionId: {connection_id}", "BadRequestException")
+        return json_response(400, f"Invalid connectionId: {connection_id}", "BadRequestException")
     if method == "POST" and len(body) > settings.message_limit:
-        return json_answer(413, "Message too long", "PayloadTooLargeException")
+        return json_response(413, "Message too long", "PayloadTooLargeException")
     connection = connections.get(connection_id)
-    if connection is None or connection.state is not State.OPEN:
+    if connection is None or connection.state is not ConnectionState.OPEN:
         return GONE
     if method == "POST":
-        return Post(connection, body)
-    return Delete(connection) if method == "DELETE" else _describe(connection)
+        return PostToConnection(connection, body)
+    return DeleteConnection(connection) if method == "DELETE" else _describe(connection)
 
 
 def is_management_path(path: str) -> bool:
@@ -101,14 +110,14 @@ def is_management_path(path: str) -> bool:
     return "@connections" in unquote(path).split("/")
 
 
-def _connection_id(settings: Settings, path: str) -> str | None:
+def _connection_id(settings: GatewaySettings, path: str) -> str | None:
     segments = [unquote(segment) for segment in path.split("/")]
     if len(segments) != 4 or segments[:3] != ["", settings.stage, "@connections"]:
         return None
     return segments[3] or None
 
 
-def _describe(connection: Connection) -> Answer:
+def _describe(connection: LocalConnection) -> JSONResponse:
     document = {
         "connectedAt": _iso(connection.connected_at),
         "identity": {
@@ -117,7 +126,7 @@ def _describe(connection: Connection) -> Answer:
         },
         "lastActiveAt": _iso(connection.last_active_at),
     }
-    return Answer(200, json.dumps(document).encode())
+    return JSONResponse(200, json.dumps(document).encode())
 
 
 def _iso(milliseconds: int) -> str:

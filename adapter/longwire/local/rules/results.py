@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from longwire.apigateway.responses import MalformedResultError, parse_result
-from longwire.local.function.inline import ThrottledError
+from longwire.local.rules.errors import ThrottledError
 
 INTERNAL_SERVER_ERROR = "Internal server error"
 TIMED_OUT = "Endpoint request timed out"
@@ -39,14 +39,14 @@ Outcome = Returned | Raised | TimedOut
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class HandshakeAccepted:
     """The handshake succeeds, with the subprotocol that the function returned, if any."""
 
     subprotocol: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class HandshakeRefused:
     """The handshake fails with this HTTP status.
 
     Attributes:
@@ -57,7 +57,7 @@ class Refused:
     reason: str | None = None
 
 
-def connect_verdict(outcome: Outcome) -> Accepted | Refused:
+def connect_verdict(outcome: Outcome) -> HandshakeAccepted | HandshakeRefused:
     """Decide a handshake: 2xx accepts it, any other status reaches the client unchanged.
 
     Lambda's own refusal to run the function is 500, an error of the function 502.
@@ -65,19 +65,19 @@ def connect_verdict(outcome: Outcome) -> Accepted | Refused:
     """
     match outcome:
         case TimedOut():
-            return Refused(504)
+            return HandshakeRefused(504)
         case Raised(ThrottledError()):
-            return Refused(500)
+            return HandshakeRefused(500)
         case Raised():
-            return Refused(502)
+            return HandshakeRefused(502)
         case Returned(value):
             try:
                 response = parse_result(value)
             except MalformedResultError:
-                return Refused(502)
+                return HandshakeRefused(502)
     if not 200 <= response.status <= 299:
-        return Refused(response.status)
-    return Accepted(response.headers.get("sec-websocket-protocol") or None)
+        return HandshakeRefused(response.status)
+    return HandshakeAccepted(response.headers.get("sec-websocket-protocol") or None)
 
 
 def message_reply(

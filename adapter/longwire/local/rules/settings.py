@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from longwire.exceptions import ConfigurationError
-from longwire.local.rules.identity import parse_source
 from longwire.local.rules.routes import parse_expression
 
 if TYPE_CHECKING:
@@ -16,10 +15,14 @@ if TYPE_CHECKING:
 CONNECT, DISCONNECT, DEFAULT = "$connect", "$disconnect", "$default"
 
 _STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
+# Of AWS's identity sources these are the headers and query parameters: stage variables do not exist
+# here, and the values of `context` are never missing.
+# https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/apis-apiid-authorizers.html
+_IDENTITY_SOURCE = re.compile(r"route\.request\.(header|querystring)\.([A-Za-z0-9._-]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class GatewaySettings:
     """A WebSocket API and its one stage; the defaults are AWS's own limits.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html
@@ -73,7 +76,18 @@ class Settings:
         if isinstance(self.identity_sources, str):
             raise ConfigurationError("identity_sources: expected a list of strings")
         for source in self.identity_sources:
-            parse_source(source)
+            parse_identity_source(source)
         for name in ("idle_timeout", "lifetime", "integration_timeout", "authorizer_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}: expected seconds above 0")
+
+
+def parse_identity_source(source: str) -> tuple[str, str]:
+    """Read an identity source into `header` or `querystring`, and a name."""
+    match = _IDENTITY_SOURCE.fullmatch(source)
+    if match is None:
+        raise ConfigurationError(
+            f"identity_sources: {source!r} is not of the form route.request.header.NAME or "
+            "route.request.querystring.NAME"
+        )
+    return match[1], match[2]

@@ -24,12 +24,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from longwire.exceptions import ConfigurationError
-from longwire.local.rules.management_api import Answer, json_answer
+from longwire.local.rules.management_api import JSONResponse, json_response
 from longwire_aws.endpoints import environment_region
 from longwire_aws.sigv4 import Credentials, authorize, trimmed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from longwire.local.rules.management_api import ManagementRequest
 
 SERVICE = "execute-api"
 # Seconds that the clock of the caller may be off.
@@ -46,20 +48,11 @@ _INVALID = "InvalidSignatureException"
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Signer:
     """The one that may use the management API; only its access key and region are ever shown."""
 
     credentials: Credentials
     region: str
-
-
-class Request(NamedTuple):
-    """An HTTP request; method, target (path and query) and headers are as on the wire."""
-
-    method: str
-    target: str
-    headers: Sequence[tuple[str, str]]
-    body: bytes
 
 
 class _Claim(NamedTuple):
@@ -75,10 +68,10 @@ class _Claim(NamedTuple):
 class _RefusedError(Exception):
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(message)
-        self.answer = json_answer(403, message, error_type)
+        self.answer = json_response(403, message, error_type)
 
 
-def caller_from(environ: Mapping[str, str]) -> Caller:
+def signer_from(environ: Mapping[str, str]) -> Signer:
     """Return the caller whose keys and region are in the environment, as they are now.
 
     A function reads them at each post, so keys that rotate are not for `--verify-signatures`.
@@ -91,7 +84,7 @@ def caller_from(environ: Mapping[str, str]) -> Caller:
     secret_key = environ.get("AWS_SECRET_ACCESS_KEY")
     if access_key and secret_key and region:
         token = environ.get("AWS_SESSION_TOKEN") or None
-        return Caller(Credentials(access_key, secret_key, token), region)
+        return Signer(Credentials(access_key, secret_key, token), region)
     needed = {
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": secret_key,
@@ -104,7 +97,7 @@ def caller_from(environ: Mapping[str, str]) -> Caller:
     )
 
 
-def refusal(caller: Caller, request: Request, now: float) -> Answer | None:
+def refusal(caller: Signer, request: ManagementRequest, now: float) -> JSONResponse | None:
     """Return the 403 that AWS gives; None when `caller` has signed the request.
 
     Args:
@@ -123,7 +116,7 @@ def refusal(caller: Caller, request: Request, now: float) -> Answer | None:
     return None
 
 
-def _headers(request: Request) -> dict[str, str]:
+def _headers(request: ManagementRequest) -> dict[str, str]:
     """Return the headers by lower-case name; repeated ones become one, which is then no date."""
     headers: dict[str, str] = {}
     for name, value in request.headers:
@@ -251,7 +244,7 @@ def _check_keys(access_key: str, token: str | None, expected: Credentials) -> No
 
 
 def _check_signature(
-    claim: _Claim, request: Request, headers: Mapping[str, str], caller: Caller
+    claim: _Claim, request: ManagementRequest, headers: Mapping[str, str], caller: Signer
 ) -> None:
     path, _, query = request.target.partition("?")
     expected = authorize(

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Protocol
 import h11
 
 from longwire.local.http11 import HTTP1Connection, decode, phrase
-from longwire.local.rules.connection import LOST, Handshake
-from longwire.local.rules.management_api import FORBIDDEN, Answer, is_management_path, json_answer
-from longwire.local.rules.results import Refused
-from longwire.local.rules.signatures import Request
-from longwire.local.server.websocket import WebSocket, answer_handshake
+from longwire.local.rules.connection import LOST, ClientHandshake
+from longwire.local.rules.management_api import (
+    FORBIDDEN,
+    JSONResponse,
+    ManagementRequest,
+    is_management_path,
+    json_response,
+)
+from longwire.local.rules.results import HandshakeRefused
+from longwire.local.server.websocket import ServerWebSocket, answer_handshake
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
 
-    from longwire.local.rules.gateway import Gateway
+    from longwire.local.rules.gateway import GatewayRules
     from longwire.local.session import Session
 
 logger = logging.getLogger("longwire.local")
@@ -30,19 +35,19 @@ URL_LIMIT = 4096
 class Owner(Protocol):
     """What a connection needs from the gateway that listens."""
 
-    rules: Gateway
+    rules: GatewayRules
     stopping: bool
     keep_alive: float | None
 
     def spawn(self, work: Coroutine[None, None, None]) -> object: ...
 
-    def begin(self, handshake: Handshake) -> Session: ...
+    def begin(self, handshake: ClientHandshake) -> Session: ...
 
-    def opened(self, session: Session, socket: WebSocket) -> None: ...
+    def opened(self, session: Session, socket: ServerWebSocket) -> None: ...
 
     def ended(self, session: Session) -> None: ...
 
-    async def manage(self, request: Request) -> Answer: ...
+    async def manage(self, request: ManagementRequest) -> JSONResponse: ...
 
     def connected(self, connection: HTTPConnection) -> None: ...
 
@@ -78,7 +83,7 @@ class HTTPConnection(HTTP1Connection):
         target = request.target.decode("latin-1")
         path, _, query = target.partition("?")
         if len(target) > URL_LIMIT:
-            self.respond(json_answer(414, "Request URI Too Long"))
+            self.respond(json_response(414, "Request URI Too Long"))
         elif is_management_path(path):
             self.respond(await self._owner.manage(_to_manage(request, target, body)))
         elif not self._owner.rules.is_endpoint(path):
@@ -101,16 +106,16 @@ class HTTPConnection(HTTP1Connection):
         response = answer_handshake(path, headers)
         status = _refusal(request, response.status_code, stopping=self._owner.stopping)
         if status is not None:
-            self.respond(json_answer(status, phrase(status)), close=True)
+            self.respond(json_response(status, phrase(status)), close=True)
             return
         source_ip = self._transport.get_extra_info("peername")[0]
-        session = self._owner.begin(Handshake(tuple(headers), query, source_ip))
+        session = self._owner.begin(ClientHandshake(tuple(headers), query, source_ip))
         self._session = session
         verdict = await session.connect()
         self._session = None
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, HandshakeRefused):
             self._owner.ended(session)
-            self.respond(json_answer(verdict.status, phrase(verdict.status)), close=True)
+            self.respond(json_response(verdict.status, phrase(verdict.status)), close=True)
         elif session.ended:
             self._owner.ended(session)
             self._transport.close()
@@ -125,7 +130,7 @@ class HTTPConnection(HTTP1Connection):
         early, _ = self._h11.trailing_data
         self._owner.disconnected(self)
         settings = self._owner.rules.settings
-        socket = WebSocket(
+        socket = ServerWebSocket(
             self._transport, settings, session, on_lost=lambda: self._owner.ended(session)
         )
         self._transport.set_protocol(socket)
@@ -136,8 +141,8 @@ class HTTPConnection(HTTP1Connection):
             socket.data_received(early)
 
 
-def _to_manage(request: h11.Request, target: str, body: bytes) -> Request:
-    return Request(request.method.decode("ascii"), target, decode(request.headers), body)
+def _to_manage(request: h11.Request, target: str, body: bytes) -> ManagementRequest:
+    return ManagementRequest(request.method.decode("ascii"), target, decode(request.headers), body)
 
 
 def _refusal(request: h11.Request, status: int, *, stopping: bool) -> int | None:

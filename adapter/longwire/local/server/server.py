@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Self, cast
 
 from longwire.local.function.inline import InlineFunction
 from longwire.local.rules.connection import GOING_AWAY
-from longwire.local.rules.gateway import Gateway
-from longwire.local.rules.management_api import BUFFER_FULL, GONE, POSTED, REMOVED, Answer, Post
-from longwire.local.rules.settings import Settings
+from longwire.local.rules.gateway import GatewayRules
+from longwire.local.rules.management_api import (
+    BUFFER_FULL,
+    GONE,
+    POSTED,
+    REMOVED,
+    JSONResponse,
+    PostToConnection,
+)
+from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.http import HTTPConnection
 from longwire.local.session import Session
 from longwire.local.tasks import Tasks
@@ -20,11 +27,11 @@ from longwire.local.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from longwire.local.calls import Function
-    from longwire.local.rules.connection import Connection, Handshake
-    from longwire.local.rules.signatures import Caller, Request
-    from longwire.local.server.websocket import WebSocket
-    from longwire.local.session import Invocation
+    from longwire.local.rules.connection import ClientHandshake, LocalConnection
+    from longwire.local.rules.management_api import ManagementRequest
+    from longwire.local.rules.signatures import Signer
+    from longwire.local.server.websocket import ServerWebSocket
+    from longwire.local.session import Function, HandledEvent
     from longwire.types import LambdaHandler
 
 # Seconds that a POST waits for a client that does not read, before it is answered with 429.
@@ -35,7 +42,7 @@ STOP_TIMEOUT = 5.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def _ignore(invocation: Invocation) -> None:
+def _ignore(invocation: HandledEvent) -> None:
     pass
 
 
@@ -69,12 +76,12 @@ class LocalGateway:
     def __init__(
         self,
         function: Function | LambdaHandler,
-        settings: Settings | None = None,
+        settings: GatewaySettings | None = None,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        observer: Callable[[Invocation], None] = _ignore,
-        verify: Caller | None = None,
+        observer: Callable[[HandledEvent], None] = _ignore,
+        verify: Signer | None = None,
         before_end: Callable[[], Awaitable[None]] = _at_once,
         keep_alive: float | None = None,
         authorizer: Function | LambdaHandler | None = None,
@@ -82,7 +89,7 @@ class LocalGateway:
         self.stopping = False
         self._function = _invocable(function)
         self._authorizer = None if authorizer is None else _invocable(authorizer)
-        self._settings = settings or Settings()
+        self._settings = settings or GatewaySettings()
         self.address = (host, port)
         self._observer = observer
         self._verify = verify
@@ -91,7 +98,7 @@ class LocalGateway:
         self._tasks = Tasks()
         self._idle: set[HTTPConnection] = set()
         self._sessions: dict[str, Session] = {}
-        self._sockets: dict[str, WebSocket] = {}
+        self._sockets: dict[str, ServerWebSocket] = {}
 
     async def __aenter__(self) -> Self:
         host, port = self.address
@@ -104,7 +111,7 @@ class LocalGateway:
         self.url = f"ws://{netloc}"
         self.management_url = f"http://{netloc}/{self._settings.stage}"
         settings = replace(self._settings, forwarded_port=port, forwarded_proto="http")
-        self.rules = Gateway(
+        self.rules = GatewayRules(
             settings, clock=time.time, random_bytes=os.urandom, verify=self._verify
         )
         return self
@@ -142,14 +149,14 @@ class LocalGateway:
     def disconnected(self, connection: HTTPConnection) -> None:
         self._idle.discard(connection)
 
-    def begin(self, handshake: Handshake) -> Session:
+    def begin(self, handshake: ClientHandshake) -> Session:
         session = Session(
             self.rules, self._function, handshake, self._tasks, self._observer, self._authorizer
         )
         self._sessions[session.connection.connection_id] = session
         return session
 
-    def opened(self, session: Session, socket: WebSocket) -> None:
+    def opened(self, session: Session, socket: ServerWebSocket) -> None:
         self._sockets[session.connection.connection_id] = socket
 
     def ended(self, session: Session) -> None:
@@ -159,20 +166,20 @@ class LocalGateway:
 
     # The management API
 
-    async def manage(self, request: Request) -> Answer:
+    async def manage(self, request: ManagementRequest) -> JSONResponse:
         # Whoever is not known is told nothing, not even that a connection is gone.
         if refusal := self.rules.refusal(request):
             return refusal
         path = request.target.partition("?")[0]
         decision = self.rules.manage(request.method, path, request.body)
-        if isinstance(decision, Answer):
+        if isinstance(decision, JSONResponse):
             return decision
-        if isinstance(decision, Post):
+        if isinstance(decision, PostToConnection):
             return await self._post(decision.connection, decision.data)
         self._sessions[decision.connection.connection_id].close()
         return REMOVED
 
-    async def _post(self, connection: Connection, data: bytes) -> Answer:
+    async def _post(self, connection: LocalConnection, data: bytes) -> JSONResponse:
         session = self._sessions[connection.connection_id]
         socket = self._sockets[connection.connection_id]
         if not await socket.writable(SLOW_CLIENT_WAIT):

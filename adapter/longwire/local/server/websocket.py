@@ -12,12 +12,13 @@ from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
-from longwire.local.rules.connection import BINARY, LOST, NO_STATUS, NOT_UTF8, TOO_BIG, Ending
+from longwire.local.http11 import CLOSE_TIMEOUT
+from longwire.local.rules.connection import BINARY, LOST, NO_STATUS, NOT_UTF8, TOO_BIG, CloseStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from longwire.local.rules.settings import Settings
+    from longwire.local.rules.settings import GatewaySettings
     from longwire.local.session import Session
 
 # The protocol logs each frame with its payload at DEBUG, and payloads are nobody's business.
@@ -29,8 +30,6 @@ BUFFER = 1024 * 1024
 # From here on such a client is not read from either, or its pings would grow the buffer for ever.
 # Well above BUFFER, since a client that sends everything before it reads must be able to.
 UNREAD_LIMIT = 4 * BUFFER
-# Seconds that a client may take to read what is left and to answer a close frame.
-CLOSE_TIMEOUT = 2.0
 
 
 def answer_handshake(path: str, headers: Sequence[tuple[str, str]]) -> Response:
@@ -42,7 +41,7 @@ def answer_handshake(path: str, headers: Sequence[tuple[str, str]]) -> Response:
     return ServerProtocol(logger=logger).accept(request)
 
 
-class WebSocket(asyncio.Protocol):
+class ServerWebSocket(asyncio.Protocol):
     """Frames of one open connection; the `Client` of its session.
 
     Attributes:
@@ -52,7 +51,7 @@ class WebSocket(asyncio.Protocol):
     def __init__(
         self,
         transport: asyncio.Transport,
-        settings: Settings,
+        settings: GatewaySettings,
         session: Session,
         *,
         on_lost: Callable[[], None],
@@ -86,7 +85,7 @@ class WebSocket(asyncio.Protocol):
             send(part, fin=number == len(parts))
         self._flush()
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: CloseStatus) -> None:
         """Begin the closing handshake; the socket ends when the client has answered, or soon."""
         self._protocol.send_close(ending.code, ending.reason)
         self._flush()
@@ -156,7 +155,7 @@ class WebSocket(asyncio.Protocol):
         else:
             self._session.receive(text)
 
-    def _fail(self, ending: Ending) -> None:
+    def _fail(self, ending: CloseStatus) -> None:
         self._protocol.fail(ending.code, ending.reason)
         self._session.client_closed(ending)
 
@@ -166,7 +165,7 @@ class WebSocket(asyncio.Protocol):
             self._session.client_closed(_client_ending(self._protocol))
         elif self._protocol.parser_exc is not None:
             sent = self._protocol.close_sent
-            ending = LOST if sent is None else Ending(sent.code, sent.reason)
+            ending = LOST if sent is None else CloseStatus(sent.code, sent.reason)
             self._session.client_closed(TOO_BIG if ending.code == TOO_BIG.code else ending)
 
     def _regulate_reading(self) -> None:
@@ -193,8 +192,8 @@ class WebSocket(asyncio.Protocol):
             self._abort = loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
 
-def _client_ending(protocol: Protocol) -> Ending:
+def _client_ending(protocol: Protocol) -> CloseStatus:
     close = protocol.close_rcvd
     if close is None or close.code == NO_STATUS.code:
         return NO_STATUS
-    return Ending(close.code, close.reason)
+    return CloseStatus(close.code, close.reason)

@@ -1,13 +1,16 @@
-"""The README says what is so: its code runs, its commands exist, its tables are the code's."""
+"""The documents say what is so: code runs, commands and links exist, tables are the code's."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
+import json
 import re
+import shlex
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,25 +19,36 @@ import longwire
 from longwire import Longwire
 from longwire.config.schema import OWN, STORES
 from longwire.config.settings import Settings
+from longwire.local.cli.main import make_parser
 from longwire.testing import Gateway
+from tests.documents import BLOCKS, FILES, PAGES, PROSE, ROOT, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from longwire.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-# Each python block begins with the name of its file.
-FILES = {code.split()[1]: code for language, code in FENCES if language == "python"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONFIGURATION = PAGES["docs/configuration.md"]
+AUTHORIZERS = PAGES["docs/authorizers.md"]
+# The pages about the code itself.
+OF_THE_CODE = ("docs/how-it-works.md", "CONTRIBUTING.md")
+
+
+def test_every_block_has_a_language_that_is_checked() -> None:
+    """A new language needs a check here; `text` is for output and pictures."""
+    assert {block.language for block in BLOCKS} <= {"python", "sh", "json", "text"}
+
+
+# Python
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Write all that the README shows into files, as a reader would."""
+    """Write all that the documents show into files, as a reader would."""
     for name, code in FILES.items():
         (tmp_path / name).write_text(code, encoding="utf-8")
     return tmp_path
@@ -53,14 +67,17 @@ def _run(folder: Path, *arguments: str) -> str:
 
 
 def test_every_python_block_is_run() -> None:
-    """A new block needs a test here."""
-    assert sorted(FILES) == [
+    """A new block needs a test here, and a name that no other block has."""
+    assert sorted(code.split()[1] for code in blocks("python")) == [
         "auth.py",
         "client.py",
         "counter.py",
+        "forms.py",
         "function.py",
-        "lonely.py",  # and together.py: tests/local/test_instances.py
+        "large.py",
+        "lonely.py",  # and together.py: tests/local/function/test_instances.py
         "main.py",
+        "outside.py",
         "rooms.py",
         "test_main.py",
         "together.py",
@@ -68,33 +85,74 @@ def test_every_python_block_is_run() -> None:
 
 
 def test_the_app_passes_its_own_test(folder: Path) -> None:
-    """The README's test runs against the README's app."""
+    """The documents' test runs against the README's app."""
     output = _run(folder, "-m", "pytest", "-q", "-W", "error", "--rootdir", str(folder))
     assert "1 passed" in output
 
 
 def test_the_client_talks_to_longwire_dev(folder: Path) -> None:
     """The commands and the client, with a free port instead of the usual one."""
-    with _dev(folder, "main:app") as url:
+    with _dev(folder, "main:app", "--log-level", "info") as (url, gateway):
         client = FILES["client.py"].replace("ws://127.0.0.1:3001", url)
         assert _run(folder, "-c", client) == "hello ann\nann: HI\n"
+        (shown,) = blocks("text", "README.md")
+        assert _alike(_lines(gateway, 3)) == _alike(shown)
+    (logged,) = (text for text in blocks("text", "docs/observability.md") if "INFO" in text)
+    assert _alike(logged) in _alike((folder / "stderr").read_text())
+
+
+def test_longwire_dev_names_the_path_of_a_refused_handshake(folder: Path) -> None:
+    """As its page shows."""
+    shown = [text for text in blocks("text", "docs/local.md") if "CONNECT" in text]
+    assert shown[0] == blocks("text", "README.md")[0]
+    with _dev(folder, "main:app") as (url, gateway):
+        _run(folder, "-c", STATUS_OF, f"{url}?path=/shuot&name=ann")
+        assert _alike(_lines(gateway, 1)) == _alike(shown[1])
+
+
+# Prints the status of a refused handshake.
+STATUS_OF = """
+import sys
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+try: connect(sys.argv[1])
+except InvalidStatus as error: print(error.response.status_code)
+"""
 
 
 @contextlib.contextmanager
-def _dev(folder: Path, *arguments: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "longwire", "dev", *arguments, "--port", "0"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as gateway:
+def _dev(folder: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    command = [sys.executable, "-u", "-m", "longwire", "dev", *arguments, "--port", "0"]
+    with (
+        (folder / "stderr").open("w") as stderr,
+        subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as gateway,
+    ):
         try:
             assert gateway.stdout is not None
             ready = re.search(r"ws://127.0.0.1:\d+", gateway.stdout.readline())
             assert ready is not None
-            yield ready[0]
+            yield ready[0], gateway
         finally:
             gateway.terminate()
 
 
+def _lines(gateway: subprocess.Popen[str], number: int) -> str:
+    assert gateway.stdout is not None
+    return "".join(gateway.stdout.readline() for _ in range(number))
+
+
+def _alike(output: str) -> str:
+    """Return what two runs print alike: no times, no ids, and nothing else that time decides."""
+    output = re.sub(r"store requests: \d", "store requests: 1", output)
+    output = re.sub(r"\d+\.\d+ ms", "0.0 ms", output)
+    output = re.sub(r"(?m)^\d\d:\d\d:\d\d  ([A-Z]+ +)[\w=-]{8} ", r"00:00:00  \1QWErT_fA ", output)
+    return re.sub(r"(\$\w+) \S+= ", r"\1 QWErT_fALIAMCug= ", output)
+
+
 async def test_the_counter_begins_anew_with_each_message() -> None:
-    """The README's warning is true."""
+    """The warning is true."""
     names: dict[str, Any] = {}
     exec(FILES["counter.py"], names)
     async with Gateway(names["app"]) as gateway, gateway.connect() as ws:
@@ -122,34 +180,32 @@ def test_the_function_answers_and_refuses(folder: Path) -> None:
     """Served by longwire dev, as any other Lambda function."""
     script = (
         "import sys; from websockets.sync.client import connect\n"
-        "from websockets.exceptions import InvalidStatus\n"
         "with connect(sys.argv[1] + '?token=open-sesame') as ws:\n"
         "    ws.send('hi'); print(ws.recv())\n"
-        "try: connect(sys.argv[1])\n"
-        "except InvalidStatus as error: print(error.response.status_code)\n"
     )
-    with _dev(folder, "function:handler") as url:
-        assert _run(folder, "-c", script, url) == '{"you said":"hi"}\n401\n'
+    with _dev(folder, "function:handler") as (url, _):
+        assert _run(folder, "-c", script, url) == '{"you said":"hi"}\n'
+        assert _run(folder, "-c", STATUS_OF, url) == "401\n"
 
 
 def test_the_authorizer_lets_in_who_has_the_token(folder: Path) -> None:
-    """With the README's own command line."""
-    command = re.search(r"^longwire dev (main:app --authorizer .*)$", README, re.MULTILINE)
+    """With the page's own command line."""
+    command = re.search(r"^longwire dev (main:app --authorizer .*)$", AUTHORIZERS, re.MULTILINE)
     assert command is not None
     script = (
         "import sys; from websockets.sync.client import connect\n"
-        "from websockets.exceptions import InvalidStatus\n"
-        "url = sys.argv[1] + '?path=/shout&name=ann'\n"
-        "with connect(url + '&token=open-sesame') as ws: print(ws.recv())\n"
-        "for end in ('', '&token=x'):\n"
-        "    try: connect(url + end)\n"
-        "    except InvalidStatus as error: print(error.response.status_code)\n"
+        "with connect(sys.argv[1]) as ws: print(ws.recv())\n"
     )
-    with _dev(folder, *command[1].split()) as url:
-        assert _run(folder, "-c", script, url) == "hello ann\n401\n401\n"
+    with _dev(folder, *command[1].split()) as (url, gateway):
+        url += "?path=/shout&name=ann"
+        assert _run(folder, "-c", script, f"{url}&token=open-sesame") == "hello ann\n"
+        assert _run(folder, "-c", STATUS_OF, url) == "401\n"
+        assert _run(folder, "-c", STATUS_OF, f"{url}&token=x") == "401\n"
+        (shown,) = blocks("text", "docs/authorizers.md")
+        assert _alike(shown) in _alike(_lines(gateway, 4))
 
 
-async def test_the_authorizer_says_what_the_readme_shows() -> None:
+async def test_the_authorizer_says_what_its_page_shows() -> None:
     """Its context, as the app sees it with a message."""
     names: dict[str, Any] = {}
     exec(FILES["auth.py"], names)
@@ -164,11 +220,21 @@ async def test_the_authorizer_says_what_the_readme_shows() -> None:
     async with Gateway(app, authorizer=names["authorize"]) as gateway:
         async with gateway.connect(query={"token": "open-sesame"}) as ws:
             await ws.send("")
-    shown = re.search(r'\["authorizer"\]` is\n`(.*?)`', README)
+    shown = re.search(r'\["authorizer"\]` is\n`(.*?)`', AUTHORIZERS)
     assert shown is not None
     websockets = [scope for scope in seen if scope["type"] == "websocket"]
     context = websockets[1]["aws.event"]["requestContext"]["authorizer"]
     assert context == ast.literal_eval(shown[1])
+
+
+def test_handlers_and_connections_are_made_as_shown(folder: Path) -> None:
+    """Both forms of a configuration say the same."""
+    script = (
+        "import forms, large, main, outside\n"
+        "assert forms.by_config.settings == forms.by_url.settings\n"
+        "print(large.handler.settings.fanout.threshold)\n"
+    )
+    assert _run(folder, "-W", "error", "-c", script) == "1000\n"
 
 
 # Commands
@@ -178,16 +244,50 @@ def _words(pattern: str, text: str) -> set[str]:
     return set(re.findall(pattern, text))
 
 
+TARGETS = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+COMMANDS = [line for code in blocks("sh") for line in code.splitlines()]
+
+
+@pytest.mark.parametrize("line", sorted(set(COMMANDS)))
+def test_every_command_can_be_given(line: str) -> None:
+    """The parser takes it, or what it names is there."""
+    words = [word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word)]
+    match words:
+        case ["longwire", *arguments]:
+            make_parser().parse_args(arguments)
+        case ["make", *targets]:
+            assert set(targets) <= TARGETS
+        case ["pip", "install", *packages]:
+            extras = {extra for one in packages for extra in re.findall(r"\w+(?=[],].*)", one)}
+            assert {*extras} <= PROJECT["optional-dependencies"].keys()
+        case ["python" | ".venv/bin/python", "-m", "pytest", *arguments]:
+            paths = [word.partition("::")[0] for word in arguments if word.startswith("tests/")]
+            assert paths
+            assert all((ROOT / path).exists() for path in paths)
+        case ["python", "-m", module, *_]:
+            assert importlib.util.find_spec(module)
+        case _:
+            pytest.fail(f"nothing checks this command: {line}")
+
+
+def test_every_command_in_the_text_can_be_given() -> None:
+    """Those that name what they serve, and those of a store."""
+    shown = r"`longwire ((?:dev|sweep)\s\w+:\w+[^`]*|init\s[^`]+)`"
+    found = [line for text in PROSE.values() for line in re.findall(shown, text)]
+    assert found
+    for line in found:
+        make_parser().parse_args(shlex.split(line))
+
+
 def test_every_make_target_exists() -> None:
-    """Those in the text and those in shell blocks."""
-    targets = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    shown = _words(r"(?m)(?:^|`)make ([a-z]+)", README)
+    """Those in the text."""
+    shown = set().union(*(_words(r"`make ([a-z]+)", text) for text in PROSE.values()))
     assert shown
-    assert shown <= targets
+    assert shown <= TARGETS
 
 
 def test_every_option_exists() -> None:
-    """They are options of the commands of `longwire`; no other program's are shown."""
+    """They are options of the commands of `longwire`; the text names no other program's."""
     options = r"--[a-z][a-z-]*"
     existing = set.union(
         *(
@@ -195,21 +295,21 @@ def test_every_option_exists() -> None:
             for name in ("dev", "init", "sweep")
         )
     )
-    shown = _words(options, README)
+    shown = set().union(*(_words(options, text) for text in PROSE.values()))
     assert shown
     assert shown <= existing
 
 
-def test_every_example_exists() -> None:
-    """Files that the README names are there."""
-    assert all((ROOT / name).exists() for name in _words(r"`([\w/]+(?:\.py|\.md|/))`", README))
+def test_json_is_json() -> None:
+    """As it stands, placeholders included."""
+    assert all(isinstance(json.loads(code), dict) for code in blocks("json"))
 
 
 # Tables
 
 
 def _rows(head: str) -> Iterator[list[str]]:
-    table = README.split(f"\n{head}", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    table = CONFIGURATION.split(f"\n{head}", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
     for row in table:
         yield [cell.strip() for cell in row[1:-1].split("|")]
 
@@ -241,6 +341,12 @@ def test_stores_are_all_there_with_their_parameters() -> None:
         assert needs == ", or ".join(alternatives)
 
 
+def test_extras_are_all_there() -> None:
+    """And no others."""
+    shown = [name for row in _rows("| extra |") for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(shown) == sorted(PROJECT["optional-dependencies"])
+
+
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     raise NotImplementedError
 
@@ -259,7 +365,115 @@ def test_dsn_forms_are_taken(backend: str, dsn: str, monkeypatch: pytest.MonkeyP
     assert Longwire(_app, dsn=dsn).settings.backend == backend
 
 
+# Pages, links and paths
+
+
+def test_the_readme_is_short() -> None:
+    """All else is in `docs/`."""
+    assert len(PAGES["README.md"].splitlines()) <= 150
+
+
+def test_the_index_has_each_page_once() -> None:
+    """In a line of its own."""
+    listed = re.findall(r"(?m)^\| \[.*?\]\((.*?)\)", PAGES["docs/README.md"])
+    pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
+    assert sorted(listed) == sorted(pages - {"README.md"})
+
+
+def _links() -> list[tuple[str, str]]:
+    return [
+        (page, target)
+        for page, text in PROSE.items()
+        for target in re.findall(r"\[[^]]*\]\(([^)\s]+)\)", text)
+        if "://" not in target
+    ]
+
+
+@pytest.mark.parametrize(("page", "target"), sorted(set(_links())))
+def test_every_link_leads_somewhere(page: str, target: str) -> None:
+    """To a file, and to a heading in it."""
+    path, _, anchor = target.partition("#")
+    file = (ROOT / page).parent / path if path else ROOT / page
+    assert file.exists()
+    if anchor:
+        assert anchor in _anchors(PROSE[file.resolve().relative_to(ROOT).as_posix()])
+
+
+def _anchors(text: str) -> set[str]:
+    """Return what GitHub makes of the headings of a page."""
+    headings = re.findall(r"(?m)^#+ (.*)$", text)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# What a path in a page about the code may be relative to.
+ROOMS = (ROOT, ROOT / "adapter/longwire", ROOT / "backends")
+
+
+def _named_paths() -> Iterator[tuple[str, str]]:
+    for page, text in PROSE.items():
+        for path in re.findall(r"`([\w./-]+(?:\.py|\.md|/))`", text):
+            yield page, path
+    for code in blocks("text", *OF_THE_CODE):
+        paths = _drawn(code) if _is_tree(code) else re.findall(r"[\w/]+\.py\b", code)
+        for path in paths:
+            yield "pictures", path
+
+
+def _is_tree(picture: str) -> bool:
+    return picture.partition("\n")[0].rstrip().endswith("/")
+
+
+def _drawn(tree: str) -> Iterator[str]:
+    """Read a picture in which all that is in a folder is indented below it."""
+    above: dict[int, str] = {}
+    for line in filter(None, tree.splitlines()):
+        names = re.match(r" *(?:[\w/]+(?:/|\.py)(?: +|$))*", line)
+        assert names is not None
+        indent = len(line) - len(line.lstrip())
+        above = {level: path for level, path in above.items() if level < indent}
+        folder = "".join(list(above.values())[-1:])
+        for name in names[0].split():
+            yield folder + name
+            if name.endswith("/"):
+                above[indent] = folder + name
+
+
+@pytest.mark.parametrize(("page", "path"), sorted(set(_named_paths())))
+def test_every_path_exists(page: str, path: str) -> None:
+    """A file of the repository, or one that a page tells to write."""
+    assert path in FILES or any((room / path).exists() for room in ROOMS)
+
+
+def test_the_tree_has_every_folder() -> None:
+    """Whatever else it leaves out."""
+    drawn = {path.rstrip("/") for code in blocks("text", *OF_THE_CODE) for path in _drawn(code)}
+    folders = {
+        file.parent.relative_to(ROOT).as_posix()
+        for room in ("adapter", "backends")
+        for file in (ROOT / room).rglob("*.py")
+    }
+    assert folders <= drawn
+
+
 def test_changelog_has_the_version() -> None:
     """A release has a heading of its own."""
-    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"## [{longwire.__version__}]" in changes
+    assert f"## [{longwire.__version__}]" in PAGES["CHANGELOG.md"]
+
+
+def test_ci_runs_all_versions_with_few_permissions() -> None:
+    """The workflow is YAML, and says what it must."""
+    yaml = pytest.importorskip("yaml")
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["cancel-in-progress"] is True
+    supported = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["classifiers"]))
+    assert workflow["jobs"]["linux"]["strategy"]["matrix"]["python"] == supported
+    actions = [
+        step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step
+    ]
+    assert actions
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in actions)
+    paths = _words(r"(?:tests|\.ci)/[\w/.]+", text)
+    assert ".ci/run" in paths
+    assert all((ROOT / path).exists() for path in paths)

@@ -56,8 +56,7 @@ class Longwire:
         dsn: the same in one URL, for example `sqlite:///connections.sqlite3`.
         lifespan: whether the app has startup and shutdown: "auto" finds out, "on", "off".
         http: the Lambda handler for all other events; Mangum is taken when it is installed.
-        fanout: `{"queue_url": ...}`: hands sends to large groups to SQS; see
-            `docs/large-groups.md`.
+        fanout: `{"queue_url": ...}`: sends to large groups go to SQS; see `docs/large-groups.md`.
         metrics: the CloudWatch namespace of metrics about each event, which are written to stdout
             in CloudWatch's Embedded Metric Format; None writes none.
         tracing: makes each event a span of OpenTelemetry, in the trace of `X-Amzn-Trace-Id`.

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -25,11 +24,14 @@ from longwire.observability import event as observe
 from longwire.observability.event import EventRecord, Observed, Word
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer, Reply
+from tests.documents import PAGES
 from tests.invocation.test_connect import OK, websocket
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 from tests.talk import talk
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.websockets import WebSocket
 
     from longwire.types import Receive, Scope, Send
@@ -162,12 +164,12 @@ async def test_nothing_is_logged_below_info(caplog: pytest.LogCaptureFixture) ->
     assert not caplog.records
 
 
-def test_the_readme_has_all_attributes_and_all_words() -> None:
+def test_the_documents_have_all_attributes_and_all_words() -> None:
     """And no others."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    page = PAGES["docs/observability.md"]
 
     def first_column(head: str) -> list[str]:
-        table = readme.split(f"\n| {head} | meaning |\n", 1)[1].split("\n\n", 1)[0]
+        table = page.split(f"\n| {head} | meaning |\n", 1)[1].split("\n\n", 1)[0]
         return re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in table.splitlines()))
 
     assert sorted(first_column("attribute")) == sorted(EventRecord._fields)

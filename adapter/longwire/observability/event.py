@@ -31,7 +31,7 @@ Word = Literal[
     "incomplete",  # the queue will hand parts out again, or a sweep has left some out
     "failed",  # the handler raised, or what followed its response did
 ]
-"""How an event can end; the documentation for users explains the same words."""
+"""How an event can end; `docs/observability.md` explains the same words."""
 
 ERRORS: frozenset[Word] = frozenset({"raised", "deadline", "failed"})
 

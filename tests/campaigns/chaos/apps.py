@@ -217,7 +217,7 @@ KINDS = (
     Kind(slow_start, greets=3),
     Kind(stream_and_end, greets=5, replies=0, ends_after=0),
     Kind(ticker, greets=4, greet="tick", in_order=False),
-    # A message of another connection may overtake a greeting: see the README's limits.
+    # A message of another connection may overtake a greeting: see `docs/differences.md`.
     Kind(room, greets=1, others="room", in_order=False),
     Kind(late_room, replies=0, others="room"),
     Kind(to_all, others="all"),

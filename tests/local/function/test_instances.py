@@ -13,8 +13,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from tests.documents import FILES
 from tests.local.running import Dev
-from tests.test_docs import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
 import sys
 
 import pytest
+
+from tests.lambda_events import connect_event, disconnect_event, message_event
 
 OTHERS = {
     "aiosqlite",
@@ -61,6 +64,50 @@ def _run(code: str, *arguments: str) -> str:
 def test_a_handler_loads_only_the_driver_of_its_store(dsn: str, drivers: set[str]) -> None:
     """Neither an SDK nor a framework, nor another store's driver."""
     assert OTHERS.intersection(_run(CONSTRUCT, dsn).split()) == drivers
+
+
+EVENTS = """
+import json, sys
+from longwire import Longwire
+
+async def app(scope, receive, send):
+    assert scope["type"] == "websocket"
+    await receive()
+    await send({"type": "websocket.accept"})
+    await receive()
+    await receive()
+
+handler = Longwire(app, dsn="memory://")
+for event in json.loads(sys.argv[1]):
+    assert handler(event) == {"statusCode": 200}
+print(*sys.modules)
+"""
+
+
+def test_an_event_loads_only_the_rooms_that_it_passes() -> None:
+    """Nobody pays for groups, queues, metrics, signed requests or the local gateway unasked."""
+    events = [connect_event(), message_event("hi"), disconnect_event()]
+    loaded = {name for name in _run(EVENTS, json.dumps(events)).split() if "longwire" in name}
+    folders = {"invocation", "asgi", "registry", "runtime", "observability", "config", "apigateway"}
+    tops = {"deadlines", "exceptions", "handler", "types"}
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("longwire.")}
+    assert rooms <= folders | tops
+    assert loaded.isdisjoint(
+        {
+            "longwire.apigateway.management",
+            "longwire.apigateway.responses",
+            "longwire.apigateway.signing",
+            "longwire.observability.metrics",
+            "longwire.observability.tracing",
+            "longwire.registry.in_process",
+            "longwire.registry.standalone",
+            "longwire.runtime.extension",
+            "longwire.runtime.lambda_loop",
+            "longwire.runtime.threads",
+            "longwire_aws.http",
+            "longwire_backends.sql",
+        }
+    )
 
 
 def _cpu(code: str, *arguments: str) -> float:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -47,34 +48,150 @@ THIRD_PARTY = {
 }
 
 
-def _modules() -> list[tuple[str, str, set[str]]]:
-    found = []
-    for package, folder in SOURCES.items():
-        for path in sorted(folder.rglob("*.py")):
-            name = f"{package}/{path.relative_to(folder)}"
-            found.append((package, name, _imports(ast.parse(path.read_text()))))
+# The rooms of `longwire`, from the roof to the ground: each imports only from floors below.
+FLOORS = (
+    {"__main__"},
+    {"testing"},
+    {"local"},
+    {"__init__"},
+    {"functions"},
+    {"handler", "manager"},
+    {"connections"},
+    {"middleware", "ws_gateway"},
+    {"invocation", "fanout"},
+    {"registry"},
+    {"runtime"},
+    {"asgi", "observability", "config"},
+    {"apigateway"},
+    {"deadlines"},
+    {"exceptions", "types"},
+)
+# What `local/` and `testing.py` take from the rest: what users may, constants, and shapes of AWS.
+OF_USERS = {
+    "longwire.__init__",
+    "longwire.apigateway.responses",
+    "longwire.config.settings",
+    "longwire.exceptions",
+    "longwire.fanout.sweep",
+    "longwire.handler",
+    "longwire.types",
+}
+
+
+def _sources() -> dict[str, ast.Module]:
+    """Return all modules by their dotted names; a package is its `__init__`."""
+    return {
+        ".".join((package, *path.relative_to(folder).with_suffix("").parts)): ast.parse(
+            path.read_text(encoding="utf-8")
+        )
+        for package, folder in SOURCES.items()
+        for path in sorted(folder.rglob("*.py"))
+    }
+
+
+TREES = _sources()
+NAMES = sorted(TREES)
+
+
+def _imports(name: str) -> set[str]:
+    """Return what a module imports, wherever in it, also where only types need it."""
+    found: set[str] = set()
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                found.add(submodule if _module(submodule) else node.module)
     return found
 
 
-def _imports(tree: ast.AST) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.partition(".")[0])
-    return names
+def _module(dotted: str) -> str | None:
+    """Return the name under which one of our modules is known."""
+    return next((name for name in (dotted, f"{dotted}.__init__") if name in TREES), None)
 
 
-@pytest.mark.parametrize(
-    ("package", "name", "imports"), _modules(), ids=[name for _, name, _ in _modules()]
-)
-def test_a_module_imports_only_what_its_place_allows(
-    package: str, name: str, imports: set[str]
-) -> None:
+ARROWS = {
+    name: {ours for one in _imports(name) if (ours := _module(one)) and ours != name}
+    for name in NAMES
+}
+
+
+def _circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Return what imports itself by way of others; empty when nothing does."""
+    done: set[str] = set()
+
+    def search(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name not in done:
+            done.add(name)
+            for other in sorted(arrows.get(name, ())):
+                if found := search(other, [*way, name]):
+                    return found
+        return []
+
+    return next((found for name in sorted(arrows) if (found := search(name, []))), [])
+
+
+def _inside(folder: str) -> dict[str, set[str]]:
+    """Return the arrows between what a folder holds: its modules, and folders as one."""
+    arrows: dict[str, set[str]] = {}
+
+    def room(name: str) -> str:
+        return name.removeprefix(f"{folder}.").partition(".")[0]
+
+    for name, targets in ARROWS.items():
+        if name.startswith(f"{folder}."):
+            others = {room(one) for one in targets if one.startswith(f"{folder}.")}
+            arrows.setdefault(room(name), set()).update(others - {room(name)})
+    return arrows
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert _circle(ARROWS) == []
+
+
+def test_no_folder_imports_itself_by_way_of_others() -> None:
+    folders = {name.rpartition(".")[0] for name in NAMES}
+    assert len(folders) > 15
+    assert [circle for folder in folders if (circle := _circle(_inside(folder)))] == []
+
+
+def test_a_circle_is_found() -> None:
+    assert _circle({"a": {"b"}, "b": {"c", "d"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def test_imports_point_down() -> None:
+    """And each new room says on which floor it is."""
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    arrows = _inside("longwire")
+    assert sorted(floor) == sorted(arrows)
+    up = [(a, b) for a, others in arrows.items() for b in others if floor[a] >= floor[b]]
+    assert up == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_imports_only_what_its_place_allows(name: str) -> None:
     """longwire -> longwire_backends -> longwire_aws -> nothing of ours."""
-    foreign = imports - set(sys.stdlib_module_names) - ALLOWED[package]
-    assert foreign <= THIRD_PARTY.get(name, set())
+    package, _, rest = name.partition(".")
+    path = f"{package}/{rest.replace('.', '/')}.py"
+    foreign = {one.partition(".")[0] for one in _imports(name)} - set(sys.stdlib_module_names)
+    assert foreign - ALLOWED[package] <= THIRD_PARTY.get(path, set())
+
+
+def test_the_local_gateway_uses_what_users_could() -> None:
+    inside = [name for name in NAMES if name.startswith(("longwire.local.", "longwire.testing"))]
+    taken = {one for name in inside for one in ARROWS[name] if one.startswith("longwire.")}
+    assert {one for one in taken if not one.startswith("longwire.local.")} == OF_USERS
+
+
+def test_a_class_name_is_used_once() -> None:
+    """Nobody has to ask which `Connection` is meant."""
+    names = Counter(
+        node.name for tree in TREES.values() for node in tree.body if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_public_names_are_these() -> None:

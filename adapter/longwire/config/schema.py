@@ -52,7 +52,7 @@ class Key(NamedTuple):
     secret: bool = False  # even a number is kept out of error texts
 
 
-class Store(NamedTuple):
+class StoreParams(NamedTuple):
     """The parameters of one backend, and the alternative sets of keys of which it needs one."""
 
     keys: tuple[Key, ...]
@@ -137,12 +137,12 @@ FANOUT_KEYS = (
 """The keys of `ws_config["fanout"]`; their defaults are those of `settings.Fanout`."""
 
 STORES = {
-    "memory": Store(()),
-    "sqlite3": Store(
+    "memory": StoreParams(()),
+    "sqlite3": StoreParams(
         (Key("file_path", FILE), Key("table_name", TEXT, "connection")),
         needs=(("file_path",),),
     ),
-    "redis": Store(
+    "redis": StoreParams(
         (
             Key("uri", TEXT, secret=True),
             Key("host", TEXT),
@@ -155,7 +155,7 @@ STORES = {
         ),
         needs=(("uri",), ("host",)),
     ),
-    "postgresql": Store(
+    "postgresql": StoreParams(
         (
             Key("uri", TEXT, secret=True),
             Key("database", TEXT),
@@ -168,7 +168,7 @@ STORES = {
         ),
         needs=(("uri",), ("database", "user", "password", "host")),
     ),
-    "dynamodb": Store(
+    "dynamodb": StoreParams(
         (
             Key("table_name", TEXT),
             Key("region_name", REGION),
@@ -176,7 +176,7 @@ STORES = {
         ),
         needs=(("table_name",),),
     ),
-    "s3": Store(
+    "s3": StoreParams(
         (
             Key("bucket", TEXT),
             Key("region_name", REGION),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, Store
+from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, StoreParams
 from longwire.exceptions import ConfigurationError
 from longwire_backends.base import Backend
 
@@ -248,7 +248,7 @@ def _read_params(
     return defaults | params
 
 
-def _check_needs(whole: str, store: Store, params: Mapping[str, Any]) -> None:
+def _check_needs(whole: str, store: StoreParams, params: Mapping[str, Any]) -> None:
     begun = [keys for keys in store.needs if any(key in params for key in keys)]
     wanted = ", or ".join(_listed(keys, "and") for keys in store.needs)
     if len(begun) > 1:

@@ -63,7 +63,7 @@ class Event(NamedTuple):
     deadline: float
 
 
-class Response(dict[str, Any]):
+class WatchedResponse(dict[str, Any]):
     """A response that can be seen to be let go, as Lambda's runtime does once it has left."""
 
     __slots__ = ("__weakref__",)
@@ -100,7 +100,7 @@ class Hold:
         """Return the response in a form whose leaving is seen; else it is waited for."""
         if type(response) is not dict:
             return response
-        watched = Response(response)
+        watched = WatchedResponse(response)
         weakref.finalize(watched, self._leave).atexit = False
         return watched
 

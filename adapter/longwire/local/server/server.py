@@ -20,7 +20,7 @@ from longwire.local.rules.management_api import (
     PostToConnection,
 )
 from longwire.local.rules.settings import GatewaySettings
-from longwire.local.server.http import HTTPConnection
+from longwire.local.server.http import ClientHTTPConnection
 from longwire.local.session import Session
 from longwire.local.tasks import Tasks
 
@@ -81,14 +81,14 @@ class LocalGateway:
         self._before_end = before_end
         self.keep_alive = keep_alive
         self._tasks = Tasks()
-        self._http_connections: set[HTTPConnection] = set()
+        self._http_connections: set[ClientHTTPConnection] = set()
         self._sessions: dict[str, Session] = {}
         self._sockets: dict[str, ServerWebSocket] = {}
 
     async def __aenter__(self) -> Self:
         host, port = self.address
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: HTTPConnection(self), host, port)
+        self._server = await loop.create_server(lambda: ClientHTTPConnection(self), host, port)
         port = self._server.sockets[0].getsockname()[1]
         # A server can listen on every address, but nobody can connect to "every address".
         host = _LOOPBACK.get(host, host)
@@ -128,10 +128,10 @@ class LocalGateway:
     def spawn(self, work: Coroutine[None, None, None]) -> object:
         return self._tasks.spawn(work)
 
-    def connected(self, connection: HTTPConnection) -> None:
+    def connected(self, connection: ClientHTTPConnection) -> None:
         self._http_connections.add(connection)
 
-    def disconnected(self, connection: HTTPConnection) -> None:
+    def disconnected(self, connection: ClientHTTPConnection) -> None:
         self._http_connections.discard(connection)
 
     def begin(self, handshake: ClientHandshake) -> Session:

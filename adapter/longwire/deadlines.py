@@ -57,13 +57,8 @@ class Deadlines(NamedTuple):
         seconds = remaining() / 1000 if remaining is not None else DEFAULT_TIME
         seconds = max(0.0, seconds - _margin(seconds))
         run, margin = time.monotonic() + seconds, _margin(seconds)
-        return cls(
-            send=run - margin / 2,
-            run=run,
-            unwind=run + UNWINDING * margin,
-            store=run + LAST_WORDS * margin,
-            end=run + EVERYTHING * margin,
-        )
+        unwind, store = run + UNWINDING * margin, run + LAST_WORDS * margin
+        return cls(run - margin / 2, run, unwind, store, run + EVERYTHING * margin)
 
 
 def _margin(seconds: float) -> float:

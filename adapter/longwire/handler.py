@@ -37,7 +37,7 @@ from longwire.runtime.after_response import AfterResponse, Deferred
 from longwire.runtime.loop import handler_loop, refuse_running_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from longwire.config.settings import Settings
     from longwire.fanout.sweep import SweepResult
@@ -230,20 +230,20 @@ class Longwire:
                 deadlines.log_leaving(raw, time.monotonic() - observed.started, error)
                 raise
 
-    async def _answer(self, call: Call) -> Any:
+    def _answer(self, call: Call) -> Coroutine[Any, Any, Any]:
         if not events.is_websocket_event(call.raw):
-            return await self._answer_other(call)
+            return self._answer_other(call)
         event = events.parse(call.raw)
         endpoint = self._api.endpoint_of(event.context)
         self._latest = call.raw, endpoint, asyncio.get_running_loop()
         callers.latest = self._weak_caller
         match event:
             case events.ConnectEvent():
-                return await connect(self._application, call, event, endpoint)
+                return connect(self._application, call, event, endpoint)
             case events.MessageEvent():
-                return await message(self._application, call, event, endpoint)
+                return message(self._application, call, event, endpoint)
             case events.DisconnectEvent():
-                return await disconnect(self._application, call, event, endpoint)
+                return disconnect(self._application, call, event, endpoint)
 
     # Events that are about no connection: ours, a queue's, or somebody else's
 

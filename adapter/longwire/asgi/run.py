@@ -240,12 +240,14 @@ class Run:
         since: float | None = None
         while True:
             look = await self._watch.look(self._task)
+            if look.outcome is not None:
+                return look.outcome
             now = self._loop.time()
             if look.waits and since is None:
                 since = now
                 if on_waiting is not None:
                     on_waiting()
-            decision = look.outcome or decide(look, now, since)
+            decision = decide(look, now, since)
             if isinstance(decision, float) and now >= deadline:
                 decision = Outcome.DEADLINE
             if not isinstance(decision, float):

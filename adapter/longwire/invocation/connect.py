@@ -7,7 +7,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from longwire import deadlines
 from longwire.asgi import messages, scope
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
@@ -61,7 +60,7 @@ class _ConnectStep:
         run, after, connection = self._run, self._call.after, self._connection
         status, settled = 500, False
         try:
-            outcome = await run.until_answer(self._deadline, patient=after is None)
+            outcome = await run.until_answer(self._invocation.run_until, patient=after is None)
             answer = handshake_status(run, outcome, connection.id)
             note_ending(self._call.ending, run, outcome)
             if answer == 200:
@@ -89,10 +88,6 @@ class _ConnectStep:
                 "headers": {"Sec-WebSocket-Protocol": run.answer.subprotocol},
             }
         return {"statusCode": status}
-
-    @property
-    def _deadline(self) -> float:
-        return deadlines.on_loop(self._call.times.run)
 
     async def _accepted(self, outcome: Outcome) -> bool:
         """Store the connection; tell whether its run has been stopped, or is left to be."""
@@ -172,7 +167,7 @@ class _ConnectStep:
                     await self._connection.update(release_greeting)
             except ConnectionGoneError:
                 run.mark_gone(messages.disconnect(1006, ""))
-            outcome = await run.until_over(self._deadline)
+            outcome = await run.until_over(self._invocation.run_until)
             log_ending(run, outcome, self._connection.id)
             note_ending(self._call.ending, run, outcome)
             if self._greeting.frames:
@@ -191,7 +186,7 @@ class _ConnectStep:
     async def _clean_up(self) -> None:
         """Let an app that has refused end what it is doing."""
         try:
-            outcome = await self._run.until_over(self._deadline)
+            outcome = await self._run.until_over(self._invocation.run_until)
             log_ending(self._run, outcome, self._connection.id)
         finally:
             await self._invocation.stop(self._run)

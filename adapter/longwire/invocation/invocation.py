@@ -124,6 +124,9 @@ class Invocation:
         self._application = application
         self._request = event.context
         self._endpoint = endpoint
+        # Until when the app runs and has cleaned up, on the clock of its loop.
+        self.run_until = deadlines.on_loop(call.times.run)
+        self._unwind_until = self.run_until + call.times.unwind - call.times.run
 
     def run(
         self,
@@ -163,8 +166,7 @@ class Invocation:
     async def stop(self, run: Run) -> None:
         """End a run, and log what its author should know of its end."""
         error = run.error
-        times = self.call.times
-        given_up = await run.stop(deadlines.on_loop(times.run), deadlines.on_loop(times.unwind))
+        given_up = await run.stop(self.run_until, self._unwind_until)
         if error is None and run.error is not None and not is_disconnect(run.error):
             logger.error(
                 "connection %s: the app raised while it was being cancelled",
@@ -182,12 +184,11 @@ class Invocation:
         """Tell the app that its client is gone; `word` is how the event ends then."""
         run = self.run(record, Departed(), Stage.REPLAY, "disconnect")
         run.expect_disconnect(message, record.sent.total())
-        deadline = deadlines.on_loop(self.call.times.run)
         try:
-            outcome = await run.until_ready(record.answered, deadline)
+            outcome = await run.until_ready(record.answered, self.run_until)
             if outcome is None:
                 run.mark_gone(message)
-                outcome = await run.until_over(deadline)
+                outcome = await run.until_over(self.run_until)
             log_ending(run, outcome, self.connection.id)
             note_ending(self.call.ending, run, outcome, word)
         finally:

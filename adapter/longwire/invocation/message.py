@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from longwire import deadlines
 from longwire.asgi import messages
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
@@ -90,15 +89,14 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
     run = invocation.run(record, replies, Stage.REPLAY, "message")
-    deadline = deadlines.on_loop(call.times.run)
     try:
-        outcome = await run.until_ready(record.answered, deadline)
+        outcome = await run.until_ready(record.answered, invocation.run_until)
         if outcome is None:
             replies.hand_over(complete=run.replay.complete)
             run.hand_over(received)
             # A host that keeps a connection's messages in order may go on with the next one.
             on_waiting = getattr(call.context, "waits_for_client", None)
-            outcome = await run.until_over(deadline, on_waiting)
+            outcome = await run.until_over(invocation.run_until, on_waiting)
             ended = run.ended
         else:
             logger.warning(

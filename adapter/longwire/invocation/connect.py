@@ -197,10 +197,7 @@ class _ConnectStep:
             await self._invocation.stop(self._run)
 
     async def _hand_back(self, *, ended: bool = False) -> None:
-        """Store a greeting that cannot be delivered here, for the first message to deliver.
-
-        That is so when the event loop is closed right after the response.
-        """
+        """Store what could not be delivered here, for the first message's event to deliver."""
         frames = self._greeting.frames
         if frames and not self._connection.ended:
             await self._connection.update(owe(frames, ended=ended))

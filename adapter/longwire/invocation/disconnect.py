@@ -32,14 +32,14 @@ async def disconnect(
         record = await connection.take()
     except StoredRecordError as error:
         logger.error("connection %s: its end was not told: %s", connection.id, error)
-    await connection.leave()
+    await connection.leave_groups()
     if record is not None and not record.ended:
         await invocation.tell(record, messages.disconnect(event.code, event.reason), "told")
     await call.departures.tell()
     return {"statusCode": 200}
 
 
-def departures(application: Application, like: LambdaEvent, context: Any) -> Departures:
+def collect_departures(application: Application, like: LambdaEvent, context: Any) -> Departures:
     """Make what an event collects; `like` is that event."""
 
     async def tell_one(departure: Departure, found: Departures) -> None:

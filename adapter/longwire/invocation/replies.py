@@ -55,7 +55,7 @@ class Replies:
         return repeated
 
 
-class Departed:
+class ClosedOutbox:
     """The outbox of a connection that has ended: nothing is sent any more."""
 
     def swallow(self, frame: Frame) -> None:

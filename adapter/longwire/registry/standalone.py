@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from longwire.config.settings import make_backend
 from longwire.exceptions import ConfigurationError
 from longwire.registry.api_gateway import APIGateway
 from longwire.registry.caller import Caller
@@ -20,16 +19,7 @@ if TYPE_CHECKING:
 
 
 class Standalone:
-    """A store, if one is configured, and a client of the management API.
-
-    Args:
-        settings: None has no store.
-        endpoint_url: of the management API; None takes it from the settings, else from the
-            environment variable WS_MANAGEMENT_ENDPOINT.
-
-    Raises:
-        ConfigurationError: the endpoint is no URL, or a driver is missing.
-    """
+    """A store, if one is configured, and a client of the management API."""
 
     def __init__(
         self,
@@ -44,21 +34,11 @@ class Standalone:
         if settings is None:
             self._api = APIGateway(endpoint_url=endpoint_url)
         else:
-            self._api = APIGateway(
-                make_backend(settings),
-                endpoint_url=endpoint_url or settings.endpoint_url,
-                region_name=settings.region_name,
-                binary=settings.binary,
-                hand_over=hand_over,
-            )
+            self._api = APIGateway.configured(settings, endpoint_url, hand_over=hand_over)
         snapstart.before(self._close)
 
     def endpoint(self) -> str | None:
-        """Return the management API that is configured; None if there is none.
-
-        Raises:
-            ConfigurationError: WS_MANAGEMENT_ENDPOINT is not a URL.
-        """
+        """Return the management API that is configured; None if there is none."""
         return self._api.configured_endpoint()
 
     def caller(
@@ -72,10 +52,7 @@ class Standalone:
         return Caller(self._api.at(endpoint or self.endpoint()), deadline, loop=loop)
 
     def caller_inside(self, inside: Caller | None, timeout: float) -> Caller:
-        """Return who reaches it in an event, whose replays are without effect here, too.
-
-        What is not configured, store or endpoint, is taken from the event.
-        """
+        """Return who reaches it in an event, from which comes what is not configured."""
         deadline = time.monotonic() + timeout
         if inside is None:
             return self.caller(deadline)

@@ -250,7 +250,7 @@ class Connections:
         if own is not None and own.has_effect and own.is_unanswered and own.accepted:
             await own.join()  # so that it is listed
         pages = all_connections(backend)
-        return await self._send_many(caller, pages, data, exclude, lists_ended=True)
+        return await self._send_many(caller, pages, data, exclude, lists_gone=True)
 
     async def _send_many(
         self,
@@ -259,12 +259,12 @@ class Connections:
         data: object,
         exclude: object,
         *,
-        lists_ended: bool = False,
+        lists_gone: bool = False,
     ) -> SendResult:
         message = frame(data)
         post = caller.registry.clients.prepare(message)
-        if lists_ended and caller.tells_nobody:
-            post = _unless_ended(caller, post)
+        if lists_gone and caller.tells_nobody:
+            post = _unless_gone(caller, post)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
         if not caller.has_effect:
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
@@ -439,7 +439,7 @@ def _greeting(own: OwnConnection, message: Frame, post: Post) -> Post:
     return greet_or_post
 
 
-def _unless_ended(caller: Caller, post: Post) -> Post:
+def _unless_gone(caller: Caller, post: Post) -> Post:
     """Post to nobody who has proved to be gone: nobody here tells the app, so they stay listed."""
 
     async def look_and_post(connection_id: str, *, deadline: float, patient: bool = True) -> None:

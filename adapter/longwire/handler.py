@@ -3,8 +3,8 @@
 API Gateway turns a WebSocket connection into separate Lambda invocations; an ASGI app is one
 coroutine for each connection. So each event (`invocation/`) runs the app from the top, up to where
 that event belongs (`asgi/run.py`), with the scope that the connection had at first
-(`asgi/scope.py`, stored as `registry/record.py` says), and takes back nothing that an earlier event
-did (`invocation/greeting.py`, `invocation/replies.py`).
+(`asgi/scope.py`, stored as `registry/record.py` says), and repeats nothing that an earlier event
+has done (`invocation/greeting.py`, `invocation/replies.py`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ class Longwire:
 
     Attributes:
         settings: what `ws_config` or `dsn` said.
-        transport: speaks HTTP to the management API.
 
     Raises:
         ConfigurationError: something is wrong with the arguments, or a driver is missing.
@@ -120,8 +119,7 @@ class Longwire:
     async def handle(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on the running event loop, which goes on running after it.
 
-        Raises:
-            The same errors as calling the handler.
+        Raises what calling the handler raises.
         """
         return await self._handle(event, context, AfterResponse(self._deferred), None)
 

@@ -47,7 +47,7 @@ async def deliver(
 ) -> dict[str, Any]:
     """Deliver the parts that an event of the queue brings, and answer which ones have failed.
 
-    Each goes to the API that it names, unless an endpoint is configured; `caller` reaches one.
+    `caller` makes that of an endpoint: the configured one, else the one that a part names.
     """
     messages = parts.messages(event)
     done = await asyncio.gather(*(_attempt(message, caller, endpoint) for message in messages))

@@ -30,7 +30,7 @@ FIRST_GAP = 0.001
 LONGEST_GAP = 0.02
 RECOVERY = 0.98
 
-# Seconds before those are tried again who could not be reached yet: at first, and at most.
+# Seconds before another try at those that could not be reached yet: at first, and at most.
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
 
@@ -87,19 +87,19 @@ class FanOut:
         self,
         post: Post,
         deadline: float,
-        # Judges who is not known to API Gateway: gone, or so new that it has to be tried again.
+        # Judges one that API Gateway does not know: gone, or so new that it is tried again?
         is_gone: Callable[[str], Awaitable[bool]],
-        # Tells before a further try whether somebody else has found that it is gone.
+        # Asked before it is tried again: has somebody else found that it is gone?
         is_known_gone: Callable[[str], Awaitable[bool]],
         *,
         random: Callable[[], float] = random.random,
     ) -> None:
         self.result = SendResult()
-        self.hang: str | None = None  # what one of those has failed with whom nobody answered for
+        self.hang: str | None = None  # the error of one for whom nobody answered
         self._post = post
         self._deadline = deadline
         self._is_gone = is_gone
-        self._has_ended = is_known_gone
+        self._is_known_gone = is_known_gone
         self._random = random
         self._pace = Pace(random)
         self._again: dict[str, str] = {}  # whom to try again, and why
@@ -139,7 +139,7 @@ class FanOut:
             self.result.failed[connection_id] = CUT_OFF
             return
         try:
-            if connection_id in self._new and await self._has_ended(connection_id):
+            if connection_id in self._new and await self._is_known_gone(connection_id):
                 self.result.gone.add(connection_id)
                 return
             await self._post(connection_id, deadline=self._deadline, patient=False)

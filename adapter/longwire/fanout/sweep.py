@@ -97,7 +97,7 @@ async def sweep(
     rate: float | None = None,
     min_age: float | None = None,
 ) -> SweepResult:
-    """Ask API Gateway about all connections of a store; `tell` the app whom `caller` finds gone."""
+    """Ask API Gateway about all connections of a store, and tell the app which are gone."""
     rate, min_age = RATE if rate is None else rate, MIN_AGE if min_age is None else min_age
     _check(rate, min_age, caller.registry.endpoint)
     store, departed = caller.store, caller.departed

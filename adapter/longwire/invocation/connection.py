@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# For how many seconds after a handshake a reply may find its connection not known yet. That is far
-# longer than it takes API Gateway, and costs an event that much whose client really is gone.
+# Seconds after a handshake in which a reply may find that its connection is not known yet: far more
+# than API Gateway takes, and as long as an event waits whose client really is gone.
 NEW_TO_REPLIES = 0.5
 # How long others wait for a greeting, in seconds: far longer than it takes, and short enough for a
 # client whose greeting was cut off when a process died.
@@ -93,14 +93,14 @@ class Connection:
     def begin(
         self, run: Run, gate: Gate | None = None, unsaved: ConnectionRecord | None = None
     ) -> None:
-        """Note which run of the app is about it now; a connect step has a gate and a new record."""
+        """Note the run that works on it now; a connect step has a gate and a new record."""
         self._run, self._gate, self._unsaved = run, gate, unsaved
 
     # The record
 
     @property
     def lease(self) -> float:
-        """When this event is over for sure, in epoch seconds; others wait for it until then."""
+        """When this event is surely over, in epoch seconds; others wait for it until then."""
         return time.time() + deadlines.left(self._times.store)
 
     @property
@@ -169,7 +169,7 @@ class Connection:
             raise
 
     async def pause(self, seconds: float, *, early: bool = False) -> bool:
-        """Sleep; False (at once) when that is not over by the deadline, which is as in `post`."""
+        """Sleep, or return False at once if the deadline comes first; `early` is as in `post`."""
         deadline = self._times.run if early else self._times.store
         if time.monotonic() + seconds >= deadline:
             return False
@@ -242,7 +242,7 @@ class Connection:
             self._answered = True
 
     async def refuse(self, *, joined: bool) -> None:
-        """Let nothing stay of a connection that there will never be."""
+        """Leave no trace of a connection that has been refused."""
         self._refused = True
         if joined:
             await self.forget()

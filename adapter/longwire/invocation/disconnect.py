@@ -40,13 +40,13 @@ async def disconnect(
 
 
 def collect_departures(application: Application, like: LambdaEvent, context: Any) -> Departures:
-    """Make what an event collects; `like` is that event."""
+    """Make the collection of the event `like`, which those that tell the app resemble."""
 
     async def tell_one(departure: Departure, found: Departures) -> None:
         raw = events.lost(departure.connection_id, like)
         event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
         endpoint = departure.endpoint or application.api.endpoint_of(event.context)
-        # How this ends is not how the event ends that has found it.
+        # How this ends says nothing about the event that has found it.
         call = Call(raw, context, Deadlines.of(context), Ending(), found, after=None)
         try:
             await disconnect(application, call, event, endpoint)

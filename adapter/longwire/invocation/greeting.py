@@ -38,7 +38,7 @@ class Greeting:
     """The outbox of a connect step: nothing can be sent before the response has left."""
 
     def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
-        self.sent = 0  # frames of the app's own, before it was open
+        self.sent = 0  # frames that the app itself sent before it was open
         self.is_open = False  # frames go to the client at once
         self._owed: Owed = deque()
         self._connection = connection
@@ -79,7 +79,7 @@ class Greeting:
 
     async def deliver(self, shared: Callable[[], bool] = lambda: False) -> None:
         """Send it, now that the response has left; what there is no time for stays in `frames`."""
-        # Shared: the client may be speaking to another event, which has to know what this one sends
+        # `shared`: the client may be talking to another event, which must know what this one sends.
         self._shared = shared
         known = self._record.answered
 
@@ -185,7 +185,7 @@ async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> b
 
 
 def owe(frames: list[Frame], *, ended: bool = False) -> Callable[[ConnectionRecord], bool]:
-    """Leave frames to the next message's event; `ended`: then the app wants no more of it."""
+    """Leave frames to the next message's event; if `ended`, the connection ends after them."""
 
     def change(record: ConnectionRecord) -> bool:
         record.greeting = frames

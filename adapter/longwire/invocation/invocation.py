@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Seconds for which a client's answer waits until apps are told of ends that its event has found.
+# Seconds that a response may wait while the app is told of others that are gone.
 TELL_TIME = 2.0
 
 
@@ -64,7 +64,7 @@ class Departures:
         self._telling = False
 
     async def tell(self, seconds: float = math.inf) -> None:
-        """Tell the app, for so many seconds; who is left waits in the store for a sweep."""
+        """Tell the app, for so many seconds; those that are left over wait for a sweep."""
         if self._telling:  # and telling it has led here again
             return
         self._telling = True

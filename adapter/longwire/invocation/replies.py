@@ -1,4 +1,4 @@
-"""What becomes of the frames of a message's event, and of the event of an end."""
+"""The outboxes of a message's event, and of a connection that has ended."""
 
 from __future__ import annotations
 

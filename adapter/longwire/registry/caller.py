@@ -95,7 +95,7 @@ class Caller:
         self.is_closed = False  # its event is over: whoever goes on has to find another caller
 
     def without_run(self) -> Caller:
-        """Return who goes on for it with what took effect when it was decided."""
+        """Return a caller for work that was decided while the run had effect, and outlives it."""
         return Caller(self.registry, self.deadline, loop=self.loop, departed=self.departed)
 
     async def finish(self) -> None:
@@ -132,12 +132,12 @@ class Caller:
 
 
 current: ContextVar[Caller | None] = ContextVar("longwire_caller", default=None)
-"""Who calls; what an app's tasks and `asyncio.to_thread` start inherits it."""
+"""The caller of the code that runs here; tasks and `asyncio.to_thread` inherit it."""
 
 
 @contextlib.contextmanager
 def calling(caller: Caller) -> Iterator[None]:
-    """Let it be who calls in the tasks that are created here."""
+    """Make it the caller in the tasks that are created here."""
     token = current.set(caller)
     try:
         yield

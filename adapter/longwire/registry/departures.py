@@ -77,7 +77,7 @@ async def is_known_gone(caller: Caller, connection_id: str) -> bool:
 
 
 def is_gone(stored: Record | None) -> bool:
-    """Tell whether a record says, or its lack, that its connection is gone."""
+    """Tell whether a record, or the lack of one, says that its connection is gone."""
     try:
         return stored is None or record.loads(stored.value).gone_at > 0.0
     except StoredRecordError:
@@ -93,7 +93,7 @@ def _read(connection_id: str, stored: Record | None) -> ConnectionRecord | None:
 
 
 def collected(caller: Caller) -> list[Departure]:
-    """Return where connections that are gone are noted: with the event, if there is one."""
+    """Return the list of connections that are gone: that of the event, if there is one."""
     return [] if caller.departed is None else caller.departed
 
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# What a process has imported that serves, or tests, an app itself. An app that imports its server
-# to run it has not yet got that far; but Quart imports all of hypercorn.
+# One of these is imported where a process serves, or tests, an app itself. An app that imports its
+# server to run it has not yet got that far; but Quart imports all of hypercorn.
 SERVERS = (
     "uvicorn.protocols",
     "hypercorn.asyncio",

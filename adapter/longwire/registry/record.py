@@ -45,7 +45,7 @@ class ConnectionRecord:
     ended: bool = False  # by the app; it is deleted after the greeting
 
     def is_new(self, now: float) -> bool:
-        """Tell whether API Gateway may not know it yet, as it does a little after the response."""
+        """Tell whether API Gateway may not know it yet: it takes a moment after the response."""
         return self.connecting_until > now or now - self.responded_at < NEW_CONNECTION
 
     def remember(self, frame: Frame) -> None:

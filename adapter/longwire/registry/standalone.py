@@ -48,18 +48,18 @@ class Standalone:
         endpoint: str | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> Caller:
-        """Return who reaches this registry; without an endpoint, the configured one."""
+        """Return a caller that reaches this endpoint, or the configured one."""
         return Caller(self._api.at(endpoint or self.endpoint()), deadline, loop=loop)
 
     def caller_inside(self, inside: Caller | None, timeout: float) -> Caller:
-        """Return who reaches it in an event, from which comes what is not configured."""
+        """Return the caller in an event, whose store or endpoint is used if none is configured."""
         deadline = time.monotonic() + timeout
         if inside is None:
             return self.caller(deadline)
         registry = self._api.at(self.endpoint() or inside.registry.endpoint)
         if registry.backend is None:
             registry = registry._replace(backend=inside.registry.backend)
-        # Whoever is found to be gone here may be one of the app's own.
+        # Replays have no effect here, either; and who is found to be gone may be the app's own.
         found = inside.departed
         deadline = min(deadline, inside.deadline)
         return Caller(registry, deadline, loop=inside.loop, own=inside.own, departed=found)

@@ -32,7 +32,7 @@ def _unwatched(what: str) -> AbstractContextManager[None]:
 class Store:
     """The methods of a `Backend` (see there), each of which answers before a deadline or fails.
 
-    `watch` stands around each request, for who wants to know which of them was cut off.
+    `watch` wraps each request, to see which of them was cut off.
     """
 
     def __init__(self, backend: Backend, deadline: float, watch: Watch = _unwatched) -> None:

@@ -58,7 +58,7 @@ def check_id(connection_id: str) -> str:
 
 
 def check_name(name: object, what: str, limit: int = MAX_NAME) -> str:
-    """Return a name that every store takes; `what` it is begins the text of the error."""
+    """Return a name that every store takes; the text of an error begins with `what`."""
     if not isinstance(name, str):
         raise InvalidArgumentError(f"{what} is a {type(name).__name__}; expected a str")
     try:

@@ -43,8 +43,8 @@ def handler_loop(
 ) -> HandlerLoop:
     """Make the loop for where this process runs.
 
-    Lambda calls `close` before a snapshot, and `shut_down` with the seconds that are left before
-    a process ends. Elsewhere `abandon` is for a handler that nobody has closed.
+    On Lambda `close` is called before a snapshot, and `shut_down`, with the seconds it may take,
+    before a process ends; elsewhere `abandon` for a handler that nobody has closed.
     """
     # Which tells Lambda's runtime client where its events are.
     if "AWS_LAMBDA_RUNTIME_API" in os.environ:

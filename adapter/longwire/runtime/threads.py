@@ -122,8 +122,8 @@ def run(
 ) -> T:
     """Wait for work on an event loop that runs in another thread; None: on one of our own.
 
-    If its loop runs, it is done in so many seconds; else there is an `EventLoopError`, or, right on
-    time, a `DeadlineError` with the text `late`.
+    If its loop runs, it is done in so many seconds; if it is not, there is an `EventLoopError` some
+    time later, or right then a `DeadlineError` with the text `late`.
     """
     home = loop if loop is not None and loop.is_running() else own_loop()
     if running_loop() is home:

@@ -29,13 +29,7 @@ from longwire.fanout.result import SendResult
 from longwire.fanout.sending import all_connections, read_pages, send_many
 from longwire.registry import caller as callers
 from longwire.registry import in_process, record, targets
-from longwire.registry.departures import (
-    collected,
-    end_unless_new,
-    has_ended,
-    is_gone,
-    report,
-)
+from longwire.registry.departures import collected, end_unless_new, is_gone, is_known_gone, report
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
 
@@ -57,8 +51,6 @@ if TYPE_CHECKING:
     from longwire.types import Frame
 
     Pages = AsyncGenerator[Sequence[str], None]
-
-    _Configured = tuple[Mapping[str, Any] | None, str | None, Mapping[str, Any] | None, str | None]
 
 T = TypeVar("T")
 
@@ -115,9 +107,14 @@ class Connections:
                 f"timeout must be a number of seconds above 0, not {timeout!r}"
             )
         self._timeout = timeout
-        self._configured: _Configured = (ws_config, dsn, fanout, api_gateway_endpoint_url)
-        given = any(part is not None for part in self._configured)
-        self._own = _standalone(*self._configured) if given else None
+        self._arguments: dict[str, Any] = {
+            "ws_config": ws_config,
+            "dsn": dsn,
+            "fanout": fanout,
+            "api_gateway_endpoint_url": api_gateway_endpoint_url,
+        }
+        given = any(one is not None for one in self._arguments.values())
+        self._own = _standalone(**self._arguments) if given else None
         self._by_environment: Standalone | None = None
 
     async def __aenter__(self) -> Self:
@@ -136,16 +133,7 @@ class Connections:
     def sync(self) -> SyncConnections:
         """The same for synchronous code, also in threads, and while a loop runs elsewhere."""
         # With clients of its own, since one client serves one event loop at a time.
-        ws_config, dsn, fanout, endpoint_url = self._configured
-        return SyncConnections(
-            Connections(
-                ws_config=ws_config,
-                dsn=dsn,
-                fanout=fanout,
-                api_gateway_endpoint_url=endpoint_url,
-                timeout=self._timeout,
-            )
-        )
+        return SyncConnections(Connections(**self._arguments, timeout=self._timeout))
 
     # One connection
 
@@ -225,7 +213,7 @@ class Connections:
         caller, member = self._reach(target)
         store, own = caller.store, caller.own_if(member)
         if own is not None and own.is_over:
-            return own.left
+            return own.left_groups
         return await store.groups(member)
 
     async def group_members(self, group: str) -> AsyncIterator[str]:
@@ -262,7 +250,7 @@ class Connections:
         if own is not None and own.has_effect and own.is_unanswered and own.accepted:
             await own.join()  # so that it is listed
         pages = all_connections(backend)
-        return await self._send_many(caller, pages, data, exclude, lists_ended=True)
+        return await self._send_many(caller, pages, data, exclude, lists_gone=True)
 
     async def _send_many(
         self,
@@ -271,12 +259,12 @@ class Connections:
         data: object,
         exclude: object,
         *,
-        lists_ended: bool = False,
+        lists_gone: bool = False,
     ) -> SendResult:
         message = frame(data)
         post = caller.registry.clients.prepare(message)
-        if lists_ended and caller.tells_nobody:
-            post = _unless_ended(caller, post)
+        if lists_gone and caller.tells_nobody:
+            post = _unless_gone(caller, post)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
         if not caller.has_effect:
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
@@ -371,18 +359,18 @@ def _standalone(
     ws_config: Mapping[str, Any] | None,
     dsn: str | None,
     fanout: Mapping[str, Any] | None,
-    endpoint_url: str | None,
+    api_gateway_endpoint_url: str | None,
 ) -> Standalone:
     if ws_config is None and dsn is None:
         if fanout is not None:
             raise ConfigurationError("fanout is for groups, which need a store: give ws_config")
-        return Standalone(None, endpoint_url)
+        return Standalone(None, api_gateway_endpoint_url)
     loaded = settings.load(ws_config, dsn, fanout)
     if loaded.fanout is None:
-        return Standalone(loaded, endpoint_url)
-    from longwire.fanout.hand_over import HandOver  # nobody else pays for it
+        return Standalone(loaded, api_gateway_endpoint_url)
+    from longwire.fanout.hand_over import QueueHandOver  # nobody else pays for it
 
-    return Standalone(loaded, endpoint_url, HandOver.to(loaded.fanout))
+    return Standalone(loaded, api_gateway_endpoint_url, QueueHandOver(loaded.fanout))
 
 
 async def _join(caller: Caller, member: str) -> int:
@@ -451,11 +439,11 @@ def _greeting(own: OwnConnection, message: Frame, post: Post) -> Post:
     return greet_or_post
 
 
-def _unless_ended(caller: Caller, post: Post) -> Post:
+def _unless_gone(caller: Caller, post: Post) -> Post:
     """Post to nobody who has proved to be gone: nobody here tells the app, so they stay listed."""
 
     async def look_and_post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
-        if await has_ended(caller, connection_id):
+        if await is_known_gone(caller, connection_id):
             raise ConnectionGoneError(connection_id)
         await post(connection_id, deadline=deadline, patient=patient)
 

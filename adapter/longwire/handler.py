@@ -3,8 +3,8 @@
 API Gateway turns a WebSocket connection into separate Lambda invocations; an ASGI app is one
 coroutine for each connection. So each event (`invocation/`) runs the app from the top, up to where
 that event belongs (`asgi/run.py`), with the scope that the connection had at first
-(`asgi/scope.py`, stored as `registry/record.py` says), and takes back nothing that an earlier event
-did (`invocation/greeting.py`, `invocation/replies.py`).
+(`asgi/scope.py`, stored as `registry/record.py` says), and repeats nothing that an earlier event
+has done (`invocation/greeting.py`, `invocation/replies.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from longwire.config import settings
 from longwire.deadlines import Deadlines
 from longwire.exceptions import ConfigurationError, LongwireError
 from longwire.invocation.connect import connect
-from longwire.invocation.disconnect import departures, disconnect
+from longwire.invocation.disconnect import collect_departures, disconnect
 from longwire.invocation.invocation import TELL_TIME, Application, Call
 from longwire.invocation.message import message
 from longwire.observability.event import Observing
@@ -63,7 +63,6 @@ class Longwire:
 
     Attributes:
         settings: what `ws_config` or `dsn` said.
-        transport: speaks HTTP to the management API.
 
     Raises:
         ConfigurationError: something is wrong with the arguments, or a driver is missing.
@@ -87,13 +86,7 @@ class Longwire:
             raise ConfigurationError(f"lifespan is {lifespan!r}; expected 'auto', 'on' or 'off'")
         self.settings = settings.load(ws_config, dsn, fanout)
         self._http = http
-        self._api = APIGateway(
-            settings.make_backend(self.settings),
-            endpoint_url=self.settings.endpoint_url,
-            region_name=self.settings.region_name,
-            binary=self.settings.binary,
-            hand_over=_hand_over(self.settings),
-        )
+        self._api = APIGateway.configured(self.settings, hand_over=_hand_over(self.settings))
         self._takes_parts = self.settings.fanout is not None
         self._observer = Observer(metrics, tracing=tracing, takes_parts=self._takes_parts)
         self._lifespans = Lifespans(app, lifespan)
@@ -126,8 +119,7 @@ class Longwire:
     async def handle(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on the running event loop, which goes on running after it.
 
-        Raises:
-            The same errors as calling the handler.
+        Raises what calling the handler raises.
         """
         return await self._handle(event, context, AfterResponse(self._deferred), None)
 
@@ -195,19 +187,15 @@ class Longwire:
             deadline = Deadlines.of(context).send
         else:
             deadline = time.monotonic() + (sweep.TIMEOUT if timeout is None else timeout)
-        found = departures(self._application, {}, context)
+        departures = collect_departures(self._application, {}, context)
         if endpoint_url is None:
             endpoint = self._api.configured_endpoint()
         else:
             endpoint = endpoint_url.rstrip("/")
-        caller = Caller(
-            self._api.at(endpoint),
-            deadline,
-            loop=asyncio.get_running_loop(),
-            departed=found.found,
-        )
+        registry, loop = self._api.at(endpoint), asyncio.get_running_loop()
+        caller = Caller(registry, deadline, loop=loop, departed=departures.found)
         await self._lifespans.current().startup(deadlines.left(deadline))
-        return await sweep.sweep(caller, found.tell, rate=rate, min_age=min_age)
+        return await sweep.sweep(caller, departures.tell, rate=rate, min_age=min_age)
 
     async def _handle(
         self,
@@ -222,10 +210,9 @@ class Longwire:
                 # Not observed: what it starts goes on when this event has long been over.
                 await self._lifespans.current().startup(deadlines.left(times.run))
                 with Observing(observed):
-                    found = departures(self._application, raw, context)
-                    return await self._answer(
-                        Call(raw, context, times, observed.ending, found, after)
-                    )
+                    departures = collect_departures(self._application, raw, context)
+                    call = Call(raw, context, times, observed.ending, departures, after)
+                    return await self._answer(call)
             except LongwireError as error:
                 deadlines.log_leaving(raw, time.monotonic() - observed.started, error)
                 raise
@@ -304,10 +291,10 @@ class Longwire:
         raw, endpoint, loop = self._latest
 
         async def tell(departed: Sequence[Departure]) -> None:
-            found = departures(self._application, raw, None)
-            found.found.extend(departed)
+            departures = collect_departures(self._application, raw, None)
+            departures.found.extend(departed)
             await self._lifespans.current().startup(TELL_TIME)
-            await found.tell(TELL_TIME)
+            await departures.tell(TELL_TIME)
 
         return Caller(self._api.at(endpoint, tell=tell), time.monotonic() + timeout, loop=loop)
 
@@ -315,6 +302,6 @@ class Longwire:
 def _hand_over(configured: Settings) -> HandOver | None:
     if configured.fanout is None:
         return None
-    from longwire.fanout.hand_over import HandOver  # nobody else pays for it
+    from longwire.fanout.hand_over import QueueHandOver  # nobody else pays for it
 
-    return HandOver.to(configured.fanout)
+    return QueueHandOver(configured.fanout)

@@ -305,7 +305,7 @@ class _Done(Awaitable[None]):
 
 
 def _start(work: Work, name: str) -> asyncio.Task[None]:
-    """Begin with work, which the task that asks need not wait for; what it raises is logged."""
+    """Start work that the task which asks need not await; what it raises is logged."""
     loop = asyncio.get_running_loop()
     task = loop.create_task(_decided(work), name=name)
     _tasks.add(task)
@@ -319,7 +319,7 @@ def _start(work: Work, name: str) -> asyncio.Task[None]:
 
 
 async def _decided(work: Work) -> None:
-    """Work on what took effect when it was decided, even if its run has ended by now."""
+    """Do work that was decided while its run had effect, even if the run is over by now."""
     if (caller := callers.current.get()) is not None:
         callers.current.set(caller.without_run())
     await work()

@@ -73,11 +73,7 @@ class ConnectionsMiddleware:
 
 
 def identify(target: Any) -> str:
-    """Return the connection id of a target; a WebSocket that is not known yet gets one.
-
-    Raises:
-        InvalidArgumentError: it is no connection, or there is no way to send to it.
-    """
+    """Return the connection id of a target; a WebSocket that is not known yet gets one."""
     if (connection_id := known_id(target)) is not None:
         return connection_id
     scope = scope_of(target)
@@ -95,13 +91,9 @@ def identify(target: Any) -> str:
 
 
 class ScopeExtension(dict[str, str]):
-    """What a connection's scope carries for `Connections`; lives as long as the scope does.
+    """What a connection's scope carries for `Connections`; lives as long as the scope does."""
 
-    Attributes:
-        websocket: the framework's object, where nothing else may keep it alive.
-    """
-
-    websocket: Any = None
+    websocket: Any = None  # the framework's object, where nothing else may keep it alive
 
 
 def _extend(scope: Scope) -> ScopeExtension:

@@ -108,10 +108,6 @@ def endpoint(request_ctx: RequestContext) -> str:
 
     A custom domain has mapping paths, not stages, so the two are never put together.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-mappings.html
-
-    Raises:
-        ConfigurationError: it is not known.
-        InvalidArgumentError: this is no request context.
     """
     domain = _own_domain(request_ctx)
     if domain is None:

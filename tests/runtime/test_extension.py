@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.runtime import extension
-from longwire.runtime.extension import Event, Extension, Hold
+from longwire.runtime.extension import Extension, Hold, InvokeEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,14 +27,14 @@ class Invocations:
 
     def __init__(self) -> None:
         self.asked: queue.Queue[None] = queue.Queue()
-        self._events: queue.Queue[Event] = queue.Queue()
+        self._events: queue.Queue[InvokeEvent] = queue.Queue()
 
-    def next_event(self) -> Event:
+    def next_event(self) -> InvokeEvent:
         self.asked.put(None)
         return self._events.get()
 
     def begin(self, request_id: str, seconds: float = 60.0) -> None:
-        self._events.put(Event(request_id, time.time() + seconds))
+        self._events.put(InvokeEvent(request_id, time.time() + seconds))
 
 
 def _context(request_id: str) -> Any:
@@ -131,7 +131,7 @@ async def test_a_response_that_is_not_seen_to_leave_is_not_waited_for_long(
 DYING = """
 import logging, sys
 from longwire.runtime import extension
-from longwire.runtime.extension import Event, Extension
+from longwire.runtime.extension import Extension, InvokeEvent
 logging.basicConfig(level=logging.ERROR)
 extension.ENTRY_LIMIT = extension.LAST_RESPONSE = 0.01
 extension.RETRY_AFTER = (0.0, 0.0)
@@ -173,5 +173,5 @@ def test_asking_is_repeated(caplog: pytest.LogCaptureFixture) -> None:
                 raise answer
             return answer
 
-    assert API("127.0.0.1:1").next_event("me") == Event("a", 1.5)
+    assert API("127.0.0.1:1").next_event("me") == InvokeEvent("a", 1.5)
     assert not caplog.records

@@ -47,12 +47,7 @@ async def deliver(
 ) -> dict[str, Any]:
     """Deliver the parts that an event of the queue brings, and answer which ones have failed.
 
-    Args:
-        caller: endpoint -> who reaches its clients, and hands nothing over.
-        endpoint: the one that is configured; None takes the one that a part names.
-
-    Raises:
-        EventError: the event is malformed.
+    `caller` makes that of an endpoint: the configured one, else the one that a part names.
     """
     messages = parts.messages(event)
     done = await asyncio.gather(*(_attempt(message, caller, endpoint) for message in messages))
@@ -106,10 +101,10 @@ async def _deliver(part: Part, caller: Caller) -> SendResult:
     message = part.data.decode()  # as bytes it might be encoded once more
     post = caller.registry.clients.prepare(message)
     result = await send_many(caller, one_page(members), message, post, logs=False)
-    left = json.dumps(list(result.failed))
+    remaining = json.dumps(list(result.failed))
     expires_at = int(time.time()) + (LIFETIME if result.failed else DONE_LIFETIME)
     try:
-        await store.until(time.monotonic() + store_time).put(key, left, expires_at)
+        await store.until(time.monotonic() + store_time).put(key, remaining, expires_at)
     except BackendError as error:
         # When nobody is left, it need not come again; when it does, those who have got the frame
         # get it twice, which is better than never for the others.

@@ -30,7 +30,7 @@ FIRST_GAP = 0.001
 LONGEST_GAP = 0.02
 RECOVERY = 0.98
 
-# Seconds before those are tried again who could not be reached yet: at first, and at most.
+# Seconds before another try at those that could not be reached yet: at first, and at most.
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
 
@@ -45,14 +45,11 @@ UNREAD = "there was no time left to read who else is to get it"
 class Pace:
     """How fast posts go out: at once, until API Gateway says that they are too many.
 
-    Each 429 doubles the gap between two posts, for all who share this pace; each success makes it
-    a little shorter.
-
-    Args:
-        random: a number from 0 to 1, so that several processes do not go in step.
+    Each 429 doubles the gap between two posts; each success makes it a little shorter.
     """
 
-    def __init__(self, random: Callable[[], float] = random.random) -> None:
+    # A random number from 0 to 1 keeps several processes from going in step.
+    def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._gap = 0.0
         self._next = 0.0
@@ -84,36 +81,25 @@ class Pace:
 
 
 class FanOut:
-    """One frame on its way to many.
-
-    Args:
-        post: sends it to one of them.
-        deadline: in seconds of `time.monotonic()`.
-        is_gone: decides of a connection that API Gateway does not know whether it is gone; else it
-            is so new that it is not known yet, and is tried again.
-        has_ended: tells of such a one, before that, whether it has ended meanwhile.
-        random: a number from 0 to 1, for the jitter of waits.
-
-    Attributes:
-        result: complete when `run` is over.
-        hang: why one of them did not get it, if that is because nobody answered; or None.
-    """
+    """One frame on its way to many."""
 
     def __init__(
         self,
         post: Post,
         deadline: float,
+        # Judges one that API Gateway does not know: gone, or so new that it is tried again?
         is_gone: Callable[[str], Awaitable[bool]],
-        has_ended: Callable[[str], Awaitable[bool]],
+        # Asked before it is tried again: has somebody else found that it is gone?
+        is_known_gone: Callable[[str], Awaitable[bool]],
         *,
         random: Callable[[], float] = random.random,
     ) -> None:
         self.result = SendResult()
-        self.hang: str | None = None
+        self.hang: str | None = None  # the error of one for whom nobody answered
         self._post = post
         self._deadline = deadline
         self._is_gone = is_gone
-        self._has_ended = has_ended
+        self._is_known_gone = is_known_gone
         self._random = random
         self._pace = Pace(random)
         self._again: dict[str, str] = {}  # whom to try again, and why
@@ -153,7 +139,7 @@ class FanOut:
             self.result.failed[connection_id] = CUT_OFF
             return
         try:
-            if connection_id in self._new and await self._has_ended(connection_id):
+            if connection_id in self._new and await self._is_known_gone(connection_id):
                 self.result.gone.add(connection_id)
                 return
             await self._post(connection_id, deadline=self._deadline, patient=False)
@@ -193,17 +179,10 @@ class FanOut:
 
 
 class _Members:
-    """The members still to be sent to; a page is read while the one before it is posted.
-
-    Args:
-        tasks: what the reading belongs to.
-
-    Attributes:
-        error: why reading ended early; or None.
-    """
+    """The members still to be sent to; a page is read while the one before it is posted."""
 
     def __init__(self, pages: Pages, deadline: float, tasks: asyncio.TaskGroup) -> None:
-        self.error: str | None = None
+        self.error: str | None = None  # why reading ended early
         self._pages = pages
         self._deadline = deadline
         self._page: Sequence[str] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from longwire.apigateway.frames import encode
 from longwire.fanout import parts
@@ -25,22 +25,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("longwire")
 
 
-class HandOver:
+class QueueHandOver:
     """Queues a send to more members than the threshold, and does a smaller one here."""
 
-    def __init__(self, queue: Queue, threshold: int) -> None:
-        self._queue = queue
-        self._threshold = threshold
-
-    @classmethod
-    def to(cls, fanout: Fanout) -> Self:
-        """Make what `ws_config["fanout"]` describes.
-
-        Raises:
-            ConfigurationError: the URL or the region of the queue cannot be one.
-        """
-        queue = Queue(fanout.queue_url, region_name=fanout.region_name)
-        return cls(queue, fanout.threshold)
+    def __init__(self, fanout: Fanout) -> None:
+        self._queue = Queue(fanout.queue_url, region_name=fanout.region_name)
+        self._threshold = fanout.threshold
 
     async def __call__(self, caller: Caller, pages: Pages, message: Frame, fan_out: FanOut) -> None:
         first: list[str] = []

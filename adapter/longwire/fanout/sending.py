@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from longwire.apigateway.events import INTERNAL
 from longwire.fanout.fan_out import UNREAD, FanOut
-from longwire.registry.departures import collected, end_unless_new, has_ended, report
+from longwire.registry.departures import collected, end_unless_new, is_known_gone, report
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,12 +25,7 @@ logger = logging.getLogger("longwire")
 async def send_many(
     caller: Caller, pages: Pages, message: Frame, post: Post, *, logs: bool = True
 ) -> SendResult:
-    """Send a message to everybody on these pages, or have SQS do so if they are many.
-
-    Args:
-        post: sends this message.
-        logs: whether it is logged when nobody answers, since an app need not look at the result.
-    """
+    """Send a message to everybody on these pages, or have SQS do so if they are many."""
     departed = collected(caller)
     fan_out = fan_out_of(caller, post, departed)
     if caller.registry.hand_over is None or caller.registry.endpoint is None:
@@ -38,7 +33,7 @@ async def send_many(
     else:
         await caller.registry.hand_over(caller, pages, message, fan_out)
     await report(caller, departed)
-    if logs:
+    if logs:  # since an app need not look at the result
         log_hang("a send to many", fan_out, caller.registry.backend)
     return fan_out.result
 
@@ -49,7 +44,7 @@ def fan_out_of(caller: Caller, post: Post, departed: list[Departure]) -> FanOut:
         post,
         caller.deadline,
         lambda one: end_unless_new(caller, departed, one),
-        lambda one: has_ended(caller, one),
+        lambda one: is_known_gone(caller, one),
     )
 
 

@@ -34,23 +34,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
+# Requests per second: a hundredth of what API Gateway allows a whole account at once.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 RATE = 50.0
-"""Requests per second: a hundredth of what API Gateway allows a whole account at once.
-
-https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
-"""
-
+# Seconds that a connection is left in peace: a silent one lives no longer.
 MIN_AGE = 600.0
-"""Seconds that a connection is left in peace: a silent one lives no longer."""
-
 # So many connections are asked about before the app is told of those among them that are gone.
 PIECE = 100
-
+# Seconds that a sweep may take outside Lambda.
 TIMEOUT = 3600.0
-"""Seconds that a sweep may take outside Lambda."""
-
+# Seconds for one answer, so that a host which gives none does not take all of the time.
 ANSWER_TIME = 10.0
-"""Seconds for one answer, so that a host which gives none does not take all of the time."""
 
 CUT_OFF = "there was no time left"
 
@@ -103,17 +97,7 @@ async def sweep(
     rate: float | None = None,
     min_age: float | None = None,
 ) -> SweepResult:
-    """Ask API Gateway about all connections of a store, and have the app told of who is gone.
-
-    Args:
-        caller: its `departed` collects who is gone.
-        tell: tells the app of these.
-        rate: requests per second at most.
-        min_age: seconds; younger connections are left in peace.
-
-    Raises:
-        ConfigurationError: the management API is not known, or a number cannot be one.
-    """
+    """Ask API Gateway about all connections of a store, and tell the app which are gone."""
     rate, min_age = RATE if rate is None else rate, MIN_AGE if min_age is None else min_age
     _check(rate, min_age, caller.registry.endpoint)
     store, departed = caller.store, caller.departed
@@ -156,7 +140,7 @@ async def sweep(
     except BackendError as error:
         result.incomplete = result.incomplete or str(error)
     if result.incomplete is not None:
-        logger.error("sweep: %s: not all were looked at: %s", store.name, result.incomplete)
+        logger.error("sweep: %s: not all were looked at: %s", store.backend.name, result.incomplete)
     return result
 
 
@@ -187,27 +171,16 @@ def _is_old(stored: Record | None, min_age: float) -> bool:
 
 
 class _Turn:
-    """Lets one pass at a time, so many seconds after the one before.
-
-    Args:
-        deadline: in seconds of `time.monotonic()`.
-
-    Attributes:
-        is_over: somebody's turn would have come after the deadline.
-    """
+    """Lets one pass at a time, so many seconds after the one before."""
 
     def __init__(self, seconds: float, deadline: float) -> None:
-        self.is_over = False
+        self.is_over = False  # somebody's turn would have come after the deadline
         self._seconds = seconds
         self._deadline = deadline
         self._next = 0.0
 
     async def wait(self) -> None:
-        """Wait for a turn.
-
-        Raises:
-            ManagementError: it would be too late; this is known at once.
-        """
+        """Wait for a turn; raises `ManagementError`, at once, where it would come too late."""
         now = time.monotonic()
         at = max(now, self._next)
         if self.is_over or at >= self._deadline:

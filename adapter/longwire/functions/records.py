@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 
 
 async def with_record(event: Event, store: Store, ttl: int, answer: Answer) -> Response:
-    """Answer an event; its connection has a record, from its handshake to its end.
-
-    Args:
-        ttl: seconds that a record is kept.
-
-    Raises:
-        BackendError: the store failed.
-    """
+    """Answer an event; its connection has a record, from its handshake to its end."""
     if isinstance(event, MessageEvent):
         return await answer()
     if isinstance(event, ConnectEvent):

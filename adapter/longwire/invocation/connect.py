@@ -90,7 +90,7 @@ class _ConnectStep:
         return {"statusCode": status}
 
     async def _accepted(self, outcome: Outcome) -> bool:
-        """Store the connection; tell whether its run has been stopped, or is left to be."""
+        """Store the connection; False if its run still has to be stopped."""
         run, record, after = self._run, self._record, self._call.after
         log_ending(run, outcome, self._connection.id)
         if run.answer.dropped_headers:
@@ -112,7 +112,7 @@ class _ConnectStep:
                 "after the response; cancelled",
                 self._connection.id,
             )
-        # All that takes time comes before the record says when the response has left.
+        # Anything slow goes first: the record says when the response leaves.
         await self._invocation.stop(run)
         await self._call.departures.tell(TELL_TIME)
         record.greeting = self._greeting.frames
@@ -127,7 +127,7 @@ class _ConnectStep:
         record.greeting_until = self._connection.greeting_lease if greets else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
         record.responded_at = time.time()
-        # Who has joined is stored already. Who has ended needs no record unless a greeting is owed.
+        # What has joined a group is stored already; what has ended is stored only to be greeted.
         stored = record.joined or not record.ended or bool(frames)
         await self._connection.answer(record if stored else None)
         if frames or record.ended or going_on:
@@ -179,12 +179,12 @@ class _ConnectStep:
         except SupersededError:
             self._superseded()
         finally:
-            # Both at once: where the process is about to end, an app may clean up for too long.
+            # Both at once: if the process is about to end, the app may clean up for too long.
             await asyncio.gather(self._invocation.stop(run), self._hand_back(ended=run.ended))
             await self._call.departures.tell()
 
     async def _clean_up(self) -> None:
-        """Let an app that has refused end what it is doing."""
+        """Let an app that has refused finish what it is doing."""
         try:
             outcome = await self._run.until_over(self._invocation.run_until)
             log_ending(self._run, outcome, self._connection.id)
@@ -192,10 +192,7 @@ class _ConnectStep:
             await self._invocation.stop(self._run)
 
     async def _hand_back(self, *, ended: bool = False) -> None:
-        """Store a greeting that cannot be delivered here, for the first message to deliver.
-
-        That is so when the event loop is closed right after the response.
-        """
+        """Store what could not be delivered here, for the first message's event to deliver."""
         frames = self._greeting.frames
         if frames and not self._connection.ended:
             await self._connection.update(owe(frames, ended=ended))

@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# For how many seconds after a handshake a reply may find its connection not known yet. That is far
-# longer than it takes API Gateway, and costs an event that much whose client really is gone.
+# Seconds after a handshake in which a reply may find that its connection is not known yet: far more
+# than API Gateway takes, and as long as an event waits whose client really is gone.
 NEW_TO_REPLIES = 0.5
-# How long a greeting may be on its way, in seconds.
+# How long others wait for a greeting, in seconds: far longer than it takes, and short enough for a
+# client whose greeting was cut off when a process died.
 GREETING_LEASE = 5.0
 # Seconds after which an answer is late: whoever is cancelled then may well have waited for ever.
 SLOW = 0.2
@@ -57,13 +58,7 @@ class Gate(Protocol):
 
 
 class Connection:
-    """One connection, as one event sees it.
-
-    Attributes:
-        ended: nobody else will tell the app that the connection has ended.
-        expires_at: when the stored record ends, in epoch seconds.
-        left: the groups in which it was when it ended.
-    """
+    """One connection, as one event sees it."""
 
     def __init__(
         self,
@@ -77,9 +72,9 @@ class Connection:
     ) -> None:
         assert api.backend is not None
         self.id = connection_id
-        self.ended = False
+        self.ended = False  # if so, no other event tells the app
         self.expires_at = int(time.time()) + settings.ttl
-        self.left: tuple[str, ...] = ()
+        self.left_groups: tuple[str, ...] = ()
         self._api = api
         self._endpoint = endpoint
         self._settings = settings
@@ -98,23 +93,19 @@ class Connection:
     def begin(
         self, run: Run, gate: Gate | None = None, unsaved: ConnectionRecord | None = None
     ) -> None:
-        """Note which run of the app is about it now; a connect step has a gate and a new record."""
+        """Note the run that works on it now; a connect step has a gate and a new record."""
         self._run, self._gate, self._unsaved = run, gate, unsaved
 
     # The record
 
     @property
     def lease(self) -> float:
-        """When this event is over for sure, in epoch seconds; others wait for it until then."""
+        """When this event is surely over, in epoch seconds; others wait for it until then."""
         return time.time() + deadlines.left(self._times.store)
 
     @property
     def greeting_lease(self) -> float:
-        """Until when others wait for a greeting, in epoch seconds.
-
-        That is far longer than it takes, and short enough for a client whose greeting was cut off
-        when a process died.
-        """
+        """Until when others wait for a greeting, in epoch seconds."""
         return min(self.lease, time.time() + GREETING_LEASE)
 
     async def save(self, new: ConnectionRecord) -> None:
@@ -132,10 +123,7 @@ class Connection:
         return known
 
     async def update(self, change: Callable[[ConnectionRecord], bool]) -> ConnectionRecord | None:
-        """Change the record where `change` returns True, with nobody else's change lost.
-
-        Returns the changed record; None when it is gone or `change` found nothing to do.
-        """
+        """Change the record, with nobody else's change lost; None when there was nothing to do."""
         while stored := await self._store.get(self.id):
             current = record.loads(stored.value)
             if not change(current):
@@ -146,14 +134,14 @@ class Connection:
         return None
 
     async def take(self) -> ConnectionRecord | None:
-        """Take the record out; whoever gets it is the one to tell the app of the end."""
+        """Take the record out; whoever gets it tells the app of the end."""
         stored = await self._store.take(self.id)
         if stored is None:
             return None
         self.ended = True
         self.expires_at = stored.expires_at
         taken = record.loads(stored.value)
-        self._joined, self.left = taken.joined, taken.left
+        self._joined, self.left_groups = taken.joined, taken.left_groups
         return taken
 
     def _dumps(self, current: ConnectionRecord) -> str:
@@ -166,17 +154,9 @@ class Connection:
         return encode(frame, self._settings.binary, self.id)
 
     async def post(self, data: bytes, *, early: bool = False) -> None:
-        """Send a payload; when the client proves to be gone, decide who tells the app.
-
-        Args:
-            early: give up in time for the store to note what follows. Not for the app's own frames,
-                whose sender is cancelled then.
-
-        Raises:
-            ConnectionGoneError: this event does.
-            SupersededError: another one does, or has done so.
-            ManagementError: API Gateway refused the frame or did not answer.
-        """
+        """Send a payload; raises `SupersededError` if another event tells the app of its end."""
+        # Early leaves the store time to note what follows. Not so for the app's own frames, whose
+        # sender is cancelled then.
         deadline = self._times.run if early else self._times.store
         try:
             with self._cut_off("POST @connections", deadlines.NO_ROUTE):
@@ -189,11 +169,7 @@ class Connection:
             raise
 
     async def pause(self, seconds: float, *, early: bool = False) -> bool:
-        """Sleep; False (at once) when the deadline does not leave that much time.
-
-        Args:
-            early: leave time for the store to note what follows.
-        """
+        """Sleep, or return False at once if the deadline comes first; `early` is as in `post`."""
         deadline = self._times.run if early else self._times.store
         if time.monotonic() + seconds >= deadline:
             return False
@@ -218,20 +194,17 @@ class Connection:
                     logger.error("connection %s: took an unreadable record out: %s", self.id, error)
                 if self._run is not None:  # at once, since who waits for this may be cancelled
                     self._run.mark_gone(messages.disconnect(1006, ""))
-        await self.leave()
+        await self.leave_groups()
         return True
 
-    async def leave(self) -> None:
-        """End all memberships of groups, as the connection has ended; what fails is logged.
-
-        A membership that stays is ended by the next send to its group.
-        """
+    async def leave_groups(self) -> None:
+        """End all memberships of groups, as the connection has ended; what fails is logged."""
         if not self._joined:
             return
         try:
             names = await self._store.group_discard_all(self.id)
-            self.left = tuple(sorted({*self.left, *names}))
-        except BackendError as error:
+            self.left_groups = tuple(sorted({*self.left_groups, *names}))
+        except BackendError as error:  # the next send to a group ends a membership that stays
             logger.error("connection %s: it may still be in groups: %s", self.id, error)
 
     async def forget(self) -> None:
@@ -241,7 +214,7 @@ class Connection:
         except StoredRecordError:
             logger.debug("connection %s: took an unreadable record out", self.id)
         self.ended = True
-        await self.leave()
+        await self.leave_groups()
 
     async def end(self) -> None:
         """Delete the connection, as its app has ended it; nobody is told any more."""
@@ -269,7 +242,7 @@ class Connection:
             self._answered = True
 
     async def refuse(self, *, joined: bool) -> None:
-        """Let nothing stay of a connection that there will never be."""
+        """Leave no trace of a connection that has been refused."""
         self._refused = True
         if joined:
             await self.forget()

@@ -32,21 +32,21 @@ async def disconnect(
         record = await connection.take()
     except StoredRecordError as error:
         logger.error("connection %s: its end was not told: %s", connection.id, error)
-    await connection.leave()
+    await connection.leave_groups()
     if record is not None and not record.ended:
         await invocation.tell(record, messages.disconnect(event.code, event.reason), "told")
     await call.departures.tell()
     return {"statusCode": 200}
 
 
-def departures(application: Application, like: LambdaEvent, context: Any) -> Departures:
-    """Make what an event collects; `like` is that event."""
+def collect_departures(application: Application, like: LambdaEvent, context: Any) -> Departures:
+    """Make the collection of the event `like`, which those that tell the app resemble."""
 
     async def tell_one(departure: Departure, found: Departures) -> None:
         raw = events.lost(departure.connection_id, like)
         event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
         endpoint = departure.endpoint or application.api.endpoint_of(event.context)
-        # How this ends is not how the event ends that has found it.
+        # How this ends says nothing about the event that has found it.
         call = Call(raw, context, Deadlines.of(context), Ending(), found, after=None)
         try:
             await disconnect(application, call, event, endpoint)

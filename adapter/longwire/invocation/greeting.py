@@ -35,16 +35,11 @@ GREETING_POLL = (0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 class Greeting:
-    """The outbox of a connect step: nothing can be sent before the response has left.
-
-    Attributes:
-        sent: how many frames the app had sent itself by then.
-        is_open: frames go to the client at once.
-    """
+    """The outbox of a connect step: nothing can be sent before the response has left."""
 
     def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
-        self.sent = 0
-        self.is_open = False
+        self.sent = 0  # frames that the app itself sent before it was open
+        self.is_open = False  # frames go to the client at once
         self._owed: Owed = deque()
         self._connection = connection
         self._record = record
@@ -83,18 +78,8 @@ class Greeting:
             self._owed.append((frame, data))
 
     async def deliver(self, shared: Callable[[], bool] = lambda: False) -> None:
-        """Send it, now that the response has left; later frames follow at once.
-
-        What no time is left for stays in `frames`.
-
-        Args:
-            shared: whether the client may already be speaking to another event, which then has to
-                know what this one sends.
-
-        Raises:
-            ConnectionGoneError: the client is gone, and the app has to be told.
-            SupersededError: the client is gone, and another event tells the app.
-        """
+        """Send it, now that the response has left; what there is no time for stays in `frames`."""
+        # `shared`: the client may be talking to another event, which must know what this one sends.
         self._shared = shared
         known = self._record.answered
 
@@ -124,11 +109,7 @@ async def _nothing() -> None:
 async def _deliver(
     connection: Connection, owed: Owed, before_each: Callable[[], Awaitable[None]] = _nothing
 ) -> bool:
-    """Send a greeting; False when there was no time for all of it: the rest is still owed.
-
-    What API Gateway refuses is logged and lost. While it cannot be reached, it is tried again, and
-    nothing that follows is sent.
-    """
+    """Send a greeting; False when there was no time for all of it: the rest is still owed."""
     while owed:
         await before_each()
         # Out of the queue before it is sent: when the post is cancelled, nobody knows whether it
@@ -137,6 +118,7 @@ async def _deliver(
         try:
             await connection.post(data, early=True)
         except ManagementError as error:
+            # What API Gateway refuses is lost; what it never saw is tried again before the rest.
             if error.sent:
                 logger.error(
                     "connection %s: a frame of its greeting was lost: %s", connection.id, error
@@ -158,14 +140,9 @@ async def _deliver(
 
 
 async def greeted(connection: Connection, record: ConnectionRecord) -> ConnectionRecord | None:
-    """Make sure that the greeting has reached the client before anything else does.
+    """Let the greeting go first, and return the record as it is then.
 
-    Returns:
-        The record as it is then; None when the connection has ended meanwhile, or there was no
-        time to deliver the greeting.
-
-    Raises:
-        ConnectionGoneError, SupersededError: as for `Connection.post`.
+    None when the connection has ended meanwhile, or there was no time to deliver the greeting.
     """
     pauses = itertools.chain(GREETING_POLL, itertools.repeat(GREETING_POLL[-1]))
     current: ConnectionRecord | None = record
@@ -208,11 +185,7 @@ async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> b
 
 
 def owe(frames: list[Frame], *, ended: bool = False) -> Callable[[ConnectionRecord], bool]:
-    """Leave these frames of a greeting to the next message's event.
-
-    Args:
-        ended: the app has ended the connection, which is deleted after them.
-    """
+    """Leave frames to the next message's event; if `ended`, the connection ends after them."""
 
     def change(record: ConnectionRecord) -> bool:
         record.greeting = frames

@@ -19,7 +19,7 @@ from longwire.asgi.run import Run, Stage
 from longwire.deadlines import Deadlines
 from longwire.invocation.connection import Connection
 from longwire.invocation.outcome import log_ending, note_ending
-from longwire.invocation.replies import Departed
+from longwire.invocation.replies import ClosedOutbox
 from longwire.registry.caller import Caller, calling
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Seconds for which a client's answer waits until apps are told of ends that its event has found.
+# Seconds that a response may wait while the app is told of others that are gone.
 TELL_TIME = 2.0
 
 
@@ -53,32 +53,24 @@ class Application(NamedTuple):
 
 
 class Departures:
-    """Connections that have proved to be gone in an event: their app is told at its end.
-
-    Attributes:
-        found: those of whom the app has not been told yet.
-    """
+    """Connections that have proved to be gone in an event: their app is told at its end."""
 
     def __init__(
         self, tell_one: Callable[[Departure, Departures], Awaitable[None]], context: Any
     ) -> None:
-        self.found: list[Departure] = []
+        self.found: list[Departure] = []  # of whom the app has not been told yet
         self._tell_one = tell_one
         self._context = context  # of Lambda; without one there is always time
         self._telling = False
 
     async def tell(self, seconds: float = math.inf) -> None:
-        """Tell the app, and do so only once when telling it leads here again.
-
-        One after the other, since what the app sends then may find more of them, and nobody who is
-        gone is posted to twice. After so many seconds no other one is told; those for whom there is
-        no time wait in the store for a sweep.
-        """
-        if self._telling:
+        """Tell the app, for so many seconds; those that are left over wait for a sweep."""
+        if self._telling:  # and telling it has led here again
             return
         self._telling = True
         until = time.monotonic() + seconds
         try:
+            # One by one: what the app sends then may find more, and none is posted to twice.
             while self.found:
                 if time.monotonic() >= min(until, Deadlines.of(self._context).run):
                     logger.warning("no time was left to tell the app of %d ends", len(self.found))
@@ -89,22 +81,14 @@ class Departures:
 
 
 class Call(NamedTuple):
-    """One call of the Lambda handler, whatever its event is about.
-
-    Attributes:
-        raw: the event as Lambda gave it.
-        context: Lambda's context object, or None.
-        ending: is told how the event has ended.
-        departures: collects connections that prove to be gone.
-        after: where work goes on after the response; None where nothing runs then.
-    """
+    """One call of the Lambda handler, whatever its event is about."""
 
     raw: LambdaEvent
-    context: Any
+    context: Any  # Lambda's, or None
     times: Deadlines
     ending: Ending
     departures: Departures
-    after: AfterResponse | None
+    after: AfterResponse | None  # None where nothing runs after the response
 
 
 class Invocation:
@@ -182,7 +166,7 @@ class Invocation:
 
     async def tell(self, record: ConnectionRecord, message: Message, word: Word) -> None:
         """Tell the app that its client is gone; `word` is how the event ends then."""
-        run = self.run(record, Departed(), Stage.REPLAY, "disconnect")
+        run = self.run(record, ClosedOutbox(), Stage.REPLAY, "disconnect")
         run.expect_disconnect(message, record.sent.total())
         try:
             outcome = await run.until_ready(record.answered, self.run_until)

@@ -59,11 +59,7 @@ def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
 
 
 def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | None = None) -> None:
-    """Note how a run has ended, for whoever observes its event.
-
-    Args:
-        otherwise: the word for all that is no error; None finds it out.
-    """
+    """Note how a run has ended; `otherwise` is the word for an end without an error."""
     error = run.error
     refuses = not run.answer.accepted and _raised_status(error) is not None
     if error is not None and not refuses and not is_disconnect(error):

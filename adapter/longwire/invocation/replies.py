@@ -1,4 +1,4 @@
-"""What becomes of the frames of a message's event, and of the event of an end."""
+"""The outboxes of a message's event, and of a connection that has ended."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Replies:
         return repeated
 
 
-class Departed:
+class ClosedOutbox:
     """The outbox of a connection that has ended: nothing is sent any more."""
 
     def swallow(self, frame: Frame) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from longwire.apigateway.endpoint import given_endpoint, management_endpoint
 from longwire.apigateway.frames import encode
+from longwire.config.settings import make_backend
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import count_post
 from longwire.registry.base import Registry
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from longwire.apigateway.frames import Binary
     from longwire.apigateway.management import ConnectionInfo, Management
     from longwire.apigateway.signing import SigningTransport
+    from longwire.config.settings import Settings
     from longwire.registry.base import Departure, HandOver, Post
     from longwire.types import Frame
     from longwire_aws.http import HTTPClient
@@ -36,10 +38,6 @@ class APIGateway:
 
     It lives as long as the process, for any number of APIs; `at` returns the registry of one. The
     client of the management API is made at first use: a cold start that posts nothing imports none.
-
-    Attributes:
-        endpoint_url: of the management API, where it is configured.
-        region_name: likewise.
     """
 
     def __init__(
@@ -59,6 +57,19 @@ class APIGateway:
         self._transport: Transport | None = None
         self._management: Management | None = None
         self._opened: tuple[HTTPClient, SigningTransport] | None = None
+
+    @classmethod
+    def configured(
+        cls, settings: Settings, endpoint_url: str | None = None, *, hand_over: HandOver | None
+    ) -> Self:
+        """Make what the settings describe; raises `ConfigurationError` if a driver is missing."""
+        return cls(
+            make_backend(settings),
+            endpoint_url=endpoint_url or settings.endpoint_url,
+            region_name=settings.region_name,
+            binary=settings.binary,
+            hand_over=hand_over,
+        )
 
     @property
     def transport(self) -> Transport:
@@ -97,19 +108,11 @@ class APIGateway:
         return Registry(clients, self.backend, endpoint, self.binary, hand_over, tell)
 
     def configured_endpoint(self) -> str | None:
-        """Return the endpoint that needs no event; None if there is none.
-
-        Raises:
-            ConfigurationError: WS_MANAGEMENT_ENDPOINT is not a URL.
-        """
+        """Return the endpoint that needs no event; None if there is none."""
         return given_endpoint(self.endpoint_url, os.environ)
 
     def endpoint_of(self, event: RequestContext) -> str:
-        """Return the endpoint of the API that an event is from.
-
-        Raises:
-            ConfigurationError: it cannot be known.
-        """
+        """Return the endpoint of the API that an event is from."""
         return management_endpoint(
             api_id=event.api_id,
             stage=event.stage,

@@ -55,14 +55,10 @@ class Clients(Protocol):
 
 
 class Departure(NamedTuple):
-    """A connection that has proved to be gone.
-
-    Attributes:
-        endpoint: URL of the management API that does not know it.
-    """
+    """A connection that has proved to be gone."""
 
     connection_id: str
-    endpoint: str | None
+    endpoint: str | None  # URL of the management API that does not know it
 
 
 class Registry(NamedTuple):

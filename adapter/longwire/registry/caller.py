@@ -37,7 +37,7 @@ class OwnConnection(Protocol):
     """
 
     id: str
-    left: tuple[str, ...]
+    left_groups: tuple[str, ...]
 
     @property
     def accepted(self) -> bool: ...
@@ -73,17 +73,7 @@ class OwnConnection(Protocol):
 
 
 class Caller:
-    """What an event's app, and whatever it calls, may reach and when.
-
-    Attributes:
-        deadline: when its calls have to be done, in seconds of `time.monotonic()`.
-        loop: on which the clients have to be spoken to; None for any.
-        own: the event's own connection; None for an event that is about none.
-        departed: where an event collects connections that have proved to be gone, to tell the app
-            of them at its end; None where the app is told at once.
-        unfinished: what was begun and not awaited.
-        is_closed: its event is over, so that whoever goes on in its name has to find another.
-    """
+    """What an event's app, and whatever it calls, may reach and when."""
 
     def __init__(
         self,
@@ -96,14 +86,16 @@ class Caller:
     ) -> None:
         self.registry = registry
         self.deadline = deadline
-        self.loop = loop
-        self.own = own
+        self.loop = loop  # on which the clients have to be spoken to; None for any
+        self.own = own  # None for an event that is about no connection
+        # Where an event collects who has proved to be gone, to tell the app at its end; None where
+        # the app is told at once.
         self.departed = departed
-        self.unfinished: set[asyncio.Task[None]] = set()
-        self.is_closed = False
+        self.unfinished: set[asyncio.Task[None]] = set()  # what was begun and not awaited
+        self.is_closed = False  # its event is over: whoever goes on has to find another caller
 
     def without_run(self) -> Caller:
-        """Return who goes on for it with what took effect when it was decided."""
+        """Return a caller for work that was decided while the run had effect, and outlives it."""
         return Caller(self.registry, self.deadline, loop=self.loop, departed=self.departed)
 
     async def finish(self) -> None:
@@ -140,12 +132,12 @@ class Caller:
 
 
 current: ContextVar[Caller | None] = ContextVar("longwire_caller", default=None)
-"""Who calls; what an app's tasks and `asyncio.to_thread` start inherits it."""
+"""The caller of the code that runs here; tasks and `asyncio.to_thread` inherit it."""
 
 
 @contextlib.contextmanager
 def calling(caller: Caller) -> Iterator[None]:
-    """Let it be who calls in the tasks that are created here."""
+    """Make it the caller in the tasks that are created here."""
     token = current.set(caller)
     try:
         yield

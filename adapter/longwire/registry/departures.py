@@ -26,16 +26,9 @@ logger = logging.getLogger("longwire")
 
 
 async def end_unless_new(caller: Caller, departed: list[Departure], connection_id: str) -> bool:
-    """End a connection that API Gateway does not know, unless it is too new to be known.
+    """End a connection that API Gateway does not know; False if it is too new to be known.
 
-    Then it is no member of any group any more; the event's own app is told at once, for others it
-    is added to `departed`.
-
-    Returns:
-        False if it is too new.
-
-    Raises:
-        BackendError: the store failed.
+    An event's own app is told at once; other connections are added to `departed`.
     """
     if caller.registry.backend is None:
         return True
@@ -69,14 +62,14 @@ async def end_unless_new(caller: Caller, departed: list[Departure], connection_i
 
 async def _mark(store: Store, connection_id: str, stored: Record, known: ConnectionRecord) -> bool:
     """Note in the record that its connection is gone; False if it has changed meanwhile."""
-    known.left = await store.groups(connection_id)
+    known.left_groups = await store.groups(connection_id)
     known.gone_at = time.time()
     value = record.dumps(known, exclude_headers=frozenset())  # they have been left out already
     updated = await store.update(connection_id, value, stored.expires_at, stored.version)
     return updated is not None
 
 
-async def has_ended(caller: Caller, connection_id: str) -> bool:
+async def is_known_gone(caller: Caller, connection_id: str) -> bool:
     """Tell whether somebody else has found that a connection is gone; raises `BackendError`."""
     if caller.registry.backend is None:
         return False
@@ -84,7 +77,7 @@ async def has_ended(caller: Caller, connection_id: str) -> bool:
 
 
 def is_gone(stored: Record | None) -> bool:
-    """Tell whether a record says, or its lack, that its connection is gone."""
+    """Tell whether a record, or the lack of one, says that its connection is gone."""
     try:
         return stored is None or record.loads(stored.value).gone_at > 0.0
     except StoredRecordError:
@@ -100,7 +93,7 @@ def _read(connection_id: str, stored: Record | None) -> ConnectionRecord | None:
 
 
 def collected(caller: Caller) -> list[Departure]:
-    """Return where connections that are gone are noted: with the event, if there is one."""
+    """Return the list of connections that are gone: that of the event, if there is one."""
     return [] if caller.departed is None else caller.departed
 
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# What a process has imported that serves, or tests, an app itself. An app that imports its server
-# to run it has not yet got that far; but Quart imports all of hypercorn.
+# One of these is imported where a process serves, or tests, an app itself. An app that imports its
+# server to run it has not yet got that far; but Quart imports all of hypercorn.
 SERVERS = (
     "uvicorn.protocols",
     "hypercorn.asyncio",
@@ -64,23 +64,14 @@ class SocketState(enum.Enum):
 
 
 class ServedSocket:
-    """A client of this process.
-
-    Args:
-        send: returns ASGI's `send` of the connection, or a framework's that takes the same.
-        state: tells how far the connection has come.
-
-    Attributes:
-        left: the groups that it was taken out of because it could not be reached any more.
-        is_gone: whether a send has shown that the client is gone.
-    """
+    """A client of this process; `send` returns ASGI's `send`, or a framework's that is like it."""
 
     def __init__(
         self, scope: Scope, send: Callable[[], Send | None], state: Callable[[], SocketState]
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.left: tuple[str, ...] = ()
-        self.is_gone = False
+        self.left_groups: tuple[str, ...] = ()  # when it could not be reached any more
+        self.is_gone = False  # as a send has shown
         self._state = state
         self.connected_at = self.last_active_at = datetime.now(UTC)
         self.source_ip = str((scope.get("client") or ("",))[0])
@@ -94,11 +85,7 @@ class ServedSocket:
         return SocketState.ENDED if self.is_gone or self.loop.is_closed() else self._state()
 
     async def send(self, message: Message) -> None:
-        """Send an ASGI message, on the event loop of the connection.
-
-        Raises:
-            Exception: whatever the server or a framework raises.
-        """
+        """Send an ASGI message, on the event loop of the connection."""
         send = self._send()
         if send is None:
             raise ConnectionResetError
@@ -110,18 +97,12 @@ class ServedSocket:
 
 
 class ServedClients:
-    """The `Clients` of this process. Several servers may run in it, each with a loop of its own.
-
-    Attributes:
-        sockets: by connection id.
-        ended: ids of connections that are over; to be taken out of their groups.
-        watched: whether a middleware tells of all of them.
-    """
+    """The `Clients` of this process."""
 
     def __init__(self) -> None:
-        self.sockets: dict[str, ServedSocket] = {}
-        self.ended: deque[str] = deque()
-        self.watched = False
+        self.sockets: dict[str, ServedSocket] = {}  # by connection id
+        self.ended: deque[str] = deque()  # who has to be taken out of groups
+        self.watched = False  # a middleware tells of all of them
         self._loops: set[asyncio.AbstractEventLoop] = set()
 
     def add(self, connection_id: str, socket: ServedSocket) -> None:
@@ -244,7 +225,7 @@ class ServedBackend(MemoryBackend):
     async def group_discard_all(self, connection_id: str) -> tuple[str, ...]:
         names = await super().group_discard_all(connection_id)
         if names and (socket := self._clients.sockets.get(connection_id)) is not None:
-            socket.left = names
+            socket.left_groups = names
         return names
 
     async def group_members(
@@ -259,7 +240,7 @@ class ServedBackend(MemoryBackend):
         with self._lock:
             names = await super().groups(connection_id)
         socket = self._clients.sockets.get(connection_id)
-        return names or (socket.left if socket is not None else ())
+        return names or (socket.left_groups if socket is not None else ())
 
     def clear(self) -> None:
         """End the memberships of connections that have ended."""

@@ -30,40 +30,22 @@ NEW_CONNECTION = 2.0
 
 @dataclass(slots=True)
 class ConnectionRecord:
-    """A connection between two of its events.
+    """A connection between two of its events; all times are in epoch seconds."""
 
-    Attributes:
-        handshake: what the scope is made of.
-        answered: how many frames the connect step had sent when its response left.
-        sent: digests of all frames the connect step has sent, with their number.
-        greeting: frames still owed to the client, ahead of everything else.
-        greeting_until: epoch seconds; until then somebody is busy delivering the greeting.
-        connecting_until: epoch seconds; until then the connect step may still send.
-        responded_at: epoch seconds; when the handshake was answered.
-        joined: it may be in groups, or have been.
-        gone_at: epoch seconds; when the connection proved to be gone. Whoever takes the record out
-            tells the app.
-        left: the groups in which it was then.
-        ended: the app has ended the connection, which is deleted after the greeting.
-    """
-
-    handshake: Handshake
-    answered: int = 0
-    sent: Counter[str] = field(default_factory=Counter)
-    greeting: list[Frame] = field(default_factory=list)
-    greeting_until: float = 0.0
-    connecting_until: float = 0.0
+    handshake: Handshake  # what the scope is made of
+    answered: int = 0  # how many frames the connect step had sent when its response left
+    sent: Counter[str] = field(default_factory=Counter)  # digests of all that it has sent
+    greeting: list[Frame] = field(default_factory=list)  # what the client has to get first
+    greeting_until: float = 0.0  # somebody is delivering the greeting until then
+    connecting_until: float = 0.0  # the connect step may still send until then
     responded_at: float = 0.0
-    joined: bool = False
-    gone_at: float = 0.0
-    left: tuple[str, ...] = ()
-    ended: bool = False
+    joined: bool = False  # it may be in groups, or have been
+    gone_at: float = 0.0  # when it proved to be gone: whoever takes the record tells the app
+    left_groups: tuple[str, ...] = ()  # the groups in which it was then
+    ended: bool = False  # by the app; it is deleted after the greeting
 
     def is_new(self, now: float) -> bool:
-        """Tell whether API Gateway may not know the connection yet; `now` is in epoch seconds.
-
-        It begins to know it a little after the response to its handshake.
-        """
+        """Tell whether API Gateway may not know it yet: it takes a moment after the response."""
         return self.connecting_until > now or now - self.responded_at < NEW_CONNECTION
 
     def remember(self, frame: Frame) -> None:
@@ -91,7 +73,7 @@ def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
         "responded_at": record.responded_at,
         "joined": record.joined,
         "gone_at": record.gone_at,
-        "left": record.left,
+        "left": record.left_groups,
         "ended": record.ended,
     }
     filled = {key: value for key, value in stored.items() if value}
@@ -99,11 +81,7 @@ def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
 
 
 def loads(value: str) -> ConnectionRecord:
-    """Read the JSON text of a store.
-
-    Raises:
-        StoredRecordError: the text is truncated, or of a version that this code does not know.
-    """
+    """Read the JSON text of a store; raises `StoredRecordError`."""
     try:
         stored = json.loads(value)
         version = stored["v"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from longwire.config.settings import make_backend
 from longwire.exceptions import ConfigurationError
 from longwire.registry.api_gateway import APIGateway
 from longwire.registry.caller import Caller
@@ -20,16 +19,7 @@ if TYPE_CHECKING:
 
 
 class Standalone:
-    """A store, if one is configured, and a client of the management API.
-
-    Args:
-        settings: None has no store.
-        endpoint_url: of the management API; None takes it from the settings, else from the
-            environment variable WS_MANAGEMENT_ENDPOINT.
-
-    Raises:
-        ConfigurationError: the endpoint is no URL, or a driver is missing.
-    """
+    """A store, if one is configured, and a client of the management API."""
 
     def __init__(
         self,
@@ -44,21 +34,11 @@ class Standalone:
         if settings is None:
             self._api = APIGateway(endpoint_url=endpoint_url)
         else:
-            self._api = APIGateway(
-                make_backend(settings),
-                endpoint_url=endpoint_url or settings.endpoint_url,
-                region_name=settings.region_name,
-                binary=settings.binary,
-                hand_over=hand_over,
-            )
+            self._api = APIGateway.configured(settings, endpoint_url, hand_over=hand_over)
         snapstart.before(self._close)
 
     def endpoint(self) -> str | None:
-        """Return the management API that is configured; None if there is none.
-
-        Raises:
-            ConfigurationError: WS_MANAGEMENT_ENDPOINT is not a URL.
-        """
+        """Return the management API that is configured; None if there is none."""
         return self._api.configured_endpoint()
 
     def caller(
@@ -68,21 +48,18 @@ class Standalone:
         endpoint: str | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> Caller:
-        """Return who reaches this registry; without an endpoint, the configured one."""
+        """Return a caller that reaches this endpoint, or the configured one."""
         return Caller(self._api.at(endpoint or self.endpoint()), deadline, loop=loop)
 
     def caller_inside(self, inside: Caller | None, timeout: float) -> Caller:
-        """Return who reaches it in an event, whose replays are without effect here, too.
-
-        What is not configured, store or endpoint, is taken from the event.
-        """
+        """Return the caller in an event, whose store or endpoint is used if none is configured."""
         deadline = time.monotonic() + timeout
         if inside is None:
             return self.caller(deadline)
         registry = self._api.at(self.endpoint() or inside.registry.endpoint)
         if registry.backend is None:
             registry = registry._replace(backend=inside.registry.backend)
-        # Whoever is found to be gone here may be one of the app's own.
+        # Replays have no effect here, either; and who is found to be gone may be the app's own.
         found = inside.departed
         deadline = min(deadline, inside.deadline)
         return Caller(registry, deadline, loop=inside.loop, own=inside.own, departed=found)

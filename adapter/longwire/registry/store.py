@@ -32,18 +32,13 @@ def _unwatched(what: str) -> AbstractContextManager[None]:
 class Store:
     """The methods of a `Backend` (see there), each of which answers before a deadline or fails.
 
-    The deadline is in seconds of `time.monotonic()`. `watch` stands around each request, for who
-    wants to know which of them was cut off.
+    `watch` wraps each request, to see which of them was cut off.
     """
 
     def __init__(self, backend: Backend, deadline: float, watch: Watch = _unwatched) -> None:
         self.backend = backend
         self.deadline = deadline
         self._watch = watch
-
-    @property
-    def name(self) -> str:
-        return self.backend.name
 
     def until(self, deadline: float) -> Store:
         """Return the same store with another deadline."""
@@ -85,7 +80,7 @@ class Store:
     async def _ask(self, operation: str, answer: Awaitable[T]) -> T:
         count_store_request()
         left = deadlines.left(self.deadline)
-        with self._watch(f"{self.name}: {operation}"):
+        with self._watch(f"{self.backend.name}: {operation}"):
             try:
                 async with asyncio.timeout(left) as limit:
                     return await answer
@@ -95,4 +90,4 @@ class Store:
                 detail = f"no answer within the {left:.3g} s that were left of the event's time"
                 if left:
                     detail += deadlines.doing(error.__cause__ or error.__context__) or HINT
-                raise BackendError(self.name, operation, detail) from error
+                raise BackendError(self.backend.name, operation, detail) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from longwire.exceptions import InvalidArgumentError
 
-# Bytes that a store takes for a name; an id may get a prefix (`keys.py`).
+# Bytes that a store takes for a name; an id may get a prefix (`record.py`).
 MAX_NAME = 1024
 MAX_ID = 1000
 
@@ -19,11 +19,7 @@ def scope_of(target: object) -> Mapping[str, Any] | None:
 
 
 def known_id(target: object) -> str | None:
-    """Return the connection id that a target is, or that Longwire gave its scope; else None.
-
-    Raises:
-        InvalidArgumentError: it is a string that cannot be an id, or no WebSocket connection.
-    """
+    """Return the connection id that a target is, or that Longwire gave its scope; else None."""
     if isinstance(target, str):
         return check_id(target)
     scope = scope_of(target)
@@ -46,11 +42,7 @@ def is_unknown(target: object) -> bool:
 
 
 def several(targets: object) -> Iterable[object]:
-    """Return targets one by one, also where there is only one.
-
-    Raises:
-        InvalidArgumentError: it is neither.
-    """
+    """Return targets one by one, also where there is only one."""
     if isinstance(targets, str) or scope_of(targets) is not None:
         return (targets,)
     if not isinstance(targets, Iterable):
@@ -61,16 +53,12 @@ def several(targets: object) -> Iterable[object]:
 
 
 def check_id(connection_id: str) -> str:
-    """Return a connection id that every store takes; raises as `check_name`."""
+    """Return a connection id that every store takes."""
     return check_name(connection_id, "a connection id", MAX_ID)
 
 
 def check_name(name: object, what: str, limit: int = MAX_NAME) -> str:
-    """Return a name that every store takes.
-
-    Raises:
-        InvalidArgumentError: it is not one; `what` begins the text.
-    """
+    """Return a name that every store takes; the text of an error begins with `what`."""
     if not isinstance(name, str):
         raise InvalidArgumentError(f"{what} is a {type(name).__name__}; expected a str")
     try:

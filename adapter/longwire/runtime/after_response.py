@@ -88,12 +88,7 @@ async def _soon() -> None:
 
 
 class AfterResponse:
-    """What one event goes on with once its response has left.
-
-    Args:
-        deferred: of its handler.
-        response_left: waits until the response has left.
-    """
+    """What one event goes on with once its response has left."""
 
     def __init__(
         self, deferred: Deferred, response_left: Callable[[], Awaitable[None]] = _soon

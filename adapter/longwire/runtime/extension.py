@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from email.message import Message
     from http.client import HTTPConnection
-    from types import TracebackType
     from typing import Self
 
 logger = logging.getLogger("longwire")
@@ -52,15 +51,11 @@ RETRY_AFTER = (0.0, 0.05, 0.2, 1.0)
 LAST_RESPONSE = 1.0
 
 
-class Event(NamedTuple):
-    """What an extension is told of an invocation.
-
-    Attributes:
-        deadline: when its time is up, in epoch seconds.
-    """
+class InvokeEvent(NamedTuple):
+    """What an extension is told of an invocation."""
 
     request_id: str
-    deadline: float
+    deadline: float  # in epoch seconds
 
 
 class WatchedResponse(dict[str, Any]):
@@ -72,8 +67,7 @@ class WatchedResponse(dict[str, Any]):
 class Hold:
     """One invocation that stays open until its work is done; a context manager for its handler.
 
-    Args:
-        finish: does, in the extension's thread, what is left; it is given the seconds there are.
+    `finish` does the rest in the extension's thread, in so many seconds.
     """
 
     def __init__(self, request_id: str, finish: Callable[[float], None]) -> None:
@@ -86,12 +80,7 @@ class Hold:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if error is not None:
             self._leave()
         self.released.set()
@@ -120,13 +109,9 @@ class Hold:
 
 
 class Extension:
-    """The extension of this process, and the thread that asks for its events.
+    """The extension of this process, and the thread that asks for its events."""
 
-    Args:
-        next_event: waits for the next invocation; None when there will be none.
-    """
-
-    def __init__(self, next_event: Callable[[], Event | None]) -> None:
+    def __init__(self, next_event: Callable[[], InvokeEvent | None]) -> None:
         self._next_event = next_event
         self._changed = threading.Condition()
         self._hold: Hold | None = None
@@ -171,7 +156,7 @@ class Extension:
             time.sleep(LAST_RESPONSE)
             os._exit(1)
 
-    def _finish(self, event: Event) -> None:
+    def _finish(self, event: InvokeEvent) -> None:
         hold = self._held(event.request_id)
         if hold is None:
             return
@@ -235,12 +220,7 @@ class _API:
         self._connection: HTTPConnection | None = None
 
     def register(self) -> str:
-        """Return the identifier of the extension.
-
-        Raises:
-            RuntimeError: Lambda has refused it.
-            OSError, HTTPException: there was no usable answer.
-        """
+        """Return the identifier of the extension."""
         names = {"lambda-extension-name": NAME}
         body = json.dumps({"events": ["INVOKE"]})
         status, headers, answer = self._request("POST", "/register", names, body, REGISTER_LIMIT)
@@ -249,7 +229,7 @@ class _API:
             raise RuntimeError(_refusal(status, answer))
         return identifier
 
-    def next_event(self, identifier: str) -> Event | None:
+    def next_event(self, identifier: str) -> InvokeEvent | None:
         """Wait for the next invocation, which may take hours to come; None when there is none."""
         for pause in RETRY_AFTER:
             time.sleep(pause)
@@ -257,7 +237,7 @@ class _API:
                 status, _, body = self._request("GET", "/event/next", {IDENTIFIER: identifier})
                 if status == 200:
                     event = json.loads(body)
-                    return Event(event["requestId"], event["deadlineMs"] / 1000)
+                    return InvokeEvent(event["requestId"], event["deadlineMs"] / 1000)
                 failure = _refusal(status, body)
             except Exception as error:
                 failure = repr(error)

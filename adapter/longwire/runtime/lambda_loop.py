@@ -94,10 +94,7 @@ class LambdaLoop:
         return self._thread.result(work, seconds, on_blocked)
 
     def _end_if_stuck(self) -> None:
-        """End a process whose loop is still blocked, as no event can be handled here any more.
-
-        Lambda starts another one. With an extension it has ended this one itself.
-        """
+        """End a process whose loop is still blocked: Lambda starts another one."""
         if not self._was_blocked:
             return
         if self._thread.is_stuck(STUCK_LIMIT):
@@ -108,12 +105,9 @@ class LambdaLoop:
     # In the extension's thread
 
     def _finish(self, seconds: float) -> None:
-        """Wait for what goes on behind the response.
-
-        An app that blocks its loop is waited for until Lambda ends the process with its event's
-        time, so that no later event finds it like that.
-        """
+        """Wait for what goes on behind the response."""
         until = time.monotonic() + seconds
+        # Until Lambda ends the process with its event's time, so that no later event finds it so.
         if self._was_blocked:
             self._was_blocked = self._thread.is_stuck(seconds + GRACE)
         if not self._deferred.is_idle:

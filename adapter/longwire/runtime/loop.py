@@ -43,10 +43,8 @@ def handler_loop(
 ) -> HandlerLoop:
     """Make the loop for where this process runs.
 
-    Args:
-        close: of the handler; lets go of everything before a snapshot is taken.
-        shut_down: ends what goes on and runs the app's shutdown, within so many seconds.
-        abandon: the app's shutdown, for a handler that nobody has closed.
+    On Lambda `close` is called before a snapshot, and `shut_down`, with the seconds it may take,
+    before a process ends; elsewhere `abandon` for a handler that nobody has closed.
     """
     # Which tells Lambda's runtime client where its events are.
     if "AWS_LAMBDA_RUNTIME_API" in os.environ:

@@ -28,9 +28,7 @@ _pipe: tuple[int, int] | None = None
 def on_sigterm(close: Callable[[float], None]) -> None:
     """Call a method, with the seconds it may take, when the process is asked to end.
 
-    It is called in a thread of its own: the main thread may be waiting in C code of Lambda's
-    runtime, where no signal handler of Python ever runs. A handler that somebody else has set for
-    the signal stays, and decides when the process ends.
+    A handler that somebody else has set for the signal stays, and decides when the process ends.
     """
     global _pipe
     _closers.append(weakref.WeakMethod(close))
@@ -43,6 +41,7 @@ def on_sigterm(close: Callable[[float], None]) -> None:
         return
     if signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, signal.SIG_IGN, None):
         signal.signal(signal.SIGTERM, _ignore)
+    # A thread: the main one may be in C code of Lambda's runtime, where no signal handler runs.
     threading.Thread(target=_watch, args=[_pipe[0]], name="longwire-sigterm", daemon=True).start()
 
 

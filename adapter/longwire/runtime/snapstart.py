@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 def before(close: Callable[[], None]) -> None:
-    """Call `close` before a snapshot is taken, so that no socket or key is in it.
-
-    Every process that is restored gets random numbers of its own.
-    """
+    """Call `close` before a snapshot is taken, so that no socket or key is in it."""
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
         return
     try:
@@ -25,4 +22,4 @@ def before(close: Callable[[], None]) -> None:
     except ImportError:
         return
     hooks.register_before_snapshot(close)
-    hooks.register_after_restore(random.seed)
+    hooks.register_after_restore(random.seed)  # or all that are restored would draw the same

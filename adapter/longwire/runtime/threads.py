@@ -49,13 +49,8 @@ class LoopThread:
     ) -> T:
         """Wait for work that is done on the loop, one at a time.
 
-        Args:
-            seconds: in which the work is done, as it keeps its own deadline; None for any time.
-            on_blocked: is given the error when it is not.
-
-        Raises:
-            DeadlineError: it is not done, so that something blocks the loop.
-            SystemExit: something on the loop ended the process meanwhile, as `sys.exit` does.
+        It keeps its own deadline: if it is not done in so many seconds, something blocks the loop,
+        and `DeadlineError` is raised. `sys.exit` on the loop raises `SystemExit` here.
         """
         waiting: Future[T] = Future()
 
@@ -127,13 +122,8 @@ def run(
 ) -> T:
     """Wait for work on an event loop that runs in another thread; None: on one of our own.
 
-    Args:
-        seconds: in which the work is done if its loop runs; None for any time.
-        late: the text of the `DeadlineError` when it is not, in exactly this time.
-
-    Raises:
-        DeadlineError: see `late`.
-        EventLoopError: it is the one that is running here, or it has stopped meanwhile.
+    If its loop runs, it is done in so many seconds; if it is not, there is an `EventLoopError` some
+    time later, or right then a `DeadlineError` with the text `late`.
     """
     home = loop if loop is not None and loop.is_running() else own_loop()
     if running_loop() is home:

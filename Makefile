@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
 
-.PHONY: demo test storm chaos fuzz emulators check fmt lint types cov bench build clean
+.PHONY: demo test storm chaos kills fuzz emulators check fmt lint types cov bench build clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,11 @@ SEED ?= 1
 CONVERSATIONS ?= 3000
 chaos: $(VENV)/installed
 	$(BIN)/python -m tests.campaigns.chaos --seed $(SEED) --conversations $(CONVERSATIONS)
+
+# kill -9 under `longwire dev --instances 3 --freeze`: `make kills SEED=7 KILLED=2000`.
+KILLED ?= 500
+kills: $(VENV)/installed
+	$(BIN)/python -m tests.campaigns.kills --seed $(SEED) --conversations $(KILLED)
 
 # Mutated events and generated apps: `make fuzz SEED=7 SECONDS=600`.
 SECONDS ?= 60

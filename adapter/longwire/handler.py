@@ -183,11 +183,12 @@ class Longwire:
         """
         from longwire.fanout import sweep  # nobody else pays for it
 
-        if timeout is None and context is not None:
-            deadline = Deadlines.of(context).send
+        times = None if context is None else Deadlines.of(context)
+        if timeout is None and times is not None:
+            deadline = times.send
         else:
             deadline = time.monotonic() + (sweep.TIMEOUT if timeout is None else timeout)
-        departures = collect_departures(self._application, {}, context)
+        departures = collect_departures(self._application, {}, context, times)
         if endpoint_url is None:
             endpoint = self._api.configured_endpoint()
         else:
@@ -210,7 +211,7 @@ class Longwire:
                 # Not observed: what it starts goes on when this event has long been over.
                 await self._lifespans.current().startup(deadlines.left(times.run))
                 with Observing(observed):
-                    departures = collect_departures(self._application, raw, context)
+                    departures = collect_departures(self._application, raw, context, times)
                     call = Call(raw, context, times, observed.ending, departures, after)
                     return await self._answer(call)
             except LongwireError as error:
@@ -291,7 +292,7 @@ class Longwire:
         raw, endpoint, loop = self._latest
 
         async def tell(departed: Sequence[Departure]) -> None:
-            departures = collect_departures(self._application, raw, None)
+            departures = collect_departures(self._application, raw, None, None)
             departures.found.extend(departed)
             await self._lifespans.current().startup(TELL_TIME)
             await departures.tell(TELL_TIME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway import events
@@ -39,19 +40,24 @@ async def disconnect(
     return {"statusCode": 200}
 
 
-def collect_departures(application: Application, like: LambdaEvent, context: Any) -> Departures:
-    """Make the collection of the event `like`, which those that tell the app resemble."""
+def collect_departures(
+    application: Application, like: LambdaEvent, context: Any, times: Deadlines | None
+) -> Departures:
+    """Make the collection of the event `like`, which those that tell the app resemble.
+
+    Without the times of an event, as much as an event has is left for each of them.
+    """
 
     async def tell_one(departure: Departure, found: Departures) -> None:
         raw = events.lost(departure.connection_id, like)
         event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
         endpoint = departure.endpoint or application.api.endpoint_of(event.context)
         # How this ends says nothing about the event that has found it.
-        call = Call(raw, context, Deadlines.of(context), Ending(), found, after=None)
+        call = Call(raw, context, times or Deadlines.of(context), Ending(), found, after=None)
         try:
             await disconnect(application, call, event, endpoint)
         except LongwireError as error:
             to = departure.connection_id
             logger.error("connection %s: its end was not told: %s", to, error)
 
-    return Departures(tell_one, context)
+    return Departures(tell_one, math.inf if times is None else times.run)

@@ -16,7 +16,6 @@ from longwire.apigateway.events import ConnectEvent
 from longwire.asgi import scope
 from longwire.asgi.messages import is_disconnect
 from longwire.asgi.run import Run, Stage
-from longwire.deadlines import Deadlines
 from longwire.invocation.connection import Connection
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import ClosedOutbox
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from longwire.asgi.lifespan import Lifespans
     from longwire.asgi.run import Outbox
     from longwire.config.settings import Settings
+    from longwire.deadlines import Deadlines
     from longwire.invocation.connection import Gate
     from longwire.observability.event import Ending, Word
     from longwire.registry.api_gateway import APIGateway
@@ -56,11 +56,11 @@ class Departures:
     """Connections that have proved to be gone in an event: their app is told at its end."""
 
     def __init__(
-        self, tell_one: Callable[[Departure, Departures], Awaitable[None]], context: Any
+        self, tell_one: Callable[[Departure, Departures], Awaitable[None]], deadline: float
     ) -> None:
         self.found: list[Departure] = []  # of whom the app has not been told yet
         self._tell_one = tell_one
-        self._context = context  # of Lambda; without one there is always time
+        self._deadline = deadline
         self._telling = False
 
     async def tell(self, seconds: float = math.inf) -> None:
@@ -68,11 +68,11 @@ class Departures:
         if self._telling:  # and telling it has led here again
             return
         self._telling = True
-        until = time.monotonic() + seconds
+        until = min(time.monotonic() + seconds, self._deadline)
         try:
             # One by one: what the app sends then may find more, and none is posted to twice.
             while self.found:
-                if time.monotonic() >= min(until, Deadlines.of(self._context).run):
+                if time.monotonic() >= until:
                     logger.warning("no time was left to tell the app of %d ends", len(self.found))
                     return
                 await self._tell_one(self.found.pop(0), self)

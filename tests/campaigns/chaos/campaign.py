@@ -73,7 +73,7 @@ class Totals:
         for phase, count in sorted(self.kills.items()):
             yield f"  {count:4d}  {phase}"
         if self.tolerated:
-            yield f"tolerated, see chaos_known.py: {_counted(self.tolerated)}"
+            yield f"tolerated, see known.py: {_counted(self.tolerated)}"
 
 
 def _counted(counter: Counter[str]) -> str:

@@ -1,0 +1,22 @@
+"""The campaign with real kills, for a moment; `make kills` goes on for longer."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.campaigns.kills.campaign import campaign
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="processes are stopped by signals"),
+]
+
+
+async def test_no_number_is_swallowed_doubled_or_anothers() -> None:
+    """Whatever is killed: the client gets its reply, or an error frame."""
+    tally = await campaign(1, 25)
+    assert tally.violations == []
+    assert tally.kills > 0
+    assert tally.seen["replied"] > 25

@@ -35,22 +35,19 @@ from longwire.runtime import threads
 
 if TYPE_CHECKING:
     from collections.abc import (
-        AsyncGenerator,
         AsyncIterator,
         Awaitable,
         Callable,
         Coroutine,
         Iterator,
         Mapping,
-        Sequence,
     )
 
     from longwire.apigateway.management import ConnectionInfo
+    from longwire.fanout.fan_out import Pages
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
     from longwire.types import Frame
-
-    Pages = AsyncGenerator[Sequence[str], None]
 
 T = TypeVar("T")
 

@@ -14,12 +14,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import suspended
+from longwire.observability.event import Observed
 from longwire.observability.event import current as current_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
-
-    from longwire.observability.event import Observed
 
     # Handles one event; given where its work goes on behind the response, and what observes it.
     Handle = Callable[["AfterResponse | None", Observed | None], Coroutine[Any, Any, Any]]

@@ -52,13 +52,13 @@ class Deferred:
             await asyncio.sleep(0)  # their done-callbacks take them out
 
     async def finish(self) -> None:
-        """Cancel what is still going on and wait until it has put its affairs in order."""
+        """Cancel what is still going on and wait until it has cleaned up."""
         for task in self._tasks:
             task.cancel()
         await self.wait()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Begin with `work`, of the event that is handled here; what it raises is logged."""
+        """Start `work` for the event that is handled here; what it raises is logged."""
         observed = current_event.get()
         if observed is not None:
             observed.keep()

@@ -35,22 +35,19 @@ from longwire.runtime import threads
 
 if TYPE_CHECKING:
     from collections.abc import (
-        AsyncGenerator,
         AsyncIterator,
         Awaitable,
         Callable,
         Coroutine,
         Iterator,
         Mapping,
-        Sequence,
     )
 
     from longwire.apigateway.management import ConnectionInfo
+    from longwire.fanout.fan_out import Pages
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
     from longwire.types import Frame
-
-    Pages = AsyncGenerator[Sequence[str], None]
 
 T = TypeVar("T")
 
@@ -399,7 +396,7 @@ async def _join(caller: Caller, member: str) -> int:
 
 
 async def _check_member(caller: Caller, group: str, member: str) -> None:
-    """End a membership at once whose connection has ended while it was made."""
+    """End a membership again whose connection has ended while it was made."""
     store, own = caller.store, caller.own_if(member)
     if own is not None and own.is_unanswered:
         return
@@ -440,7 +437,7 @@ def _greeting(own: OwnConnection, message: Frame, post: Post) -> Post:
 
 
 def _unless_gone(caller: Caller, post: Post) -> Post:
-    """Post to nobody who has proved to be gone: nobody here tells the app, so they stay listed."""
+    """Skip those known to be gone, who stay listed, as nobody here tells the app."""
 
     async def look_and_post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
         if await is_known_gone(caller, connection_id):

@@ -28,7 +28,7 @@ from longwire.invocation.connect import connect
 from longwire.invocation.disconnect import collect_departures, disconnect
 from longwire.invocation.invocation import TELL_TIME, Application, Call
 from longwire.invocation.message import message
-from longwire.observability.event import Observing
+from longwire.observability.event import Observed, Observing
 from longwire.observability.observer import Observer
 from longwire.registry import caller as callers
 from longwire.registry.api_gateway import APIGateway
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from longwire.config.settings import Settings
     from longwire.fanout.sweep import SweepResult
-    from longwire.observability.event import Observed
     from longwire.registry.base import Departure, HandOver
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.signed import Transport

@@ -18,7 +18,7 @@ import asyncio
 import functools
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -35,8 +35,6 @@ from longwire.runtime.threads import running_loop
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from longwire.fanout.result import SendResult
     from longwire.registry.caller import OwnConnection
 

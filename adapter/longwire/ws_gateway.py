@@ -9,7 +9,7 @@ import functools
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -28,8 +28,6 @@ from longwire.runtime import threads
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from longwire.apigateway.management import Management
 
     RequestContext = Mapping[str, Any]

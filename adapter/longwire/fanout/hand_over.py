@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from longwire.apigateway.frames import encode
 from longwire.fanout import parts
-from longwire.fanout.fan_out import one_page, read_page
+from longwire.fanout.fan_out import FanOut, one_page, read_page
 from longwire.fanout.queue import Queue
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from longwire.config.settings import Fanout
     from longwire.exceptions import QueueError
-    from longwire.fanout.fan_out import FanOut, Pages
+    from longwire.fanout.fan_out import Pages
     from longwire.fanout.parts import Part
     from longwire.registry.caller import Caller
     from longwire.types import Frame

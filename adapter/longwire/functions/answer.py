@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from longwire.types import LambdaEvent
 
     Function = Callable[[LambdaEvent, Context], object]
+    Response = dict[str, Any]
 
 
-async def answer(function: Function | None, event: LambdaEvent, context: Context) -> dict[str, Any]:
+async def answer(function: Function | None, event: LambdaEvent, context: Context) -> Response:
     """Return what API Gateway is answered; without a function, that all is well.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-develop-integrations.html
@@ -36,7 +37,7 @@ async def answer(function: Function | None, event: LambdaEvent, context: Context
             f"the function of route {context.route_key!r} returned what API Gateway answers with "
             f'"Internal server error": {error}'
         ) from None
-    response: dict[str, Any] = result  # type: ignore[assignment]  # it takes nothing else
+    response: Response = result  # type: ignore[assignment]  # it takes nothing else
     return response
 
 

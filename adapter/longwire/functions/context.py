@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from longwire.apigateway.events import ConnectEvent, MessageEvent
+from longwire.apigateway.events import ConnectEvent, Event, MessageEvent
 from longwire.apigateway.frames import frame
 from longwire.exceptions import InvalidArgumentError, ManagementError
 from longwire.fanout.fan_out import one_page
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from longwire.apigateway.events import Event
     from longwire.connections import Connections
     from longwire.fanout.result import SendResult
     from longwire.registry.base import Post

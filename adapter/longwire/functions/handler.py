@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from longwire import deadlines, ws_gateway
@@ -35,13 +35,9 @@ from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from longwire.apigateway.events import Event
+    from longwire.functions.answer import Function, Response
     from longwire.types import LambdaEvent
-
-    Response = dict[str, Any]
-    Function = Callable[[LambdaEvent, Context], object]
 
 F = TypeVar("F", bound=Callable[..., object])
 

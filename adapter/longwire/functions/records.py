@@ -6,17 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from longwire import deadlines
-from longwire.apigateway.events import ConnectEvent, MessageEvent
+from longwire.apigateway.events import ConnectEvent, Event, MessageEvent
 from longwire.asgi import scope
 from longwire.registry import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from longwire.apigateway.events import Event
+    from longwire.functions.answer import Response
     from longwire.registry.store import Store
 
-    Response = dict[str, Any]
     Answer = Callable[[], Coroutine[Any, Any, Response]]
 
 

@@ -12,13 +12,12 @@ from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
 from longwire.exceptions import ConnectionGoneError
 from longwire.invocation.greeting import Greeting, end_connect_step, owe, release_greeting
-from longwire.invocation.invocation import TELL_TIME, Invocation
+from longwire.invocation.invocation import TELL_TIME, Application, Call, Invocation
 from longwire.invocation.outcome import handshake_status, log_ending, note_ending
 from longwire.registry.record import ConnectionRecord
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import ConnectEvent
-    from longwire.invocation.invocation import Application, Call
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import LambdaResponse
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from longwire import deadlines
 from longwire.apigateway.frames import encode
 from longwire.asgi import messages
-from longwire.asgi.run import SupersededError
+from longwire.asgi.run import Run, SupersededError
 from longwire.exceptions import (
     BackendError,
     ConnectionGoneError,
@@ -23,17 +23,15 @@ from longwire.exceptions import (
     StoredRecordError,
 )
 from longwire.registry import record
-from longwire.registry.record import NEW_CONNECTION
+from longwire.registry.record import NEW_CONNECTION, ConnectionRecord
 from longwire.registry.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from longwire.asgi.run import Run
     from longwire.config.settings import Settings
     from longwire.deadlines import Deadlines
     from longwire.registry.api_gateway import APIGateway
-    from longwire.registry.record import ConnectionRecord
     from longwire.types import Frame
 
 logger = logging.getLogger("longwire")

@@ -10,12 +10,11 @@ from longwire.apigateway import events
 from longwire.asgi import messages
 from longwire.deadlines import Deadlines
 from longwire.exceptions import LongwireError, StoredRecordError
-from longwire.invocation.invocation import Call, Departures, Invocation
+from longwire.invocation.invocation import Application, Call, Departures, Invocation
 from longwire.observability.event import Ending
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import DisconnectEvent
-    from longwire.invocation.invocation import Application
     from longwire.registry.base import Departure
     from longwire.types import LambdaEvent, LambdaResponse
 

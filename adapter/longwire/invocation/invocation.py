@@ -12,11 +12,12 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire import deadlines
-from longwire.apigateway.events import ConnectEvent
+from longwire.apigateway.events import ConnectEvent, Event
 from longwire.asgi import scope
 from longwire.asgi.messages import is_disconnect
-from longwire.asgi.run import Run, Stage
-from longwire.invocation.connection import Connection
+from longwire.asgi.run import Outbox, Run, Stage
+from longwire.deadlines import Deadlines
+from longwire.invocation.connection import Connection, Gate
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import ClosedOutbox
 from longwire.registry.caller import Caller, calling
@@ -24,12 +25,8 @@ from longwire.registry.caller import Caller, calling
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from longwire.apigateway.events import Event
     from longwire.asgi.lifespan import Lifespans
-    from longwire.asgi.run import Outbox
     from longwire.config.settings import Settings
-    from longwire.deadlines import Deadlines
-    from longwire.invocation.connection import Gate
     from longwire.observability.event import Ending, Word
     from longwire.registry.api_gateway import APIGateway
     from longwire.registry.base import Departure

@@ -10,13 +10,12 @@ from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
 from longwire.exceptions import ConnectionGoneError, StoredRecordError
 from longwire.invocation.greeting import greeted
-from longwire.invocation.invocation import Invocation
+from longwire.invocation.invocation import Application, Call, Invocation
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import Replies
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import MessageEvent, RequestContext
-    from longwire.invocation.invocation import Application, Call
     from longwire.registry.record import ConnectionRecord
     from longwire.types import LambdaResponse, Message
 
@@ -92,7 +91,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
     try:
         outcome = await run.until_ready(record.answered, invocation.run_until)
         if outcome is None:
-            replies.hand_over(complete=run.replay.complete)
+            replies.begin(complete=run.replay.complete)
             run.hand_over(received)
             # A host that keeps a connection's messages in order may go on with the next one.
             on_waiting = getattr(call.context, "waits_for_client", None)

@@ -6,11 +6,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from longwire.registry.record import digest
+from longwire.registry.record import ConnectionRecord, digest
 
 if TYPE_CHECKING:
     from longwire.invocation.connection import Connection
-    from longwire.registry.record import ConnectionRecord
     from longwire.types import Frame
 
 
@@ -23,7 +22,7 @@ class Replies:
         self._swallowed: Counter[str] = Counter()
         self._may_repeat = True
 
-    def hand_over(self, *, complete: bool) -> None:
+    def begin(self, *, complete: bool) -> None:
         """Begin with the replies; after a `complete` connect step nothing of it can come again."""
         self._may_repeat = not complete
 

@@ -6,21 +6,19 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from longwire.apigateway.endpoint import given_endpoint, management_endpoint
-from longwire.apigateway.frames import encode
-from longwire.config.settings import make_backend
+from longwire.apigateway.frames import Binary, encode
+from longwire.config.settings import Settings, make_backend
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import count_post
-from longwire.registry.base import Registry
+from longwire.registry.base import Departure, Post, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from longwire.apigateway.events import RequestContext
-    from longwire.apigateway.frames import Binary
     from longwire.apigateway.management import ConnectionInfo, Management
     from longwire.apigateway.signing import SigningTransport
-    from longwire.config.settings import Settings
-    from longwire.registry.base import Departure, HandOver, Post
+    from longwire.registry.base import HandOver
     from longwire.types import Frame
     from longwire_aws.http import HTTPClient
     from longwire_aws.signed import Transport

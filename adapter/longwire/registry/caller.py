@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,8 +13,6 @@ from longwire.exceptions import ConfigurationError
 from longwire.registry.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from longwire.registry.base import Departure, Registry
     from longwire.types import Frame
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from longwire.apigateway.management import ConnectionInfo
 from longwire.asgi.messages import is_disconnect
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
-from longwire.registry.base import Registry
+from longwire.registry.base import Post, Registry
 from longwire.registry.caller import Caller
 from longwire.runtime.threads import running_loop
 from longwire_backends.base import Page, Record
@@ -31,7 +31,6 @@ from longwire_backends.memory import MemoryBackend
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.registry.base import Post
     from longwire.types import Frame, Message, Scope, Send
 
 logger = logging.getLogger("longwire")

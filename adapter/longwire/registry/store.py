@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from longwire import deadlines
@@ -12,9 +12,6 @@ from longwire.exceptions import BackendError
 from longwire.observability.event import count_store_request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from contextlib import AbstractContextManager
-
     from longwire_backends import Backend, Page, Record
 
     Watch = Callable[[str], AbstractContextManager[None]]

@@ -14,12 +14,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import suspended
+from longwire.observability.event import Observed
 from longwire.observability.event import current as current_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
-
-    from longwire.observability.event import Observed
 
     # Handles one event; given where its work goes on behind the response, and what observes it.
     Handle = Callable[["AfterResponse | None", Observed | None], Coroutine[Any, Any, Any]]
@@ -53,13 +52,13 @@ class Deferred:
             await asyncio.sleep(0)  # their done-callbacks take them out
 
     async def finish(self) -> None:
-        """Cancel what is still going on and wait until it has put its affairs in order."""
+        """Cancel what is still going on and wait until it has cleaned up."""
         for task in self._tasks:
             task.cancel()
         await self.wait()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Begin with `work`, of the event that is handled here; what it raises is logged."""
+        """Start `work` for the event that is handled here; what it raises is logged."""
         observed = current_event.get()
         if observed is not None:
             observed.keep()

@@ -5,8 +5,8 @@ all its extensions have asked for the next event. So a thread of this process re
 extension, and asks for the next one when the handler has nothing left to do.
 
 An extension has to register before the import of the handler's module is over. INVOKE reaches it
-when an invocation begins, whoever handles it; that it never waits for a handler which is not called
-is what `ENTRY_LIMIT` is for.
+when an invocation begins, whoever handles it; `ENTRY_LIMIT` keeps it from waiting for a handler that
+is never called.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 """
@@ -21,13 +21,11 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from email.message import Message
     from http.client import HTTPConnection
-    from typing import Self
 
 logger = logging.getLogger("longwire")
 
@@ -86,7 +84,7 @@ class Hold:
         self.released.set()
 
     def watch(self, response: Any) -> Any:
-        """Return the response in a form whose leaving is seen; else it is waited for."""
+        """Return the response in a form that shows when it has left; a dict has one."""
         if type(response) is not dict:
             return response
         watched = WatchedResponse(response)
@@ -181,21 +179,21 @@ _asked = False
 _asking = threading.Lock()
 
 
-def of_this_process(environ: Mapping[str, str] = os.environ) -> Extension | None:
+def of_this_process() -> Extension | None:
     """Return the extension of this process, registered at the first call; None if none can be."""
     global _ours, _asked
     with _asking:
-        if not _asked and RUNTIME_API in environ:
+        if not _asked and RUNTIME_API in os.environ:
             _asked = True
-            _ours = _register(environ)
+            _ours = _register()
         return _ours
 
 
-def _register(environ: Mapping[str, str]) -> Extension | None:
-    if "AWS_LAMBDA_MAX_CONCURRENCY" in environ:
+def _register() -> Extension | None:
+    if "AWS_LAMBDA_MAX_CONCURRENCY" in os.environ:
         _warn("Lambda Managed Instances give internal extensions no events")
         return None
-    api = _API(environ[RUNTIME_API])
+    api = _API(os.environ[RUNTIME_API])
     try:
         identifier = api.register()
     except Exception as error:
@@ -260,7 +258,8 @@ class _API:
             json_type = {"content-type": "application/json"}
             self._connection.request(method, API + path, body, json_type | headers)
             response = self._connection.getresponse()
-            answer = response.status, _names(response.headers), response.read()
+            names = {name.lower(): value for name, value in response.headers.items()}
+            answer = response.status, names, response.read()
         except BaseException:
             self._connection.close()
             self._connection = None
@@ -269,10 +268,6 @@ class _API:
             self._connection.close()
             self._connection = None
         return answer
-
-
-def _names(headers: Message) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def _refusal(status: int, body: bytes) -> str:

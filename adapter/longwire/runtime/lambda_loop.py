@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from longwire.deadlines import Deadlines, log_leaving
 from longwire.runtime import sigterm, snapstart
-from longwire.runtime.after_response import AfterResponse
+from longwire.runtime.after_response import AfterResponse, Deferred
 from longwire.runtime.extension import of_this_process
 from longwire.runtime.threads import LoopThread
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from longwire.exceptions import DeadlineError
     from longwire.observability.event import Observed
     from longwire.observability.observer import Observer
-    from longwire.runtime.after_response import Deferred, Handle
+    from longwire.runtime.after_response import Handle
     from longwire.types import LambdaEvent
 
 logger = logging.getLogger("longwire")

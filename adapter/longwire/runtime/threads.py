@@ -44,7 +44,7 @@ class LoopThread:
     def result(
         self,
         work: Coroutine[Any, Any, T],
-        seconds: float | None = None,
+        seconds: float,
         on_blocked: Callable[[DeadlineError], object] = lambda _: None,
     ) -> T:
         """Wait for work that is done on the loop, one at a time.
@@ -68,9 +68,6 @@ class LoopThread:
             self._task = self.loop.create_task(settle())
             self._task.add_done_callback(lambda _: work.close())  # if it never came to its turn
 
-        def abandon() -> None:
-            self._task.cancel()
-
         self._waiting = waiting
         self.loop.call_soon_threadsafe(begin)
         try:
@@ -78,7 +75,7 @@ class LoopThread:
         except TimeoutError:
             if waiting.done():  # just now, or with this very error
                 return waiting.result()
-            self.loop.call_soon_threadsafe(abandon)
+            self.loop.call_soon_threadsafe(lambda: self._task.cancel())
             blocked = DeadlineError(f"no end within {seconds:.3g} s: {self._reason()}")
             on_blocked(blocked)
             raise blocked from None

@@ -16,7 +16,6 @@ from longwire.apigateway.events import ConnectEvent, Event
 from longwire.asgi import scope
 from longwire.asgi.messages import is_disconnect
 from longwire.asgi.run import Outbox, Run, Stage
-from longwire.deadlines import Deadlines
 from longwire.invocation.connection import Connection, Gate
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import ClosedOutbox
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from longwire.asgi.lifespan import Lifespans
     from longwire.config.settings import Settings
+    from longwire.deadlines import Deadlines
     from longwire.observability.event import Ending, Word
     from longwire.registry.api_gateway import APIGateway
     from longwire.registry.base import Departure

@@ -39,7 +39,7 @@ async def disconnect(
 
 
 def collect_departures(application: Application, like: LambdaEvent, context: Any) -> Departures:
-    """Make the collection of the event `like`, which those that tell the app resemble."""
+    """Make what collects an event's departures; the app is told by events `like` that one."""
 
     async def tell_one(departure: Departure, found: Departures) -> None:
         raw = events.lost(departure.connection_id, like)

@@ -5,8 +5,8 @@ all its extensions have asked for the next event. So a thread of this process re
 extension, and asks for the next one when the handler has nothing left to do.
 
 An extension has to register before the import of the handler's module is over. INVOKE reaches it
-when an invocation begins, whoever handles it; `ENTRY_LIMIT` keeps it from waiting for a handler that
-is never called.
+when an invocation begins, whoever handles it; `ENTRY_LIMIT` keeps it from waiting for a handler
+that is never called.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 """
@@ -84,7 +84,7 @@ class Hold:
         self.released.set()
 
     def watch(self, response: Any) -> Any:
-        """Return the response in a form that shows when it has left; a dict has one."""
+        """Return the response, if it is a dict, in a form that shows when it has left."""
         if type(response) is not dict:
             return response
         watched = WatchedResponse(response)

@@ -42,7 +42,7 @@ async def disconnect(
 def collect_departures(
     application: Application, like: LambdaEvent, context: Any, times: Deadlines | None
 ) -> Departures:
-    """Make the collection of the event `like`, which those that tell the app resemble.
+    """Make what collects an event's departures; the app is told by events `like` that one.
 
     Without the times of an event, as much as an event has is left for each of them.
     """

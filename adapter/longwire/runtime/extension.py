@@ -84,7 +84,7 @@ class Hold:
         self.released.set()
 
     def watch(self, response: Any) -> Any:
-        """Return the response in a form that shows when it has left; a dict has one."""
+        """Return the response, if it is a dict, in a form that shows when it has left."""
         if type(response) is not dict:
             return response
         watched = WatchedResponse(response)

@@ -24,7 +24,9 @@ from longwire import (
     MessageTooLargeError,
 )
 from longwire.exceptions import ASGIMessageError
+from longwire.invocation.invocation import Departures
 from longwire.registry import record
+from longwire.registry.base import Departure
 from longwire_backends.base import BackendError, Page, Record
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
@@ -1116,3 +1118,44 @@ def test_settings_that_cannot_be_are_refused() -> None:
         Connections(api_gateway_endpoint_url="localhost:3001")
     with pytest.raises(ConfigurationError, match="fanout is for groups, which need a store"):
         Connections(fanout={"queue_url": "https://sqs.eu-west-1.amazonaws.com/1/q"})
+
+
+async def test_a_ghost_is_posted_to_once_by_all_broadcasts_of_a_process() -> None:
+    """The store lists it until its app has been told, at the end of the event."""
+    told: list[str] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            for number in range(3):
+                result = await connections.broadcast(str(number))
+                assert list(result.gone) == ([] if number else [bob.connection_id])
+        told.append(ws.scope["extensions"]["longwire"]["connection_id"])
+
+    async with talk(websocket(app)) as ann:
+        bob = ann.another()
+        await ann.connect()
+        await bob.connect()
+        await bob.grow_old()
+        bob.vanish()
+        await ann.say("go")
+        assert ann.frames == ["0", "1", "2"]
+        asked = [method for method, to, _ in ann.server.requests if to == bob.connection_id]
+        assert asked == ["POST"]
+    assert told == [bob.connection_id]
+
+
+async def test_ends_for_which_no_time_is_left_wait_in_the_store(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Taken out without time to tell them, they would be lost."""
+    told = []
+
+    async def tell_one(departure: Departure, _: Departures) -> None:
+        told.append(departure.connection_id)
+
+    departures = Departures(tell_one, time.monotonic())
+    departures.found.update(dict.fromkeys(Departure(one, None) for one in ("a", "b")))
+    await departures.tell()
+    assert (told, len(departures.found)) == ([], 2)
+    assert caplog.messages == ["no time was left to tell the app of 2 ends"]

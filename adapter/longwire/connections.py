@@ -29,7 +29,7 @@ from longwire.fanout.result import SendResult
 from longwire.fanout.sending import all_connections, read_pages, send_many
 from longwire.registry import caller as callers
 from longwire.registry import in_process, record, targets
-from longwire.registry.departures import collected, end_unless_new, is_gone, is_known_gone, report
+from longwire.registry.departures import collected, end_unless_new, is_gone, report
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
 
@@ -111,7 +111,7 @@ class Connections:
             "api_gateway_endpoint_url": api_gateway_endpoint_url,
         }
         given = any(one is not None for one in self._arguments.values())
-        self._own = _standalone(**self._arguments) if given else None
+        self._standalone = _standalone(**self._arguments) if given else None
         self._by_environment: Standalone | None = None
 
     async def __aenter__(self) -> Self:
@@ -122,7 +122,7 @@ class Connections:
 
     async def aclose(self) -> None:
         """Let go of what `ws_config` and the endpoint opened; inside an app nothing."""
-        for one in (self._own, self._by_environment):
+        for one in (self._standalone, self._by_environment):
             if one is not None:
                 await one.aclose()
 
@@ -246,22 +246,14 @@ class Connections:
         backend, own = caller.store.backend, caller.own
         if own is not None and own.has_effect and own.is_unanswered and own.accepted:
             await own.join()  # so that it is listed
-        pages = all_connections(backend)
-        return await self._send_many(caller, pages, data, exclude, lists_gone=True)
+        pages = all_connections(backend, caller.registry.gone)
+        return await self._send_many(caller, pages, data, exclude)
 
     async def _send_many(
-        self,
-        caller: Caller,
-        pages: Pages,
-        data: object,
-        exclude: object,
-        *,
-        lists_gone: bool = False,
+        self, caller: Caller, pages: Pages, data: object, exclude: object
     ) -> SendResult:
         message = frame(data)
         post = caller.registry.clients.prepare(message)
-        if lists_gone and caller.tells_nobody:
-            post = _unless_gone(caller, post)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
         if not caller.has_effect:
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
@@ -284,8 +276,8 @@ class Connections:
         inside = callers.current.get()
         if inside is not None and inside.is_closed:
             inside = None
-        if self._own is not None:
-            return self._own.caller_inside(inside, self._timeout)
+        if self._standalone is not None:
+            return self._standalone.caller_inside(inside, self._timeout)
         if inside is not None:
             return inside
         if to_unknown:
@@ -434,17 +426,6 @@ def _greeting(own: OwnConnection, message: Frame, post: Post) -> Post:
             await post(connection_id, deadline=deadline, patient=patient)
 
     return greet_or_post
-
-
-def _unless_gone(caller: Caller, post: Post) -> Post:
-    """Skip those known to be gone, who stay listed, as nobody here tells the app."""
-
-    async def look_and_post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
-        if await is_known_gone(caller, connection_id):
-            raise ConnectionGoneError(connection_id)
-        await post(connection_id, deadline=deadline, patient=patient)
-
-    return look_and_post
 
 
 async def _without(excluded: frozenset[str], pages: Pages) -> Pages:

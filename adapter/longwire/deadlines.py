@@ -1,5 +1,7 @@
 """How the time of an event is divided, and what is said when it is up.
 
+`asgi/run.py` ends an app whose time is up, and `invocation/outcome.py` says so in the log.
+
 There is one clock: every deadline is in seconds of `time.monotonic()`. What asyncio is to wait for
 until a deadline needs the time of its loop, which is another clock by contract: `on_loop`.
 
@@ -58,7 +60,7 @@ class Deadlines(NamedTuple):
         seconds = max(0.0, seconds - _margin(seconds))
         run, margin = time.monotonic() + seconds, _margin(seconds)
         unwind, store = run + UNWINDING * margin, run + LAST_WORDS * margin
-        return cls(run - margin / 2, run, unwind, store, run + EVERYTHING * margin)
+        return cls(run - margin, run, unwind, store, run + EVERYTHING * margin)
 
 
 def _margin(seconds: float) -> float:

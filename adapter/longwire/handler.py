@@ -292,7 +292,7 @@ class Longwire:
 
         async def tell(departed: Sequence[Departure]) -> None:
             departures = collect_departures(self._application, raw, None, None)
-            departures.found.extend(departed)
+            departures.found.update(dict.fromkeys(departed))
             await self._lifespans.current().startup(TELL_TIME)
             await departures.tell(TELL_TIME)
 

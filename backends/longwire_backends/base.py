@@ -3,7 +3,8 @@
 A store keeps two things: one *record* for each connection, and the memberships of connections in
 groups. Everything else (what a record means, who is told what) is decided above it.
 
-A backend passes `tests/backends/contract.py`; third-party backends subclass the same test.
+A backend passes `tests/backends/contract.py`; third-party backends subclass the same test. Those of
+this package are named in `longwire/config/schema.py`, and made in `longwire/config/settings.py`.
 """
 
 from __future__ import annotations

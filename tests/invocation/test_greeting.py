@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
-from longwire import Longwire
+from longwire import Connections, Longwire
 from longwire_aws.http import Response, TransportError
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
@@ -664,3 +664,27 @@ async def test_a_stored_greeting_for_which_there_is_no_time_is_kept() -> None:
     assert await handler.handle(message_event("b"), LambdaContext()) == OK
     await handler.aclose()
     assert api.frames == ["hello", "b"]
+
+
+async def test_an_app_that_cleans_up_has_no_effect_while_its_end_is_told() -> None:
+    """Its first run is still in its `finally` when the greeting finds that the client is gone."""
+    told = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("hello")
+        try:
+            told.append((await ws.receive())["type"])
+        finally:
+            await asyncio.sleep(0.3)
+            await connections.send("other=", "somebody left")
+
+    connections = Connections()
+    async with talk(websocket(app)) as client:
+        client.seconds = 2.0
+        client.server.known.add("other=")
+        await client.handler.handle(connect_event(client.connection_id), LambdaContext(2.0))
+        await client.handler._deferred.wait()
+        assert told == ["websocket.disconnect"]
+        mine = [body for to, body in client.server.delivered if to == "other="]
+        assert mine == [b"somebody left"]  # by the run that is told, and by no other

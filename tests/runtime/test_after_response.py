@@ -338,7 +338,7 @@ async def talk(receive, send):
 async def test_without_an_extension_a_blocked_process_ends_with_its_next_event(
     tmp_path: Path,
 ) -> None:
-    """With one, Lambda ends it at once: `local/test_instances.py`."""
+    """With one, Lambda ends it at once: `local/function/test_instances.py`."""
     tail = TAIL.replace("handler = make()", "") + LATE
     async with running(tmp_path, BLOCKER, tail, timeout=1.0) as (process, server):
         await connect(process, server, "Connection=")

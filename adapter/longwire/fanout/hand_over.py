@@ -1,4 +1,4 @@
-"""A send to a large group, handed over to SQS in parts; the same handler delivers them."""
+"""A send to a large group, handed over to SQS in parts, which come back to `delivery.py`."""
 
 from __future__ import annotations
 

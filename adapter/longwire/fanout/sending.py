@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from longwire.fanout.fan_out import Pages
     from longwire.fanout.result import SendResult
-    from longwire.registry.base import Departure, Post
+    from longwire.registry.base import Departed, GoneIds, Post
     from longwire.registry.caller import Caller
     from longwire.types import Frame
     from longwire_backends import Backend, Page
@@ -38,7 +38,7 @@ async def send_many(
     return fan_out.result
 
 
-def fan_out_of(caller: Caller, post: Post, departed: list[Departure]) -> FanOut:
+def fan_out_of(caller: Caller, post: Post, departed: Departed) -> FanOut:
     """Make a fan-out that adds to `departed` who proves to be gone."""
     return FanOut(
         post,
@@ -69,7 +69,7 @@ async def read_pages(read: Callable[[str | None], Awaitable[Page]]) -> Pages:
             return
 
 
-async def all_connections(backend: Backend) -> Pages:
-    """Yield all connections; a store keeps other records, too."""
+async def all_connections(backend: Backend, gone: GoneIds) -> Pages:
+    """Yield all connections that are not known to be gone; a store keeps other records, too."""
     async for page in read_pages(lambda after: backend.connections(after=after)):
-        yield [one for one in page if not one.startswith(INTERNAL)]
+        yield [one for one in page if not one.startswith(INTERNAL) and one not in gone]

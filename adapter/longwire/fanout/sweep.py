@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.registry.caller import Caller
+    from longwire.registry.store import Store
     from longwire_backends import Record
 
 logger = logging.getLogger("longwire")
@@ -130,18 +131,22 @@ async def sweep(
         await fan_out.run(one_page([one for one in page if not one.startswith(INTERNAL)]))
         result.checked += len(asked)
         result.gone += len(fan_out.result.gone)
-        result.failed |= fan_out.result.failed
+        result.failed |= {} if only_known else fan_out.result.failed
         log_hang("sweep", fan_out, store.backend)
         await tell()
     if turn.is_over:
         result.incomplete = CUT_OFF
+    await _delete_expired(store, result)
+    if result.incomplete is not None:
+        logger.error("sweep: %s: not all were looked at: %s", store.backend.name, result.incomplete)
+    return result
+
+
+async def _delete_expired(store: Store, result: SweepResult) -> None:
     try:
         result.deleted = await store.sweep()
     except BackendError as error:
         result.incomplete = result.incomplete or str(error)
-    if result.incomplete is not None:
-        logger.error("sweep: %s: not all were looked at: %s", store.backend.name, result.incomplete)
-    return result
 
 
 def _check(rate: object, min_age: object, endpoint: str | None) -> None:

@@ -54,6 +54,7 @@ class _ConnectStep:
         self._run = invocation.run(
             record, self._greeting, Stage.CONNECT, "connect", gate=self._greeting
         )
+        self._stopped = asyncio.Event()
 
     async def respond(self) -> LambdaResponse:
         run, after, connection = self._run, self._call.after, self._connection
@@ -70,9 +71,9 @@ class _ConnectStep:
             status = answer
         finally:
             if after is not None and not settled and run.left_behind:
-                await after.start(self._invocation.stop(run), f"end of {connection.id}")
+                await after.start(self._stop(), f"end of {connection.id}")
             elif not settled:
-                await self._invocation.stop(run)
+                await self._stop()
             if status != 200:
                 await connection.refuse(joined=self._record.joined)
         departures = self._call.departures
@@ -112,7 +113,7 @@ class _ConnectStep:
                 self._connection.id,
             )
         # Anything slow goes first: the record says when the response leaves.
-        await self._invocation.stop(run)
+        await self._stop()
         await self._call.departures.tell(TELL_TIME)
         record.greeting = self._greeting.frames
         record.responded_at = time.time()
@@ -148,6 +149,7 @@ class _ConnectStep:
                 await self._connection.update(end_connect_step)
         except ConnectionGoneError:
             if not self._record.ended:
+                await self._stopped.wait()  # or the run that is told would let it act again
                 gone = messages.disconnect(1006, "")
                 await self._invocation.tell(self._record, gone, "gone")
         except SupersededError:
@@ -179,7 +181,7 @@ class _ConnectStep:
             self._superseded()
         finally:
             # Both at once: if the process is about to end, the app may clean up for too long.
-            await asyncio.gather(self._invocation.stop(run), self._hand_back(ended=run.ended))
+            await asyncio.gather(self._stop(), self._hand_back(ended=run.ended))
             await self._call.departures.tell()
 
     async def _clean_up(self) -> None:
@@ -188,7 +190,11 @@ class _ConnectStep:
             outcome = await self._run.until_over(self._invocation.run_until)
             log_ending(self._run, outcome, self._connection.id)
         finally:
-            await self._invocation.stop(self._run)
+            await self._stop()
+
+    async def _stop(self) -> None:
+        await self._invocation.stop(self._run)
+        self._stopped.set()
 
     async def _hand_back(self, *, ended: bool = False) -> None:
         """Store what could not be delivered here, for the first message's event to deliver."""

@@ -1,7 +1,8 @@
 """The greeting: what an app sends right after `accept`, delivered once the connection exists.
 
-A connect step delivers it behind the response. What it could not deliver is stored with the
-connection, and the event of the first message delivers it ahead of any reply (`greeted`).
+A connect step delivers it behind the response. What it could not deliver, as no time was left or
+nothing runs there, is stored with the connection, and the event of the first message delivers it
+ahead of any reply (`greeted`). A killed process takes with it what it was delivering.
 """
 
 from __future__ import annotations

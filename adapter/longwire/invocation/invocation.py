@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from longwire.deadlines import Deadlines
     from longwire.observability.event import Ending, Word
     from longwire.registry.api_gateway import APIGateway
-    from longwire.registry.base import Departure
+    from longwire.registry.base import Departed, Departure
     from longwire.registry.record import ConnectionRecord
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import ASGIApp, LambdaEvent, Message
@@ -55,7 +55,7 @@ class Departures:
     def __init__(
         self, tell_one: Callable[[Departure, Departures], Awaitable[None]], deadline: float
     ) -> None:
-        self.found: list[Departure] = []  # of whom the app has not been told yet
+        self.found: Departed = {}  # of whom the app has not been told yet
         self._tell_one = tell_one
         self._deadline = deadline
         self._telling = False
@@ -72,7 +72,9 @@ class Departures:
                 if time.monotonic() >= until:
                     logger.warning("no time was left to tell the app of %d ends", len(self.found))
                     return
-                await self._tell_one(self.found.pop(0), self)
+                departure = next(iter(self.found))
+                del self.found[departure]
+                await self._tell_one(departure, self)
         finally:
             self._telling = False
 

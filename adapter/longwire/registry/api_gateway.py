@@ -10,7 +10,7 @@ from longwire.apigateway.frames import Binary, encode
 from longwire.config.settings import Settings, make_backend
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import count_post
-from longwire.registry.base import Departure, Post, Registry
+from longwire.registry.base import Departure, GoneIds, Post, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -54,6 +54,7 @@ class APIGateway:
         self.hand_over = hand_over
         self._transport: Transport | None = None
         self._management: Management | None = None
+        self._gone = GoneIds()
         self._opened: tuple[HTTPClient, SigningTransport] | None = None
 
     @classmethod
@@ -103,7 +104,7 @@ class APIGateway:
         """Return the registry of the API whose management API is at `endpoint`."""
         clients = APIClients(self.management, endpoint, self.binary)
         hand_over = self.hand_over if hands_over else None
-        return Registry(clients, self.backend, endpoint, self.binary, hand_over, tell)
+        return Registry(clients, self.backend, self._gone, endpoint, self.binary, hand_over, tell)
 
     def configured_endpoint(self) -> str | None:
         """Return the endpoint that needs no event; None if there is none."""

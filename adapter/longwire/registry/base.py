@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from longwire.types import Frame
     from longwire_backends import Backend
 
+    # Takes who calls, the pages of members, the frame, and the fan-out that adds it all up.
     HandOver = Callable[..., Awaitable[None]]
+
+MAX_GONE_IDS = 10_000
 
 
 class Post(Protocol):
@@ -61,11 +64,34 @@ class Departure(NamedTuple):
     endpoint: str | None  # URL of the management API that does not know it
 
 
+Departed = dict[Departure, None]
+"""Those that an event has found, in this order, each once."""
+
+
+class GoneIds:
+    """Connections that this process has found to be gone lately, so that it asks about none twice.
+
+    A broadcast leaves them out: the store lists them until their app has been told.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def add(self, connection_id: str) -> None:
+        self._ids[connection_id] = None
+        if len(self._ids) > MAX_GONE_IDS:
+            del self._ids[next(iter(self._ids))]
+
+    def __contains__(self, connection_id: object) -> bool:
+        return connection_id in self._ids
+
+
 class Registry(NamedTuple):
     """Who is connected, and how to reach them.
 
     Attributes:
         backend: None where only single connections can be reached.
+        gone: who has been found to be gone.
         endpoint: URL of the management API; None where it is not known, or there is none.
         binary: as in `ws_config`.
         hand_over: hands a send to many over to a queue (see `fanout/hand_over.py`); None where
@@ -76,6 +102,7 @@ class Registry(NamedTuple):
 
     clients: Clients
     backend: Backend | None
+    gone: GoneIds
     endpoint: str | None = None
     binary: Binary = "text"
     hand_over: HandOver | None = None

@@ -13,7 +13,7 @@ from longwire.exceptions import ConfigurationError
 from longwire.registry.store import Store
 
 if TYPE_CHECKING:
-    from longwire.registry.base import Departure, Registry
+    from longwire.registry.base import Departed, Registry
     from longwire.types import Frame
 
 NO_STORE = (
@@ -31,7 +31,7 @@ class OwnConnection(Protocol):
         is_over: it has ended: the app is told so, or has ended it itself.
         is_unanswered: its handshake has no answer yet, so that nobody else can end it.
         greets: frames to it have to wait for the response to its handshake.
-        left: the groups in which it was, once it has ended.
+        left_groups: the groups in which it was, once it has ended.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Caller:
         *,
         loop: asyncio.AbstractEventLoop | None = None,
         own: OwnConnection | None = None,
-        departed: list[Departure] | None = None,
+        departed: Departed | None = None,
     ) -> None:
         self.registry = registry
         self.deadline = deadline
@@ -118,11 +118,6 @@ class Caller:
     def is_over(self) -> bool:
         """Whether it has no effect because its run is over."""
         return self.own is not None and self.own.unwinding
-
-    @property
-    def tells_nobody(self) -> bool:
-        """Whether no app is told of connections that prove to be gone here."""
-        return self.departed is None and self.registry.tell is None
 
     def own_if(self, connection_id: str) -> OwnConnection | None:
         """Return the event's own connection if this is its id."""

@@ -1,9 +1,9 @@
 """Connections that have proved to be gone: found by a 410, told to the app once.
 
-`$disconnect` is best effort, so a send may be the first to find that a client has left. It notes so
-in the record itself (`gone_at`) and ends the memberships. Whoever takes the record out of the store
-tells the app: mostly the finder, at the end of its event; else `$disconnect`, another finder, or a
-sweep.
+`$disconnect` is best effort, so a send may be the first to find that a client has left: by the 410
+that `apigateway/management.py` reads. It notes so in the record itself (`gone_at`) and ends the
+memberships. Whoever takes the record out of the store tells the app (`invocation/disconnect.py`):
+mostly the finder, at the end of its event; else `$disconnect`, another finder, or a sweep.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from longwire.exceptions import StoredRecordError
 from longwire.registry import record
-from longwire.registry.base import Departure
+from longwire.registry.base import Departed, Departure
 
 if TYPE_CHECKING:
     from longwire.registry.caller import Caller
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("longwire")
 
 
-async def end_unless_new(caller: Caller, departed: list[Departure], connection_id: str) -> bool:
+async def end_unless_new(caller: Caller, departed: Departed, connection_id: str) -> bool:
     """End a connection that API Gateway does not know; False if it is too new to be known.
 
     An event's own app is told at once; other connections are added to `departed`.
@@ -52,10 +52,9 @@ async def end_unless_new(caller: Caller, departed: list[Departure], connection_i
         if known.gone_at or await _mark(store, connection_id, stored, known):
             # Not only by who has marked it, who may have been killed: the app is told by whoever
             # takes the record out, so that it is told once.
-            departure = Departure(connection_id, caller.registry.endpoint)
-            if departure not in departed:
-                departed.append(departure)
+            departed[Departure(connection_id, caller.registry.endpoint)] = None
             break
+    caller.registry.gone.add(connection_id)
     await store.group_discard_all(connection_id)
     return True
 
@@ -92,12 +91,12 @@ def _read(connection_id: str, stored: Record | None) -> ConnectionRecord | None:
         return None
 
 
-def collected(caller: Caller) -> list[Departure]:
-    """Return the list of connections that are gone: that of the event, if there is one."""
-    return [] if caller.departed is None else caller.departed
+def collected(caller: Caller) -> Departed:
+    """Return where connections that are gone are noted: with the event, if there is one."""
+    return {} if caller.departed is None else caller.departed
 
 
-async def report(caller: Caller, departed: list[Departure]) -> None:
+async def report(caller: Caller, departed: Departed) -> None:
     """Have the app told of connections that are gone; an event does so at its end."""
     if caller.departed is None and departed and caller.registry.tell is not None:
-        await caller.registry.tell(departed)
+        await caller.registry.tell(tuple(departed))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from longwire.apigateway.management import ConnectionInfo
 from longwire.asgi.messages import is_disconnect
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
-from longwire.registry.base import Post, Registry
+from longwire.registry.base import GoneIds, Post, Registry
 from longwire.registry.caller import Caller
 from longwire.runtime.threads import running_loop
 from longwire_backends.base import Page, Record
@@ -255,7 +255,7 @@ class ServedBackend(MemoryBackend):
 
 clients = ServedClients()
 _backend = ServedBackend(clients)
-_registry = Registry(clients, _backend)
+_registry = Registry(clients, _backend, GoneIds())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=clients.clear)
 

@@ -14,7 +14,7 @@ from longwire.observability.event import count_store_request
 if TYPE_CHECKING:
     from longwire_backends import Backend, Page, Record
 
-    Watch = Callable[[str], AbstractContextManager[None]]
+    Guard = Callable[[str], AbstractContextManager[None]]
 
 T = TypeVar("T")
 Answer = Coroutine[Any, Any, T]
@@ -22,24 +22,24 @@ Answer = Coroutine[Any, Any, T]
 HINT = "; the server is overloaded, stopped or locked, or no route leads to it"
 
 
-def _unwatched(what: str) -> AbstractContextManager[None]:
+def _unguarded(what: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
 class Store:
     """The methods of a `Backend` (see there), each of which answers before a deadline or fails.
 
-    `watch` wraps each request, to see which of them was cut off.
+    `guard` wraps each request, to see which of them was cut off.
     """
 
-    def __init__(self, backend: Backend, deadline: float, watch: Watch = _unwatched) -> None:
+    def __init__(self, backend: Backend, deadline: float, guard: Guard = _unguarded) -> None:
         self.backend = backend
         self.deadline = deadline
-        self._watch = watch
+        self._guard = guard
 
     def until(self, deadline: float) -> Store:
         """Return the same store with another deadline."""
-        return Store(self.backend, deadline, self._watch)
+        return Store(self.backend, deadline, self._guard)
 
     def put(self, connection_id: str, value: str, expires_at: int) -> Answer[str]:
         return self._ask("put", self.backend.put(connection_id, value, expires_at))
@@ -77,7 +77,7 @@ class Store:
     async def _ask(self, operation: str, answer: Awaitable[T]) -> T:
         count_store_request()
         left = deadlines.left(self.deadline)
-        with self._watch(f"{self.backend.name}: {operation}"):
+        with self._guard(f"{self.backend.name}: {operation}"):
             try:
                 async with asyncio.timeout(left) as limit:
                     return await answer

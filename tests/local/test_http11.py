@@ -25,7 +25,7 @@ from tests.local.fakes import (
 
 pytestmark = pytest.mark.anyio
 
-HEAD = b"HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"HTTP/1.1\r\nHost: localhost\r\n"
 
 
 async def test_a_connection_is_kept_for_many_requests(

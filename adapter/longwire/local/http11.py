@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +21,8 @@ logger = logging.getLogger("longwire.local")
 # Bytes of a request body that are kept: API Gateway's own limit. Messages have a lower one, which
 # `rules/management_api.py` checks.
 BODY_LIMIT = 10 * 1024 * 1024
+# What h11 lets pass in a header, and nobody behind it takes.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # Bytes that a client may send before its request is answered.
 EARLY_LIMIT = 256 * 1024
 # Seconds that a client may take to read what is left and to answer a close frame.
@@ -105,7 +108,9 @@ class HTTP1Connection(asyncio.Protocol):
     def _begin_request(self, request: h11.Request) -> None:
         self._request = request
         self._body.clear()
-        if self._h11.they_are_waiting_for_100_continue:
+        if any(_CONTROL.search(value) for _, value in request.headers):
+            self.respond(json_response(400, phrase(400)), close=True)
+        elif self._h11.they_are_waiting_for_100_continue:
             self.write(h11.InformationalResponse(status_code=100, headers=[]))
 
     def _keep_body(self, data: bytes) -> None:

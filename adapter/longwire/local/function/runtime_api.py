@@ -214,6 +214,7 @@ class RuntimeServer:
         self._secret = secret
         self._tasks = Tasks()
         self._connections: set[_RuntimeConnection] = set()
+        self._arriving: dict[HTTP1Connection, None] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -231,7 +232,9 @@ class RuntimeServer:
         await self._tasks.settle(0)
 
     def _connection(self) -> _RuntimeConnection:
-        return _RuntimeConnection(self._api, self._secret, self._tasks, self._connections)
+        return _RuntimeConnection(
+            self._api, self._secret, self._tasks, self._connections, self._arriving
+        )
 
 
 class _RuntimeConnection(HTTP1Connection):
@@ -241,8 +244,9 @@ class _RuntimeConnection(HTTP1Connection):
         secret: str,
         tasks: Tasks,
         connections: set[_RuntimeConnection],
+        arriving: dict[HTTP1Connection, None],
     ) -> None:
-        super().__init__(tasks.spawn)
+        super().__init__(tasks.spawn, arriving, RESPONSE_LIMIT)
         self._api = api
         self._prefix = f"/{secret}"
         self._connections = connections
@@ -252,6 +256,7 @@ class _RuntimeConnection(HTTP1Connection):
         self._connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         self._connections.discard(self)
 
     async def route(self, request: h11.Request, body: bytes) -> None:

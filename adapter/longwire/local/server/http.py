@@ -38,6 +38,7 @@ class HTTPOwner(Protocol):
 
     rules: GatewayRules
     stopping: bool
+    arriving: dict[HTTP1Connection, None]
     keep_alive: float | None
 
     def is_own_host(self, name: str) -> bool: ...
@@ -61,7 +62,9 @@ class ClientHTTPConnection(HTTP1Connection):
     """Answers requests, and hands an accepted handshake over."""
 
     def __init__(self, owner: HTTPOwner) -> None:
-        super().__init__(owner.spawn, owner.keep_alive)
+        # A body that is longer than a message is answered with 413, whatever it is.
+        limit = owner.rules.settings.message_limit
+        super().__init__(owner.spawn, owner.arriving, limit, owner.keep_alive)
         self._owner = owner
         # Set while a handshake is being decided.
         self._session: Session | None = None
@@ -73,6 +76,7 @@ class ClientHTTPConnection(HTTP1Connection):
         self._owner.connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         self._owner.disconnected(self)
         if self._session is not None:
             self._session.client_closed(LOST)

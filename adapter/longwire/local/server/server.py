@@ -28,6 +28,7 @@ from longwire.local.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine
 
+    from longwire.local.http11 import HTTP1Connection
     from longwire.local.rules.connection import ClientHandshake, LocalConnection
     from longwire.local.rules.management_api import ManagementRequest
     from longwire.local.rules.signatures import Signer
@@ -84,6 +85,7 @@ class LocalGateway:
         self._before_end = before_end
         self.keep_alive = keep_alive
         self._tasks = Tasks()
+        self.arriving: dict[HTTP1Connection, None] = {}
         self._http_connections: set[ClientHTTPConnection] = set()
         self._sessions: dict[str, Session] = {}
         self._sockets: dict[str, ServerWebSocket] = {}

@@ -145,7 +145,7 @@ def _create_private(path: str) -> bool:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     except OSError:
         return False  # also where it cannot be made, which SQLite says best
-    os.close(descriptor)
+    os.close(descriptor)  # which would drop SQLite's locks, if this process had any on a new file
     return True
 
 

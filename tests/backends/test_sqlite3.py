@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -198,6 +198,67 @@ def test_a_deleted_file_is_made_again(tmp_path: Path) -> None:
         return await get_close(SQLite3Backend(tmp_path / "store.db"), "new")
 
     assert asyncio.run(scenario(SQLite3Backend(tmp_path / "store.db")))
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_nobody_else_can_read_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, umask: int
+) -> None:
+    """From before SQLite opens it; nor those that SQLite puts beside it; also when made again."""
+    before_opening = []
+    connect = sqlite3.connect
+
+    def look_first(path: str, **arguments: Any) -> sqlite3.Connection:
+        before_opening.append(modes(tmp_path))
+        connection: sqlite3.Connection = connect(path, **arguments)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", look_first)
+
+    async def scenario(backend: SQLite3Backend) -> None:
+        for _ in range(2):
+            await backend.put("a", "cookies", FAR)
+            assert modes(tmp_path) == dict.fromkeys(
+                ("store.db", "store.db-wal", "store.db-shm"), 0o600
+            )
+            empty(tmp_path)
+        await backend.close()
+
+    mask = os.umask(umask)
+    try:
+        asyncio.run(scenario(SQLite3Backend(tmp_path / "store.db")))
+    finally:
+        os.umask(mask)
+    assert before_opening == [{"store.db": 0o600}] * 2
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "warned"), [(0o644, True), (0o666, True), (0o660, False), (0o600, False)]
+)
+def test_a_file_that_is_there_keeps_its_mode(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
+) -> None:
+    """One that every user can read is warned about; a group may be meant."""
+    path = tmp_path / "store.db"
+    path.touch()
+    path.chmod(mode)
+    assert asyncio.run(put_get_close(SQLite3Backend(path))) == "v"
+    assert path.stat().st_mode & 0o777 == mode
+    warning = (
+        f"sqlite3: every user of this machine can get at {path} (mode {mode:o}), with the cookies "
+        "and tokens of handshakes in it; chmod 600 keeps them out"
+    )
+    assert caplog.messages == [warning] * warned
 
 
 def test_sweep_deletes_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ async def manage(
 ) -> tuple[int, dict[str, str], bytes]:
     """Send one request to the management API."""
     path = f"{urlsplit(management_url).path}/@connections/{connection_id}"
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     return await exchange(management_url, head.encode() + body)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import tracemalloc
 
 import pytest
 
+from longwire.local import http11
 from longwire.local.http11 import HTTP1Connection
 from longwire.local.server.server import LocalGateway
 from tests.local.fakes import (
@@ -25,7 +28,7 @@ from tests.local.fakes import (
 
 pytestmark = pytest.mark.anyio
 
-HEAD = b"HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"HTTP/1.1\r\nHost: localhost\r\n"
 
 
 async def test_a_connection_is_kept_for_many_requests(
@@ -159,7 +162,7 @@ class LostTransport(asyncio.Transport):
 async def test_a_client_that_is_gone_when_it_is_refused_is_no_fault() -> None:
     """As a browser is that closes at the first byte of a refusal."""
     transport = LostTransport()
-    connection = HTTP1Connection(lambda work: work.close())
+    connection = HTTP1Connection(lambda work: work.close(), {}, 1)
     connection.connection_made(transport)
     connection.data_received(b"rubbish\r\n\r\n")
     assert transport.written.startswith(b"HTTP/1.1 400 ")
@@ -176,3 +179,123 @@ async def test_an_idle_connection_is_closed_where_that_is_wanted(
                 assert (await read_response(reader))[0] == 400
                 await asyncio.sleep(0.1)
             assert await reader.read() == b""
+
+
+PARTS = [
+    b"GET / HTTP/1.1\r\nHos",
+    b"G",
+    b"POST /local/@connections/x " + HEAD + b"Content-Length: 10\r\n\r\n",
+    b"POST /local/@connections/x " + HEAD + b"Content-Length: 10\r\n\r\nhalf",
+    b"POST /local/@connections/x " + HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhalf",
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("before", [b"", b"GET /local/@connections/x " + HEAD + b"\r\n"])
+async def test_a_request_that_does_not_arrive_is_given_up(
+    function: RecordingFunction, monkeypatch: pytest.MonkeyPatch, before: bytes, part: bytes
+) -> None:
+    """With 408, also as the second of its connection; the socket is closed."""
+    monkeypatch.setattr(http11, "REQUEST_TIMEOUT", 0.05)
+    async with LocalGateway(function) as gateway, raw_connection(gateway.url) as (reader, writer):
+        writer.write(before)
+        if before:
+            assert (await read_response(reader))[0] == 400
+        writer.write(part)
+        assert (await read_response(reader))[0] == 408
+        assert await reader.read() == b""
+        assert gateway.arriving == {}
+
+
+async def test_a_request_that_comes_byte_by_byte_has_no_longer(
+    function: RecordingFunction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time begins once, not anew with each byte."""
+    monkeypatch.setattr(http11, "REQUEST_TIMEOUT", 0.05)
+    async with LocalGateway(function) as gateway, raw_connection(gateway.url) as (reader, writer):
+        answered = asyncio.create_task(read_response(reader))
+        for byte in b"GET / " + HEAD + b"X: " + b"x" * 15_000:
+            if answered.done():
+                break
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.001)
+        assert (await answered)[0] == 408
+
+
+async def test_a_connection_without_a_request_is_closed(
+    function: RecordingFunction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an answer, as nobody has asked."""
+    monkeypatch.setattr(http11, "REQUEST_TIMEOUT", 0.05)
+    async with LocalGateway(function) as gateway, raw_connection(gateway.url) as (reader, _):
+        assert await reader.read() == b""
+
+
+async def test_what_has_arrived_has_no_limit_of_ours(
+    function: RecordingFunction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an idle connection after its request nor a WebSocket, nor a function that thinks."""
+    monkeypatch.setattr(http11, "REQUEST_TIMEOUT", 0.05)
+    thought = asyncio.Event()
+
+    async def think(event: Event) -> object:
+        asyncio.get_running_loop().call_later(0.2, thought.set)
+        await thought.wait()
+        return OK
+
+    function.answer = think
+    async with LocalGateway(function) as gateway:
+        async with (
+            raw_connection(gateway.url) as (reader, writer),
+            raw_connection(gateway.url) as (idle, asking),
+        ):
+            for _ in range(2):
+                asking.write(b"GET /local/@connections/x " + HEAD + b"\r\n")
+                assert (await read_response(idle))[0] == 400
+                if not thought.is_set():
+                    writer.write(handshake())
+                    assert (await read_response(reader))[0] == 101
+            writer.write(frame(b"still here"))
+            await function.wait_for("MESSAGE")
+
+
+async def test_too_many_requests_in_pieces_end_the_oldest(
+    gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never one that comes at once."""
+    monkeypatch.setattr(http11, "ARRIVING_LIMIT", 3)
+    async with contextlib.AsyncExitStack() as stack:
+        halves = []
+        for number in range(5):
+            reader, writer = await stack.enter_async_context(raw_connection(gateway.url))
+            writer.write(PARTS[number])
+            halves.append((reader, writer))
+            assert (await exchange(gateway.url, handshake()))[0] == 101
+        for reader, _ in halves[:2]:
+            assert (await read_response(reader))[0] == 408
+        assert len(gateway.arriving) == 3
+        halves[4][1].write(b"1\r\n0\r\n\r\n")
+        assert (await read_response(halves[4][0]))[0] == 400
+        assert len(gateway.arriving) == 2
+
+
+async def test_no_more_of_a_body_is_kept_than_a_message_may_have(gateway: LocalGateway) -> None:
+    """Forty clients with eleven megabytes each are no half gigabyte."""
+    size = 11 * 1024 * 1024
+    head = b"POST /local/@connections/x " + HEAD + b"Content-Length: %d\r\n\r\n" % size
+    async with raw_connection(gateway.url) as (_, writer):
+        tracemalloc.start()
+        try:
+            writer.write(head)
+            sent = 0
+            while sent < size - 1:
+                part = bytes(min(65536, size - 1 - sent))
+                writer.write(part)
+                await writer.drain()
+                sent += len(part)
+            (arriving,) = gateway.arriving
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(arriving._body) < 1024 * 1024
+        assert peak < 4 * 1024 * 1024

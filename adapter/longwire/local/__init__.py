@@ -1,6 +1,7 @@
 """API Gateway's WebSocket side on the developer's own machine.
 
     rules/       what API Gateway decides, pure: no sockets, no clock, no randomness
+        access          whose requests are answered: programs, not web pages
         settings        one WebSocket API: stage, routes, limits, timeouts, identity sources
         connection      one connection: its handshake, its state, how it ended
         events          the CONNECT, MESSAGE and DISCONNECT events

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire.local")
 
-# Bytes of a request body that are kept: API Gateway's own limit. Messages have a lower one, which
-# `rules/management_api.py` checks.
-BODY_LIMIT = 10 * 1024 * 1024
+# Seconds in which a request has to arrive whole, from its first byte, or from the beginning of its
+# connection.
+REQUEST_TIMEOUT = 10.0
+# Requests of one server that may be arriving in pieces. With one more, that which began first is
+# given up: who sends a request at once is always answered.
+ARRIVING_LIMIT = 100
+# What h11 lets pass in a header, and nobody behind it takes.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # Bytes that a client may send before its request is answered.
 EARLY_LIMIT = 256 * 1024
 # Seconds that a client may take to read what is left and to answer a close frame.
@@ -32,9 +38,13 @@ class HTTP1Connection(asyncio.Protocol):
     def __init__(
         self,
         spawn: Callable[[Coroutine[None, None, None]], object],
+        arriving: dict[HTTP1Connection, None],  # of one server, oldest first: whose request is
+        body_limit: int,  # bytes of a body; of one that is longer, some more are kept than these
         keep_alive: float | None = None,  # seconds after a response; None is for good
     ) -> None:
         self._spawn = spawn
+        self._arriving = arriving
+        self._body_limit = body_limit
         self._keep_alive = keep_alive
         self._expiry: asyncio.TimerHandle | None = None
         self._h11 = h11.Connection(h11.SERVER)
@@ -57,12 +67,14 @@ class HTTP1Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._expire_after(REQUEST_TIMEOUT)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._arrived()
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        if self._expiry is not None:
-            self._expiry.cancel()
         self._h11.receive_data(data)
         if self._answering:
             # A WebSocket client may send before its 101; all of it is kept, within reason.
@@ -96,22 +108,59 @@ class HTTP1Connection(asyncio.Protocol):
                 self._keep_body(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 self._answering = True
+                self._arrived()
                 self._spawn(self._answer())
             else:
                 if isinstance(event, h11.ConnectionClosed):
                     self._transport.close()
+                else:
+                    self._wait_for_the_rest()
                 return
 
     def _begin_request(self, request: h11.Request) -> None:
         self._request = request
         self._body.clear()
-        if self._h11.they_are_waiting_for_100_continue:
+        if any(_CONTROL.search(value) for _, value in request.headers):
+            self.respond(json_response(400, phrase(400)), close=True)
+        elif self._h11.they_are_waiting_for_100_continue:
             self.write(h11.InformationalResponse(status_code=100, headers=[]))
 
     def _keep_body(self, data: bytes) -> None:
         # What is over the limit is read, so that the client gets to read its 413, but not kept.
-        if len(self._body) <= BODY_LIMIT:
+        if len(self._body) <= self._body_limit:
             self._body += data
+
+    # Requests that do not arrive
+
+    def _wait_for_the_rest(self) -> None:
+        if self not in self._arriving and self._has_begun():
+            self._arriving[self] = None
+            self._expire_after(REQUEST_TIMEOUT)
+            if len(self._arriving) > ARRIVING_LIMIT:
+                next(iter(self._arriving))._expire()
+
+    def _has_begun(self) -> bool:
+        return self._h11.their_state is not h11.IDLE or self._h11.trailing_data[0] != b""
+
+    def _arrived(self) -> None:
+        self._arriving.pop(self, None)
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+    def _expire_after(self, seconds: float) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        """Give up a request that has not arrived, or a connection without one."""
+        begun = self in self._arriving
+        self._arrived()
+        if begun and self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.respond(json_response(408, phrase(408)), close=True)
+        else:
+            self._transport.close()
 
     async def _answer(self) -> None:
         try:
@@ -152,11 +201,10 @@ class HTTP1Connection(asyncio.Protocol):
         self._early = 0
         self._transport.resume_reading()
         self._advance()
-        if self._keep_alive is not None and not (self._answering or self._closing):
-            if self._expiry is not None:
-                self._expiry.cancel()
-            loop = asyncio.get_running_loop()
-            self._expiry = loop.call_later(self._keep_alive, self._transport.close)
+        if self._keep_alive is not None and not (
+            self._answering or self._closing or self in self._arriving
+        ):
+            self._expire_after(self._keep_alive)
 
     def _refuse_rubbish(self, error: h11.RemoteProtocolError) -> None:
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -167,6 +215,7 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _close_gently(self) -> None:
         """Let the client read its response before the socket goes, though it may still send."""
+        self._arrived()
         if self._transport.can_write_eof() and not self._transport.is_closing():
             with contextlib.suppress(OSError):  # the client was faster to go
                 self._transport.write_eof()

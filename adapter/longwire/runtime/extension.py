@@ -214,7 +214,9 @@ class _API:
     """Lambda's Extensions API, over one connection, which is made anew when it breaks."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        # `host:port` on Lambda; `longwire dev` adds a path that only its processes know.
+        self._address, slash, path = address.partition("/")
+        self._base = slash + path + API
         self._connection: HTTPConnection | None = None
 
     def register(self) -> str:
@@ -256,7 +258,7 @@ class _API:
             self._connection = http.client.HTTPConnection(self._address, timeout=timeout)
         try:
             json_type = {"content-type": "application/json"}
-            self._connection.request(method, API + path, body, json_type | headers)
+            self._connection.request(method, self._base + path, body, json_type | headers)
             response = self._connection.getresponse()
             names = {name.lower(): value for name, value in response.headers.items()}
             answer = response.status, names, response.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import sqlite3
 import sys
@@ -17,6 +18,8 @@ import aiosqlite
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+logger = logging.getLogger("longwire_backends")
 
 _T = TypeVar("_T")
 
@@ -124,6 +127,8 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
 
 def _connect(path: str, table: str) -> sqlite3.Connection:
     """Open the file and make what is missing in it, while others do the same."""
+    if not _create_private(path):
+        _warn_if_open_to_all(path)
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
     try:
         _prepare(connection, table)
@@ -131,6 +136,29 @@ def _connect(path: str, table: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _create_private(path: str) -> bool:
+    """Make the file so that at no time anybody but its owner can read it; False if there is one."""
+    # It holds cookies and tokens. SQLite gives the files that it puts beside it the same mode.
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    except OSError:
+        return False  # also where it cannot be made, which SQLite says best
+    os.close(descriptor)  # which would drop SQLite's locks, if this process had any on a new file
+    return True
+
+
+def _warn_if_open_to_all(path: str) -> None:
+    with contextlib.suppress(OSError):
+        if sys.platform != "win32" and (mode := os.stat(path).st_mode & 0o777) & 0o006:
+            # Whoever made it may want it so; it is not changed.
+            logger.warning(
+                "sqlite3: every user of this machine can get at %s (mode %03o), with the cookies "
+                "and tokens of handshakes in it; chmod 600 keeps them out",
+                path,
+                mode,
+            )
 
 
 def _prepare(connection: sqlite3.Connection, table: str) -> None:

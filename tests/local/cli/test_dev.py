@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from longwire.local.cli import main as cli
 from longwire.local.cli import options
 from tests.local.cli.apps import CLI_APP
-from tests.local.fakes import manage
+from tests.local.fakes import handshake, manage
 from tests.local.running import Dev
 from tests.local.signers import KEYS, TEMPORARY, use
 
@@ -123,6 +123,47 @@ def test_a_handler_that_posts_elsewhere_is_warned_about(
             "longwire dev: warning: the handler posts to https://example.com/prod, not to this "
             f"gateway ({url}): leave out api_gateway_endpoint_url here\n"
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        (["--host", "localhost"], ""),
+        (
+            ["--host", "0.0.0.0"],
+            "longwire dev: warning: --host 0.0.0.0: whoever reaches this machine can open "
+            "connections, and post to all connections and close them (not so with "
+            "--verify-signatures)\n",
+        ),
+        (
+            ["--host", "0.0.0.0", "--verify-signatures"],
+            "longwire dev: warning: --host 0.0.0.0: whoever reaches this machine can open "
+            "connections\n",
+        ),
+    ],
+)
+def test_what_is_open_to_other_machines_is_said(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], warning: str
+) -> None:
+    use(monkeypatch, TEMPORARY)
+    with Dev(directory, "cli_app:app", *arguments) as dev:
+        assert "ready on ws://" in dev.line()
+        assert dev.stop(signal.SIGTERM)[2] == warning
+
+
+def test_a_name_of_this_machine_is_allowed_by_an_option(directory: Path) -> None:
+    """Both may be; what is refused is said on the console, as it cannot act there."""
+    with Dev(directory, "cli_app:app", "--allow-host", "box", "--allow-host", "::2") as dev:
+        port = int(dev.ready()[1].rpartition(":")[2])
+        statuses = []
+        for host in ("box", "[::2]:80", "evil.example"):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(handshake().replace(b"Host: 127.0.0.1", f"Host: {host}".encode()))
+                statuses.append(client.recv(1024).split()[1])
+        _, _, err = dev.stop(signal.SIGTERM)
+    assert statuses == [b"101", b"101", b"403"]
+    assert "refused a request to evil.example/: " in err
+    assert err.count("refused") == 1
 
 
 def test_longwire_dev_asks_the_authorizer(directory: Path) -> None:

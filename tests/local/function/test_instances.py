@@ -352,6 +352,16 @@ def test_mistakes_are_said_in_one_line(
     assert "Traceback" not in err
 
 
+def test_an_app_that_cannot_be_looked_at_is_said(folder: Path) -> None:
+    """What is no mistake of the command line has its traceback, and the gateway says what it is."""
+    (folder / "odd.py").write_text("def __getattr__(name):\n    raise RuntimeError('not today')\n")
+    with Dev(folder, "odd:app", "--instances", "1") as dev:
+        _, err = dev.process.communicate(timeout=30)
+    assert dev.process.returncode == 1
+    assert err.endswith("longwire: the function's process did not start: RuntimeError: not today\n")
+    assert "in __getattr__" in err
+
+
 @pytest.mark.parametrize(("module", "hears"), [("lonely", []), ("together", ["bob: hi"])])
 def test_what_the_readme_says_of_a_dict_of_connections(
     tmp_path: Path, module: str, hears: list[str]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.local.function import runtime_api
-from longwire.local.function.runtime_api import Failure, RuntimeAPI, Work
+from longwire.local.function.runtime_api import Failure, RuntimeAPI, RuntimeServer, Work
+from tests.local.fakes import exchange
 
 if TYPE_CHECKING:
     from longwire.local.rules.management_api import JSONResponse
@@ -167,3 +168,64 @@ async def test_other_requests(api: RuntimeAPI) -> None:
     assert api.failed == ("ImportError", "no module")
     assert (await api.answer("GET", "/2018-06-01/runtime/restore/next", {}, b"")).status == 200
     assert (await api.answer("GET", "/2018-06-01/ping", {}, b"")).status == 404
+
+
+SECRET = "only-its-process-knows"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "headers", "status"),
+    [
+        (f"/{SECRET}", [], 202),
+        ("", [], 403),
+        ("/", [], 403),
+        (f"/{SECRET[:-1]}", [], 403),
+        (f"/{SECRET}x", [], 404),
+        ("/\x7f", [], 400),
+        (f"/{SECRET}", ["Origin: https://evil.example"], 403),
+        (f"/{SECRET}", ["Sec-Fetch-Site: cross-site"], 403),
+        (f"/{SECRET}", ["Host: evil.example"], 403),
+    ],
+)
+async def test_only_the_process_that_knows_the_secret_is_answered(
+    api: RuntimeAPI, prefix: str, headers: list[str], status: int
+) -> None:
+    """Neither other programs of the machine nor web pages, which can send text/plain anywhere."""
+    server = RuntimeServer(api, SECRET)
+    await server.start()
+    try:
+        address, _, path = server.address.partition("/")
+        assert path == SECRET
+        body = '{"errorType": "E", "errorMessage": "forged"}'
+        given = headers if any("Host" in line for line in headers) else ["Host: x", *headers]
+        given = [line.replace("Host: x", f"Host: {address}") for line in given]
+        head = [
+            f"POST {prefix}/2018-06-01/runtime/init/error HTTP/1.1",
+            *given,
+            "Content-Type: text/plain",
+            f"Content-Length: {len(body)}",
+        ]
+        request = "\r\n".join([*head, "", body]).encode()
+        assert (await exchange(f"http://{address}", request))[0] == status
+        assert (api.failed is not None) is (status == 202)
+    finally:
+        await server.stop()
+
+
+async def test_a_stranger_gets_no_event(api: RuntimeAPI) -> None:
+    """Which has the cookies of a client in it; the process itself gets it."""
+    server = RuntimeServer(api, SECRET)
+    await server.start()
+    try:
+        address = server.address.partition("/")[0]
+        ask = f"HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
+        stranger = await exchange(f"http://{address}", f"GET {NEXT} ".encode() + ask)
+        assert stranger[0] == 403
+        assert not api.is_idle.is_set()
+        own = exchange(f"http://{address}", f"GET /{SECRET}{NEXT} ".encode() + ask)
+        asking = asyncio.create_task(own)
+        await api.is_idle.wait()
+        api.begin(_work())
+        assert (await asking)[2] == b'{"a": 1}'
+    finally:
+        await server.stop()

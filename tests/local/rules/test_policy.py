@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import pytest
@@ -125,3 +127,24 @@ def test_what_is_not_a_policy_is_said(document: object, text: str) -> None:
     with pytest.raises(PolicyError) as caught:
         evaluate(document, INVOKE, ARN)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*" * 40 + "x", "*:" * 40 + "x", "*?" * 40 + "x", "*a" * 400 + "b"]
+)
+def test_many_stars_are_no_work(pattern: str) -> None:
+    """With each of them tried at each place, the first would not end in this universe."""
+    assert evaluate(policy(statement(resource=pattern)), INVOKE, ARN) is None
+    assert evaluate(policy(statement(resource=pattern)), INVOKE, "a" * 2000) is None
+    assert evaluate(policy(statement(resource=pattern + "*")), INVOKE, pattern) == "Allow"
+
+
+def test_stars_match_as_in_a_regular_expression() -> None:
+    """Every pattern of four characters on every text of up to four."""
+    texts = ["".join(text) for n in range(5) for text in itertools.product("ab", repeat=n)]
+    for characters in itertools.product("a*?", repeat=4):
+        pattern = "".join(characters)
+        document = policy(statement(resource=pattern))
+        regular = re.compile(pattern.replace("*", ".*").replace("?", "."))
+        allowed = [text for text in texts if evaluate(document, INVOKE, text) == "Allow"]
+        assert allowed == [text for text in texts if regular.fullmatch(text)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire.local.server.server import LocalGateway
 from tests.local.fakes import (
     OK,
     Event,
@@ -20,12 +20,9 @@ from tests.local.fakes import (
     read_frame,
 )
 
-if TYPE_CHECKING:
-    from longwire.local.server.server import LocalGateway
-
 pytestmark = pytest.mark.anyio
 
-HEAD = b"HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.mark.parametrize(
@@ -34,13 +31,18 @@ HEAD = b"HTTP/1.1\r\nHost: x\r\n"
         (b"rubbish\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 505),
+        (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 505),
         (b"GET / " + HEAD + b"X: \x00\r\n\r\n", 400),
+        (b"GET / " + HEAD + b"X-A: \x1b[31m\r\n\r\n", 400),
+        (handshake("/", "X-A: \x1b[31m"), 400),
+        (handshake("/", "X-A: a\x7f"), 400),
+        (handshake("/", "X-A: \x07", "X-B: b"), 400),
+        (handshake("/local/@connections/x", "X-A: \x01"), 400),
         (b"GET / " + HEAD + b"Content-Length: x\r\n\r\n", 400),
         (b"GET / " + HEAD + b"X: " + b"x" * 200_000, 431),
         (b"GET /?" + b"x" * 5000 + b" " + HEAD + b"\r\n", 414),
         (b"GET / " + HEAD + b"\r\n", 426),
-        (b"GET / HTTP/1.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n", 505),
         (b"POST / " + HEAD + b"Content-Length: 0\r\n\r\n", 403),
         (b"GET /favicon.ico " + HEAD + b"\r\n", 403),
         (handshake("/below/the/stage"), 403),
@@ -76,6 +78,61 @@ async def test_any_origin_is_let_through(
     """Whom to refuse is the function's to say."""
     assert (await exchange(gateway.url, handshake("/", f"Origin: {origin}")))[0] == 101
     assert (await function.wait_for("CONNECT"))["headers"]["Origin"] == origin
+
+
+def _request(method: str, target: str, *headers: str, body: bytes = b"") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *headers, f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+PAGES = [
+    ["Host: evil.example:3001"],
+    ["Host: localhost.evil.example"],
+    ["Host: localhost", "Origin: https://evil.example", "Content-Type: text/plain"],
+    ["Host: localhost", "Origin: null"],
+    ["Host: localhost", "Sec-Fetch-Site: cross-site"],
+    ["Host: localhost", "Sec-Fetch-Site: same-site"],
+]
+
+
+@pytest.mark.parametrize("headers", PAGES)
+async def test_no_web_page_gets_at_a_connection(
+    gateway: LocalGateway, function: RecordingFunction, headers: list[str]
+) -> None:
+    """Whatever it knows of it: the client gets no frame, stays connected, and is not described."""
+    async with raw_connection(gateway.url) as (reader, writer):
+        writer.write(handshake())
+        await reader.readuntil(b"\r\n\r\n")
+        name = connection_id(await function.wait_for("CONNECT"))
+        for method in ("POST", "GET", "DELETE", "OPTIONS"):
+            request = _request(method, f"/local/@connections/{name}", *headers, body=b"injected")
+            status, _, body = await exchange(gateway.url, request)
+            assert (status, json.loads(body)) == (403, {"message": "Forbidden"})
+        assert (await manage(gateway.management_url, "POST", name, b"ours"))[0] == 200
+        assert await read_frame(reader) == (1, True, b"ours")
+
+
+async def test_a_handshake_for_another_host_is_refused(
+    gateway: LocalGateway, function: RecordingFunction, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The function does not hear of it; the console says what to do."""
+    request = handshake("/local").replace(b"Host: 127.0.0.1", b"Host: Box:3001")
+    assert (await exchange(gateway.url, request))[0] == 403
+    assert function.events == []
+    assert caplog.messages == [
+        "refused a request to box/local: a web page may have had that name lead to this machine; "
+        "if the name is yours, allow it with --allow-host box"
+    ]
+
+
+async def test_a_host_that_is_allowed_is_served(function: RecordingFunction) -> None:
+    """For handshakes and posts; the others stay refused."""
+    async with LocalGateway(function, allow_hosts=["Box"]) as gateway:
+        for host, status, described in (("box:1", 101, 410), ("BOX", 101, 410), ("x", 403, 403)):
+            opening = handshake().replace(b"Host: 127.0.0.1", b"Host: " + host.encode())
+            assert (await exchange(gateway.url, opening))[0] == status
+            asking = _request("GET", "/local/@connections/AAAAAAAAAAAAAAA=", f"Host: {host}")
+            assert (await exchange(gateway.url, asking))[0] == described
 
 
 async def test_management_errors_have_the_header_that_sdks_read(gateway: LocalGateway) -> None:

@@ -132,11 +132,13 @@ async def ask(gateway: LocalGateway, caller: Signer, name: str, **arguments: Any
         client.close()
 
 
-async def refused(gateway: LocalGateway, caller: Signer, id: str = GONE) -> tuple[int, str, str]:
+async def refused(
+    gateway: LocalGateway, caller: Signer, id: str = GONE, data: bytes = b"x"
+) -> tuple[int, str, str]:
     """Post with boto3 and return the status, code and message of its error."""
     error = pytest.importorskip("botocore.exceptions").ClientError
     with pytest.raises(error) as caught:
-        await ask(gateway, caller, "post_to_connection", ConnectionId=id, Data=b"x")
+        await ask(gateway, caller, "post_to_connection", ConnectionId=id, Data=data)
     response: Any = caught.value.response
     status = response["ResponseMetadata"]["HTTPStatusCode"]
     return status, response["Error"]["Code"], response["Error"]["Message"]
@@ -211,6 +213,15 @@ async def test_who_is_unknown_does_not_learn_that_a_connection_is_gone(
             assert status == 403
             assert headers["x-amzn-errortype"] == "missingauthenticationtokenexception"
             assert json.loads(body) == {"message": "Missing Authentication Token"}
+
+
+@pytest.mark.parametrize("size", [131073, 1024 * 1024])
+async def test_a_message_that_is_too_long_is_no_wrong_signature(
+    gateway: LocalGateway, size: int
+) -> None:
+    """Though the end of it, which was signed, is not kept."""
+    said = await refused(gateway, TEMPORARY, data=bytes(size))
+    assert said[:2] == (413, "PayloadTooLargeException")
 
 
 async def test_handshakes_need_no_signature(

@@ -23,6 +23,7 @@ from longwire.local.cli.options import (
     target_from,
 )
 from longwire.local.function.inline import ThreadFunction
+from longwire.local.rules.access import is_open_to_others
 
 if TYPE_CHECKING:
     import argparse
@@ -59,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         authorizer=asked,
         before_end=function.settle,
         keep_alive=FROZEN_KEEP_ALIVE if options.freeze else None,
+        allow_hosts=options.allow_host,
     )
     asyncio.run(_serve(gateway, function, target, asked))
     return 0
@@ -115,6 +117,7 @@ async def _serve(
             _warn_elsewhere(target, gateway.management_url)
             if await _before(stop, _begin(function)):
                 print(ready_line(gateway), flush=True)
+                _say_what_is_open(gateway)
                 await stop.wait()
                 _say_what_is_left(gateway)
         finally:
@@ -143,6 +146,23 @@ async def _begin(function: ThreadFunction | Instances) -> None:
         if error.type in (ConfigurationError.__name__, ImportTargetError.__name__):
             raise ConfigurationError(error.message) from None
         raise CannotServeError(f"the function's process did not start: {error}") from None
+
+
+def _say_what_is_open(gateway: LocalGateway) -> None:
+    host, _ = gateway.address
+    if not is_open_to_others(host):
+        return
+    manage = (
+        ""
+        if gateway.verifies
+        else (", and post to all connections and close them (not so with --verify-signatures)")
+    )
+    print(
+        f"longwire dev: warning: --host {host}: whoever reaches this machine can open "
+        f"connections{manage}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _say_what_is_left(gateway: LocalGateway) -> None:

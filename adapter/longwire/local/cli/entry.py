@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +73,21 @@ def _target() -> Any:
                 "use another, such as sqlite3"
             )
         return target
-    except ConfigurationError as error:
-        # The gateway says it; a traceback through Lambda's runtime would say no more.
+    except Exception as error:
+        # Not left to Lambda's runtime, which would not find the Runtime API: it reads the address
+        # as `host:port` here, and nowhere else.
+        if not isinstance(error, ConfigurationError):  # of which the gateway says all
+            traceback.print_exc()
         failure = {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": []}
         _post("/2018-06-01/runtime/init/error", json.dumps(failure))
         os._exit(1)
 
 
 def _post(path: str, body: str = "") -> None:
-    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=5)
+    address, _, secret = os.environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
+    connection = http.client.HTTPConnection(address, timeout=5)
     try:
-        connection.request("POST", path, body)
+        connection.request("POST", f"/{secret}{path}", body)
         connection.getresponse().read()
     finally:
         connection.close()

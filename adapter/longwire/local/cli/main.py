@@ -130,6 +130,15 @@ def _add_serving(dev: argparse.ArgumentParser) -> None:
     group = dev.add_argument_group("serving")
     group.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     group.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        type=host_name,
+        metavar="NAME",
+        help="a name that clients have for this machine besides --host and localhost; requests to "
+        "any other are refused; may be repeated",
+    )
+    group.add_argument(
         "--port", type=port, default=3001, help="on which port; 0 takes a free one (%(default)s)"
     )
     group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
@@ -143,6 +152,14 @@ def _add_log_level(group: argparse._ActionsContainer) -> None:
         choices=["debug", "info", "warning", "error"],
         help="how much of Python's logging is shown (%(default)s)",
     )
+
+
+def host_name(text: str) -> str:
+    """Read the name of a machine, as a `Host` header has it without its port."""
+    name = text.removeprefix("[").removesuffix("]")
+    if not name or "/" in name or name.count(":") == 1:
+        raise argparse.ArgumentTypeError("expected a name without scheme and port")
+    return name
 
 
 def port(text: str) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import signal
 import sys
 import time
@@ -75,7 +76,7 @@ class Instance:
         self._freeze = freeze
         self._on_report = on_report
         self._api = RuntimeAPI(lambda: str(uuid.uuid4()))
-        self._server = RuntimeServer(self._api)
+        self._server = RuntimeServer(self._api, secrets.token_urlsafe(32))
         self._exit: asyncio.Task[int] | None = None
         # The process has one end, and so sees when the gateway, which has the other, is gone.
         self._lifeline, self._lifeline_end = os.pipe()

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import re
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.local.function.inline import FUNCTION_NAME
 from longwire.local.http11 import HTTP1Connection, decode
-from longwire.local.rules.management_api import JSONResponse, json_response
+from longwire.local.rules import access
+from longwire.local.rules.management_api import FORBIDDEN, JSONResponse, json_response
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -202,20 +204,24 @@ class RuntimeAPI:
 
 
 class RuntimeServer:
-    """Serves a `RuntimeAPI` on a port of its own."""
+    """Serves a `RuntimeAPI` on a port of its own, to those who know its secret."""
 
-    def __init__(self, api: RuntimeAPI) -> None:
-        self.address = ""  # `host:port`, for AWS_LAMBDA_RUNTIME_API
+    def __init__(self, api: RuntimeAPI, secret: str) -> None:
+        # For AWS_LAMBDA_RUNTIME_API: `host:port/secret`. Lambda's runtime puts "http://" before it
+        # and the paths of its requests behind it.
+        self.address = ""
         self._api = api
+        self._secret = secret
         self._tasks = Tasks()
         self._connections: set[_RuntimeConnection] = set()
+        self._arriving: dict[HTTP1Connection, None] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen on a free port."""
         loop = asyncio.get_running_loop()
-        self._server = server = await loop.create_server(self._connection, "127.0.0.1", 0)
-        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._server = server = await loop.create_server(self._connection, access.LOOPBACK, 0)
+        self.address = f"{access.LOOPBACK}:{server.sockets[0].getsockname()[1]}/{self._secret}"
 
     async def stop(self) -> None:
         """Close everything at once; requests that wait are not answered."""
@@ -226,13 +232,23 @@ class RuntimeServer:
         await self._tasks.settle(0)
 
     def _connection(self) -> _RuntimeConnection:
-        return _RuntimeConnection(self._api, self._tasks, self._connections)
+        return _RuntimeConnection(
+            self._api, self._secret, self._tasks, self._connections, self._arriving
+        )
 
 
 class _RuntimeConnection(HTTP1Connection):
-    def __init__(self, api: RuntimeAPI, tasks: Tasks, connections: set[_RuntimeConnection]) -> None:
-        super().__init__(tasks.spawn)
+    def __init__(
+        self,
+        api: RuntimeAPI,
+        secret: str,
+        tasks: Tasks,
+        connections: set[_RuntimeConnection],
+        arriving: dict[HTTP1Connection, None],
+    ) -> None:
+        super().__init__(tasks.spawn, arriving, RESPONSE_LIMIT)
         self._api = api
+        self._prefix = f"/{secret}"
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -240,11 +256,22 @@ class _RuntimeConnection(HTTP1Connection):
         self._connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         self._connections.discard(self)
 
     async def route(self, request: h11.Request, body: bytes) -> None:
-        headers = {name.lower(): value for name, value in decode(request.headers)}
+        given_headers = decode(request.headers)
+        host = access.host_name(given_headers)
+        if access.is_from_page(given_headers) or not access.is_own_host(host, access.LOOPBACK):
+            self.respond(FORBIDDEN)
+            return
+        headers = {name.lower(): value for name, value in given_headers}
         method, path = request.method.decode("ascii"), request.target.decode("latin-1")
+        given, path = path[: len(self._prefix)], path[len(self._prefix) :]
+        if not hmac.compare_digest(given.encode(), self._prefix.encode()):
+            # Any process of this machine can connect, and any page of its browsers.
+            self.respond(_STRANGER)
+            return
         self.respond(await self._api.answer(method, path, headers, body))
 
 
@@ -261,6 +288,7 @@ def _error(status: int, kind: str, message: str) -> JSONResponse:
     return JSONResponse(status, body)
 
 
+_STRANGER = _error(403, "Forbidden", "only the function's own process knows this address")
 _UNKNOWN_EXTENSION = _error(
     403, "Extension.UnknownExtensionIdentifier", "nobody has this identifier"
 )

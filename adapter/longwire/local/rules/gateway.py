@@ -121,6 +121,8 @@ class GatewayRules:
         """Return the 403 for a request to `@connections` that is not signed as it must be."""
         if self._verify is None:
             return None
+        if len(request.body) > self.settings.message_limit:
+            return management_api.TOO_LONG  # and not kept whole, so nobody knows its signature
         from longwire.local.rules import signatures  # most never need it
 
         return signatures.refusal(self._verify, request, self._clock())

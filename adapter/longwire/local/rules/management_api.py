@@ -74,6 +74,7 @@ FORBIDDEN = json_response(403, "Forbidden", "ForbiddenException")
 GONE = JSONResponse(410, error_type="GoneException")
 # The client does not read, and what is kept for it has reached its limit.
 BUFFER_FULL = json_response(429, "Client side buffer is full", "LimitExceededException")
+TOO_LONG = json_response(413, "Message too long", "PayloadTooLargeException")
 POSTED = JSONResponse(200)
 REMOVED = JSONResponse(204)
 
@@ -93,7 +94,7 @@ def decide(
     if not _CONNECTION_ID.fullmatch(connection_id):
         return json_response(400, f"Invalid connectionId: {connection_id}", "BadRequestException")
     if method == "POST" and len(body) > settings.message_limit:
-        return json_response(413, "Message too long", "PayloadTooLargeException")
+        return TOO_LONG
     connection = connections.get(connection_id)
     if connection is None or connection.state is not ConnectionState.OPEN:
         return GONE

@@ -11,7 +11,6 @@ Not supported: conditions, which are refused rather than overlooked, and policy 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,11 +25,17 @@ class PolicyError(ValueError):
 class _Names:
     """The actions or resources that a statement is about, or (`negated`) is not about."""
 
-    patterns: tuple[re.Pattern[str], ...]
+    patterns: tuple[str, ...]
     negated: bool
+    ignore_case: bool = False
 
     def cover(self, name: str) -> bool:
-        return any(pattern.fullmatch(name) for pattern in self.patterns) is not self.negated
+        return any(self._covers(pattern, name) for pattern in self.patterns) is not self.negated
+
+    def _covers(self, pattern: str, name: str) -> bool:
+        if self.ignore_case:
+            return _matches(pattern.lower(), name.lower())
+        return _matches(pattern, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +75,42 @@ def _statement(value: object, where: str) -> _Statement:
         raise PolicyError(f"{where}.Condition: conditions are not evaluated here")
     return _Statement(
         effect,
-        _names(value, "Action", where, re.IGNORECASE),
+        _names(value, "Action", where, ignore_case=True),
         _names(value, "Resource", where),
     )
 
 
-def _names(statement: dict[str, object], key: str, where: str, flags: int = 0) -> _Names:
+def _names(
+    statement: dict[str, object], key: str, where: str, *, ignore_case: bool = False
+) -> _Names:
     given = [name for name in (key, f"Not{key}") if name in statement]
     if len(given) != 1:
         raise PolicyError(f"{where}: expected either {key} or Not{key}")
     texts = _as_list(statement[given[0]])
-    patterns = [_pattern(text, flags) for text in texts if isinstance(text, str)]
+    patterns = [text for text in texts if isinstance(text, str)]
     if not texts or len(patterns) < len(texts):
         raise PolicyError(f"{where}.{given[0]}: expected a string or a list of strings")
-    return _Names(tuple(patterns), negated=given[0] != key)
+    return _Names(tuple(patterns), negated=given[0] != key, ignore_case=ignore_case)
 
 
-def _pattern(text: str, flags: int) -> re.Pattern[str]:
-    escaped = re.escape(text).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.compile(escaped, flags | re.DOTALL)
+def _matches(pattern: str, text: str) -> bool:
+    """Tell whether a pattern with `*` and `?` is the whole text, in pattern times text steps."""
+    # Not as a regular expression, which tries every way to divide the text among the stars: what
+    # comes before a star that has matched need not be looked at again.
+    at = star = here = resume = 0
+    while here < len(text):
+        if pattern[at : at + 1] == "*":
+            at = star = at + 1
+            resume = here
+        elif pattern[at : at + 1] in ("?", text[here]):
+            at, here = at + 1, here + 1
+        elif star:
+            # The latest star takes one character more.
+            resume += 1
+            at, here = star, resume
+        else:
+            return False
+    return pattern[at:].strip("*") == ""
 
 
 def _as_list(value: object) -> list[object]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import h11
 
 from longwire.local.http11 import HTTP1Connection, decode, phrase
+from longwire.local.rules.access import host_name, is_from_page
 from longwire.local.rules.connection import LOST, ClientHandshake
 from longwire.local.rules.management_api import (
     FORBIDDEN,
@@ -37,7 +38,10 @@ class HTTPOwner(Protocol):
 
     rules: GatewayRules
     stopping: bool
+    arriving: dict[HTTP1Connection, None]
     keep_alive: float | None
+
+    def is_own_host(self, name: str) -> bool: ...
 
     def spawn(self, work: Coroutine[None, None, None]) -> object: ...
 
@@ -58,7 +62,9 @@ class ClientHTTPConnection(HTTP1Connection):
     """Answers requests, and hands an accepted handshake over."""
 
     def __init__(self, owner: HTTPOwner) -> None:
-        super().__init__(owner.spawn, owner.keep_alive)
+        # A body that is longer than a message is answered with 413, whatever it is.
+        limit = owner.rules.settings.message_limit
+        super().__init__(owner.spawn, owner.arriving, limit, owner.keep_alive)
         self._owner = owner
         # Set while a handshake is being decided.
         self._session: Session | None = None
@@ -70,6 +76,7 @@ class ClientHTTPConnection(HTTP1Connection):
         self._owner.connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         self._owner.disconnected(self)
         if self._session is not None:
             self._session.client_closed(LOST)
@@ -82,8 +89,22 @@ class ClientHTTPConnection(HTTP1Connection):
     async def route(self, request: h11.Request, body: bytes) -> None:
         target = request.target.decode("latin-1")
         path, _, query = target.partition("?")
-        if len(target) > URL_LIMIT:
+        headers = decode(request.headers)
+        host = host_name(headers)
+        if not self._owner.is_own_host(host):
+            logger.warning(
+                "refused a request to %s%s: a web page may have had that name lead to this machine;"
+                " if the name is yours, allow it with --allow-host %s",
+                host or "no host",
+                path,
+                host or "NAME",
+            )
+            self.respond(FORBIDDEN)
+        elif len(target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))
+        elif is_management_path(path) and is_from_page(headers):
+            logger.warning("refused %s: a web page asks for it, and no page may", path)
+            self.respond(FORBIDDEN)
         elif is_management_path(path):
             self.respond(await self._owner.manage(_to_manage(request, target, body)))
         elif not self._owner.rules.is_endpoint(path):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self, cast
 
 from longwire.local.function.inline import InlineFunction
+from longwire.local.rules.access import is_own_host
 from longwire.local.rules.connection import GOING_AWAY
 from longwire.local.rules.gateway import GatewayRules
 from longwire.local.rules.management_api import (
@@ -25,8 +26,9 @@ from longwire.local.session import Session
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Collection, Coroutine
 
+    from longwire.local.http11 import HTTP1Connection
     from longwire.local.rules.connection import ClientHandshake, LocalConnection
     from longwire.local.rules.management_api import ManagementRequest
     from longwire.local.rules.signatures import Signer
@@ -70,17 +72,20 @@ class LocalGateway:
         before_end: Callable[[], Awaitable[None]] = _at_once,
         keep_alive: float | None = None,  # seconds of an idle HTTP connection; None is for good
         authorizer: Function | LambdaHandler | None = None,
+        allow_hosts: Collection[str] = (),  # names for this machine besides `host` and localhost
     ) -> None:
         self.stopping = False
         self._function = _invocable(function)
         self._authorizer = None if authorizer is None else _invocable(authorizer)
         self._settings = settings or GatewaySettings()
         self.address = (host, port)
+        self._allow_hosts = frozenset(name.lower() for name in allow_hosts)
         self._observer = observer
         self._verify = verify
         self._before_end = before_end
         self.keep_alive = keep_alive
         self._tasks = Tasks()
+        self.arriving: dict[HTTP1Connection, None] = {}
         self._http_connections: set[ClientHTTPConnection] = set()
         self._sessions: dict[str, Session] = {}
         self._sockets: dict[str, ServerWebSocket] = {}
@@ -119,11 +124,19 @@ class LocalGateway:
         await self._server.wait_closed()
 
     @property
+    def verifies(self) -> bool:
+        """Whether requests to the management API need a signature."""
+        return self._verify is not None
+
+    @property
     def clients(self) -> int:
         """How many connections there are."""
         return len(self._sessions)
 
     # For the connections
+
+    def is_own_host(self, name: str) -> bool:
+        return is_own_host(name, self.address[0].lower(), self._allow_hosts)
 
     def spawn(self, work: Coroutine[None, None, None]) -> object:
         return self._tasks.spawn(work)

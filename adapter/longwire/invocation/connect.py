@@ -131,7 +131,7 @@ class _ConnectStep:
         run, record, frames = self._run, self._record, self._greeting.frames
         # While the app is still working itself, its next frame belongs before any reply.
         greets = frames or (going_on and not run.is_shared())
-        record.greeting_until = self._connection.greeting_lease if greets else 0.0
+        record.greeting_until = self._connection.lease_greeting() if greets else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
         record.responded_at = time.time()
         # What has joined a group is stored already; what has ended is stored only to be greeted.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from longwire.apigateway.events import ConnectEvent, parse
-from longwire.asgi.scope import Handshake, asgi_scope, dump, handshake, load
+from longwire.asgi.scope import Handshake, RefusedPathError, asgi_scope, dump, handshake, load
 from longwire.exceptions import StoredRecordError
 from tests.lambda_events import connect_event, recorded
 
@@ -82,19 +82,52 @@ def test_a_query_is_percent_encoded_again() -> None:
     ("query", "options", "path", "rest"),
     [
         ({"path": ["/rooms/blue"], "t": ["1"]}, {}, "/rooms/blue", b"t=1"),
-        ({"path": ["rooms"]}, {"path": "/ws"}, "/ws", b"path=rooms"),
-        ({"path": ["/a", "/b"]}, {}, "/a", b"path=%2Fb"),
         ({"path": ["/a"]}, {"path_query": None}, "/", b"path=%2Fa"),
         ({"p": ["/a"], "path": ["/b"]}, {"path_query": "p"}, "/a", b"path=%2Fb"),
+        ({"path": ["/a", "b"]}, {"path_query": None}, "/", b"path=%2Fa&path=b"),
         (None, {"path": "/ws"}, "/ws", b""),
     ],
 )
 def test_the_path_comes_from_the_query_or_the_settings(
     query: dict[str, list[str]] | None, options: dict[str, Any], path: str, rest: bytes
 ) -> None:
-    """A parameter that begins with a slash is the path, and is taken out of the query."""
+    """The parameter is the path, and is taken out of the query."""
     scope = _scope(_handshake(connect_event(query=query), **options))
     assert (scope["path"], scope["query_string"]) == (path, rest)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["/admin", "/public"],
+        ["/public", "/public"],
+        ["/admin", "x"],
+        ["x", "/admin"],
+        ["admin"],
+        [""],
+        ["/a\nb"],
+        ["/a\x00"],
+        ["/\x1b[31m"],
+        ["/\x7f"],
+        ["/\x9b31m"],
+    ],
+)
+def test_what_others_may_read_as_another_path_is_refused(given: list[str]) -> None:
+    """An authorizer sees the last value; a log or a proxy may end at a control character."""
+    with pytest.raises(RefusedPathError):
+        _handshake(connect_event(query={"path": given, "t": ["1"]}))
+
+
+@pytest.mark.parametrize(("single", "multi"), [("/b", ["/a"]), ("b", ["/a"]), ("b", [])])
+def test_a_path_of_which_the_events_two_maps_say_different_things_is_refused(
+    single: str, multi: list[str]
+) -> None:
+    """Authorizers are told to read either."""
+    raw = connect_event(query={"path": ["/"]})
+    raw["multiValueQueryStringParameters"] = {"path": multi}
+    raw["queryStringParameters"] = {"path": single}
+    with pytest.raises(RefusedPathError):
+        _handshake(raw)
 
 
 def test_the_raw_path_is_encoded() -> None:

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 
 from longwire import Longwire, MessageTooLargeError
-from tests.lambda_events import connect_event
+from tests.lambda_events import LambdaContext, connect_event
 from tests.talk import talk
 
 if TYPE_CHECKING:
@@ -246,6 +246,54 @@ async def test_other_origins_are_refused_before_the_app_runs(
     async with talk(websocket(app), allowed_origins=["https://app.example.com"]) as client:
         assert await client.connect(headers=headers) == {"statusCode": status}
     assert ran is (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("single", "multi"),
+    [
+        ({}, {"Origin": ["https://app.example.com", "https://evil.example.com"]}),
+        ({}, {"Origin": ["https://evil.example.com", "https://app.example.com"]}),
+        ({"Origin": "https://evil.example.com"}, {}),
+        ({"Origin": "https://evil.example.com"}, None),
+        ({"origin": "https://evil.example.com"}, {"Origin": ["https://app.example.com"]}),
+        ({"Origin": "https://app.example.com"}, {"origin": ["https://evil.example.com"]}),
+    ],
+)
+async def test_every_origin_of_a_handshake_has_to_be_allowed(
+    single: dict[str, str], multi: dict[str, list[str]] | None
+) -> None:
+    """Whichever of the event's two maps has it, and whichever one an authorizer reads."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.receive_text()
+
+    event = {**connect_event(), "headers": single, "multiValueHeaders": multi}
+    async with talk(websocket(app), allowed_origins=["https://app.example.com"]) as client:
+        assert await client.handler.handle(event, LambdaContext()) == {"statusCode": 403}
+
+
+async def test_a_handshake_with_several_paths_is_refused_before_the_app_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An authorizer may have judged by another path than the app would run at."""
+    paths: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        paths.append(scope["path"])
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    async with talk(app, lifespan="off") as client:
+        for given in (["/admin", "/public"], ["admin"], ["/a\nb"]):
+            caplog.clear()
+            assert await client.connect(query={"path": given}) == {"statusCode": 400}
+            (line,) = (r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+            assert line.startswith(f"connection {client.connection_id}: ")
+            assert line.isprintable()
+            assert "/" not in line.replace("'/'", "")
+        assert await client.connect(query={"path": ["/public"]}) == OK
+    assert paths == ["/public"]
 
 
 async def test_the_app_sees_the_event_and_where_it_runs() -> None:

@@ -10,6 +10,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from longwire import Connections, Longwire
+from longwire.exceptions import DeadlineError
 from longwire_aws.http import Response, TransportError
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
@@ -360,6 +361,60 @@ async def test_a_greeting_whose_process_died_is_waited_for_until_its_lease_ends(
         assert client.frames == ["hello", "hello", "a"]
 
 
+async def test_a_message_that_waits_in_vain_for_a_greeting_is_an_error() -> None:
+    """API Gateway tells the client, who would wait for a reply for ever; the app has not run."""
+    store = MemoryBackend()
+    async with talk(websocket(_greet), backend=store) as client:
+        await client.connect()
+        await client.until("hello", "hello")
+        await client.say("a")
+        stored = await store.get(client.connection_id)
+        assert stored is not None
+        value = stored.value.replace('"v":1,', f'"v":1,"greeting_until":{time.time() + 60},')
+        await store.put(client.connection_id, value, stored.expires_at)
+        client.seconds = 0.3
+        with pytest.raises(DeadlineError):
+            await client.say("b")
+        await store.put(client.connection_id, stored.value, stored.expires_at)
+        client.seconds = 20
+        await client.say("c")
+        assert client.frames == ["hello", "hello", "a", "c"]
+
+
+async def test_a_message_has_time_for_its_app_after_the_greeting_of_a_process_that_died() -> None:
+    """Both events have the same time, as all events of a function; Lambda's default is short."""
+    dead, survivor = MemoryBackend(), MemoryBackend()
+    async with talk(websocket(_greet), backend=dead) as client:
+        client.seconds = 1.5
+        client.server.answers[client.connection_id].extend([410] * 1000)
+        assert await client.connect() == OK
+        stored = await dead.get(client.connection_id)
+        assert stored is not None
+        assert '"greeting_until"' in stored.value
+        await survivor.put(client.connection_id, stored.value, stored.expires_at)
+        client.server.answers.clear()
+        await client.until("hello", "hello")
+        async with talk(websocket(_greet), backend=survivor) as other:
+            other.connection_id, other.seconds = client.connection_id, 1.5
+            other.server.known.add(client.connection_id)
+            assert await other.say("a") == OK
+            assert other.frames == ["a"]
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+async def test_a_wall_clock_that_jumps_does_not_let_a_reply_overtake_the_greeting(
+    jump: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a process, time goes on as it does."""
+    wall_clock = time.time
+    async with talk(websocket(_greet)) as client:
+        client.server.answers[client.connection_id].extend([410] * 5)
+        await client.connect()
+        monkeypatch.setattr(time, "time", lambda: wall_clock() + jump)
+        assert await client.say("a") == OK
+        assert client.frames == ["hello", "hello", "a"]
+
+
 async def test_a_refused_frame_of_a_greeting_is_logged_and_the_rest_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -659,7 +714,8 @@ async def test_a_stored_greeting_for_which_there_is_no_time_is_kept() -> None:
     handler.transport = api = Unreachable(1000)
     assert await handler.handle(connect_event(), LambdaContext(0.5)) == OK
     await handler._deferred.wait()
-    assert await handler.handle(message_event("a"), LambdaContext(0.5)) == OK
+    with pytest.raises(DeadlineError):  # so that API Gateway tells the client
+        await handler.handle(message_event("a"), LambdaContext(0.5))
     api.refusals = 0
     assert await handler.handle(message_event("b"), LambdaContext()) == OK
     await handler.aclose()

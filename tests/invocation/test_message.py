@@ -10,6 +10,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from longwire import BackendError, ManagementError
+from longwire.exceptions import DeadlineError
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.connections_server import Reply
@@ -293,6 +294,48 @@ async def test_a_young_connection_is_looked_up_again() -> None:
         context["requestTimeEpoch"] = context["connectedAt"] + 10
         await client.handler.handle(event)
         assert client.frames == ["x"]
+
+
+async def test_a_connection_whose_record_may_still_come_is_not_ended_for_lack_of_time() -> None:
+    """Its message is an error then: API Gateway tells the client, who may try again."""
+    looks: list[str] = []
+
+    class Late(MemoryBackend):
+        async def get(self, connection_id: str) -> Any:
+            looks.append(connection_id)
+            return None
+
+    store = Late()
+    async with talk(websocket(_echo), backend=store) as client:
+        await client.connect()
+        event = client.message("x")
+        context = event["requestContext"]
+        context["requestTimeEpoch"] = context["connectedAt"] + 10
+        with pytest.raises(DeadlineError):
+            await client.handler.handle(event, LambdaContext(0.05))
+        assert not client.deleted
+        assert await MemoryBackend.get(store, client.connection_id) is not None
+
+
+async def test_a_message_that_the_app_never_waits_for_is_an_error() -> None:
+    """The client is told, as the app has not got it."""
+    hangs = False
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        if hangs:
+            await asyncio.sleep(60)
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        hangs, client.seconds = True, 0.3
+        with pytest.raises(DeadlineError):
+            await client.say("a")
+        hangs, client.seconds = False, 20
+        assert await client.say("b") == OK
+        assert client.frames == ["b"]
 
 
 async def test_a_message_is_cancelled_at_the_deadline(caplog: pytest.LogCaptureFixture) -> None:

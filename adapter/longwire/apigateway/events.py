@@ -41,11 +41,16 @@ class RequestContext(NamedTuple):
 
 
 class ConnectEvent(NamedTuple):
-    """A client asks to connect; headers and query parameters are in order, repeats included."""
+    """A client asks to connect; headers and query parameters are in order, repeats included.
+
+    Attributes:
+        origins: what either of the event's two maps of headers says, as others may read the other.
+    """
 
     context: RequestContext
     headers: Pairs
     query: Pairs
+    origins: frozenset[str]
 
 
 class MessageEvent(NamedTuple):
@@ -137,11 +142,7 @@ def parse(event: LambdaEvent) -> Event:
     context = _request_context(raw)
     match raw.get("eventType"):
         case "CONNECT":
-            return ConnectEvent(
-                context,
-                _pairs(event, "multiValueHeaders", "headers"),
-                _pairs(event, "multiValueQueryStringParameters", "queryStringParameters"),
-            )
+            return _connect_event(context, event)
         case "MESSAGE":
             return MessageEvent(context, _body(event))
         case "DISCONNECT":
@@ -213,16 +214,23 @@ def _body(event: LambdaEvent) -> str | bytes:
         raise EventError(f"body is not base64, though isBase64Encoded says so: {error}") from None
 
 
-def _pairs(event: LambdaEvent, multi: str, single: str) -> Pairs:
-    """Read a map that comes twice: with all values, and with the last one of each name."""
-    lists = _optional(event, multi, dict, "")
-    if lists is None:
-        lists = {
-            name: [value] for name, value in (_optional(event, single, dict, "") or {}).items()
-        }
+def _connect_event(context: RequestContext, event: LambdaEvent) -> ConnectEvent:
+    """Read maps that come twice: with all values, and with the last one of each name."""
+    # API Gateway sends both. What only one of them has, or has differently, counts as well.
+    headers, last_headers = _pairs(event, "multiValueHeaders"), _pairs(event, "headers")
+    names = {name.lower() for name, _ in headers}
+    headers += tuple(pair for pair in last_headers if pair[0].lower() not in names)
+    query = _pairs(event, "multiValueQueryStringParameters")
+    known = set(query)
+    query += tuple(pair for pair in _pairs(event, "queryStringParameters") if pair not in known)
+    origins = {value for name, value in headers + last_headers if name.lower() == "origin"}
+    return ConnectEvent(context, headers, query, frozenset(origins))
+
+
+def _pairs(event: LambdaEvent, key: str) -> Pairs:
     return tuple(
-        (_text(name, multi), _text(value, f"{multi}[{name!r}]"))
-        for name, values in lists.items()
+        (_text(name, key), _text(value, f"{key}[{name!r}]"))
+        for name, values in (_optional(event, key, dict, "") or {}).items()
         for value in (values if isinstance(values, list) else [values])
         if value is not None
     )

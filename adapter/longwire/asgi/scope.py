@@ -5,6 +5,7 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket-connection-
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -13,6 +14,14 @@ from longwire.exceptions import StoredRecordError
 if TYPE_CHECKING:
     from longwire.apigateway.events import ConnectEvent, Pairs, RequestContext
     from longwire.types import LambdaEvent, Scope
+
+
+# C0, DEL and C1.
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+class RefusedPathError(ValueError):
+    """A handshake names a path that others may read differently; the text quotes nothing of it."""
 
 
 class Handshake(NamedTuple):
@@ -27,30 +36,26 @@ class Handshake(NamedTuple):
     subprotocols: tuple[str, ...]
     connected_at: int | None  # epoch milliseconds
 
-    def header(self, name: str) -> str | None:
-        """Return the first header of this name (lower-case); None when there is none."""
-        return next((value for key, value in self.headers if key == name), None)
-
 
 def handshake(event: ConnectEvent, *, path: str, path_query: str | None) -> Handshake:
     """Read the handshake from a CONNECT event.
 
-    API Gateway has no path below the stage, so the path is the query parameter `path_query` when
-    it begins with "/" (the parameter is then taken out), else `path`.
+    API Gateway has no path below the stage, so the path is the query parameter `path_query`, which
+    is then taken out; without one it is `path`.
+
+    Raises:
+        RefusedPathError: it is given more than once, or is no path.
     """
     headers = tuple((name.lower(), value) for name, value in event.headers)
     first = dict(reversed(headers))
-    query = list(event.query)
-    for pair in event.query:
-        if pair[0] == path_query and pair[1].startswith("/"):
-            path = pair[1]
-            query.remove(pair)
-            break
+    given = [value for name, value in event.query if name == path_query]
+    if given:
+        path = _only_path(given)
     scheme = "ws" if first.get("x-forwarded-proto") in ("http", "ws") else "wss"
     return Handshake(
         scheme=scheme,
         path=path,
-        query_string=urlencode(query),
+        query_string=urlencode([pair for pair in event.query if pair[0] != path_query]),
         headers=headers,
         client=event.context.source_ip,
         server=_server(event.context.domain_name, first.get("x-forwarded-port"), scheme),
@@ -132,6 +137,17 @@ def load(stored: dict[str, Any]) -> Handshake:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoredRecordError(f"the stored scope is not one of ours: {error!r}") from error
+
+
+def _only_path(given: list[str]) -> str:
+    # An authorizer may have judged by another of them than the app would run at.
+    if len(given) > 1:
+        raise RefusedPathError(f"it names {len(given)} paths")
+    if not given[0].startswith("/"):
+        raise RefusedPathError("its path does not begin with '/'")
+    if CONTROL_CHARACTERS.search(given[0]):
+        raise RefusedPathError("its path holds control characters")
+    return given[0]
 
 
 def _server(domain_name: str | None, port: str | None, scheme: str) -> tuple[str, int] | None:

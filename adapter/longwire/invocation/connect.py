@@ -30,16 +30,23 @@ async def connect(
     """Answer a handshake."""
     invocation = Invocation(application, call, event, endpoint)
     settings, connection_id = application.settings, invocation.connection.id
-    handshake = scope.handshake(event, path=settings.path, path_query=settings.path_query)
-    origin = handshake.header("origin")
+    try:
+        handshake = scope.handshake(event, path=settings.path, path_query=settings.path_query)
+    except scope.RefusedPathError as error:
+        return _refuse(call, connection_id, 400, str(error))
     # Only browsers send an origin, and only they can be misled: others may connect.
     allowed = settings.allowed_origins
-    if allowed is not None and origin is not None and origin not in allowed:
-        logger.warning("connection %s: its origin is not allowed; refused", connection_id)
-        call.ending.note("refused")
-        call.ending.status = 403
-        return {"statusCode": 403}
+    if allowed is not None and not event.origins <= allowed:
+        return _refuse(call, connection_id, 403, "its origin is not allowed")
     return await _ConnectStep(invocation, ConnectionRecord(handshake)).respond()
+
+
+def _refuse(call: Call, connection_id: str, status: int, why: str) -> LambdaResponse:
+    """Answer a handshake that the app does not get to see."""
+    logger.warning("connection %s: %s; refused", connection_id, why)
+    call.ending.note("refused")
+    call.ending.status = status
+    return {"statusCode": status}
 
 
 class _ConnectStep:
@@ -124,7 +131,7 @@ class _ConnectStep:
         run, record, frames = self._run, self._record, self._greeting.frames
         # While the app is still working itself, its next frame belongs before any reply.
         greets = frames or (going_on and not run.is_shared())
-        record.greeting_until = self._connection.greeting_lease if greets else 0.0
+        record.greeting_until = self._connection.lease_greeting() if greets else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
         record.responded_at = time.time()
         # What has joined a group is stored already; what has ended is stored only to be greeted.

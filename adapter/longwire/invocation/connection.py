@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,11 +40,19 @@ logger = logging.getLogger("longwire")
 # Seconds after a handshake in which a reply may find that its connection is not known yet: far more
 # than API Gateway takes, and as long as an event waits whose client really is gone.
 NEW_TO_REPLIES = 0.5
-# How long others wait for a greeting, in seconds: far longer than it takes, and short enough for a
-# client whose greeting was cut off when a process died.
+# How long others wait for a greeting, in seconds and as a part of what its event has left: far
+# longer than it takes, and short enough for a client whose greeting was cut off when a process died
+# to be answered in the rest of its message's event.
 GREETING_LEASE = 5.0
+GREETING_PART = 0.5
 # Seconds after which an answer is late: whoever is cancelled then may well have waited for ever.
 SLOW = 0.2
+
+
+# Who in this process delivers the greeting of a connection, by its id and the lease in its record.
+_greeters: weakref.WeakValueDictionary[tuple[str, float], Connection] = (
+    weakref.WeakValueDictionary()
+)
 
 
 class Gate(Protocol):
@@ -79,7 +88,7 @@ class Connection:
         self._times = times
         self._store = Store(api.backend, times.store, self._cut_off)
         self._is_new = is_new
-        self._new_until = 0.0
+        self._new_until = self._greets_until = 0.0
         self._joined = True  # for all that is known
         self._losing = asyncio.Lock()
         self._run: Run | None = None
@@ -101,10 +110,21 @@ class Connection:
         """When this event is surely over, in epoch seconds; others wait for it until then."""
         return time.time() + deadlines.left(self._times.store)
 
-    @property
-    def greeting_lease(self) -> float:
-        """Until when others wait for a greeting, in epoch seconds."""
-        return min(self.lease, time.time() + GREETING_LEASE)
+    def lease_greeting(self) -> float:
+        """Be the one who greets, and return until when others wait for it, in epoch seconds."""
+        seconds = min(GREETING_LEASE, GREETING_PART * deadlines.left(self._times.store))
+        self._greets_until = time.monotonic() + seconds
+        until = time.time() + seconds
+        _greeters[self.id, until] = self
+        return until
+
+    def greeting_ends(self, until: float) -> float:
+        """Return when a lease that a record names is over, on the clock of deadlines."""
+        # The wall clock may have jumped meanwhile; nobody's lease is longer than this.
+        greeter = _greeters.get((self.id, until))
+        if greeter is not None:
+            return greeter._greets_until
+        return time.monotonic() + min(until - time.time(), GREETING_LEASE)
 
     async def save(self, new: ConnectionRecord) -> None:
         """Store the record of a new connection."""

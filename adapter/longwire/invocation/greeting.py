@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from longwire.exceptions import NOT_SENT, ManagementError
+from longwire.exceptions import NOT_SENT, DeadlineError, ManagementError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -141,18 +141,30 @@ async def _deliver(
 
 
 async def greeted(connection: Connection, record: ConnectionRecord) -> ConnectionRecord | None:
-    """Let the greeting go first, and return the record as it is then.
+    """Let the greeting go first, and return the record as it is then; None when it has ended.
 
-    None when the connection has ended meanwhile, or there was no time to deliver the greeting.
+    Raises:
+        DeadlineError: there was no time for it, and so none for what follows it.
     """
     pauses = itertools.chain(GREETING_POLL, itertools.repeat(GREETING_POLL[-1]))
     current: ConnectionRecord | None = record
+    lease, ends = 0.0, 0.0
     while current is not None:
         if current.greeting:
             if (claimed := await _claim(connection)) is not None:
-                return claimed if await _deliver_stored(connection, claimed) else None
-        elif current.greeting_until <= time.time() or not await connection.pause(next(pauses)):
+                if not await _deliver_stored(connection, claimed):
+                    raise DeadlineError("no time was left for its greeting, which has to go first")
+                return claimed
+        elif not current.greeting_until:
             return current
+        else:
+            if current.greeting_until != lease:
+                lease = current.greeting_until
+                ends = connection.greeting_ends(lease)
+            if ends <= time.monotonic():
+                return current
+            if not await connection.pause(next(pauses), early=True):
+                raise DeadlineError("its greeting, which has to go first, is still under way")
         current = await connection.read()
     return None
 
@@ -163,7 +175,7 @@ async def _claim(connection: Connection) -> ConnectionRecord | None:
 
     def claim(record: ConnectionRecord) -> bool:
         owed[:] = record.greeting
-        record.greeting, record.greeting_until = [], connection.greeting_lease
+        record.greeting, record.greeting_until = [], connection.lease_greeting()
         return bool(owed)
 
     claimed = await connection.update(claim)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from longwire.asgi import messages
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
-from longwire.exceptions import ConnectionGoneError, StoredRecordError
+from longwire.exceptions import ConnectionGoneError, DeadlineError, StoredRecordError
 from longwire.invocation.greeting import greeted
 from longwire.invocation.invocation import Application, Call, Invocation
 from longwire.invocation.outcome import log_ending, note_ending
@@ -30,7 +30,11 @@ LOOK_AGAIN_AFTER = (0.05, 0.1, 0.2)
 async def message(
     application: Application, call: Call, event: MessageEvent, endpoint: str
 ) -> LambdaResponse:
-    """Let the app answer a message, after the greeting if that is still owed."""
+    """Let the app answer a message, after the greeting if that is still owed.
+
+    Raises:
+        DeadlineError: the time was up before the app had it; API Gateway tells the client.
+    """
     invocation = Invocation(application, call, event, endpoint)
     connection = invocation.connection
     try:
@@ -50,7 +54,9 @@ async def _find(invocation: Invocation, request: RequestContext) -> ConnectionRe
     connection = invocation.connection
     record = await connection.read()
     for pause in LOOK_AGAIN_AFTER if _is_young(request) else ():
-        if record is None and await connection.pause(pause):
+        if record is None:
+            if not await connection.pause(pause):
+                raise DeadlineError("no time was left for its stored record to come")
             record = await connection.read()
     if record is None:
         logger.warning(
@@ -88,6 +94,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
     run = invocation.run(record, replies, Stage.REPLAY, "message")
+    too_late = False
     try:
         outcome = await run.until_ready(record.answered, invocation.run_until)
         if outcome is None:
@@ -103,10 +110,13 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
                 connection.id,
                 outcome.name.lower(),
             )
-            ended = outcome is not Outcome.DEADLINE
+            too_late = outcome is Outcome.DEADLINE
+            ended = not too_late
         log_ending(run, outcome, connection.id)
         note_ending(call.ending, run, outcome)
         if ended:
             await connection.end()
     finally:
         await invocation.stop(run)
+    if too_late:
+        raise DeadlineError("the app did not come to wait for this message in time")

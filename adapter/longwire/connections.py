@@ -28,7 +28,7 @@ from longwire.exceptions import (
 from longwire.fanout.result import SendResult
 from longwire.fanout.sending import all_connections, read_pages, send_many
 from longwire.registry import caller as callers
-from longwire.registry import in_process, record, targets
+from longwire.registry import in_process, names, record, targets
 from longwire.registry.departures import collected, end_unless_new, is_gone, is_known_gone, report
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
@@ -189,7 +189,7 @@ class Connections:
             BackendError: the store failed.
             InvalidArgumentError: the group's name or the target cannot be one.
         """
-        name = targets.check_name(group, "the name of a group")
+        name = targets.group_key(group)
         caller, member = self._reach(target)
         store = caller.store
         if caller.has_effect:
@@ -199,7 +199,7 @@ class Connections:
 
     async def group_discard(self, group: str, target: object) -> None:
         """End a membership; no error when there is none. Raises as `group_add` otherwise."""
-        name = targets.check_name(group, "the name of a group")
+        name = targets.group_key(group)
         caller, member = self._reach(target)
         store = caller.store
         if caller.has_effect:
@@ -210,6 +210,10 @@ class Connections:
 
         An app that is told that its client is gone gets those in which the client was.
         """
+        return names.users_groups(await self._all_groups(target))
+
+    async def _all_groups(self, target: object) -> tuple[str, ...]:
+        """Return also the groups of ours that a connection is in, by the names they are kept by."""
         caller, member = self._reach(target)
         store, own = caller.store, caller.own_if(member)
         if own is not None and own.is_over:
@@ -218,7 +222,7 @@ class Connections:
 
     async def group_members(self, group: str) -> AsyncIterator[str]:
         """Yield the connection ids of a group's members; read in pages."""
-        name = targets.check_name(group, "the name of a group")
+        name = targets.group_key(group)
         store = self._caller().store
         async for page in read_pages(lambda after: store.group_members(name, after=after)):
             for member in page:
@@ -237,7 +241,7 @@ class Connections:
             MessageTooLargeError: it is over API Gateway's limit; nothing was sent.
             InvalidArgumentError: the group's name, the data or a target cannot be one.
         """
-        name = targets.check_name(group, "the name of a group")
+        name = targets.group_key(group)
         caller = self._caller()
         backend = caller.store.backend  # each page has a time limit of its own
         pages = read_pages(lambda after: backend.group_members(name, after=after))

@@ -19,7 +19,7 @@ from longwire.exceptions import BackendError, EventError, LongwireError
 from longwire.fanout import parts
 from longwire.fanout.fan_out import one_page
 from longwire.fanout.sending import send_many
-from longwire.registry.record import PART
+from longwire.registry import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,10 +90,12 @@ def _check_text(part: Part) -> None:
             "an SQS message says that it is one of Longwire's, but its data or its connections "
             "are no text"
         ) from None
+    if any(map(names.is_internal, part.connection_ids)):
+        raise EventError("an SQS message names what is no connection, but a record of Longwire's")
 
 
 async def _deliver(part: Part, caller: Caller) -> SendResult:
-    store, key = caller.store, PART + part.part_id
+    store, key = caller.store, names.of_part(part.part_id)
     store_time = min(STORE_TIME, STORE_PART * (caller.deadline - time.monotonic()))
     # Not only if SQS says that it is not the first attempt: it may hand one message out twice.
     stored = await store.get(key)

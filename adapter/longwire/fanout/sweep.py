@@ -11,7 +11,6 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from longwire.apigateway.events import INTERNAL
 from longwire.exceptions import (
     BackendError,
     ConfigurationError,
@@ -21,7 +20,7 @@ from longwire.exceptions import (
 )
 from longwire.fanout.fan_out import one_page, read_page
 from longwire.fanout.sending import fan_out_of, log_hang, read_pages
-from longwire.registry import record
+from longwire.registry import names, record
 from longwire.registry.api_gateway import NO_ENDPOINT
 from longwire.registry.departures import is_gone
 from longwire_aws.endpoints import is_http_url
@@ -127,7 +126,7 @@ async def sweep(
         asked.clear()
         only_known = turn.is_over
         fan_out = fan_out_of(caller, check, departed)
-        await fan_out.run(one_page([one for one in page if not one.startswith(INTERNAL)]))
+        await fan_out.run(one_page([one for one in page if not names.is_internal(one)]))
         result.checked += len(asked)
         result.gone += len(fan_out.result.gone)
         result.failed |= fan_out.result.failed

@@ -1,4 +1,4 @@
-"""What the store keeps for a connection, as versioned JSON, and the ids of what else it keeps."""
+"""What the store keeps for a connection, as versioned JSON."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from longwire.apigateway.events import INTERNAL
 from longwire.asgi import scope
 from longwire.exceptions import StoredRecordError
 
 if TYPE_CHECKING:
     from longwire.asgi.scope import Handshake
     from longwire.types import Frame
-
-PART = INTERNAL + "part#"
-"""Before the id of a part of a send to many: who has not got it yet."""
 
 VERSION = 1
 # A connect step that sends more than this is a stream, not a greeting; a replay is told apart from

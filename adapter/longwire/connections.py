@@ -23,13 +23,21 @@ from longwire.exceptions import (
     ConfigurationError,
     ConnectionGoneError,
     ManagementError,
+    RecordVersionError,
     StoredRecordError,
 )
 from longwire.fanout.result import SendResult
 from longwire.fanout.sending import all_connections, read_pages, send_many
 from longwire.registry import caller as callers
 from longwire.registry import in_process, names, record, targets
-from longwire.registry.departures import collected, end_unless_new, is_gone, is_known_gone, report
+from longwire.registry.departures import (
+    collected,
+    delete_damaged,
+    end_unless_new,
+    is_gone,
+    is_known_gone,
+    report,
+)
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
 
@@ -48,7 +56,9 @@ if TYPE_CHECKING:
     from longwire.apigateway.management import ConnectionInfo
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
+    from longwire.registry.record import ConnectionRecord
     from longwire.types import Frame
+    from longwire_backends import Record
 
     Pages = AsyncGenerator[Sequence[str], None]
 
@@ -388,18 +398,27 @@ async def _join(caller: Caller, member: str) -> int:
         stored = await store.get(member)
         if stored is None:
             raise ConnectionGoneError(member)
-        try:
-            known = record.loads(stored.value)
-        except StoredRecordError:
-            return stored.expires_at  # a server's own clients have no records
-        if known.gone_at:
+        known = await _read(caller, member, stored)
+        if known is not None and known.gone_at:
             raise ConnectionGoneError(member)
-        if known.joined:
+        if known is None or known.joined:
             return stored.expires_at
         known.joined = True
-        value = record.dumps(known, exclude_headers=frozenset())  # they have been left out already
-        if await store.update(member, value, stored.expires_at, stored.version):
+        if await store.update(member, record.dumps(known), stored.expires_at, stored.version):
             return stored.expires_at
+
+
+async def _read(caller: Caller, member: str, stored: Record) -> ConnectionRecord | None:
+    """Return a connection's record; None where others know what to make of it."""
+    if isinstance(caller.registry.backend, in_process.ServedBackend):
+        return None  # its clients have none
+    try:
+        return record.loads(stored.value)
+    except RecordVersionError:
+        return None
+    except StoredRecordError as error:
+        await delete_damaged(caller, member, error, deadline=caller.deadline)
+        raise ConnectionGoneError(member) from error
 
 
 async def _check_member(caller: Caller, group: str, member: str) -> None:

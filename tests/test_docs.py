@@ -74,6 +74,7 @@ def test_every_python_block_is_run() -> None:
         "counter.py",
         "forms.py",
         "function.py",
+        "guarded.py",
         "large.py",
         "lonely.py",  # and together.py: tests/local/function/test_instances.py
         "main.py",
@@ -203,6 +204,26 @@ def test_the_authorizer_lets_in_who_has_the_token(folder: Path) -> None:
         assert _run(folder, "-c", STATUS_OF, f"{url}&token=x") == "401\n"
         (shown,) = blocks("text", "docs/authorizers.md")
         assert _alike(shown) in _alike(_lines(gateway, 4))
+
+
+def test_the_token_is_never_in_the_store(folder: Path) -> None:
+    """As the page on authorizers says; the rest of the query is there."""
+    script = (
+        "import asyncio; from longwire.testing import Gateway; from guarded import handler\n"
+        "async def talk():\n"
+        "    async with Gateway(handler) as gateway:\n"
+        "        query = {'name': 'ann', 'token': 'open-sesame'}\n"
+        "        async with gateway.connect('/shout', query=query) as ws:\n"
+        "            await ws.send('hi'); print(await ws.receive(), await ws.receive())\n"
+        "            for file in __import__('pathlib').Path().glob('ws.sqlite3*'):\n"
+        "                stored = file.read_bytes()\n"
+        "                assert b'open-sesame' not in stored\n"
+        "                print(b'name=ann' in stored)\n"
+        "asyncio.run(talk())\n"
+    )
+    said, *stored = _run(folder, "-c", script).splitlines()
+    assert said == "hello ann ann: HI"
+    assert "True" in stored
 
 
 async def test_the_authorizer_says_what_its_page_shows() -> None:

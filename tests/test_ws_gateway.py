@@ -170,7 +170,7 @@ def test_an_unknown_endpoint_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
         (of(connectionId=7), "request_ctx['connectionId'] is a int; expected a str"),
         (
             of(connectionId="a\0"),
-            "request_ctx['connectionId'] must have 1 to 1024 bytes in UTF-8 and no NUL; "
+            "request_ctx['connectionId'] must have 1 to 1000 bytes in UTF-8 and no NUL; "
             "this one has 2 bytes",
         ),
         (of(domainName=["x"]), "request_ctx['domainName'] is a list; expected a str"),

@@ -23,13 +23,20 @@ from longwire.exceptions import (
     ConfigurationError,
     ConnectionGoneError,
     ManagementError,
+    RecordVersionError,
     StoredRecordError,
 )
 from longwire.fanout.result import SendResult
 from longwire.fanout.sending import all_connections, read_pages, send_many
 from longwire.registry import caller as callers
-from longwire.registry import in_process, record, targets
-from longwire.registry.departures import collected, end_unless_new, is_gone, report
+from longwire.registry import in_process, names, record, targets
+from longwire.registry.departures import (
+    collected,
+    delete_damaged,
+    end_unless_new,
+    is_gone,
+    report,
+)
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
 
@@ -47,7 +54,9 @@ if TYPE_CHECKING:
     from longwire.fanout.fan_out import Pages
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
+    from longwire.registry.record import ConnectionRecord
     from longwire.types import Frame
+    from longwire_backends import Record
 
 T = TypeVar("T")
 
@@ -186,7 +195,7 @@ class Connections:
             BackendError: the store failed.
             InvalidArgumentError: the group's name or the target cannot be one.
         """
-        name = targets.check_name(group, "the name of a group")
+        name = targets.group_key(group)
         caller, member = self._reach(target)
         store = caller.store
         if caller.has_effect:
@@ -196,7 +205,7 @@ class Connections:
 
     async def group_discard(self, group: str, target: object) -> None:
         """End a membership; no error when there is none. Raises as `group_add` otherwise."""
-        name = targets.check_name(group, "the name of a group")
+        name = targets.group_key(group)
         caller, member = self._reach(target)
         store = caller.store
         if caller.has_effect:
@@ -207,6 +216,10 @@ class Connections:
 
         An app that is told that its client is gone gets those in which the client was.
         """
+        return names.users_groups(await self._all_groups(target))
+
+    async def _all_groups(self, target: object) -> tuple[str, ...]:
+        """Return also the groups of ours that a connection is in, by the names they are kept by."""
         caller, member = self._reach(target)
         store, own = caller.store, caller.own_if(member)
         if own is not None and own.is_over:
@@ -215,7 +228,7 @@ class Connections:
 
     async def group_members(self, group: str) -> AsyncIterator[str]:
         """Yield the connection ids of a group's members; read in pages."""
-        name = targets.check_name(group, "the name of a group")
+        name = targets.group_key(group)
         store = self._caller().store
         async for page in read_pages(lambda after: store.group_members(name, after=after)):
             for member in page:
@@ -234,7 +247,7 @@ class Connections:
             MessageTooLargeError: it is over API Gateway's limit; nothing was sent.
             InvalidArgumentError: the group's name, the data or a target cannot be one.
         """
-        name = targets.check_name(group, "the name of a group")
+        name = targets.group_key(group)
         caller = self._caller()
         backend = caller.store.backend  # each page has a time limit of its own
         pages = read_pages(lambda after: backend.group_members(name, after=after))
@@ -373,18 +386,27 @@ async def _join(caller: Caller, member: str) -> int:
         stored = await store.get(member)
         if stored is None:
             raise ConnectionGoneError(member)
-        try:
-            known = record.loads(stored.value)
-        except StoredRecordError:
-            return stored.expires_at  # a server's own clients have no records
-        if known.gone_at:
+        known = await _read(caller, member, stored)
+        if known is not None and known.gone_at:
             raise ConnectionGoneError(member)
-        if known.joined:
+        if known is None or known.joined:
             return stored.expires_at
         known.joined = True
-        value = record.dumps(known, exclude_headers=frozenset())  # they have been left out already
-        if await store.update(member, value, stored.expires_at, stored.version):
+        if await store.update(member, record.dumps(known), stored.expires_at, stored.version):
             return stored.expires_at
+
+
+async def _read(caller: Caller, member: str, stored: Record) -> ConnectionRecord | None:
+    """Return a connection's record; None where others know what to make of it."""
+    if isinstance(caller.registry.backend, in_process.ServedBackend):
+        return None  # its clients have none
+    try:
+        return record.loads(stored.value)
+    except RecordVersionError:
+        return None
+    except StoredRecordError as error:
+        await delete_damaged(caller, member, error, deadline=caller.deadline)
+        raise ConnectionGoneError(member) from error
 
 
 async def _check_member(caller: Caller, group: str, member: str) -> None:

@@ -9,6 +9,7 @@ LongwireError
 ├── LifespanError                        the app's startup failed
 ├── DeadlineError (TimeoutError)         the app or a function did not end within its event's time
 ├── StoredRecordError                    what a store returned is not a record of ours
+│   └── RecordVersionError               it is one of a Longwire that this one does not know
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
 ├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
 ├── ManagementError                      the management API refused or failed a request
@@ -42,6 +43,7 @@ __all__ = [
     "MessageTooLargeError",
     "QueueError",
     "RecordTooLargeError",
+    "RecordVersionError",
     "ResponseError",
     "StoredRecordError",
 ]
@@ -76,7 +78,11 @@ class DeadlineError(LongwireError, TimeoutError):
 
 
 class StoredRecordError(LongwireError):
-    """A stored record is truncated, or written by an unknown version of Longwire."""
+    """A stored record is damaged, or none of ours; the text has nothing of what is in it."""
+
+
+class RecordVersionError(StoredRecordError):
+    """A stored record was written by a Longwire whose records this one does not know."""
 
 
 class ASGIMessageError(LongwireError, RuntimeError):

@@ -29,7 +29,7 @@ from weakref import WeakKeyDictionary
 from longwire.connections import Connections
 from longwire.exceptions import ConnectionGoneError, InvalidArgumentError
 from longwire.registry import caller as callers
-from longwire.registry import targets
+from longwire.registry import names, targets
 from longwire.runtime import threads
 from longwire.runtime.threads import running_loop
 from longwire_backends.memory import MemoryBackend
@@ -37,6 +37,7 @@ from longwire_backends.memory import MemoryBackend
 if TYPE_CHECKING:
     from longwire.fanout.result import SendResult
     from longwire.registry.caller import OwnConnection
+    from longwire.registry.names import OwnGroup
 
 logger = logging.getLogger("longwire")
 
@@ -77,8 +78,10 @@ class WebSocketManager:
     ) -> None:
         self._connections = connections or Connections()
         self._several = several
-        self._prefix = f"longwire:{_escape(name).replace(':', '%3A')}:"
-        self._all = targets.check_name(f"{self._prefix}all", "the group of the manager's name")
+        self._name = name
+        self._prefix = names.of_manager(name)
+        self._all = names.of_manager(name, "all")
+        targets.check_name(self._all, "the group of the manager's name")
 
     async def connect(self, user_id: Name, websocket: Any) -> None:
         """Accept a WebSocket, unless that is done, and register it; it is in its user's rooms.
@@ -158,21 +161,22 @@ class WebSocketManager:
 
     # How it is kept: a group of all, one per user and one per room
 
-    def _user(self, user_id: Name) -> str:
-        return self._group("user", user_id, "a user id")
+    def _user(self, user_id: Name) -> OwnGroup:
+        return self._group("user:", user_id, "a user id")
 
-    def _room(self, room: Name) -> str:
-        return self._group("room", room, "the name of a room")
+    def _room(self, room: Name) -> OwnGroup:
+        return self._group("room:", room, "the name of a room")
 
-    def _group(self, kind: str, name: object, what: str) -> str:
+    def _group(self, kind: str, name: object, what: str) -> OwnGroup:
         if not isinstance(name, Name) or isinstance(name, bool):
             raise InvalidArgumentError(
                 f"{what} is a {type(name).__name__}; expected a str, an int or a UUID"
             )
-        group = f"{self._prefix}{kind}:{_escape(str(name))}"
-        return targets.check_name(group, f"the group of {what}")
+        group = names.of_manager(self._name, kind, str(name))
+        targets.check_name(group, f"the group of {what}")
+        return group
 
-    async def _register(self, group: str, websocket: Any) -> None:
+    async def _register(self, group: OwnGroup, websocket: Any) -> None:
         # Looked up before the new one is there: of two that come at once neither removes the other.
         others = [other async for other in self._connections.group_members(group)]
         groups = {group: None, self._all: None}
@@ -186,7 +190,7 @@ class WebSocketManager:
                 await self._remove(self._connections, group, other)
 
     async def _remove(
-        self, connections: Connections, group: str, connection_id: str | None
+        self, connections: Connections, group: OwnGroup, connection_id: str | None
     ) -> None:
         """Take a connection, or all of a user, out of all groups of this manager."""
         members = [connection_id] if connection_id is not None else None
@@ -194,9 +198,9 @@ class WebSocketManager:
             for one in await self._groups(connections, member):
                 await connections.group_discard(one, member)
 
-    async def _groups(self, connections: Connections, connection_id: str) -> list[str]:
-        groups = await connections.groups(connection_id)
-        return [one for one in groups if one.startswith(self._prefix)]
+    async def _groups(self, connections: Connections, connection_id: str) -> list[OwnGroup]:
+        groups = await connections._all_groups(connection_id)
+        return [names.OwnGroup(one) for one in groups if one.startswith(self._prefix)]
 
     async def _members(self, *users: Name) -> list[str]:
         """Return the connections of users; none where nothing would take effect anyway."""
@@ -205,7 +209,7 @@ class WebSocketManager:
             return []
         return [one for group in groups async for one in self._connections.group_members(group)]
 
-    async def _send(self, group: str, message: object, exclude: Iterable[Name]) -> SendResult:
+    async def _send(self, group: OwnGroup, message: object, exclude: Iterable[Name]) -> SendResult:
         users = (exclude,) if isinstance(exclude, Name) else exclude
         excluded = await self._members(*users)
         return await self._connections.group_send(group, message, exclude=excluded)
@@ -281,11 +285,6 @@ def _registered(group: str, own: OwnConnection | None) -> str | None:
     if own is None:
         return _of_context.get().get(group)
     return own.id if group in _of_run.get(own, ()) else None
-
-
-def _escape(name: str) -> str:
-    """Return a name without NUL, which stores do not take."""
-    return name.replace("%", "%25").replace("\0", "%00")
 
 
 # Work that may be awaited and need not be, as `manager.disconnect(user_id)` in many tutorials

@@ -172,7 +172,7 @@ def _url(origin: str, request_ctx: RequestContext) -> str:
 
 def _connection_id(request_ctx: RequestContext) -> str:
     name = _needed(request_ctx, "connectionId")
-    return targets.check_name(name, "request_ctx['connectionId']")
+    return targets.check_id(name, "request_ctx['connectionId']")
 
 
 def _needed(request_ctx: RequestContext, key: str) -> str:

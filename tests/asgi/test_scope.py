@@ -197,6 +197,17 @@ def test_excluded_subprotocols_are_not_stored_in_another_form() -> None:
     assert "secret" not in json.dumps(stored)
 
 
+def test_excluded_query_parameters_are_not_stored() -> None:
+    """All of such a name, however it is written; the others stay byte for byte."""
+    query = {"token": ["s1", "s2"], "q": ["é ", "", "a&b=c"], "t ö": ["s3"], "Token": ["kept"]}
+    of = _handshake(connect_event(query=query))
+    stored = dump(of, exclude_query=frozenset({"token", "t ö"}))
+    assert stored["query_string"] == "q=%C3%A9+&q=&q=a%26b%3Dc&Token=kept"
+    loaded = load(json.loads(json.dumps(stored)))
+    assert loaded == of._replace(query_string=stored["query_string"])
+    assert dump(loaded, exclude_query=frozenset({"token", "t ö"})) == stored
+
+
 @pytest.mark.parametrize("stored", [{}, {"scheme": "ws"}, [], "x", None])
 def test_a_foreign_scope_is_an_error(stored: Any) -> None:
     """What is not one of ours is not guessed at."""

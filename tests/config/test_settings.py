@@ -17,7 +17,8 @@ from longwire_backends.sqlite3.backend import SQLite3Backend
 MEMORY = {"backend": "memory", "params": {}}
 SETTINGS = (
     "'backend', 'params', 'api_gateway_endpoint_url', 'api_gateway_region_name', 'path', "
-    "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'binary', 'linger' or 'fanout'"
+    "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'exclude_query', "
+    "'binary', 'linger' or 'fanout'"
 )
 
 
@@ -105,6 +106,11 @@ BAD: list[tuple[Any, str]] = [
         MEMORY | {"allowed_origins": ["https://a.example/"]},
         "ws_config['allowed_origins'] must be a list of origins such as "
         "['https://app.example.com'], or None",
+    ),
+    (
+        MEMORY | {"exclude_query": "token"},
+        "ws_config['exclude_query'] must be a list of query parameters such as ['token'], "
+        "not a value of type str",
     ),
     (
         MEMORY | {"exclude_headers": [b"cookie"]},
@@ -233,13 +239,14 @@ def test_the_defaults_are_the_documented_ones() -> None:
         ttl=7800,
         allowed_origins=None,
         exclude_headers=frozenset(),
+        exclude_query=frozenset(),
         binary="text",
         linger=2.0,
     )
 
 
 def test_every_setting_can_be_given() -> None:
-    """Header names are lower-cased, lists become sets."""
+    """Header names are lower-cased, those of parameters are not; lists become sets."""
     given = {
         "backend": "memory",
         "api_gateway_endpoint_url": "https://ws.example.com/chat",
@@ -249,6 +256,7 @@ def test_every_setting_can_be_given() -> None:
         "ttl": 60,
         "allowed_origins": ("https://app.example.com:8443", "null"),
         "exclude_headers": ["Authorization", "cookie"],
+        "exclude_query": ["Token", "key"],
         "binary": "base64",
         "linger": 0,
     }
@@ -262,6 +270,7 @@ def test_every_setting_can_be_given() -> None:
         ttl=60,
         allowed_origins=frozenset({"https://app.example.com:8443", "null"}),
         exclude_headers=frozenset({"authorization", "cookie"}),
+        exclude_query=frozenset({"Token", "key"}),
         binary="base64",
         linger=0.0,
     )

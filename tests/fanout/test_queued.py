@@ -19,7 +19,7 @@ from longwire.apigateway.frames import MAX_MESSAGE
 from longwire.exceptions import BackendError, MessageTooLargeError
 from longwire.fanout import parts
 from longwire.fanout.fan_out import CUT_OFF
-from longwire.registry.record import PART
+from longwire.registry import names
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.backends.aws_canned import CannedServer, hold, json_refusal, lose, reply
@@ -381,7 +381,7 @@ async def test_what_is_noted_of_parts_is_no_connection(sqs_url: str) -> None:
         await st.connections.group_send("blue", "hello")
         await mapping.run_until_empty(st.handle)
         stored = (await st.backend.connections()).members
-        assert sorted(one.startswith(PART) for one in stored) == [False, True]
+        assert sorted(names.is_internal(one) for one in stored) == [False, True]
         st.server.requests.clear()
         assert list((await st.connections.broadcast("hello")).delivered) == ["a="]
         assert (await st.handler.sweep()).checked == 1

@@ -307,7 +307,7 @@ async def test_groups_need_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_record_lives_as_long_as_its_connection() -> None:
-    """It has no headers of the handshake, and at the end all memberships go with it."""
+    """It has nothing that the client has sent, and at the end all memberships go with it."""
     backend = MemoryBackend()
 
     @websocket_handler(ws_config={"backend": backend})
@@ -315,7 +315,8 @@ def test_a_record_lives_as_long_as_its_connection() -> None:
         if context.event_type == "CONNECT":
             context.connections.sync.group_add("room", context.connection_id)
 
-    join(connect_event(ID, headers={"Cookie": ["secret"]}), LambdaContext())
+    headers = {"Cookie": ["secret"], "Sec-WebSocket-Protocol": ["secret"]}
+    join(connect_event(ID, headers=headers, query={"token": ["secret"]}), LambdaContext())
     stored = asyncio.run(backend.get(ID))
     assert stored is not None
     assert "secret" not in stored.value

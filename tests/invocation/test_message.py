@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
-from longwire import BackendError, ManagementError
+from longwire import BackendError, Connections, ManagementError
 from longwire.exceptions import DeadlineError
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
@@ -415,6 +417,92 @@ async def test_excluded_headers_are_missing_in_messages() -> None:
         await client.until("secret")
         await client.say("x")
         assert client.frames == ["secret", "None"]
+
+
+class Written(MemoryBackend):
+    """Notes all values that were ever written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: list[str] = []
+
+    async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+        self.values.append(value)
+        return await super().put(connection_id, value, expires_at)
+
+    async def update(
+        self, connection_id: str, value: str, expires_at: int, version: str
+    ) -> str | None:
+        self.values.append(value)
+        return await super().update(connection_id, value, expires_at, version)
+
+
+async def test_excluded_query_parameters_are_never_stored_or_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever writes the record: joining a group, a greeting, an end that others find."""
+    caplog.set_level(logging.DEBUG)
+
+    async def app(websocket: WebSocket) -> None:
+        connections = Connections()
+        await connections.group_add("early", websocket)
+        await websocket.accept()
+        await websocket.send_text(str(websocket.url.query))
+        async for text in websocket.iter_text():
+            await connections.group_add(text, websocket)
+            await websocket.send_text(str(websocket.url.query))
+            await connections.group_send("early", "hello")
+
+    backend = Written()
+    excluded = {"exclude_query": ["token"], "exclude_headers": ["cookie"]}
+    async with talk(websocket(app), backend=backend, **excluded) as one:
+        other = one.another()
+        for client in (one, other):
+            await client.connect(
+                query={"token": ["SECRETtoken"], "user": ["ann"]},
+                headers={"Cookie": ["SECRETcookie"]},
+            )
+            await client.grow_old()
+        await one.say("blue")
+        assert one.frames == ["token=SECRETtoken&user=ann", "user=ann", "hello"]
+        other.vanish()
+        await one.say("green")
+        stored = await backend.get(one.connection_id)
+        assert stored is not None
+        await backend.put(one.connection_id, "{", stored.expires_at)
+        await one.say("red")
+    assert len(backend.values) > 6
+    # What the app has sent is its own affair; it is digested, or owed for a while.
+    scopes = [json.loads(value).get("scope") for value in backend.values if value != "{"]
+    assert {scope["query_string"] for scope in scopes} == {"user=ann"}
+    assert "SECRET" not in json.dumps(scopes)
+    assert "SECRET" not in caplog.text
+    assert caplog.records
+
+
+async def test_a_greeting_is_stored_only_while_it_is_owed() -> None:
+    """Mostly never: it leaves behind the response. Else until it is taken out to be sent."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("SECRETgreeting")
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+
+    backend = Written()
+    async with talk(websocket(app), backend=backend) as client:
+        await client.connect()
+        await client.until("SECRETgreeting")
+        assert not any("SECRET" in value for value in backend.values)
+        owed = client.another()
+        await owed.connect()
+        await owed.handler.aclose()  # before it could be sent
+        assert "SECRET" in backend.values[-1]
+        before = len(backend.values)
+        await owed.say("x")
+        assert owed.frames == ["SECRETgreeting", "x"]
+        assert not any("SECRET" in value for value in backend.values[before:])
+        assert len(backend.values) > before
 
 
 async def test_an_app_cut_off_by_the_deadline_keeps_its_record(tmp_path: Path) -> None:

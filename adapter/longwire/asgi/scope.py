@@ -6,8 +6,9 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket-connection-
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from longwire.exceptions import StoredRecordError
 
@@ -107,13 +108,18 @@ def extension(context: RequestContext, phase: str, expires_at: int) -> dict[str,
     }
 
 
-def dump(handshake: Handshake, *, exclude_headers: frozenset[str]) -> dict[str, Any]:
-    """Return what JSON can hold; `exclude_headers` (lower-case names) are left out."""
+def dump(
+    handshake: Handshake,
+    *,
+    exclude_headers: frozenset[str] = frozenset(),  # in lower case
+    exclude_query: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Return what JSON can hold, without these headers and query parameters."""
     offered_is_excluded = "sec-websocket-protocol" in exclude_headers
     return {
         "scheme": handshake.scheme,
         "path": handshake.path,
-        "query_string": handshake.query_string,
+        "query_string": _without(handshake.query_string, exclude_query),
         "headers": [pair for pair in handshake.headers if pair[0] not in exclude_headers],
         "client": handshake.client,
         "server": handshake.server,
@@ -122,21 +128,63 @@ def dump(handshake: Handshake, *, exclude_headers: frozenset[str]) -> dict[str, 
     }
 
 
-def load(stored: dict[str, Any]) -> Handshake:
-    """Return the handshake that was dumped."""
+def load(stored: Any) -> Handshake:
+    """Return the handshake that was dumped; raises `StoredRecordError` for anything else."""
     try:
-        return Handshake(
+        headers, server, subprotocols = stored["headers"], stored["server"], stored["subprotocols"]
+        handshake = Handshake(
             scheme=stored["scheme"],
             path=stored["path"],
             query_string=stored["query_string"],
-            headers=tuple((name, value) for name, value in stored["headers"]),
+            headers=tuple(map(tuple, headers)),
             client=stored["client"],
-            server=tuple(stored["server"]) if stored["server"] else None,
-            subprotocols=tuple(stored["subprotocols"]),
+            server=None if server is None else (server[0], server[1]),
+            subprotocols=tuple(subprotocols),
             connected_at=stored["connected_at"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise StoredRecordError(f"the stored scope is not one of ours: {error!r}") from error
+    lists = {type(headers), type(subprotocols), *map(type, headers)}
+    if server is not None:
+        lists |= {type(server)}
+    # Its text must not have a value in it, which may be a secret.
+    if lists != {list} or not _is_ours(handshake):
+        raise StoredRecordError("the stored scope is not one of ours: it holds a wrong value")
+    return handshake
+
+
+MANY = 1 << 53
+"""More than any number that is stored, and still exact as a float."""
+
+
+def _is_ours(of: Handshake) -> bool:
+    """Tell whether all values are such as `handshake` makes them."""
+    if of.scheme not in ("ws", "wss") or {*map(len, of.headers)} - {2}:
+        return False
+    texts = [of.path, of.query_string, *of.subprotocols]
+    if of.client is not None:
+        texts.append(of.client)
+    if of.server is not None:
+        host, port = of.server
+        if type(port) is not int or not 0 <= port < 100_000:  # five digits
+            return False
+        texts.append(host)
+    since = 0 if of.connected_at is None else of.connected_at
+    if type(since) is not int or not 0 <= since < MANY:
+        return False
+    try:
+        "".join(chain(texts, *of.headers)).encode()
+    except (TypeError, UnicodeEncodeError):  # no str; half of a surrogate pair
+        return False
+    return of.path.startswith("/") and of.query_string.isascii()
+
+
+def _without(query_string: str, names: frozenset[str]) -> str:
+    """Return a query string, which `urlencode` has made, without the parameters of these names."""
+    if not names:
+        return query_string
+    pairs = parse_qsl(query_string, keep_blank_values=True)
+    return urlencode([pair for pair in pairs if pair[0] not in names])
 
 
 def _only_path(given: list[str]) -> str:

@@ -103,7 +103,8 @@ URL = Kind("an http:// or https:// URL with a host", (str,), fits=is_http_url)
 REGION = Kind("an AWS region such as 'eu-west-1'", (str,), fits=is_region)
 PATH = Kind("a string that begins with '/'", (str,), fits=lambda path: path.startswith("/"))
 ORIGINS = _list_of("a list of origins such as ['https://app.example.com']", _is_origin, str)
-NAMES = _list_of("a list of header names such as ['authorization']", bool, str.lower)
+HEADERS = _list_of("a list of header names such as ['authorization']", bool, str.lower)
+PARAMETERS = _list_of("a list of query parameters such as ['token']", bool, str)
 BINARY = Kind("'text' or 'base64'", (str,), fits=lambda binary: binary in ("text", "base64"))
 FANOUT = Kind(
     "a dict such as {'queue_url': 'https://sqs.eu-west-1.amazonaws.com/123456789012/fanout'}",
@@ -122,7 +123,8 @@ OWN = (
     Key("path_query", TEXT.or_none()),
     Key("ttl", COUNT),
     Key("allowed_origins", ORIGINS.or_none()),
-    Key("exclude_headers", NAMES),
+    Key("exclude_headers", HEADERS),
+    Key("exclude_query", PARAMETERS),
     Key("binary", BINARY),
     Key("linger", SECONDS),
     Key("fanout", FANOUT.or_none()),

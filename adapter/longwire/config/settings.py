@@ -52,6 +52,7 @@ class Settings:
         ttl: seconds that a record lives; API Gateway ends a connection after two hours.
         allowed_origins: any other `Origin` is refused; None allows all.
         exclude_headers: names, in lower case, that are never stored.
+        exclude_query: names of query parameters that are never stored.
         binary: what becomes of bytes that the app sends; API Gateway sends text only.
         linger: seconds that a busy task may take to send something more.
         fanout: None serves groups of any size in one process.
@@ -66,6 +67,7 @@ class Settings:
     ttl: int = 7800
     allowed_origins: frozenset[str] | None = None
     exclude_headers: frozenset[str] = frozenset()
+    exclude_query: frozenset[str] = frozenset()
     binary: Binary = "text"
     linger: float = 2.0
     fanout: Fanout | None = None

@@ -12,14 +12,16 @@ import asyncio
 import json
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.endpoint import is_plausible
-from longwire.exceptions import BackendError, EventError, LongwireError
+from longwire.exceptions import BackendError, EventError
 from longwire.fanout import parts
-from longwire.fanout.fan_out import one_page
+from longwire.fanout.fan_out import one_page, reason_of
 from longwire.fanout.sending import send_many
-from longwire.registry.record import PART
+from longwire.registry import names
+from longwire.registry.record import texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,8 +70,8 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
                 "is a custom domain, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
             )
         result = await _deliver(part, caller(endpoint))
-    except LongwireError as error:
-        logger.error("SQS message %s is handed out again: %s", message.message_id, error)
+    except Exception as error:  # also of somebody's own store: it ends no other part
+        logger.error("SQS message %s is handed out again: %s", message.message_id, reason_of(error))
         return False
     if result.failed:
         one, reason = next(iter(result.failed.items()))
@@ -90,14 +92,16 @@ def _check_text(part: Part) -> None:
             "an SQS message says that it is one of Longwire's, but its data or its connections "
             "are no text"
         ) from None
+    if any(map(names.is_internal, part.connection_ids)):
+        raise EventError("an SQS message names what is no connection, but a record of Longwire's")
 
 
 async def _deliver(part: Part, caller: Caller) -> SendResult:
-    store, key = caller.store, PART + part.part_id
+    store, key = caller.store, names.of_part(part.part_id)
     store_time = min(STORE_TIME, STORE_PART * (caller.deadline - time.monotonic()))
     # Not only if SQS says that it is not the first attempt: it may hand one message out twice.
     stored = await store.get(key)
-    members = tuple(json.loads(stored.value)) if stored else part.connection_ids
+    members = part.connection_ids if stored is None else _left(part, stored.value)
     message = part.data.decode()  # as bytes it might be encoded once more
     post = caller.registry.clients.prepare(message)
     result = await send_many(caller, one_page(members), message, post, logs=False)
@@ -110,3 +114,13 @@ async def _deliver(part: Part, caller: Caller) -> SendResult:
         # get it twice, which is better than never for the others.
         logger.error("SQS: it cannot be noted who has got part %s: %s", part.part_id, error)
     return result
+
+
+def _left(part: Part, stored: str) -> tuple[str, ...]:
+    """Return who has not got a part yet, by what an earlier attempt has noted."""
+    with suppress(ValueError, TypeError, RecursionError):
+        if texts(ids := json.loads(stored)):
+            known = frozenset(part.connection_ids)
+            return tuple(one for one in ids if one in known)
+    logger.error("SQS: what was noted of part %s is damaged: all get it again", part.part_id)
+    return part.connection_ids

@@ -7,6 +7,7 @@ are ever all in memory as objects of their own, so that a group may have any siz
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from longwire.registry.base import Post
 
     Pages = AsyncGenerator[Sequence[str], None]
+
+logger = logging.getLogger("longwire")
 
 # Posts at the same time: as many as the HTTP client has connections.
 WIDTH = 100
@@ -95,7 +98,7 @@ class FanOut:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.result = SendResult()
-        self.hang: str | None = None  # the error of one for whom nobody answered
+        self.hang: str | None = None  # the error of one for whom nobody answered, or a foreign one
         self._post = post
         self._deadline = deadline
         self._is_gone = is_gone
@@ -151,23 +154,23 @@ class FanOut:
                 self._again[connection_id] = str(error)
             else:
                 self._fail(connection_id, error)
-        except LongwireError as error:
+        except Exception as error:
             self._fail(connection_id, error)
         else:
             self.result.delivered.add(connection_id)
             self._pace.speed_up()
 
-    def _fail(self, connection_id: str, error: LongwireError) -> None:
-        self.result.failed[connection_id] = str(error)
-        if is_hang(error):
-            self.hang = str(error)
+    def _fail(self, connection_id: str, error: Exception) -> None:
+        self.result.failed[connection_id] = reason_of(error)
+        if not isinstance(error, LongwireError) or is_hang(error):
+            self.hang = reason_of(error)
 
     async def _unknown(self, connection_id: str, error: ConnectionGoneError) -> None:
         """Judge a connection that API Gateway does not know."""
         try:
             gone = await self._is_gone(connection_id)
-        except LongwireError as failure:
-            self.result.failed[connection_id] = f"{error}, but the store: {failure}"
+        except Exception as failure:  # also of somebody's own store: it ends no loop over many
+            self.result.failed[connection_id] = f"{error}, but the store: {reason_of(failure)}"
             return
         now = time.monotonic()
         if gone:
@@ -236,6 +239,14 @@ async def read_page(pages: Pages, deadline: float) -> tuple[Sequence[str] | None
         return None, UNREAD
     except BackendError as error:
         return None, str(error)
+    except Exception as error:  # of somebody's own store
+        logger.error("a page of connections could not be read", exc_info=error)
+        return None, reason_of(error)
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says, or, of one that is not ours, what it is."""
+    return str(error) if isinstance(error, LongwireError) else repr(error)
 
 
 async def one_page(page: Sequence[str]) -> Pages:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from longwire.apigateway.events import INTERNAL
 from longwire.fanout.fan_out import UNREAD, FanOut
+from longwire.registry import names
 from longwire.registry.departures import collected, end_unless_new, is_known_gone, report
 
 if TYPE_CHECKING:
@@ -72,4 +72,4 @@ async def read_pages(read: Callable[[str | None], Awaitable[Page]]) -> Pages:
 async def all_connections(backend: Backend, gone: GoneIds) -> Pages:
     """Yield all connections that are not known to be gone; a store keeps other records, too."""
     async for page in read_pages(lambda after: backend.connections(after=after)):
-        yield [one for one in page if not one.startswith(INTERNAL) and one not in gone]
+        yield [one for one in page if not names.is_internal(one) and one not in gone]

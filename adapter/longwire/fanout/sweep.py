@@ -11,25 +11,25 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from longwire.apigateway.events import INTERNAL
 from longwire.exceptions import (
-    BackendError,
     ConfigurationError,
     ConnectionGoneError,
     ManagementError,
+    RecordVersionError,
     StoredRecordError,
 )
-from longwire.fanout.fan_out import one_page, read_page
+from longwire.fanout.fan_out import one_page, read_page, reason_of
 from longwire.fanout.sending import fan_out_of, log_hang, read_pages
-from longwire.registry import record
+from longwire.registry import names, record
 from longwire.registry.api_gateway import NO_ENDPOINT
-from longwire.registry.departures import is_gone
+from longwire.registry.departures import delete_damaged
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.registry.caller import Caller
+    from longwire.registry.record import ConnectionRecord
     from longwire.registry.store import Store
     from longwire_backends import Record
 
@@ -110,16 +110,19 @@ async def sweep(
     pages = read_pages(lambda after: store.backend.connections(limit=PIECE, after=after))
 
     async def check(connection_id: str, *, deadline: float, patient: bool = True) -> None:
-        stored = await store.get(connection_id)
-        if stored is not None and is_gone(stored):
+        known, damage = _read(await store.get(connection_id))
+        if known is not None and known.gone_at:
             raise ConnectionGoneError(connection_id)  # found earlier, and nobody has told the app
-        if only_known:
+        if only_known or not (turn.is_over or damage is not None or _is_old(known, min_age)):
             return
-        if turn.is_over or _is_old(stored, min_age):
-            await turn.wait()
-            asked.add(connection_id)
-            until = min(deadline, time.monotonic() + ANSWER_TIME)
-            await caller.registry.clients.info(connection_id, deadline=until, patient=patient)
+        await turn.wait()
+        until = min(deadline, time.monotonic() + ANSWER_TIME)
+        # What a newer Longwire has written is good to the function that has it.
+        if damage is not None and not isinstance(damage, RecordVersionError):
+            await delete_damaged(caller, connection_id, damage, deadline=until)
+            raise damage
+        asked.add(connection_id)
+        await caller.registry.clients.info(connection_id, deadline=until, patient=patient)
 
     while True:
         page, result.incomplete = await read_page(pages, caller.deadline)
@@ -128,7 +131,7 @@ async def sweep(
         asked.clear()
         only_known = turn.is_over
         fan_out = fan_out_of(caller, check, departed)
-        await fan_out.run(one_page([one for one in page if not one.startswith(INTERNAL)]))
+        await fan_out.run(one_page([one for one in page if not names.is_internal(one)]))
         result.checked += len(asked)
         result.gone += len(fan_out.result.gone)
         result.failed |= {} if only_known else fan_out.result.failed
@@ -145,8 +148,8 @@ async def sweep(
 async def _delete_expired(store: Store, result: SweepResult) -> None:
     try:
         result.deleted = await store.sweep()
-    except BackendError as error:
-        result.incomplete = result.incomplete or str(error)
+    except Exception as error:  # also of somebody's own store
+        result.incomplete = result.incomplete or reason_of(error)
 
 
 def _check(rate: object, min_age: object, endpoint: str | None) -> None:
@@ -164,14 +167,19 @@ def _check(rate: object, min_age: object, endpoint: str | None) -> None:
         )
 
 
-def _is_old(stored: Record | None, min_age: float) -> bool:
-    """Tell whether a connection has to be asked about."""
-    if stored is None:
-        return False
+def _read(stored: Record | None) -> tuple[ConnectionRecord | None, StoredRecordError | None]:
+    """Return a connection's record, or what is wrong with it."""
     try:
-        connected_at = record.loads(stored.value).handshake.connected_at
-    except StoredRecordError:
-        return True
+        return record.loads(stored.value) if stored is not None else None, None
+    except StoredRecordError as error:
+        return None, error
+
+
+def _is_old(known: ConnectionRecord | None, min_age: float) -> bool:
+    """Tell whether a connection has to be asked about."""
+    if known is None:
+        return False
+    connected_at = known.handshake.connected_at
     return connected_at is None or time.time() - connected_at / 1000 >= min_age
 
 

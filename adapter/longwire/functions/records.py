@@ -36,15 +36,16 @@ async def with_record(event: Event, store: Store, ttl: int, answer: Answer) -> R
 
 async def _connect(event: ConnectEvent, store: Store, ttl: int, answer: Answer) -> Response:
     connection_id = event.context.connection_id
-    # Nobody reads its headers, which may hold secrets.
-    handshake = scope.handshake(event, path="/", path_query=None)._replace(headers=())
+    # Nobody reads what the client has sent, which may hold secrets.
+    handshake = scope.handshake(event, path="/", path_query=None)._replace(
+        query_string="", headers=(), subprotocols=()
+    )
 
     async def save(*, connecting_until: float = 0.0, responded_at: float = 0.0) -> None:
         known = record.ConnectionRecord(
             handshake, connecting_until=connecting_until, responded_at=responded_at, joined=True
         )
-        value = record.dumps(known, exclude_headers=frozenset())
-        await store.put(connection_id, value, int(time.time()) + ttl)
+        await store.put(connection_id, record.dumps(known), int(time.time()) + ttl)
 
     # Until its handshake is answered, nobody may take the connection for one that is gone.
     await save(connecting_until=time.time() + deadlines.left(store.deadline))

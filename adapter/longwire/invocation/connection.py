@@ -163,7 +163,11 @@ class Connection:
         return taken
 
     def _dumps(self, current: ConnectionRecord) -> str:
-        return record.dumps(current, exclude_headers=self._settings.exclude_headers)
+        return record.dumps(
+            current,
+            exclude_headers=self._settings.exclude_headers,
+            exclude_query=self._settings.exclude_query,
+        )
 
     # The client
 

@@ -48,15 +48,17 @@ def collect_departures(
     """
 
     async def tell_one(departure: Departure, found: Departures) -> None:
-        raw = events.lost(departure.connection_id, like)
-        event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
-        endpoint = departure.endpoint or application.api.endpoint_of(event.context)
-        # How this ends says nothing about the event that has found it.
-        call = Call(raw, context, times or Deadlines.of(context), Ending(), found, after=None)
+        to = departure.connection_id
         try:
+            raw = events.lost(to, like)
+            event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
+            endpoint = departure.endpoint or application.api.endpoint_of(event.context)
+            # How this ends says nothing about the event that has found it.
+            call = Call(raw, context, times or Deadlines.of(context), Ending(), found, None)
             await disconnect(application, call, event, endpoint)
         except LongwireError as error:
-            to = departure.connection_id
             logger.error("connection %s: its end was not told: %s", to, error)
+        except Exception as error:  # of somebody's own store: the others are told all the same
+            logger.error("connection %s: its end was not told", to, exc_info=error)
 
     return Departures(tell_one, math.inf if times is None else times.run)

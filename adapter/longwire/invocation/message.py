@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from longwire.asgi import messages
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
-from longwire.exceptions import ConnectionGoneError, DeadlineError, StoredRecordError
+from longwire.exceptions import (
+    ASGIMessageError,
+    ConnectionGoneError,
+    DeadlineError,
+    MessageTooLargeError,
+    StoredRecordError,
+)
 from longwire.invocation.greeting import greeted
 from longwire.invocation.invocation import Application, Call, Invocation
 from longwire.invocation.outcome import log_ending, note_ending
@@ -83,6 +89,8 @@ async def _greeted(invocation: Invocation, record: ConnectionRecord) -> bool:
         return False
     except SupersededError:
         current = None
+    except (ASGIMessageError, MessageTooLargeError) as error:  # `binary` was another then
+        raise StoredRecordError(f"its greeting cannot be sent: {error}") from error
     # Unless a run says more.
     invocation.call.ending.note("gone" if current is None else "closed")
     if current is not None and current.ended:

@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from longwire.exceptions import StoredRecordError
+from longwire.exceptions import ConnectionGoneError, ManagementError, StoredRecordError
 from longwire.registry import record
 from longwire.registry.base import Departed, Departure
 
@@ -63,8 +63,9 @@ async def _mark(store: Store, connection_id: str, stored: Record, known: Connect
     """Note in the record that its connection is gone; False if it has changed meanwhile."""
     known.left_groups = await store.groups(connection_id)
     known.gone_at = time.time()
-    value = record.dumps(known, exclude_headers=frozenset())  # they have been left out already
-    updated = await store.update(connection_id, value, stored.expires_at, stored.version)
+    updated = await store.update(
+        connection_id, record.dumps(known), stored.expires_at, stored.version
+    )
     return updated is not None
 
 
@@ -81,6 +82,21 @@ def is_gone(stored: Record | None) -> bool:
         return stored is None or record.loads(stored.value).gone_at > 0.0
     except StoredRecordError:
         return False  # a record of a server's own clients, or one that nobody can read
+
+
+async def delete_damaged(
+    caller: Caller, connection_id: str, error: StoredRecordError, *, deadline: float
+) -> None:
+    """Delete a connection whose record is damaged, as its next message would; nobody is told."""
+    logger.error("connection %s: deleted: %s", connection_id, error)
+    await caller.store.take(connection_id)
+    await caller.store.group_discard_all(connection_id)
+    try:
+        await caller.registry.clients.close(connection_id, deadline=deadline)
+    except ConnectionGoneError:
+        logger.debug("connection %s: the client was faster to leave", connection_id)
+    except ManagementError as failure:
+        logger.error("connection %s could not be closed: %s", connection_id, failure)
 
 
 def _read(connection_id: str, stored: Record | None) -> ConnectionRecord | None:

@@ -1,4 +1,4 @@
-"""What the store keeps for a connection, as versioned JSON, and the ids of what else it keeps."""
+"""What the store keeps for a connection, as versioned JSON."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from longwire.apigateway.events import INTERNAL
+from longwire.apigateway.frames import MAX_MESSAGE
 from longwire.asgi import scope
-from longwire.exceptions import StoredRecordError
+from longwire.exceptions import RecordVersionError, StoredRecordError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from longwire.asgi.scope import Handshake
     from longwire.types import Frame
-
-PART = INTERNAL + "part#"
-"""Before the id of a part of a send to many: who has not got it yet."""
 
 VERSION = 1
 # A connect step that sends more than this is a stream, not a greeting; a replay is told apart from
 # news by its first sends, so the record need not grow with the stream.
 MAX_DIGESTS = 256
+# Characters of a record: more than any that we write, and few enough to be read in an event's time.
+MAX_SIZE = 64 * 1024 * 1024
 # For how many seconds after a handshake was answered "gone" may mean "not known yet".
 NEW_CONNECTION = 2.0
 
@@ -60,11 +61,22 @@ def digest(frame: Frame) -> str:
     return hashlib.blake2b(kind + data, digest_size=8).hexdigest()
 
 
-def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
-    """Return the JSON text for the store; what is empty is left out."""
+def dumps(
+    record: ConnectionRecord,
+    *,
+    exclude_headers: frozenset[str] = frozenset(),
+    exclude_query: frozenset[str] = frozenset(),
+) -> str:
+    """Return the JSON text for the store; what is empty is left out.
+
+    What is excluded is so from the first write on: a record that was read has it no more.
+    """
+    handshake = scope.dump(
+        record.handshake, exclude_headers=exclude_headers, exclude_query=exclude_query
+    )
     stored: dict[str, Any] = {
         "v": VERSION,
-        "scope": scope.dump(record.handshake, exclude_headers=exclude_headers),
+        "scope": handshake,
         "answered": record.answered,
         "sent": record.sent,
         "greeting": [_dump_frame(frame) for frame in record.greeting],
@@ -81,32 +93,96 @@ def dumps(record: ConnectionRecord, *, exclude_headers: frozenset[str]) -> str:
 
 
 def loads(value: str) -> ConnectionRecord:
-    """Read the JSON text of a store; raises `StoredRecordError`."""
+    """Read the JSON text of a store; raises `StoredRecordError` for all that is not ours."""
     try:
+        if len(value) > MAX_SIZE:
+            raise ValueError(f"over {MAX_SIZE} characters")
         stored = json.loads(value)
         version = stored["v"]
-    except (ValueError, KeyError, TypeError) as error:
+        if type(version) is int and version != VERSION:
+            raise RecordVersionError(
+                f"a stored record has version {version}; this Longwire reads version {VERSION}"
+            )
+        handshake = scope.load(stored["scope"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoredRecordError(f"a stored record is not readable: {error!r}") from error
-    if version != VERSION:
-        raise StoredRecordError(
-            f"a stored record has version {version!r}; this Longwire reads version {VERSION}"
-        )
+    for key, one in stored.items():
+        if not _FITS.get(key, _is_anything)(one):  # without what it is, which may be a secret
+            raise StoredRecordError(f"a stored record is not readable: {key!r} has a wrong value")
+    return ConnectionRecord(
+        handshake,
+        stored.get("answered", 0),
+        Counter(stored.get("sent", {})),
+        [_load_frame(frame) for frame in stored.get("greeting", ())],
+        stored.get("greeting_until", 0.0),
+        stored.get("connecting_until", 0.0),
+        stored.get("responded_at", 0.0),
+        stored.get("joined", False),
+        stored.get("gone_at", 0.0),
+        tuple(stored.get("left", ())),
+        stored.get("ended", False),
+    )
+
+
+def texts(value: object) -> bool:
+    """Tell whether what JSON held is a list of texts that UTF-8 can hold."""
     try:
-        return ConnectionRecord(
-            scope.load(stored["scope"]),
-            stored.get("answered", 0),
-            Counter(stored.get("sent", {})),
-            [_load_frame(frame) for frame in stored.get("greeting", ())],
-            stored.get("greeting_until", 0.0),
-            stored.get("connecting_until", 0.0),
-            stored.get("responded_at", 0.0),
-            stored.get("joined", False),
-            stored.get("gone_at", 0.0),
-            tuple(stored.get("left", ())),
-            stored.get("ended", False),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoredRecordError(f"a stored record is not readable: {error!r}") from error
+        return isinstance(value, list) and "".join(value).encode() is not None
+    except (TypeError, UnicodeEncodeError):  # no str; half of a surrogate pair
+        return False
+
+
+def _is_anything(value: object) -> bool:
+    return True
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < scope.MANY
+
+
+def _is_time(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < scope.MANY  # type: ignore[operator]
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_digests(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
+def _are_frames(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_frame, value))
+
+
+def _is_frame(value: object) -> bool:
+    """Tell whether this is a frame that can be sent."""
+    match value:
+        case {"text": str(text), **others}:
+            return not others and texts([text]) and len(text.encode()) <= MAX_MESSAGE
+        case {"bytes": str(text), **others}:
+            try:
+                data = base64.b64decode(text, validate=True)
+            except ValueError:
+                return False
+            return not others and len(data) <= MAX_MESSAGE
+    return False
+
+
+_FITS: dict[str, Callable[[object], bool]] = {
+    "v": _is_count,
+    "answered": _is_count,
+    "sent": _are_digests,
+    "greeting": _are_frames,
+    "greeting_until": _is_time,
+    "connecting_until": _is_time,
+    "responded_at": _is_time,
+    "joined": _is_flag,
+    "gone_at": _is_time,
+    "left": texts,
+    "ended": _is_flag,
+}
 
 
 def _dump_frame(frame: Frame) -> dict[str, str]:

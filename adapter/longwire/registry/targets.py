@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from longwire.apigateway.events import INTERNAL
 from longwire.exceptions import InvalidArgumentError
+from longwire.registry import names
 
-# Bytes that a store takes for a name; an id may get a prefix (`record.py`).
+# Bytes that a store takes for a name; an id may get a prefix (`names.py`).
 MAX_NAME = 1024
 MAX_ID = 1000
 
@@ -30,7 +32,7 @@ def known_id(target: object) -> str | None:
         )
     extension = (scope.get("extensions") or {}).get("longwire") or {}
     connection_id = extension.get("connection_id")
-    return connection_id if isinstance(connection_id, str) else None
+    return check_id(connection_id) if isinstance(connection_id, str) else None
 
 
 def is_unknown(target: object) -> bool:
@@ -52,9 +54,21 @@ def several(targets: object) -> Iterable[object]:
     return targets
 
 
-def check_id(connection_id: str) -> str:
+def check_id(connection_id: str, what: str = "a connection id") -> str:
     """Return a connection id that every store takes."""
-    return check_name(connection_id, "a connection id", MAX_ID)
+    name = check_name(connection_id, what, MAX_ID)
+    if names.is_internal(name):
+        raise InvalidArgumentError(f"{what} begins with {INTERNAL!r}; no connection has such an id")
+    return name
+
+
+def group_key(group: object) -> str:
+    """Return the name under which every store keeps a group."""
+    if isinstance(group, names.OwnGroup):
+        return str(group)
+    name = check_name(group, "the name of a group")
+    kept = names.of_users_group(name)
+    return check_name(kept, 'the name of a group, with "~" before it,') if kept != name else name
 
 
 def check_name(name: object, what: str, limit: int = MAX_NAME) -> str:

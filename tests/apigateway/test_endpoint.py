@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from longwire.apigateway.endpoint import management_endpoint
 from longwire.exceptions import ConfigurationError
@@ -109,3 +113,31 @@ def test_an_unknown_region_is_an_error() -> None:
         "(or the environment variable AWS_REGION), or the whole URL with "
         "ws_config['api_gateway_endpoint_url']"
     )
+
+
+@given(
+    api_id=st.text(),
+    stage=st.text(),
+    domain_name=st.none()
+    | st.text()
+    | st.builds("{}.execute-api.eu-west-1.amazonaws.com{}".format, st.text(), st.text()),
+)
+def test_no_event_leads_a_signed_request_to_another_host_than_awss(
+    api_id: str, stage: str, domain_name: str | None
+) -> None:
+    """Whatever an event claims: what it says is a label of the host, or a part of the path."""
+    try:
+        api_id.encode(), stage.encode()
+    except UnicodeEncodeError:
+        return  # `events.parse` refuses it
+    url = management_endpoint(
+        api_id=api_id,
+        stage=stage,
+        domain_name=domain_name,
+        explicit=None,
+        region_name=None,
+        environ={"AWS_REGION": "eu-west-1"},
+    )
+    host = r"[^/@:?#\\\s]*\.execute-api\.[a-z0-9-]+\.amazonaws\.com(\.cn)?"
+    assert re.fullmatch(rf"https://{host}/[^/@?#\\\s]*", url)
+    assert re.fullmatch(host, urlsplit(url).netloc)

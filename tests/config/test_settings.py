@@ -17,7 +17,8 @@ from longwire_backends.sqlite3.backend import SQLite3Backend
 MEMORY = {"backend": "memory", "params": {}}
 SETTINGS = (
     "'backend', 'params', 'api_gateway_endpoint_url', 'api_gateway_region_name', 'path', "
-    "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'binary', 'linger' or 'fanout'"
+    "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'binary', 'linger', "
+    "'slow_client' or 'fanout'"
 )
 
 
@@ -235,6 +236,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         exclude_headers=frozenset(),
         binary="text",
         linger=2.0,
+        slow_client=2.0,
     )
 
 
@@ -251,6 +253,7 @@ def test_every_setting_can_be_given() -> None:
         "exclude_headers": ["Authorization", "cookie"],
         "binary": "base64",
         "linger": 0,
+        "slow_client": 0.5,
     }
     assert load(given, None) == Settings(
         backend="memory",
@@ -264,6 +267,7 @@ def test_every_setting_can_be_given() -> None:
         exclude_headers=frozenset({"authorization", "cookie"}),
         binary="base64",
         linger=0.0,
+        slow_client=0.5,
     )
 
 

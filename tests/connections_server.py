@@ -37,6 +37,12 @@ class Reply:
 Answer = int | Reply | Literal["reset", "silence"]
 """A status, an exact reply, or, once the request is read, a reset or no answer at all."""
 
+FULL = Reply(
+    429,
+    b'{"message":"Client side buffer is full"}',
+    {"x-amzn-errortype": "LimitExceededException"},
+)
+
 
 class ConnectionsServer:
     """Answers `/{stage}/@connections/{id}` on a free port of 127.0.0.1.
@@ -51,6 +57,7 @@ class ConnectionsServer:
         headers: those of each request, with names in lower case.
         targets: each request's target as it came, escapes and all.
         answers: for each connection id, what its next requests get.
+        full: the ids whose client does not read: each request is answered 429.
         known: the ids that exist; only looked at with `unknown_is_gone`.
         unknown_is_gone: answer 410 for every id that is not in `known`.
         connected: how many TCP connections there were.
@@ -63,6 +70,7 @@ class ConnectionsServer:
         self.headers: list[dict[str, str]] = []
         self.targets: list[str] = []
         self.answers: defaultdict[str, deque[Answer]] = defaultdict(deque)
+        self.full: set[str] = set()
         self.known: set[str] = set()
         self.unknown_is_gone = unknown_is_gone
         self.connected = 0
@@ -160,6 +168,8 @@ class ConnectionsServer:
         unknown = self.unknown_is_gone and connection_id not in self.known
         if unknown or connection_id in self._deleted:
             return Reply(410, headers={"x-amzn-errortype": "GoneException"})
+        if connection_id in self.full:
+            return FULL
         if method == "DELETE":
             self._deleted.add(connection_id)
             return 204

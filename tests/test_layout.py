@@ -208,6 +208,7 @@ def test_public_names_are_these() -> None:
         "ManagementError",
         "MessageTooLargeError",
         "SendResult",
+        "SlowClientError",
         "WSGateway",
         "WebSocketManager",
         "get_websocket_manager",

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from asyncio.subprocess import PIPE
 from collections import Counter
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pytest
 from websockets.asyncio.client import connect
 
-from longwire import Connections
+from longwire import Connections, SlowClientError
+from longwire.apigateway.slow_clients import PATIENCE
 from longwire_backends import Page
 from longwire_backends.redis.backend import RedisBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
     from websockets.asyncio.client import ClientConnection
 
@@ -58,6 +60,7 @@ class Client(asyncio.Protocol):
 
     Attributes:
         frames: the messages that it got, in their order.
+        arrived: when the last of them came, in the time of the event loop.
         open: done when the handshake has been answered with 101.
         gone: done when the socket is no more.
         crash_at: once it has got that many messages, its wave breaks off; 0 for never.
@@ -68,6 +71,7 @@ class Client(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.name = name
         self.frames: list[str] = []
+        self.arrived = 0.0
         self.open: asyncio.Future[None] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         self.crash_at = 0
@@ -106,6 +110,10 @@ class Client(asyncio.Protocol):
         while self.frames[-1:] != [text]:
             await asyncio.sleep(0.01)
 
+    def stop_reading(self) -> None:
+        """Stay, and read nothing more."""
+        self._transport.pause_reading()
+
     def crash(self) -> None:
         """Break off without a close frame."""
         self._transport.abort()
@@ -135,6 +143,7 @@ class Client(asyncio.Protocol):
             return
         assert first_byte == 0x81, "only whole text messages are sent here"
         self.frames.append(payload.decode())
+        self.arrived = asyncio.get_running_loop().time()
         if not self.crash_at:
             self._crowd.count()
         elif len(self.frames) == self.crash_at:
@@ -185,7 +194,12 @@ class Crowd:
     async def _begin(self, name: str) -> Client:
         client = Client(name, self)
         loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: client, "127.0.0.1", self._port)
+        sock = socket.socket()
+        sock.setblocking(False)
+        # So that little is on its way to a client that does not read.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        await loop.sock_connect(sock, ("127.0.0.1", self._port))
+        await loop.create_connection(lambda: client, sock=sock)
         return client
 
 
@@ -207,13 +221,13 @@ class Control:
     def __init__(self, client: ClientConnection) -> None:
         self._client = client
 
-    async def send(self, how: str, data: str) -> Result:
-        """Let the app `group_send` or `broadcast`; return the result."""
+    async def send(self, how: str, data: str, *, failed: Collection[str] = ()) -> Result:
+        """Let the app `group_send` or `broadcast`, which fails for these; return the result."""
         await self._client.send(json.dumps({"do": how, "data": data}))
         while (text := str(await self._client.recv()))[0] != "{":
             pass  # a broadcast, which reaches this client too
         result = Result(**json.loads(text))
-        assert (result.failed, result.incomplete) == ({}, None)
+        assert (sorted(result.failed), result.incomplete) == (sorted(failed), None)
         return result
 
 
@@ -461,6 +475,64 @@ async def join_in_turn(storm: Gateway, speaker: Speaker, count: int) -> list[tup
         (client,) = await storm.crowd.join([f"member-{number}"])
         come.append((client, speaker.begun + 1))
     return come
+
+
+async def fill(outside: Connections, connection_id: str) -> None:
+    """Send to a client that does not read, until nothing more is taken for it."""
+    with contextlib.suppress(SlowClientError):
+        while True:
+            await outside.send(connection_id, "x" * 100_000)
+
+
+async def send_rounds(
+    storm: Gateway, control: Control, clients: list[Client], words: list[str], *slow: str
+) -> float:
+    """Send each word to the group; return the 95th percentile of the times until it was there."""
+    seconds, clock = [], asyncio.get_running_loop().time
+    for word in words:
+        begun = clock()
+        result = await control.send("group_send", word, failed=slow)
+        # One client may take its patience, all of them together no more.
+        assert clock() - begun < 2 * PATIENCE
+        await storm.crowd.got(len(clients))
+        assert len(result.delivered) == len(clients)
+        seconds += [client.arrived - begun for client in clients]
+    return sorted(seconds)[len(seconds) * 95 // 100]
+
+
+async def slow_storm(backend: Backend, folder: Path, size: int, **params: Any) -> None:
+    """A tenth of all stop reading: the others get everything once, and about as fast as before."""
+    ws_config = {"backend": backend.name, "params": params, "slow_client": 0.2}
+    words = [[f"{when} {number}" for number in range(5)] for when in ("before", "first", "later")]
+    async with asyncio.timeout(2 * TIME_LIMIT), gateway(backend, folder, **params) as storm:
+        endpoint = f"http://127.0.0.1:{storm.port}/local"
+        outside = Connections(ws_config=ws_config, api_gateway_endpoint_url=endpoint)
+        clients = await storm.crowd.join(f"member-{number}" for number in range(size))
+        deaf, good = clients[::10], [one for n, one in enumerate(clients) if n % 10]
+        ids = {name: connection_id for connection_id, name in storm.log.noted("join")}
+        slow = [ids[client.name] for client in deaf]
+        async with storm.control() as control, outside:
+            before = await send_rounds(storm, control, clients, words[0])
+            for client in deaf:
+                client.stop_reading()
+            await asyncio.gather(*(fill(outside, connection_id) for connection_id in slow))
+            for part in words[1:]:
+                assert await send_rounds(storm, control, good, part, *slow) < max(2 * before, 0.5)
+        for client in good:
+            assert client.frames == list(itertools.chain(*words))
+        for client in deaf:
+            client.crash()
+        assert await reconnect(storm, good, []) == []
+        storm.log.check_ends()
+        await check_empty(storm)
+
+
+async def test_those_that_do_not_read_take_nothing_from_the_others(
+    start_redis: StartRedis, tmp_path: Path
+) -> None:
+    """Neither messages nor time."""
+    uri = f"redis://127.0.0.1:{start_redis().port}"
+    await slow_storm(RedisBackend(uri=uri), tmp_path, SIZE, uri=uri)
 
 
 async def test_storms_on_redis(start_redis: StartRedis, tmp_path: Path) -> None:

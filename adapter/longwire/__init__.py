@@ -12,6 +12,7 @@ from longwire.exceptions import (
     LongwireError,
     ManagementError,
     MessageTooLargeError,
+    SlowClientError,
 )
 from longwire.handler import Longwire
 
@@ -37,6 +38,7 @@ __all__ = [
     "ManagementError",
     "MessageTooLargeError",
     "SendResult",
+    "SlowClientError",
     "WSGateway",
     "WebSocketManager",
     "get_websocket_manager",

@@ -13,7 +13,8 @@ LongwireError
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
 ├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
 ├── ManagementError                      the management API refused or failed a request
-│   └── MessageTooLargeError             a frame over API Gateway's 128 KB; it was not sent
+│   ├── MessageTooLargeError             a frame over API Gateway's 128 KB; it was not sent
+│   └── SlowClientError                  the client does not read what it is sent; it was not sent
 ├── QueueError                           SQS did not take a part of a send to many
 └── BackendError                         a store failed; the driver's error is the cause
     └── RecordTooLargeError              the store does not take a record of this size
@@ -45,6 +46,7 @@ __all__ = [
     "RecordTooLargeError",
     "RecordVersionError",
     "ResponseError",
+    "SlowClientError",
     "StoredRecordError",
 ]
 
@@ -134,6 +136,25 @@ class MessageTooLargeError(ManagementError):
         )
         self.size = size
         self.limit = limit
+
+
+class SlowClientError(ManagementError):
+    """A client does not read, so that API Gateway takes no more for it (429); nothing was sent.
+
+    It has been given `slow_client` seconds. The next requests about it are made once each, until
+    one succeeds.
+
+    Attributes:
+        final: False while the client has time left, so that whoever sends to many tries it again.
+    """
+
+    def __init__(self, connection_id: str, detail: str, *, final: bool = True) -> None:
+        super().__init__(
+            connection_id,
+            f"its client does not read, or there are too many requests: {detail}",
+            status=429,
+        )
+        self.final = final
 
 
 class QueueError(LongwireError):

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.apigateway.management import ConnectionInfo, Management
+from longwire.apigateway.slow_clients import SEVERAL
 from longwire.exceptions import (
     ConnectionGoneError,
     ManagementError,
     MessageTooLargeError,
+    SlowClientError,
 )
 from longwire_aws.http import HTTPClient
 from tests.connections_server import ConnectionsServer, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -162,11 +164,61 @@ async def test_429_is_asked_again_until_it_is_taken(
 async def test_429_ends_with_the_deadline(
     server: ConnectionsServer, management: Management
 ) -> None:
-    """The event has only so much time."""
-    server.answers[ID].extend([429] * 100)
-    with pytest.raises(ManagementError) as caught:
-        await management.post(server.url, ID, b"x", deadline=_deadline(0.2))
-    assert caught.value.status == 429
+    """It takes no more than half of what the event has left."""
+    server.full.add(ID)
+    with pytest.raises(SlowClientError):
+        await management.post(server.url, ID, b"x", deadline=_deadline(0.4))
+    assert 1 <= len(server.requests) <= 4  # the pauses are 0.025, 0.05, 0.1 and 0.2 s
+
+
+async def test_a_client_that_does_not_read_has_some_seconds_in_all(
+    server: ConnectionsServer, http: HTTPClient
+) -> None:
+    """And then one attempt for each request, whatever it is, until one succeeds."""
+    management = Management(http, slow_client=0.2, random=lambda: 0.0)
+    server.full.add(ID)
+    with pytest.raises(SlowClientError, match="its client does not read") as caught:
+        await management.post(server.url, ID, b"x", deadline=_deadline())
+    assert (caught.value.status, caught.value.final) == (429, True)
+    assert len(server.requests) > 2
+    while True:  # the rest of its time is less than one pause of the post before
+        server.requests.clear()
+        with pytest.raises(SlowClientError):
+            await management.post(server.url, ID, b"x", deadline=_deadline())
+        if len(server.requests) == 1:
+            break
+    requests: list[Callable[[], Awaitable[object]]] = [
+        lambda: management.post(server.url, ID, b"x", deadline=_deadline()),
+        lambda: management.get(server.url, ID, deadline=_deadline()),
+        lambda: management.delete(server.url, ID, deadline=_deadline()),
+    ]
+    for request in requests:
+        server.requests.clear()
+        with pytest.raises(SlowClientError):
+            await request()
+        assert len(server.requests) == 1
+    await management.post(server.url, "other", b"x", deadline=_deadline())
+    server.full.clear()
+    await management.post(server.url, ID, b"x", deadline=_deadline())
+    server.answers[ID].extend([429, 429])
+    await management.post(server.url, ID, b"y", deadline=_deadline())
+    assert server.delivered[-2:] == [(ID, b"x"), (ID, b"y")]
+
+
+async def test_a_fan_out_learns_whether_it_is_one_client_or_all(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """Without patience there is one attempt; only several in a row are too many."""
+    names = [f"c{number}" for number in range(SEVERAL)]
+    server.full.update(names)
+    for name in names[:-1]:
+        with pytest.raises(SlowClientError) as slow:
+            await management.post(server.url, name, b"x", deadline=_deadline(), patient=False)
+        assert not slow.value.final
+    with pytest.raises(ManagementError) as crowded:
+        await management.post(server.url, names[-1], b"x", deadline=_deadline(), patient=False)
+    assert (type(crowded.value), crowded.value.status) == (ManagementError, 429)
+    assert len(server.requests) == len(names)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 400, 413])

@@ -18,7 +18,7 @@ MEMORY = {"backend": "memory", "params": {}}
 SETTINGS = (
     "'backend', 'params', 'api_gateway_endpoint_url', 'api_gateway_region_name', 'path', "
     "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'exclude_query', "
-    "'binary', 'linger' or 'fanout'"
+    "'binary', 'linger', 'slow_client' or 'fanout'"
 )
 
 
@@ -242,6 +242,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         exclude_query=frozenset(),
         binary="text",
         linger=2.0,
+        slow_client=2.0,
     )
 
 
@@ -259,6 +260,7 @@ def test_every_setting_can_be_given() -> None:
         "exclude_query": ["Token", "key"],
         "binary": "base64",
         "linger": 0,
+        "slow_client": 0.5,
     }
     assert load(given, None) == Settings(
         backend="memory",
@@ -273,6 +275,7 @@ def test_every_setting_can_be_given() -> None:
         exclude_query=frozenset({"Token", "key"}),
         binary="base64",
         linger=0.0,
+        slow_client=0.5,
     )
 
 

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire.exceptions import BackendError, ConnectionGoneError, ManagementError
+from longwire.exceptions import (
+    BackendError,
+    ConnectionGoneError,
+    ManagementError,
+    SlowClientError,
+)
 from longwire.fanout import fan_out as fanout
 from longwire.fanout.fan_out import (
     CUT_OFF,
@@ -151,17 +156,53 @@ async def test_429_is_answered_by_trying_again_more_slowly() -> None:
     assert sending.result.ok
 
 
-async def test_one_whose_buffer_is_full_does_not_slow_the_others_down() -> None:
-    """API Gateway's 429 also means that one client does not read; it fails at the deadline."""
-    slow = f"c{7:014d}="
+async def test_too_many_requests_are_tried_again_until_the_deadline() -> None:
+    """They have not reached API Gateway, and nobody else can send them."""
 
     def answer(connection_id: str, attempt: int) -> Exception | None:
-        return throttled(connection_id) if connection_id == slow else None
+        return throttled(connection_id) if connection_id == "a" else None
 
     sending = fan_out(Clients(answer), seconds=0.3)
+    await sending.run(one_page(["a", "b"]))
+    assert list(sending.result.delivered) == ["b"]
+    assert sending.result.failed == {"a": "@connections/a: too many"}
+    assert list(sending.result.slow) == []
+
+
+async def test_those_that_do_not_read_slow_nobody_down() -> None:
+    """A tenth of all: the pace is the same, and each is tried again only while it has patience."""
+    patience = {f"c{number:014d}=": number // 10 % 3 for number in range(0, 2000, 10)}
+
+    def answer(connection_id: str, attempt: int) -> Exception | None:
+        if connection_id not in patience:
+            return None
+        return SlowClientError(connection_id, "429", final=attempt > patience[connection_id])
+
+    clients = Clients(answer)
+    sending = fan_out(clients)
     await sending.run(pages_of(2000))
-    assert len(sending.result.delivered) == 1999
-    assert sending.result.failed == {slow: f"@connections/{slow}: too many"}
+    assert sending._pace._gap == 0.0
+    assert sending._pace._slowed == 0.0
+    assert len(sending.result.delivered) == len(set(sending.result.delivered)) == 1800
+    assert {one: clients.attempts.count(one) - 1 for one in patience} == patience
+    assert sorted(sending.result.slow) == sorted(sending.result.failed) == sorted(patience)
+    assert sending.result.failed[f"c{0:014d}="] == (
+        f"@connections/c{0:014d}=: its client does not read, or there are too many requests: 429"
+    )
+
+
+async def test_those_that_do_not_read_have_half_of_the_time() -> None:
+    """The other half is for whoever has the result."""
+    clients = Clients(lambda one, _: SlowClientError(one, "429", final=False))
+    sending = fan_out(clients, seconds=2.0)
+    await sending.run(one_page(["a"]))
+    # After pauses of 20, 40, 80, 160, 320 and 640 ms; one more would still be before the deadline.
+    assert len(clients.attempts) <= 7
+    assert list(sending.result.slow) == list(sending.result.failed) == ["a"]
+    sending = fan_out(clients, seconds=-1)
+    sending._slow["a"] = "429"
+    await sending.run(one_page([]))
+    assert list(sending.result.slow) == list(sending.result.failed) == ["a"]
 
 
 async def test_what_the_deadline_cuts_off_is_in_the_result() -> None:

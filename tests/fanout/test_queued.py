@@ -430,6 +430,30 @@ async def test_too_many_posts_are_no_failure(sqs_url: str) -> None:
         assert (st.got(), st.answers) == (members, [failed()])
 
 
+async def test_who_does_not_read_is_no_reason_to_hand_a_part_out_again(
+    sqs_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would not read then, either; those who failed otherwise are served again, without it."""
+    async with mapped(sqs_url, slow_client=0.2) as (st, mapping):
+        members = await st.join(THRESHOLD + 1)
+        slow, unlucky = members[7], members[50]
+        st.server.full.add(slow)
+        st.server.answers[unlucky].append(500)
+        await st.connections.group_send("blue", "hello")
+        await mapping.run_until_empty(st.handle)
+        assert st.got() == [one for one in members if one != slow]
+        asked = st.asked
+        assert asked.pop(slow) > 1
+        assert asked == Counter([one for one in members if one != slow] + [unlucky])
+        await st.connections.group_send("blue", "hello")
+        await mapping.run_until_empty(st.handle)
+        assert [len(one["batchItemFailures"]) for one in st.answers] == [1, 0, 0]
+    lines = [line for line in errors(caplog) if slow in line]
+    assert len(lines) == 2
+    assert f"has not reached 1 of its connections, {slow} for example: " in lines[0]
+    assert "its client does not read" in lines[0]
+
+
 async def test_a_part_that_nobody_can_get_becomes_a_dead_letter(sqs_url: str) -> None:
     """With all of its members in it, and after as many attempts as the queue says."""
     async with mapped(sqs_url, max_receives=3) as (st, mapping):

@@ -352,6 +352,20 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(
         assert await w.stored() == ["a", "b"]
 
 
+async def test_one_that_is_refused_takes_no_more_than_its_patience() -> None:
+    """It is in the result, and the others are looked at meanwhile."""
+    async with world(slow_client=0.1) as w:
+        await w.connect("a", "b", "c")
+        w.vanish("c")
+        w.server.full.add("b")
+        result = await w.sweep()
+        assert (result.checked, result.gone, list(result.failed)) == (3, 1, ["b"])
+        assert "its client does not read" in result.failed["b"]
+        w.server.requests.clear()
+        await w.sweep()
+        assert Counter(w.asked) == {"a": 1, "b": 1}
+
+
 async def test_an_api_that_is_too_busy_for_once_is_asked_again() -> None:
     """Nothing is missing in the end."""
     async with world() as w:

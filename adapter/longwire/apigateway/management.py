@@ -3,8 +3,8 @@
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-call-websocket-api-connections.html
 
 A frame is never sent twice by accident. A request is repeated only when API Gateway surely did not
-take it: 429, a connection that was never made, and, for a connection that may be too new to be
-known, 410. Never after a 5xx, a time limit or a reset.
+take it: 429, for as long as `slow_clients.py` says, a connection that was never made, and, for a
+connection that may be too new to be known, 410. Never after a 5xx, a time limit or a reset.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from longwire.apigateway.frames import MAX_MESSAGE
+from longwire.apigateway.slow_clients import PATIENCE, SlowClients, patient_until
 from longwire.deadlines import NO_ROUTE
 from longwire.exceptions import (
     NOT_SENT,
@@ -26,6 +27,7 @@ from longwire.exceptions import (
     LongwireError,
     ManagementError,
     MessageTooLargeError,
+    SlowClientError,
 )
 from longwire_aws.credentials import CredentialsError
 from longwire_aws.errors import Refusal, advice, read_refusal
@@ -35,6 +37,7 @@ from longwire_aws.retries import Backoff, retry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from longwire.apigateway.slow_clients import Throttled
     from longwire_aws.signed import Transport
 
 _BUSY = Backoff(first=0.05, longest=2.0)
@@ -78,17 +81,20 @@ class Management:
     """A client of the management API, for any number of endpoints."""
 
     # Deadlines are in seconds of `time.monotonic()` and bound every wait. For `new_for` seconds
-    # from the call a 410 may mean that the connection is not known yet. Without patience, a 429 is
-    # an error at once. `on_post` is called before each POST, repeated ones included.
+    # from the call a 410 may mean that the connection is not known yet. A client that does not read
+    # (429) has `slow_client` seconds in all; without `patient`, each 429 is an error at once.
+    # `on_post` is called before each POST, repeated ones included.
 
     def __init__(
         self,
         http: Transport,
         *,
+        slow_client: float = PATIENCE,
         random: Callable[[], float] = random.random,
         on_post: Callable[[], object] = lambda: None,
     ) -> None:
         self._http = http
+        self._slow = SlowClients(slow_client)
         self._random = random
         self._on_post = on_post
 
@@ -129,16 +135,32 @@ class Management:
         await self._request(_Call("DELETE", endpoint, connection_id, b"", deadline, new_until))
 
     async def _request(self, call: _Call) -> Response:
+        until = patient_until(time.monotonic(), call.deadline) if call.patient else 0.0
+        refused: Throttled | None = None
+
+        def judge(answer: Response | TransportError) -> Backoff | None:
+            nonlocal refused
+            if not (isinstance(answer, Response) and answer.status == 429):
+                return _backoff(call, answer)
+            refused = self._slow.refused(call.connection_id, time.monotonic())
+            return _BUSY._replace(until=min(refused.until, until))
+
         answer = await retry(
             lambda: self._attempt(call),
-            lambda answer: _backoff(call, answer),
+            judge,
             deadline=call.deadline,
             random=self._random,
             sleep=_pause,
         )
-        if isinstance(answer, Response) and 200 <= answer.status < 300:
-            _check_origin(call, answer)
-            return answer
+        if isinstance(answer, Response):
+            taken = 200 <= answer.status < 300
+            if self._slow.known and (taken or answer.status == 410):
+                self._slow.served(call.connection_id)
+            if taken:
+                _check_origin(call, answer)
+                return answer
+            if refused is not None and answer.status == 429:
+                raise _refusal(call, answer, refused)
         raise _error(call, answer) from (answer if isinstance(answer, TransportError) else None)
 
     async def _attempt(self, call: _Call) -> Response | TransportError:
@@ -165,8 +187,6 @@ async def _pause(seconds: float) -> None:
 
 def _backoff(call: _Call, answer: Response | TransportError) -> Backoff | None:
     match answer:
-        case Response(status=429) if call.patient:
-            return _BUSY
         case Response(status=410):
             return _NEW._replace(until=call.new_until)
         case TransportTimeoutError():
@@ -182,7 +202,7 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
             return ConnectionGoneError(call.connection_id)
         case Response():
             refusal = read_refusal(answer)
-            detail = f"{call.method} answered {answer.status}{_said(refusal, answer)}"
+            detail = _detail(call, answer, refusal)
             if answer.status == 403:
                 causes = advice(refusal, answer, time.time()) or _FORBIDDEN_CAUSES
                 detail += f" (endpoint {call.endpoint}); {causes}"
@@ -191,6 +211,19 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
             detail = f"{call.method} timed out: {answer}{NO_ROUTE}"
             return ManagementError(call.connection_id, detail, sent=answer.sent)
     return ManagementError(call.connection_id, f"{call.method} failed: {answer}", sent=answer.sent)
+
+
+def _refusal(call: _Call, answer: Response, refused: Throttled) -> ManagementError:
+    """Return what a 429 is: too many requests, or a client that does not read."""
+    detail = _detail(call, answer, read_refusal(answer))
+    if refused.crowded:
+        return ManagementError(call.connection_id, detail, status=answer.status)
+    final = call.patient or time.monotonic() >= refused.until
+    return SlowClientError(call.connection_id, detail, final=final)
+
+
+def _detail(call: _Call, answer: Response, refusal: Refusal) -> str:
+    return f"{call.method} answered {answer.status}{_said(refusal, answer)}"
 
 
 def _check_origin(call: _Call, answer: Response) -> None:

@@ -127,6 +127,7 @@ OWN = (
     Key("exclude_query", PARAMETERS),
     Key("binary", BINARY),
     Key("linger", SECONDS),
+    Key("slow_client", SECONDS),
     Key("fanout", FANOUT.or_none()),
 )
 """The keys of `ws_config`; their defaults are those of `settings.Settings`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longwire.apigateway.slow_clients import PATIENCE
 from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, StoreParams
 from longwire.exceptions import ConfigurationError
 from longwire_backends.base import Backend
@@ -55,6 +56,7 @@ class Settings:
         exclude_query: names of query parameters that are never stored.
         binary: what becomes of bytes that the app sends; API Gateway sends text only.
         linger: seconds that a busy task may take to send something more.
+        slow_client: seconds for which a client that does not read is tried again.
         fanout: None serves groups of any size in one process.
     """
 
@@ -70,6 +72,7 @@ class Settings:
     exclude_query: frozenset[str] = frozenset()
     binary: Binary = "text"
     linger: float = 2.0
+    slow_client: float = PATIENCE
     fanout: Fanout | None = None
 
 

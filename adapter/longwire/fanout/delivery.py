@@ -24,7 +24,7 @@ from longwire.registry import names
 from longwire.registry.record import texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from longwire.fanout.parts import Message, Part
     from longwire.fanout.result import SendResult
@@ -73,13 +73,26 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
     except Exception as error:  # also of somebody's own store: it ends no other part
         logger.error("SQS message %s is handed out again: %s", message.message_id, reason_of(error))
         return False
-    if result.failed:
-        one, reason = next(iter(result.failed.items()))
-        logger.error(
-            "SQS message %s is handed out again for %d of its connections, %s for example: %s",
-            *(message.message_id, len(result.failed), one, reason),
-        )
-    return not result.failed
+    again = _again(result)
+    if again:
+        _log(message, "is handed out again for", again, result)
+    if result.slow:
+        _log(message, "has not reached", result.slow, result)
+    return not again
+
+
+def _log(message: Message, what: str, ids: Collection[str], result: SendResult) -> None:
+    one = next(iter(ids))
+    logger.error(
+        "SQS message %s %s %d of its connections, %s for example: %s",
+        *(message.message_id, what, len(ids), one, result.failed[one]),
+    )
+
+
+def _again(result: SendResult) -> list[str]:
+    """Return who is to get it when SQS hands it out again; a client that does not read is not."""
+    slow = frozenset(result.slow)
+    return [one for one in result.failed if one not in slow]
 
 
 def _check_text(part: Part) -> None:
@@ -105,8 +118,9 @@ async def _deliver(part: Part, caller: Caller) -> SendResult:
     message = part.data.decode()  # as bytes it might be encoded once more
     post = caller.registry.clients.prepare(message)
     result = await send_many(caller, one_page(members), message, post, logs=False)
-    remaining = json.dumps(list(result.failed))
-    expires_at = int(time.time()) + (LIFETIME if result.failed else DONE_LIFETIME)
+    again = _again(result)
+    remaining = json.dumps(again)
+    expires_at = int(time.time()) + (LIFETIME if again else DONE_LIFETIME)
     try:
         await store.until(time.monotonic() + store_time).put(key, remaining, expires_at)
     except BackendError as error:

@@ -12,8 +12,15 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from longwire.apigateway.slow_clients import patient_until
 from longwire.deadlines import is_hang
-from longwire.exceptions import BackendError, ConnectionGoneError, LongwireError, ManagementError
+from longwire.exceptions import (
+    BackendError,
+    ConnectionGoneError,
+    LongwireError,
+    ManagementError,
+    SlowClientError,
+)
 from longwire.fanout.result import SendResult
 
 if TYPE_CHECKING:
@@ -48,7 +55,8 @@ UNREAD = "there was no time left to read who else is to get it"
 class Pace:
     """How fast posts go out: at once, until API Gateway says that they are too many.
 
-    Each 429 doubles the gap between two posts; each success makes it a little shorter.
+    Each such 429 doubles the gap between two posts; each success makes it a little shorter. That of
+    a client which does not read is none of them.
     """
 
     # A random number from 0 to 1 keeps several processes from going in step.
@@ -105,20 +113,25 @@ class FanOut:
         self._is_known_gone = is_known_gone
         self._random = random
         self._pace = Pace(random)
+        self._patient_until = patient_until(time.monotonic(), deadline)
         self._again: dict[str, str] = {}  # whom to try again, and why
+        self._slow: dict[str, str] = {}  # likewise; they do not read
         self._new: dict[str, float] = {}  # those not known yet, and until when they may be so
 
     async def run(self, pages: Pages) -> None:
         """Send it to everybody on these pages, each once."""
         await self._send(pages)
         pause = FIRST_PAUSE
-        while self._again:
+        while self._again or self._slow:
             seconds = pause * (0.5 + self._random())
             if time.monotonic() + seconds >= self._deadline:
                 self.result.failed.update(self._again)
+                for connection_id, reason in self._slow.items():
+                    self._fail_slow(connection_id, reason)
                 return
             await asyncio.sleep(seconds)
-            again, self._again = tuple(self._again), {}
+            again = (*self._again, *self._slow)
+            self._again, self._slow = {}, {}
             await self._send(one_page(again))
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -148,6 +161,11 @@ class FanOut:
             await self._post(connection_id, deadline=self._deadline, patient=False)
         except ConnectionGoneError as error:
             await self._unknown(connection_id, error)
+        except SlowClientError as error:
+            if error.final or time.monotonic() >= self._patient_until:
+                self._fail_slow(connection_id, str(error))
+            else:
+                self._slow[connection_id] = str(error)
         except ManagementError as error:
             if error.status == 429:
                 self._pace.slow_down(posted_at)
@@ -164,6 +182,10 @@ class FanOut:
         self.result.failed[connection_id] = reason_of(error)
         if not isinstance(error, LongwireError) or is_hang(error):
             self.hang = reason_of(error)
+
+    def _fail_slow(self, connection_id: str, reason: str) -> None:
+        self.result.failed[connection_id] = reason
+        self.result.slow.add(connection_id)
 
     async def _unknown(self, connection_id: str, error: ConnectionGoneError) -> None:
         """Judge a connection that API Gateway does not know."""

@@ -51,6 +51,7 @@ class SendResult:
         delivered: who got it.
         gone: who is no longer connected, and is no member of any group any more.
         failed: who did not get it, or perhaps did not, and why.
+        slow: who of these does not read what it is sent.
         queued: how many are served by the queue of `fanout`.
         incomplete: why there may be others who did not get it, as not all could be read; or None.
     """
@@ -58,6 +59,7 @@ class SendResult:
     delivered: ConnectionIds = field(default_factory=ConnectionIds)
     gone: ConnectionIds = field(default_factory=ConnectionIds)
     failed: dict[str, str] = field(default_factory=dict)
+    slow: ConnectionIds = field(default_factory=ConnectionIds)
     queued: int = 0
     incomplete: str | None = None
 

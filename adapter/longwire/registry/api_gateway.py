@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from longwire.apigateway.endpoint import given_endpoint, management_endpoint
 from longwire.apigateway.frames import Binary, encode
+from longwire.apigateway.slow_clients import PATIENCE
 from longwire.config.settings import Settings, make_backend
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import count_post
@@ -46,12 +47,14 @@ class APIGateway:
         region_name: str | None = None,
         binary: Binary = "text",
         hand_over: HandOver | None = None,
+        slow_client: float = PATIENCE,
     ) -> None:
         self.backend = backend
         self.endpoint_url = endpoint_url
         self.region_name = region_name
         self.binary: Binary = binary
         self.hand_over = hand_over
+        self.slow_client = slow_client
         self._transport: Transport | None = None
         self._management: Management | None = None
         self._gone = GoneIds()
@@ -68,6 +71,7 @@ class APIGateway:
             region_name=settings.region_name,
             binary=settings.binary,
             hand_over=hand_over,
+            slow_client=settings.slow_client,
         )
 
     @property
@@ -91,7 +95,9 @@ class APIGateway:
         if self._management is None:
             from longwire.apigateway.management import Management
 
-            self._management = Management(self.transport, on_post=count_post)
+            self._management = Management(
+                self.transport, slow_client=self.slow_client, on_post=count_post
+            )
         return self._management
 
     def at(

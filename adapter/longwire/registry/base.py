@@ -29,10 +29,11 @@ class Post(Protocol):
         """Send it.
 
         Args:
-            patient: repeat it while it is refused because there are too many (429).
+            patient: repeat it for a while when it is refused (429).
 
         Raises:
             ConnectionGoneError: the connection no longer exists.
+            SlowClientError: its client does not read; not `final` while it is worth another try.
             ManagementError: anything else; `status` is 429 when there were too many.
         """
 

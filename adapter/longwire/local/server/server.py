@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from longwire.local.session import Function, HandledEvent
     from longwire.types import LambdaHandler
 
-# Seconds that a POST waits for a client that does not read, before it is answered with 429.
-SLOW_CLIENT_WAIT = 2.0
 # Seconds that clients and the function have to end in when the gateway stops.
 STOP_TIMEOUT = 5.0
 
@@ -173,16 +171,16 @@ class LocalGateway:
         if isinstance(decision, JSONResponse):
             return decision
         if isinstance(decision, PostToConnection):
-            return await self._post(decision.connection, decision.data)
+            return self._post(decision.connection, decision.data)
         self._sessions[decision.connection.connection_id].close()
         return REMOVED
 
-    async def _post(self, connection: LocalConnection, data: bytes) -> JSONResponse:
+    def _post(self, connection: LocalConnection, data: bytes) -> JSONResponse:
         session = self._sessions[connection.connection_id]
         socket = self._sockets[connection.connection_id]
-        if not await socket.writable(SLOW_CLIENT_WAIT):
-            return BUFFER_FULL
         if session.ended:
             return GONE
+        if socket.is_full:
+            return BUFFER_FULL
         session.post(data)
         return POSTED

@@ -53,6 +53,7 @@ class ServerWebSocket(asyncio.Protocol):
         on_lost: Callable[[], None],
     ) -> None:
         self.closed = asyncio.Event()  # the socket is gone
+        self.is_full = False  # the client does not read: it has no room for another message
         self._transport = transport
         self._session = session
         self._on_lost = on_lost
@@ -66,8 +67,6 @@ class ServerWebSocket(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._held = False
         self._abort: asyncio.TimerHandle | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
         transport.set_write_buffer_limits(high=BUFFER)
 
     # From the session
@@ -93,17 +92,6 @@ class ServerWebSocket(asyncio.Protocol):
         self._held = on
         self._regulate_reading()
 
-    # From the management API
-
-    async def writable(self, timeout: float) -> bool:
-        """Wait until the client has room for another message; False when it takes too long."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._writable.wait()
-        except TimeoutError:
-            return False
-        return True
-
     # From the transport
 
     def data_received(self, data: bytes) -> None:
@@ -120,7 +108,6 @@ class ServerWebSocket(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._writable.set()
         if self._abort is not None:
             self._abort.cancel()
         self.closed.set()
@@ -128,10 +115,10 @@ class ServerWebSocket(asyncio.Protocol):
         self._session.client_closed(LOST)
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self.is_full = True
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self.is_full = False
         self._regulate_reading()
 
     def _frame_received(self, frame: Frame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from longwire.exceptions import (
@@ -15,6 +16,7 @@ from longwire.exceptions import (
     SlowClientError,
 )
 from longwire.handler import Longwire
+from longwire.observability.logs import guard
 
 if TYPE_CHECKING:
     from longwire.connections import Connections
@@ -44,6 +46,8 @@ __all__ = [
     "get_websocket_manager",
     "websocket_handler",
 ]
+
+guard(logging.getLogger(__name__))
 
 # Imported when they are first asked for: a cold start pays only for what its app uses.
 _LATER = {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import threading
 import time
 import weakref
@@ -34,7 +35,12 @@ from longwire.registry import caller as callers
 from longwire.registry.api_gateway import APIGateway
 from longwire.registry.caller import Caller, calling
 from longwire.runtime.after_response import AfterResponse, Deferred
-from longwire.runtime.loop import handler_loop, refuse_running_loop
+from longwire.runtime.loop import (
+    handler_loop,
+    loop_of_child,
+    of_the_parent,
+    refuse_running_loop,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -96,8 +102,9 @@ class Longwire:
             self._deferred, self._observer, self.close, self._shut_down, self._lifespans.shutdown
         )
         # The last event that was about a connection, its endpoint, and the loop it was handled on.
-        self._latest: tuple[LambdaEvent, str, asyncio.AbstractEventLoop]
+        self._latest: tuple[LambdaEvent, str, asyncio.AbstractEventLoop | None] | None = None
         self._weak_caller = weakref.WeakMethod(self._latest_caller)
+        _handlers.add(self)
 
     def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on an event loop of this handler's own.
@@ -147,6 +154,15 @@ class Longwire:
         refuse_running_loop()
         with self._one_event:
             self._loop.close(self.aclose)
+
+    def _begin_in_child(self) -> None:
+        """Begin anew in a forked process: loops, locks and tasks are its parent's."""
+        of_the_parent.extend((self._deferred, self._lifespans.leave_to_parent()))
+        self._deferred = Deferred()
+        self._one_event = threading.Lock()
+        self._loop = loop_of_child(self._loop, self._observer, self._lifespans.shutdown)
+        if self._latest is not None:
+            self._latest = *self._latest[:2], None
 
     async def _shut_down(self, seconds: float) -> None:
         """Stop what goes on and run the app's shutdown, as the process is about to end."""
@@ -288,6 +304,7 @@ class Longwire:
 
     def _latest_caller(self, timeout: float) -> Caller:
         """Return who calls where no event is known, as in a thread that was started by hand."""
+        assert self._latest is not None
         raw, endpoint, loop = self._latest
 
         async def tell(departed: Sequence[Departure]) -> None:
@@ -297,6 +314,18 @@ class Longwire:
             await departures.tell(TELL_TIME)
 
         return Caller(self._api.at(endpoint, tell=tell), time.monotonic() + timeout, loop=loop)
+
+
+_handlers: weakref.WeakSet[Longwire] = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    for handler in _handlers:
+        handler._begin_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def _hand_over(configured: Settings) -> HandOver | None:

@@ -6,10 +6,11 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/lifespan.html
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import math
+import weakref
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakKeyDictionary
 
 from longwire.asgi import suspended
 from longwire.exceptions import ASGIMessageError, LifespanError
@@ -34,7 +35,8 @@ class Lifespans:
     def __init__(self, app: ASGIApp, mode: LifespanMode) -> None:
         self._app = app
         self._mode = mode
-        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, Lifespan] = WeakKeyDictionary()
+        self._of: dict[asyncio.AbstractEventLoop, Lifespan] = {}
+        weakref.finalize(self, _end_abandoned, self._of).atexit = False
 
     def current(self) -> Lifespan:
         """Return the lifespan of the running loop."""
@@ -43,6 +45,7 @@ class Lifespans:
         if lifespan is None or lifespan.failed:
             if lifespan is not None:
                 lifespan.abandon()
+            _strand_closed(self._of)
             lifespan = self._of[loop] = Lifespan(self._app, self._mode)
         return lifespan
 
@@ -54,6 +57,41 @@ class Lifespans:
         lifespan = self._of.pop(asyncio.get_running_loop(), None)
         if lifespan is not None:
             await lifespan.shutdown(min(timeout, SHUTDOWN_LIMIT))
+
+    def leave_to_parent(self) -> object:
+        """Begin anew in a forked child, and return what has to be kept for its parent."""
+        parents = self._of.copy()
+        self._of.clear()
+        return parents
+
+
+# Whose loop was closed before their shutdown could run. They are kept, as a task that is garbage
+# while it waits says so then and there, in whatever code is running.
+_stranded: list[Lifespan] = []
+
+
+def _strand_closed(of: dict[asyncio.AbstractEventLoop, Lifespan]) -> None:
+    for loop in [loop for loop in of if loop.is_closed()]:
+        lifespan = of.pop(loop)
+        if lifespan.is_running:
+            _stranded.append(lifespan)
+
+
+def _end_abandoned(of: dict[asyncio.AbstractEventLoop, Lifespan]) -> None:
+    """Have shutdowns run whose handler is garbage; here nothing may be logged, or wait."""
+    _strand_closed(of)
+    for loop, lifespan in of.items():
+        loop.call_soon_threadsafe(lifespan.end)
+
+
+@atexit.register
+def _tell_stranded() -> None:
+    if _stranded:
+        logger.warning(
+            "the app's shutdown did not run on %d event loops, which were closed before it: "
+            "await handler.aclose() first",
+            len(_stranded),
+        )
 
 
 class Lifespan:
@@ -110,6 +148,15 @@ class Lifespan:
         self.abandon()
         await asyncio.sleep(0)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the app is still in it."""
+        return self._task is not None and not self._task.done()
+
+    def end(self) -> None:
+        """Begin with the shutdown; nobody waits for it."""
+        self._ending = asyncio.get_running_loop().create_task(self.shutdown(SHUTDOWN_LIMIT))
+
     def abandon(self) -> None:
         """Cancel an app that waits though its startup has failed or its shutdown takes too long."""
         if self._task is not None:
@@ -131,6 +178,8 @@ class Lifespan:
             _settle(self._stopped)
 
     def _raised(self, error: Exception) -> None:
+        if self._started.get_loop().is_closed():
+            return  # the process ends, and it was stranded
         if self._started.done():
             logger.error("the app's lifespan raised", exc_info=error)
         elif self._mode == "on":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import atexit
+import contextlib
 import os
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
@@ -90,8 +91,36 @@ class CallersLoop:
             with self._runner:
                 self._runner.run(self._abandon())
 
+    def leave_to_parent(self) -> None:
+        """Let go of a loop without a change to what a forked child shares with its parent."""
+        if self._runner is None:
+            return
+        self._abandoned.detach()
+        _open.discard(self)
+        loop, self._runner = self._runner.get_loop(), None
+        # A loop that is garbage closes itself, and takes its wake-up socket out of the selector
+        # that both processes have: the parent's loop would not wake up any more.
+        with contextlib.suppress(AttributeError):  # uvloop's looks after itself
+            loop.close = _leave_open  # type: ignore[method-assign]
+        of_the_parent.append(loop)
+
 
 _open: weakref.WeakSet[CallersLoop] = weakref.WeakSet()
+
+of_the_parent: list[object] = []
+"""What a forked child must neither use nor end, nor collect as garbage."""
+
+
+def _leave_open() -> None:
+    """Stand in for the `close` of a loop that is the parent's."""
+
+
+def loop_of_child(parents: HandlerLoop, observer: Observer, abandon: Shutdown) -> HandlerLoop:
+    """Make the loop of a handler in a forked child, to which Lambda itself gives no events."""
+    if isinstance(parents, CallersLoop):
+        parents.leave_to_parent()
+    of_the_parent.append(parents)
+    return CallersLoop(observer, abandon)
 
 
 @atexit.register
@@ -119,11 +148,7 @@ def _close_abandoned(runner: asyncio.Runner, shutdown: Shutdown) -> None:
         with runner:
             runner.run(shutdown())
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        # Garbage is collected anywhere, also where this thread holds a lock that every thread
-        # needs to begin or to end: what the app's shutdown waits for must not need this one.
-        _thread.start_new_thread(close, ())
-    else:  # collected while another loop runs: this one cannot run any more
-        runner.get_loop().close()
+    # Garbage is collected anywhere, also while another loop runs in this thread, and where it holds
+    # a lock that every thread needs to begin or to end: what the app's shutdown waits for must not
+    # need this one.
+    _thread.start_new_thread(close, ())

@@ -45,6 +45,20 @@ def on_sigterm(close: Callable[[float], None]) -> None:
     threading.Thread(target=_watch, args=[_pipe[0]], name="longwire-sigterm", daemon=True).start()
 
 
+def _leave_to_parent() -> None:
+    """Undo it in a forked child: no thread of it waits for the signal, but its parent's would."""
+    if _pipe is None:
+        return
+    if (there := signal.set_wakeup_fd(-1)) not in (_pipe[1], -1):
+        signal.set_wakeup_fd(there)
+    if signal.getsignal(signal.SIGTERM) is _ignore:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 def _ignore(number: int, frame: object) -> None:
     """Stand in for the handler that there has to be, or the signal would end the process."""
 

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import errno
 import tracemalloc
+from typing import TYPE_CHECKING
 
 import pytest
 
 from longwire.local import http11
 from longwire.local.http11 import HTTP1Connection
+from longwire.local.rules.management_api import JSONResponse
 from longwire.local.server.server import LocalGateway
 from tests.local.fakes import (
     OK,
@@ -25,6 +27,11 @@ from tests.local.fakes import (
     read_frame,
     read_response,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    import h11
 
 pytestmark = pytest.mark.anyio
 
@@ -157,6 +164,45 @@ class LostTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         pass
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.written)
+
+
+class DeafTransport(LostTransport):
+    """Of a client that reads nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+
+class LongAnswers(HTTP1Connection):
+    async def route(self, request: h11.Request, body: bytes) -> None:
+        self.respond(JSONResponse(200, bytes(100_000)))
+
+
+async def test_a_client_that_reads_no_answer_gets_no_more_of_them() -> None:
+    """Though it asks on: what is kept for it has a limit."""
+    answering: list[Coroutine[None, None, None]] = []
+    transport = DeafTransport()
+    connection = LongAnswers(answering.append, {}, 1)
+    connection.connection_made(transport)
+    connection.data_received((b"GET / " + HEAD + b"\r\n") * 50)
+    answers = 0
+    while answering:
+        await answering.pop()
+        answers += 1
+    connection.connection_lost(None)
+    assert transport.aborted
+    assert answers == 12
+    assert len(transport.written) < http11.UNREAD_ANSWERS + 200_000
 
 
 async def test_a_client_that_is_gone_when_it_is_refused_is_no_fault() -> None:

@@ -28,6 +28,8 @@ ARRIVING_LIMIT = 100
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # Bytes that a client may send before its request is answered.
 EARLY_LIMIT = 256 * 1024
+# Bytes of answers that a client may leave unread before it asks for more.
+UNREAD_ANSWERS = 1024 * 1024
 # Seconds that a client may take to read what is left and to answer a close frame.
 CLOSE_TIMEOUT = 2.0
 
@@ -174,6 +176,9 @@ class HTTP1Connection(asyncio.Protocol):
         """Answer the request, and go on with the next."""
         if self._transport.is_closing():
             return
+        if self._transport.get_write_buffer_size() > UNREAD_ANSWERS:
+            self._transport.abort()  # it asks on and on, and reads no answer
+            return
         headers = list(response.headers)
         if response.status not in (204, 304):
             headers.append(("content-length", str(len(response.body))))
@@ -221,7 +226,7 @@ class HTTP1Connection(asyncio.Protocol):
                 self._transport.write_eof()
         self._closing = True
         self._transport.resume_reading()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.close)
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
 
     def _is_head(self) -> bool:
         return self._request is not None and self._request.method == b"HEAD"

@@ -1,11 +1,20 @@
-"""One readable line for each event."""
+"""What the terminal shows: one readable line for each event, and nothing that acts on it."""
 
+import io
+import logging
+import sys
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from longwire.local.cli.console import event_line
+from longwire.local.cli.console import (
+    ConsoleHandler,
+    PrintableFormatter,
+    event_line,
+    printable,
+    write_line,
+)
 from longwire.local.rules.results import (
     HandshakeAccepted,
     HandshakeRefused,
@@ -91,3 +100,104 @@ def test_failures_are_named(outcome: Outcome, text: str) -> None:
     """A malformed result says what is wrong with it."""
     line = event_line(HandledEvent(MESSAGE, outcome, 0.0, 0), NOON)
     assert line == f"13:45:46  MESSAGE     QWErT_fA  $default     {text}  0.0 ms"
+
+
+ACTING = {
+    "\x1b]0;title\x07": r"\x1b]0;title\x07",
+    "\x1b[2J": r"\x1b[2J",
+    "\x9b2J": r"\x9b2J",
+    "a\r\nb\tc": r"a\r\nb\tc",
+    "\x00\x08\x7f": r"\x00\x08\x7f",
+    "\u202egnp.exe\u2066\u200f": r"\u202egnp.exe\u2066\u200f",
+    "a\u2028b\u0085c": r"a\u2028b\x85c",
+    "\ud800": r"\ud800",
+    "\U000e0041": r"\U000e0041",
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), ACTING.items())
+def test_what_acts_on_a_terminal_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_whatever_is_escaped_cannot_act() -> None:
+    """Of all characters there are."""
+    for start in range(0, 0x110000, 0x1000):
+        shown = printable("".join(map(chr, range(start, start + 0x1000))))
+        assert shown.isprintable()
+        shown.encode()
+
+
+@pytest.mark.parametrize("text", ["", "plain", "é 🎉 日本語", 'quotes " and \\x1b'])
+def test_text_stays_text(text: str) -> None:
+    assert printable(text) is text
+
+
+@pytest.mark.parametrize(("text", "shown"), ACTING.items())
+def test_a_client_cannot_act_on_the_terminal(text: str, shown: str) -> None:
+    """Neither by the path that it asks for nor by the reason that it closes with."""
+    refused = event("CONNECT", "$connect") | {"queryStringParameters": {"path": text}}
+    line = event_line(
+        HandledEvent(refused, Returned({"statusCode": 403}), 0.0, 0, HandshakeRefused(403)), NOON
+    )
+    assert f"403, client gets 403 (path {shown})" in line
+    closed = event("DISCONNECT", "$disconnect", disconnectStatusCode=1000, disconnectReason=text)
+    assert event_line(HandledEvent(closed, OK, 0.0, 0), NOON).endswith(f"1000 {shown}")
+
+
+class Logged:
+    """A logger with the console's handler and a stream that can be read."""
+
+    def __init__(self, name: str) -> None:
+        self.stream = io.StringIO()
+        self.handler = ConsoleHandler(self.stream)
+        form = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+        self.handler.setFormatter(PrintableFormatter(form))
+        self.logger = logging.Logger(name)
+        self.logger.addHandler(self.handler)
+
+
+@pytest.mark.parametrize("name", ["longwire", "longwire.local", "longwire_backends"])
+def test_a_line_of_ours_stays_one_line(name: str) -> None:
+    """Whatever a client puts into it."""
+    log = Logged(name)
+    log.logger.warning("refused %s", "/a\x1b[2J\n13:45:46  CONNECT \ud800")
+    assert log.stream.getvalue() == (
+        f"WARNING {name}: refused /a\\x1b[2J\\n13:45:46  CONNECT \\ud800\n"
+    )
+
+
+def test_lines_of_an_app_and_tracebacks_stay_lines() -> None:
+    """But nothing in them acts on the terminal."""
+    log = Logged("app")
+    log.logger.info("two\n\tlines\x1b[2J")
+    try:
+        raise ValueError("\ud800\x07")
+    except ValueError:
+        log.logger.exception("failed")
+    first, second, failed, *traceback = log.stream.getvalue().splitlines()
+    assert (first, second) == ("INFO app: two", "\tlines\\x1b[2J")
+    assert (failed, traceback[0]) == ("ERROR app: failed", "Traceback (most recent call last):")
+    assert traceback[-1] == "ValueError: \\ud800\\x07"
+
+
+def test_a_record_that_cannot_be_shown_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an app has closed the stream, and the one for complaints, too."""
+    log = Logged("longwire")
+    log.stream.close()
+    monkeypatch.setattr(sys, "stderr", log.stream)
+    log.logger.warning("nobody sees it")
+
+
+def test_a_line_that_cannot_be_shown_harms_nobody() -> None:
+    """A closed stream, none at all, one that takes ASCII only, and something else altogether."""
+    closed = io.StringIO()
+    closed.close()
+    nothing: Any = None
+    anything: Any = object()
+    for stream in (closed, nothing, anything):
+        write_line(stream, "a line")
+    raw = io.BytesIO()
+    ascii_only = io.TextIOWrapper(raw, encoding="ascii")
+    write_line(ascii_only, "path é")
+    assert raw.getvalue() == b"path \\xe9\n"

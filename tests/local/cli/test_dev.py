@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -164,6 +165,80 @@ def test_a_name_of_this_machine_is_allowed_by_an_option(directory: Path) -> None
     assert statuses == [b"101", b"101", b"403"]
     assert "refused a request to evil.example/: " in err
     assert err.count("refused") == 1
+
+
+CLOSING = """
+import sys
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise RuntimeError
+    await receive()
+    await send({"type": "websocket.accept"})
+    text = (await receive()).get("text")
+    sys.stdout.close()
+    sys.stderr.close()
+    await send({"type": "websocket.send", "text": text})
+"""
+
+
+def test_an_app_that_closes_the_output_does_not_end_the_gateway(tmp_path: Path) -> None:
+    """Nothing is shown any more; clients see no difference."""
+    (tmp_path / "closing.py").write_text(CLOSING)
+    with Dev(tmp_path, "closing:app") as dev:
+        url = dev.ready()[1]
+        for text in ("one", "two", "three"):
+            with connect(url) as client:
+                client.send(text)
+                assert client.recv(10) == text
+            with pytest.raises(InvalidStatus) as refused:
+                connect(f"{url}/nowhere")
+            assert refused.value.response.status_code == 403
+        assert dev.stop(signal.SIGTERM)[0] == 0
+
+
+RAISING = """
+import json
+
+async def app(scope, receive, send):
+    await receive()
+    if scope["path"] != "/":
+        return await send({"type": "websocket.close"})
+    await send({"type": "websocket.accept"})
+    text = (await receive()).get("text")
+    if text is not None:
+        raise ValueError(json.loads(text))
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--instances", "1"]])
+def test_nothing_that_a_client_says_acts_on_the_terminal(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    """Its path, the reason of its close, its Host, and what the app raises of its message."""
+    (tmp_path / "raising.py").write_text(RAISING)
+    evil = "\x1b]0;title\x07\x9b2J\u202e\n00:00:00  forged"
+    with Dev(tmp_path, "raising:app", *arguments) as dev:
+        url = dev.ready()[1]
+        with pytest.raises(InvalidStatus):
+            connect(f"{url}/?path=/{quote(evil)}")
+        with connect(url) as client:
+            client.close(4000, evil)
+        with connect(url) as client:
+            client.send(json.dumps(evil + "\ud800"))
+            with pytest.raises(ConnectionClosed):
+                client.recv(20)
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as raw:
+            raw.sendall(handshake().replace(b"Host: 127.0.0.1", b"Host: evil\x9b2J"))
+            assert raw.recv(1024).split()[1] == b"403"
+        _, out, err = dev.stop(signal.SIGTERM)
+    shown = out + err
+    assert [one for one in shown if not (one.isprintable() or one in "\n\t")] == []
+    escaped = r"\x1b]0;title\x07\x9b2J\u202e\n00:00:00  forged"
+    assert f"(path /{escaped})" in out
+    assert f"4000 {escaped}\n" in out
+    assert r"\ud800" in shown
+    assert r"refused a request to evil\x9b2j" in err
 
 
 def test_longwire_dev_asks_the_authorizer(directory: Path) -> None:

@@ -1,12 +1,16 @@
-"""What `longwire dev` shows of each event: one line, without payloads or query strings.
+"""What the developer's terminal shows: one line for each event, and what is logged.
 
-Of a refused handshake it shows the path that was asked for, which is the usual mistake.
+There are no payloads and no query strings in a line. Of a refused handshake it has the path that
+was asked for, which is the usual mistake. Whatever a client may have written is escaped.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from longwire.apigateway.responses import MalformedResultError, parse_result
 from longwire.local.rules.errors import FunctionError, FunctionRaisedError
@@ -28,6 +32,53 @@ if TYPE_CHECKING:
 NO_SUCH_PATH = {403, 404}
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Escape what acts on a terminal, or is no text: control characters, line ends, directions."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in keep else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
+def write_line(stream: TextIO, line: str) -> None:
+    """Write a line in one piece, as processes of the function write to the same place."""
+    # An app that runs in this process may have closed the stream, or put anything in its place; and
+    # a terminal may be gone. No event is to fail of that.
+    with contextlib.suppress(Exception):
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+
+
+class PrintableFormatter(logging.Formatter):
+    """Escapes what another formatter makes of a record, and ends it with one newline."""
+
+    # Lambda's own formatter ends it with none where there is a traceback.
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name.partition(".")[0] in ("longwire", "longwire_backends"):
+            # One line of ours stays one; the lines of an app and of a traceback stay as they are.
+            record = copy.copy(record)
+            record.msg, record.args = printable(record.getMessage()), None
+        return printable(self._inner.format(record).rstrip("\n"), keep="\n\t") + "\n"
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Shows log records; those that cannot be shown harm nobody."""
+
+    terminator = ""  # the formatter's
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError):  # closed by the app, or a terminal that was
+            super().handleError(record)
+
+
 def event_line(handled: HandledEvent, time: datetime) -> str:
     """Describe one event, for example `13:45:46 MESSAGE QWErT_fA $default 200 3.1 ms 1 post`."""
     context = handled.event["requestContext"]
@@ -43,7 +94,7 @@ def event_line(handled: HandledEvent, time: datetime) -> str:
         words.append(f"{handled.posts} post{'s' if handled.posts > 1 else ''}")
     if context["eventType"] == "DISCONNECT":
         words.append(f"{context['disconnectStatusCode']} {context['disconnectReason']}".rstrip())
-    return "  ".join(words)
+    return printable("  ".join(words))
 
 
 def report_line(report: Report) -> str:

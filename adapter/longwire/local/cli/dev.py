@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError
-from longwire.local.cli.console import event_line, report_line
+from longwire.local.cli.console import event_line, report_line, write_line
 from longwire.local.cli.importer import ImportTargetError
 from longwire.local.cli.options import (
     CannotServeError,
@@ -116,7 +116,7 @@ async def _serve(
             os.environ["WS_MANAGEMENT_ENDPOINT"] = gateway.management_url
             _warn_elsewhere(target, gateway.management_url)
             if await _before(stop, _begin(function)):
-                print(ready_line(gateway), flush=True)
+                write_line(sys.stdout, ready_line(gateway))
                 _say_what_is_open(gateway)
                 await stop.wait()
                 _say_what_is_left(gateway)
@@ -157,23 +157,17 @@ def _say_what_is_open(gateway: LocalGateway) -> None:
         if gateway.verifies
         else (", and post to all connections and close them (not so with --verify-signatures)")
     )
-    print(
-        f"longwire dev: warning: --host {host}: whoever reaches this machine can open "
-        f"connections{manage}",
-        file=sys.stderr,
-        flush=True,
+    _say(
+        f"warning: --host {host}: whoever reaches this machine can open connections{manage}",
     )
 
 
 def _say_what_is_left(gateway: LocalGateway) -> None:
     if clients := gateway.clients:
-        with contextlib.suppress(OSError):
-            print(
-                f"longwire dev: stopping: {clients} connected, whose last events may take a few "
-                "seconds (Ctrl-C again to stop now)",
-                file=sys.stderr,
-                flush=True,
-            )
+        _say(
+            f"stopping: {clients} connected, whose last events may take a few seconds (Ctrl-C "
+            "again to stop now)"
+        )
 
 
 def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
@@ -213,27 +207,22 @@ def _cannot_listen(gateway: LocalGateway, error: OSError) -> str:
 def _warn_elsewhere(target: Any, management_url: str) -> None:
     endpoint = getattr(getattr(target, "settings", None), "endpoint_url", None)
     if endpoint is not None and endpoint.rstrip("/") != management_url:
-        print(
-            f"longwire dev: warning: the handler posts to {endpoint}, not to this gateway "
-            f"({management_url}): leave out api_gateway_endpoint_url here",
-            file=sys.stderr,
-            flush=True,
+        _say(
+            f"warning: the handler posts to {endpoint}, not to this gateway ({management_url}): "
+            "leave out api_gateway_endpoint_url here"
         )
 
 
 def _show_report(report: Report) -> None:
-    _show_line(report_line(report))
+    write_line(sys.stdout, report_line(report))
 
 
 def _show(handled: HandledEvent) -> None:
-    _show_line(event_line(handled, datetime.now()))
+    write_line(sys.stdout, event_line(handled, datetime.now()))
 
 
-def _show_line(line: str) -> None:
-    # In one piece: processes of the function write to the same place.
-    with contextlib.suppress(OSError):  # a terminal that was closed
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+def _say(text: str) -> None:
+    write_line(sys.stderr, f"longwire dev: {text}")
 
 
 def reload(arguments: list[str], options: argparse.Namespace) -> int:

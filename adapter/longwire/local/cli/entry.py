@@ -19,6 +19,7 @@ from typing import Any
 
 from longwire.exceptions import ConfigurationError
 from longwire.handler import Longwire
+from longwire.local.cli.console import PrintableFormatter
 from longwire.local.cli.options import target_from
 from longwire.local.function.instance import LIFELINE
 
@@ -34,19 +35,6 @@ def options_for(options: argparse.Namespace) -> str:
     return json.dumps(said | {"app_dir": str(options.app_dir.resolve())})
 
 
-class _WholeLines(logging.Formatter):
-    """Ends every record with a newline."""
-
-    # Lambda's own formatter does not if there is a traceback.
-
-    def __init__(self, inner: logging.Formatter) -> None:
-        super().__init__()
-        self._inner = inner
-
-    def format(self, record: logging.LogRecord) -> str:
-        return self._inner.format(record).rstrip("\n") + "\n"
-
-
 def _end_with_the_gateway(lifeline: int) -> None:
     """Wait until the gateway is gone, however it ended, and end what runs here."""
     os.read(lifeline, 1)
@@ -58,7 +46,7 @@ def _set_up() -> None:
     threading.Thread(target=_end_with_the_gateway, args=[lifeline], daemon=True).start()
     for handler in logging.getLogger().handlers:
         if handler.formatter is not None:
-            handler.setFormatter(_WholeLines(handler.formatter))
+            handler.setFormatter(PrintableFormatter(handler.formatter))
 
 
 def _target() -> Any:

@@ -16,6 +16,7 @@ import longwire
 from longwire.exceptions import BackendError, ConfigurationError, LifespanError
 from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
 from longwire.local.cli import dev, stores
+from longwire.local.cli.console import ConsoleHandler, PrintableFormatter
 from longwire.local.cli.options import DEFAULT_FILE, CannotServeError
 from longwire.local.function.inline import DEFAULT_TIMEOUT
 from longwire.local.rules.settings import GatewaySettings
@@ -31,9 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = make_parser().parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
+    _show_logging(options.log_level)
     try:
         match options.command:
             case "init":
@@ -53,6 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         needs = f"the local gateway needs {error.name}: pip install 'longwire[{EXTRA[error.name]}]'"
         return _fail(needs, CANNOT_SERVE)
+
+
+def _show_logging(level: str) -> None:
+    handler = ConsoleHandler()
+    form = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(PrintableFormatter(form))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -32,6 +32,7 @@ from longwire.registry import in_process, record, targets
 from longwire.registry.departures import collected, end_unless_new, is_gone, is_known_gone, report
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
+from longwire_backends.base import shown
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -104,7 +105,7 @@ class Connections:
     ) -> None:
         if not SECONDS.takes(timeout) or not timeout:
             raise ConfigurationError(
-                f"timeout must be a number of seconds above 0, not {timeout!r}"
+                f"timeout must be a number of seconds above 0, not {shown(timeout)}"
             )
         self._timeout = timeout
         self._arguments: dict[str, Any] = {

@@ -61,7 +61,7 @@ def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | No
 
 def is_plausible(url: str) -> bool:
     """Tell whether a management API that others name can be one: API Gateway's own host."""
-    return re.fullmatch(rf"https://[a-z0-9-]+{EXECUTE_API[:-1]}/[\w$%.-]+", url) is not None
+    return re.fullmatch(rf"https://[a-z0-9-]+{EXECUTE_API[:-1]}/[\w$%-]+", url) is not None
 
 
 def _from_environment(given: str) -> str:

@@ -61,13 +61,10 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
     try:
         part = parts.loads(message.body)
         _check_text(part)
-        endpoint = given or part.endpoint
-        if given is None and not is_plausible(endpoint):
-            raise EventError(
-                "a part of a send to many names an endpoint that is not one of API Gateway; if it "
-                "is a custom domain, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
-            )
-        result = await _deliver(part, caller(endpoint))
+        calling = caller(given or part.endpoint)
+        if given is None:
+            await _check_endpoint(part, calling)
+        result = await _deliver(part, calling)
     except LongwireError as error:
         logger.error("SQS message %s is handed out again: %s", message.message_id, error)
         return False
@@ -78,6 +75,20 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
             *(message.message_id, len(result.failed), one, reason),
         )
     return not result.failed
+
+
+async def _check_endpoint(part: Part, caller: Caller) -> None:
+    """Raise `EventError` unless a sender with the same store has named this API as its own."""
+    if not is_plausible(part.endpoint):
+        raise EventError(
+            "a part of a send to many names an endpoint that is not one of API Gateway; if it "
+            "is a custom domain, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
+        )
+    if await caller.store.get(parts.api_key(part.endpoint)) is None:
+        raise EventError(
+            "a part of a send to many names an API that no sender has noted in this store; if it "
+            "is the right one, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
+        )
 
 
 def _check_text(part: Part) -> None:

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from binascii import a2b_base64, b2a_base64
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.apigateway.frames import MAX_MESSAGE
 from longwire.exceptions import EventError
+from longwire.registry.record import PART
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ MEMBERS = 1000
 
 _VERSION = 1
 
+# Seconds for which the store knows an API: as long as SQS can keep a message that names it, and as
+# long as a sender takes it for noted.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+API_LIFETIME = 15 * 24 * 3600
+API_NOTED = 24 * 3600
+
 
 class Part(NamedTuple):
     """One frame for some of a group's members."""
@@ -36,6 +44,14 @@ class Part(NamedTuple):
     endpoint: str  # of the management API
     data: bytes
     connection_ids: tuple[str, ...]
+
+
+def api_key(endpoint: str) -> str:
+    """Return the key under which a sender notes the API that its parts name.
+
+    Who can write to the queue, but not to the store, has nothing posted to other APIs.
+    """
+    return f"{PART}api#{hashlib.sha256(endpoint.encode()).hexdigest()}"
 
 
 def dumps(part: Part) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -118,6 +119,7 @@ DEV = {"apiId": "local", "domainName": "local.execute-api.us-east-1.amazonaws.co
         # Other events: the variable, with the stage that it names or, if it needs one, the event.
         (NO_ROUTE, EXAMPLE, f"{DOMAIN}/prod", EXAMPLE),
         (NO_ROUTE, EXAMPLE + "/", f"{DOMAIN}/prod", EXAMPLE),
+        (NO_ROUTE, EXAMPLE + "/@connections", f"{DOMAIN}/prod", EXAMPLE),
         (NO_ROUTE, f"{DOMAIN}/prod", f"{DOMAIN}/prod", EXAMPLE),
         (NO_ROUTE, f"https://{DOMAIN}", DOMAIN, f"https://{DOMAIN}/live"),
         (NO_ROUTE, "localhost:3001", "localhost:3001", "http://localhost:3001/live"),
@@ -144,9 +146,10 @@ def test_the_endpoint_follows_one_rule(
 
 def test_an_unknown_endpoint_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The text says what to set."""
-    for find in (WSGateway.resolve_ws_domain_name, WSGateway.disconnect):
+    assert WSGateway.resolve_ws_domain_name(of(**NO_ROUTE)) is None
+    for reach in (WSGateway.disconnect, functools.partial(WSGateway.send, "x")):
         with pytest.raises(ConfigurationError) as caught:
-            find(of(**NO_ROUTE))
+            reach(of(**NO_ROUTE))
         assert str(caught.value) == (
             "this request context does not tell where the WebSocket API is: set the environment "
             f"variable WS_MANAGEMENT_ENDPOINT, for example to {EXAMPLE}"

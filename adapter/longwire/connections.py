@@ -39,6 +39,7 @@ from longwire.registry.departures import (
 )
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
+from longwire_backends.base import shown
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -110,7 +111,7 @@ class Connections:
     ) -> None:
         if not SECONDS.takes(timeout) or not timeout:
             raise ConfigurationError(
-                f"timeout must be a number of seconds above 0, not {timeout!r}"
+                f"timeout must be a number of seconds above 0, not {shown(timeout)}"
             )
         self._timeout = timeout
         self._arguments: dict[str, Any] = {

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from longwire import deadlines
 from longwire.apigateway import events
+from longwire.apigateway.endpoint import base_url
 from longwire.asgi import http as http_events
 from longwire.asgi.lifespan import LifespanMode, Lifespans
 from longwire.config import settings
@@ -41,6 +42,7 @@ from longwire.runtime.loop import (
     of_the_parent,
     refuse_running_loop,
 )
+from longwire_backends.base import shown
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -86,9 +88,11 @@ class Longwire:
         tracing: bool = False,
     ) -> None:
         if not callable(app):
-            raise ConfigurationError(f"app is {app!r}; expected an ASGI app")
+            raise ConfigurationError(f"app is {shown(app)}; expected an ASGI app")
         if lifespan not in get_args(LifespanMode):
-            raise ConfigurationError(f"lifespan is {lifespan!r}; expected 'auto', 'on' or 'off'")
+            raise ConfigurationError(
+                f"lifespan is {shown(lifespan)}; expected 'auto', 'on' or 'off'"
+            )
         self.settings = settings.load(ws_config, dsn, fanout)
         self._http = http
         self._api = APIGateway.configured(self.settings, hand_over=_hand_over(self.settings))
@@ -207,7 +211,7 @@ class Longwire:
         if endpoint_url is None:
             endpoint = self._api.configured_endpoint()
         else:
-            endpoint = endpoint_url.rstrip("/")
+            endpoint = base_url(endpoint_url)
         registry, loop = self._api.at(endpoint), asyncio.get_running_loop()
         caller = Caller(registry, deadline, loop=loop, departed=departures.found)
         await self._lifespans.current().startup(deadlines.left(deadline))

@@ -65,17 +65,20 @@ class WSGateway:
     """
 
     @staticmethod
-    def resolve_ws_domain_name(request_ctx: RequestContext) -> str:
-        """Return the domain of the WebSocket API.
+    def resolve_ws_domain_name(request_ctx: RequestContext) -> str | None:
+        """Return the domain of the WebSocket API; None when nothing tells it.
 
         It is the context's domain if that is this machine or the context is of a WebSocket event,
         else WS_MANAGEMENT_ENDPOINT without its scheme.
 
         Raises:
-            ConfigurationError: neither tells it.
+            ConfigurationError: the variable is not a URL.
             InvalidArgumentError: this is no request context.
         """
-        return _own_domain(request_ctx) or _given().partition("://")[2]
+        if (domain := _own_domain(request_ctx)) is not None:
+            return domain
+        given = given_endpoint(None, os.environ)
+        return None if given is None else given.partition("://")[2]
 
     @staticmethod
     def send(payload: object, request_ctx: RequestContext) -> bool:

@@ -21,7 +21,7 @@ from longwire_aws.errors import advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
 from longwire_aws.retries import Backoff, retry
 from longwire_aws.signed import SignedClient
-from longwire_backends.base import BackendError, ConfigurationError
+from longwire_backends.base import BackendError, ConfigurationError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,5 +186,5 @@ def _region(backend: str, region_name: str | None, endpoint_url: str | None) -> 
         )
     # It becomes a part of a host name.
     if not is_region(region):
-        raise ConfigurationError(f"{backend}: {region!r} is not a region such as 'eu-west-1'")
+        raise ConfigurationError(f"{backend}: {shown(region)} is not a region such as 'eu-west-1'")
     return region

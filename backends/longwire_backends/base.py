@@ -22,6 +22,13 @@ class LongwireError(Exception):
     """Root of every error that Longwire raises on purpose."""
 
 
+def shown(value: object) -> str:
+    """Return a value for an error text, unless it may be a URL with a password in it."""
+    # What was meant for `dsn` may have come to any place.
+    text = repr(value)
+    return "a text that is not shown" if "@" in text or "://" in text else text
+
+
 class ConfigurationError(LongwireError, ValueError):
     """A setting is wrong; raised by constructors and by the command line, never by an event."""
 

@@ -29,6 +29,7 @@ from longwire_backends.base import (
     Record,
     RecordTooLargeError,
     new_version,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class DynamoDBBackend(Backend):
         if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}|arn:[!-~]{1,1000}", table_name):
             raise ConfigurationError(
                 "table_name: expected 3 to 255 letters, digits, '_', '-' and '.', or an ARN, "
-                f"got {table_name!r}"
+                f"got {shown(table_name)}"
             )
         self._table = table_name
         self._service = Service(
@@ -399,7 +400,7 @@ def _region_of(table_name: str, region_name: str | None) -> str | None:
     if not region or region_name not in (None, region):
         raise ConfigurationError(
             f"table_name: an ARN has the table's region in it, and region_name must be the same,"
-            f" got {table_name!r}"
+            f" got {shown(table_name)}"
         )
     return region
 

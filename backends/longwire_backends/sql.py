@@ -7,7 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from longwire_backends.base import Backend, ConfigurationError, Page, Record, new_version
+from longwire_backends.base import Backend, ConfigurationError, Page, Record, new_version, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -178,5 +178,5 @@ def checked_table(table_name: str, limit: int | None = None) -> str:
     at_most = f"at most {limit} " if limit else ""
     raise ConfigurationError(
         f"table_name: expected {at_most}letters, digits and underscores, not a digit first,"
-        f" got {table_name!r}"
+        f" got {shown(table_name)}"
     )

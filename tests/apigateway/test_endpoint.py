@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longwire import Connections, Longwire, WSGateway
 from longwire.apigateway.endpoint import management_endpoint
 from longwire.exceptions import ConfigurationError
+from tests.connections_server import ConnectionsServer
+from tests.lambda_events import LambdaContext, connect_event, message_event
 
 OWN_DOMAIN = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
 LAMBDA = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-2"}
@@ -64,6 +68,10 @@ def endpoint(**changes: Any) -> str:
             "https://ws.example.com/chat",
         ),
         (
+            {"explicit": "https://a/b/@connections", "environ": {}},
+            "https://a/b",
+        ),
+        (
             {"explicit": "https://a", "environ": {"WS_MANAGEMENT_ENDPOINT": "https://b"}},
             "https://a",
         ),
@@ -81,6 +89,8 @@ def test_the_endpoint_comes_from_the_first_that_knows(changes: dict[str, Any], u
         ("http://localhost:3001/local", "http://localhost:3001/local"),
         ("https://ws.example.com/chat/", "https://ws.example.com/chat"),
         ("ws.example.com/chat", "https://ws.example.com/chat"),
+        ("ws.example.com/chat/@connections", "https://ws.example.com/chat"),
+        ("http://localhost:3001/local/@connections/", "http://localhost:3001/local"),
         ("localhost", "http://localhost"),
         ("LocalHost:3001/local", "http://LocalHost:3001/local"),
         ("127.0.0.1:3001/local", "http://127.0.0.1:3001/local"),
@@ -141,3 +151,37 @@ def test_no_event_leads_a_signed_request_to_another_host_than_awss(
     host = r"[^/@:?#\\\s]*\.execute-api\.[a-z0-9-]+\.amazonaws\.com(\.cn)?"
     assert re.fullmatch(rf"https://{host}/[^/@?#\\\s]*", url)
     assert re.fullmatch(host, urlsplit(url).netloc)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("tail", ["/@connections", "/@connections/", "/"])
+async def test_a_url_as_consoles_show_it_works_wherever_one_is_given(
+    tail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS's console and `longwire dev` show where the connections are."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        await send({"type": "websocket.send", "text": "setting"})
+        await receive()
+
+    async with ConnectionsServer() as server:
+        url = server.url + tail
+        settings = {"backend": "memory", "api_gateway_endpoint_url": url}
+        handler = Longwire(app, ws_config=settings, lifespan="off")
+        await handler.handle(connect_event("c="), LambdaContext())
+        await handler.handle(message_event("x", "c="), LambdaContext())
+        await Connections(api_gateway_endpoint_url=url).send("c=", "argument")
+        swept = await handler.sweep(min_age=0, endpoint_url=url)
+        assert swept.ok
+        await handler.aclose()
+        monkeypatch.setenv("WS_MANAGEMENT_ENDPOINT", url)
+        await Connections().send("c=", "variable")
+        context = {"connectionId": "c=", "domainName": "http.example.com", "stage": "live"}
+        assert await asyncio.to_thread(WSGateway.send, "context", context)
+        assert [body for _, body in server.delivered] == [
+            *(b"setting", b"argument", b"variable", b"context")
+        ]
+        assert all(target.startswith("/local/@connections/c") for target in server.targets)

@@ -146,8 +146,26 @@ handler.close()
     )
 
 
-@pytest.mark.parametrize("event", [{}, {"requestContext": None}, [], None])
-def test_rubbish_is_not_answered(event: Any) -> None:
-    """Without a handler for it, or with one that does not know it."""
-    with pytest.raises((EventError, RuntimeError, TypeError, AttributeError)):
-        Longwire(Site().app, ws_config=MEMORY, lifespan="off")(event, LambdaContext())
+@pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"requestContext": None},
+        {"requestContext": {}},
+        [],
+        None,
+        "ping",
+        {"source": "serverless-plugin-warmup"},
+        {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}},
+        {"Records": [{"eventSource": "aws:sqs", "body": "x"}]},
+        {"Records": []},
+    ],
+)
+def test_what_is_nobodys_gets_an_error_that_says_what_to_do(event: Any, given: bool) -> None:
+    """Where Mangum is installed, too, which knows HTTP events only."""
+    http: Any = asyncio.run(_mangum(Site().app)) if given else None
+    handler = Longwire(Site().app, ws_config=MEMORY, lifespan="off", http=http)
+    with pytest.raises(EventError, match=r"http=<a Lambda handler>"):
+        handler(event, LambdaContext())
+    handler.close()

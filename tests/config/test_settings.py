@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from longwire import Longwire
+from longwire.config.schema import OWN, STORES
 from longwire.config.settings import Settings, load, make_backend
 from longwire.exceptions import ConfigurationError
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MEMORY = {"backend": "memory", "params": {}}
 SETTINGS = (
@@ -428,3 +434,61 @@ def test_another_missing_module_is_not_blamed_on_the_driver() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert "ModuleNotFoundError" in done.stderr
     assert "ConfigurationError" not in done.stderr
+
+
+SECRET = "s3cr3t"
+DSNS = (f"redis://:{SECRET}@h:6379/0", f"postgresql://u:{SECRET}@h/d", f"u:{SECRET}@h")
+
+
+def _misplaced(dsn: str) -> Iterator[dict[str, Any]]:
+    """Put a DSN into every place where something else belongs."""
+    yield {"app": dsn, "ws_config": MEMORY}
+    yield {"ws_config": dsn}
+    for name in ("lifespan", "metrics", "tracing", "fanout"):
+        yield {"ws_config": MEMORY, name: dsn}
+    for name in ("queue_url", "threshold", "region_name", dsn):
+        queue = "https://sqs.eu-west-1.amazonaws.com/1/q"
+        yield {"ws_config": MEMORY, "fanout": {"queue_url": queue, name: dsn}}
+    for key in OWN:
+        yield {"ws_config": {**MEMORY, key.name: dsn}}
+        yield {"ws_config": {**MEMORY, key.name: [dsn]}}
+        yield {"ws_config": {**MEMORY, key.name: {dsn: dsn}}}
+    yield {"ws_config": {**MEMORY, dsn: 1}}
+    for backend, store in STORES.items():
+        given = {"file_path": "f", "host": "h", "database": "d", "user": "u", "password": "p"}
+        needed = given | {"table_name": "table", "bucket": "bucket"}
+        good = {key.name: needed[key.name] for key in store.keys if key.name in needed}
+        for name in (*(key.name for key in store.keys), dsn):
+            yield {"ws_config": {"backend": backend, "params": good | {name: dsn}}}
+            yield {"ws_config": {"backend": backend, "params": {name: dsn}}}
+            yield {"ws_config": {"backend": backend, "params": good, name: dsn}}
+    for scheme in ("memory://", "sqlite:///f", "redis://h", "dynamodb://t", "s3://bucket"):
+        yield {"dsn": f"{scheme}?{dsn}"}
+        for name in ("path", "ttl", "port", "region", "backend", dsn):
+            yield {"dsn": f"{scheme}?{name}={dsn}"}
+    yield {"dsn": f"redsi{dsn}"}
+    yield {"dsn": f"{dsn}://h"}
+    yield {"dsn": f"redis://:x?{SECRET}@h"}
+    yield {"dsn": f"redis://:x?{SECRET}=y@h"}
+    yield {"dsn": f"redis://:x/{SECRET}@h"}
+    yield {"dsn": f"redis://:x#{SECRET}@h"}
+
+
+@pytest.mark.parametrize("dsn", DSNS)
+def test_no_error_shows_the_password_of_a_dsn_in_the_wrong_place(dsn: str) -> None:
+    """Neither its text nor what it is chained to."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    told = [text for text in (_refusal(app, each) for each in _misplaced(dsn)) if text]
+    assert len(told) > 100
+    assert [text for text in told if SECRET in text] == []
+
+
+def _refusal(app: Any, arguments: dict[str, Any]) -> str:
+    """Return all that the error of a constructor shows; "" when it takes this."""
+    try:
+        Longwire(**({"app": app} | arguments))
+    except ConfigurationError as error:
+        return "".join(traceback.format_exception(error, limit=0))
+    return ""

@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -20,6 +21,7 @@ from longwire.exceptions import BackendError, MessageTooLargeError
 from longwire.fanout import parts
 from longwire.fanout.fan_out import CUT_OFF
 from longwire.registry import names
+from longwire_aws.http import Response
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.backends.aws_canned import CannedServer, hold, json_refusal, lose, reply
@@ -302,6 +304,56 @@ async def test_the_endpoint_may_come_from_the_environment(monkeypatch: pytest.Mo
         assert st.got() == ["a"]
 
 
+class Recorder:
+    """A transport that notes where it would have sent something."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+
+    async def request(
+        self, method: str, url: str, headers: Any = (), body: bytes = b"", *, timeout: float
+    ) -> Response:
+        self.urls.append(url)
+        return Response(200, {}, b"")
+
+
+async def test_a_part_reaches_only_an_api_that_its_senders_have_named(
+    sqs_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who can write to the queue alone has nothing posted, and signed, to an API of another's."""
+    host = "execute-api.eu-west-1.amazonaws.com"
+    ours, other = f"https://ours.{host}/prod", f"https://other.{host}/prod"
+    async with mapped(sqs_url, named=False) as (st, mapping):
+        st.handler.transport = recorder = Recorder()
+        assert await st.handle(queue_event(part(ours, ["a"]))) == failed("0")
+        members = await st.join(THRESHOLD + 1)
+        sender = Connections(
+            ws_config={"backend": st.backend},
+            api_gateway_endpoint_url=ours,
+            fanout={"queue_url": mapping.queue_url, "threshold": THRESHOLD},
+        )
+        assert (await sender.group_send("blue", "hello")).queued == len(members)
+        await mapping.run_until_empty(st.handle)
+        posted = sorted(unquote(url) for url in recorder.urls)
+        assert posted == [f"{ours}/@connections/{one}" for one in members]
+        recorder.urls.clear()
+        forged = [other, f"https://ours.{host}/dev", f"https://ours.{host}/..", ours + "/x"]
+        bodies = [part(endpoint, ["a"]) for endpoint in forged]
+        assert await st.handle(queue_event(*bodies)) == failed("0", "1", "2", "3")
+        assert recorder.urls == []
+    assert "names an API that no sender has noted in this store" in caplog.text
+
+
+async def test_what_cannot_be_noted_is_not_queued(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody would deliver it: it is sent here."""
+    async with stage(NOWHERE, backend=Forgetful("put")) as st:
+        members = await st.join(3 * THRESHOLD)
+        result = await st.connections.group_send("blue", "hello")
+        assert (result.queued, result.ok) == (0, True)
+        assert st.got() == members
+    assert "a send to many is not queued: " in caplog.text
+
+
 async def test_the_largest_message_goes_through_the_queue(sqs_url: str) -> None:
     """128 KB; one byte more is an error before anything is queued or posted."""
     text = "é" * (MAX_MESSAGE // 2)
@@ -381,7 +433,7 @@ async def test_what_is_noted_of_parts_is_no_connection(sqs_url: str) -> None:
         await st.connections.group_send("blue", "hello")
         await mapping.run_until_empty(st.handle)
         stored = (await st.backend.connections()).members
-        assert sorted(names.is_internal(one) for one in stored) == [False, True]
+        assert sorted(names.is_internal(one) for one in stored) == [False, True, True]
         st.server.requests.clear()
         assert list((await st.connections.broadcast("hello")).delivered) == ["a="]
         assert (await st.handler.sweep()).checked == 1

@@ -42,6 +42,11 @@ def management_endpoint(
     return f"https://{host}/{quote(stage, safe='')}"
 
 
+def base_url(url: str) -> str:
+    """Return what `/@connections/...` is appended to: AWS's console shows it with that behind."""
+    return url.rstrip("/").removesuffix("/@connections").rstrip("/")
+
+
 def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | None:
     """Return `explicit`, else WS_MANAGEMENT_ENDPOINT, else None: for who has no event.
 
@@ -49,14 +54,14 @@ def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | No
         ConfigurationError: the variable is not a URL, with or without its scheme.
     """
     if explicit:
-        return explicit.rstrip("/")
+        return base_url(explicit)
     given = environ.get("WS_MANAGEMENT_ENDPOINT")
     return _from_environment(given) if given else None
 
 
 def is_plausible(url: str) -> bool:
     """Tell whether a management API that others name can be one: API Gateway's own host."""
-    return re.fullmatch(rf"https://[a-z0-9-]+{EXECUTE_API[:-1]}/[\w$%.-]+", url) is not None
+    return re.fullmatch(rf"https://[a-z0-9-]+{EXECUTE_API[:-1]}/[\w$%-]+", url) is not None
 
 
 def _from_environment(given: str) -> str:
@@ -67,7 +72,7 @@ def _from_environment(given: str) -> str:
             "the environment variable WS_MANAGEMENT_ENDPOINT is not an http:// or https:// URL; "
             "expected for example https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"
         )
-    return given.rstrip("/")
+    return base_url(given)
 
 
 def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]) -> str:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     Bridge = Callable[[Scope, Receive, Send], Any]
 
+NOBODYS = (
+    "this is not an API Gateway WebSocket event, and there is nothing to answer others: give "
+    "Longwire(app, http=<a Lambda handler>)"
+)
 WHAT = "what answers events that are no WebSocket events (http=...)"
 
 
@@ -39,6 +43,7 @@ async def respond(
     answering: Any = handler or _mangum(app)
     running: list[Future[None]] = []
     if _is_mangum(answering):
+        _check_known(answering, event, context)
         answering = copy.copy(answering)
         answering.app = _bridge(answering.app, state, running)
         answering.lifespan = "off"  # it has been started already
@@ -55,15 +60,20 @@ def _mangum(app: Any) -> Any:
     try:
         from mangum import Mangum
     except ImportError:
-        raise EventError(
-            "this is not an API Gateway WebSocket event, and there is nothing to answer others: "
-            "give Longwire(app, http=<a Lambda handler>), or pip install 'longwire[http]'"
-        ) from None
+        raise EventError(f"{NOBODYS}, or pip install 'longwire[http]'") from None
     return Mangum(app, lifespan="off")
 
 
 def _is_mangum(handler: object) -> bool:
     return any(cls.__module__.startswith("mangum.") for cls in type(handler).__mro__)
+
+
+def _check_known(mangum: Any, event: Any, context: object) -> None:
+    """Raise `EventError` for what is nobody's: a warm-up ping, a schedule, a queue's, nothing."""
+    try:
+        mangum.infer(event, context)
+    except Exception as error:  # whatever its looking into an event of any shape comes to
+        raise EventError(f"{NOBODYS} that knows it, as Mangum does not") from error
 
 
 def _call(handler: LambdaHandler, event: Any, context: object) -> Any:

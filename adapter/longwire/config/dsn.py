@@ -46,7 +46,9 @@ def parse_dsn(dsn: str) -> DSN:
     if scheme not in _PARTS:
         near = difflib.get_close_matches(scheme, _PARTS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_PARTS)}"
-        raise ConfigurationError(f"dsn has the unknown scheme {scheme!r}; {hint}")
+        # What is no word may be a part of something else.
+        what = f"the unknown scheme {scheme!r}" if scheme.isalnum() else "an unknown scheme"
+        raise ConfigurationError(f"dsn has {what}; {hint}")
     try:
         url = urlsplit(dsn)
         if url.fragment:

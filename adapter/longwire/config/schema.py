@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longwire.apigateway.endpoint import base_url
 from longwire_aws.endpoints import is_http_url, is_region
 from longwire_backends.base import Backend
 
@@ -117,7 +118,7 @@ PARAMS = Kind("a dict", (Mapping,))
 OWN = (
     Key("backend", BACKEND),
     Key("params", PARAMS),
-    Key("api_gateway_endpoint_url", URL.or_none(), secret=True),
+    Key("api_gateway_endpoint_url", URL._replace(normal=base_url).or_none(), secret=True),
     Key("api_gateway_region_name", REGION.or_none()),
     Key("path", PATH),
     Key("path_query", TEXT.or_none()),

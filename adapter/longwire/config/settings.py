@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from longwire.apigateway.slow_clients import PATIENCE
 from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, StoreParams
 from longwire.exceptions import ConfigurationError
-from longwire_backends.base import Backend
+from longwire_backends.base import Backend, shown
 
 if TYPE_CHECKING:
     from longwire.apigateway.frames import Binary
@@ -143,7 +143,7 @@ def _from_dict(ws_config: Mapping[str, Any]) -> Settings:
     if not isinstance(ws_config, Mapping):
         raise ConfigurationError(f"ws_config must be a dict, not {_type_of(ws_config)}")
     _check_places(ws_config)
-    own = _read(OWN, ws_config, "ws_config[{!r}]".format, "a setting")
+    own = _read(OWN, ws_config, _place("ws_config[{}]"), "a setting")
     if "backend" not in own:
         raise ConfigurationError(f"ws_config['backend'] is missing; use {_listed(STORES, 'or')}")
     backend, params = own.pop("backend"), own.pop("params", {})
@@ -155,8 +155,10 @@ def _from_dict(ws_config: Mapping[str, Any]) -> Settings:
         return _settings(backend, {}, own)
     if backend not in STORES:
         hint = _nearest(backend, STORES)
-        raise ConfigurationError(f"ws_config['backend'] is {backend!r}, which is unknown; {hint}")
-    place = "ws_config['params'][{!r}]".format
+        raise ConfigurationError(
+            f"ws_config['backend'] is {shown(backend)}, which is unknown; {hint}"
+        )
+    place = _place("ws_config['params'][{}]")
     return _settings(backend, _read_params(backend, params, place, "ws_config['params']"), own)
 
 
@@ -180,11 +182,13 @@ def _from_dsn(dsn: str) -> Settings:
     parsed = parse_dsn(dsn)
     own_keys = [key for key in OWN if key.name not in ("backend", "params")]
     keys = {key.name: key for key in (*own_keys, *STORES[parsed.backend].keys)}
-    place = "dsn parameter {!r}".format
+    place = _place("dsn parameter {}")
     given = dict(parsed.params)
     for name, text in parsed.query.items():
         if name not in keys:
-            raise ConfigurationError(f"{place(name)} is not a setting; {_nearest(name, keys)}")
+            # Behind a "?" in a password comes more of it.
+            where = place(text if "@" in text else name)
+            raise ConfigurationError(f"{where} is not a setting; {_nearest(name, keys)}")
         if name in given:
             raise ConfigurationError(f"{place(name)} is given twice")
         given[name] = _from_text(keys[name], text, place(name))
@@ -210,7 +214,7 @@ def _settings(
 
 
 def _fanout(given: Mapping[str, Any], whole: str) -> Fanout:
-    read = _read(FANOUT_KEYS, given, f"{whole}[{{!r}}]".format, "a setting of fanout")
+    read = _read(FANOUT_KEYS, given, _place(f"{whole}[{{}}]"), "a setting of fanout")
     if "queue_url" not in read:
         raise ConfigurationError(f"{whole} needs 'queue_url', the URL of an SQS queue")
     return Fanout(**read)
@@ -233,7 +237,7 @@ def _value(key: Key, value: object, where: str) -> Any:
     if not key.kind.takes_type(value):
         text += f", not {_type_of(value)}"
     elif isinstance(value, (str, int, float)) and not key.secret:
-        text += f", not {value!r}"
+        text += f", not {shown(value)}"
     raise ConfigurationError(text)
 
 
@@ -263,6 +267,11 @@ def _check_needs(whole: str, store: StoreParams, params: Mapping[str, Any]) -> N
     missing = [key for keys in begun for key in keys if key not in params]
     detail = f"; missing: {_listed(missing, 'and')}" if missing else ""
     raise ConfigurationError(f"{whole} needs {wanted}{detail}")
+
+
+def _place(template: str) -> Callable[[str], str]:
+    """Return what names a key for an error text, though it may be something else."""
+    return lambda name: template.format(shown(name))
 
 
 def _nearest(name: object, known: Iterable[str]) -> str:

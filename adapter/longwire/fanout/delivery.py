@@ -63,13 +63,10 @@ async def _attempt(message: Message, caller: Callable[[str], Caller], given: str
     try:
         part = parts.loads(message.body)
         _check_text(part)
-        endpoint = given or part.endpoint
-        if given is None and not is_plausible(endpoint):
-            raise EventError(
-                "a part of a send to many names an endpoint that is not one of API Gateway; if it "
-                "is a custom domain, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
-            )
-        result = await _deliver(part, caller(endpoint))
+        calling = caller(given or part.endpoint)
+        if given is None:
+            await _check_endpoint(part, calling)
+        result = await _deliver(part, calling)
     except Exception as error:  # also of somebody's own store: it ends no other part
         logger.error("SQS message %s is handed out again: %s", message.message_id, reason_of(error))
         return False
@@ -93,6 +90,20 @@ def _again(result: SendResult) -> list[str]:
     """Return who is to get it when SQS hands it out again; a client that does not read is not."""
     slow = frozenset(result.slow)
     return [one for one in result.failed if one not in slow]
+
+
+async def _check_endpoint(part: Part, caller: Caller) -> None:
+    """Raise `EventError` unless a sender with the same store has named this API as its own."""
+    if not is_plausible(part.endpoint):
+        raise EventError(
+            "a part of a send to many names an endpoint that is not one of API Gateway; if it "
+            "is a custom domain, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
+        )
+    if await caller.store.get(names.of_api(part.endpoint)) is None:
+        raise EventError(
+            "a part of a send to many names an API that no sender has noted in this store; if it "
+            "is the right one, set api_gateway_endpoint_url or WS_MANAGEMENT_ENDPOINT"
+        )
 
 
 def _check_text(part: Part) -> None:

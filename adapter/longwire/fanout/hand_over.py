@@ -8,9 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 from longwire.apigateway.frames import encode
+from longwire.exceptions import BackendError
 from longwire.fanout import parts
 from longwire.fanout.fan_out import FanOut, one_page, read_page
 from longwire.fanout.queue import Queue
+from longwire.registry import names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +33,7 @@ class QueueHandOver:
     def __init__(self, fanout: Fanout) -> None:
         self._queue = Queue(fanout.queue_url, region_name=fanout.region_name)
         self._threshold = fanout.threshold
+        self._noted: dict[str, float] = {}  # until when the store knows these APIs
 
     async def __call__(self, caller: Caller, pages: Pages, message: Frame, fan_out: FanOut) -> None:
         first: list[str] = []
@@ -41,6 +44,13 @@ class QueueHandOver:
                 return
             first += page
         work = _HandingOver(caller, self._queue, message, fan_out)
+        try:
+            await self._note_api(caller)
+        except BackendError as error:
+            logger.error("a send to many is not queued: %s", error)
+            await fan_out.run(one_page(first))
+            await fan_out.run(pages)
+            return
         members, page = first, first
         while page is not None:
             if len(members) >= parts.BATCH * parts.MEMBERS:  # as many as one request takes
@@ -49,6 +59,14 @@ class QueueHandOver:
             page, fan_out.result.incomplete = await read_page(pages, caller.deadline)
             members += page or ()
         await work.queue(members)
+
+    async def _note_api(self, caller: Caller) -> None:
+        """Let whoever delivers the parts know that the API which they name is ours."""
+        endpoint = caller.registry.endpoint or ""
+        if self._noted.get(endpoint, 0.0) < time.monotonic():
+            expires_at = int(time.time()) + parts.API_LIFETIME
+            await caller.store.put(names.of_api(endpoint), endpoint, expires_at)
+            self._noted[endpoint] = time.monotonic() + parts.API_NOTED
 
 
 class _HandingOver:

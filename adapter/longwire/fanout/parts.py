@@ -28,6 +28,12 @@ MEMBERS = 1000
 
 _VERSION = 1
 
+# Seconds for which the store knows an API: as long as SQS can keep a message that names it, and as
+# long as a sender takes it for noted.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+API_LIFETIME = 15 * 24 * 3600
+API_NOTED = 24 * 3600
+
 
 class Part(NamedTuple):
     """One frame for some of a group's members."""

@@ -22,6 +22,7 @@ from longwire_aws.errors import Refusal, advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
 from longwire_aws.retries import Backoff, retry
 from longwire_aws.signed import SignedClient
+from longwire_backends.base import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -221,7 +222,7 @@ def _region(queue_url: str, region_name: str | None) -> str:
             return match[1] or match[2]
         region_name = environment_region(os.environ) or ANY_REGION
     if not is_region(region_name):
-        raise ConfigurationError(f"{region_name!r} is not a region such as 'eu-west-1'")
+        raise ConfigurationError(f"{shown(region_name)} is not a region such as 'eu-west-1'")
     return region_name
 
 

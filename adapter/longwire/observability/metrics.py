@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError
+from longwire_backends.base import shown
 
 if TYPE_CHECKING:
     from longwire.observability.event import EventRecord
@@ -40,8 +41,8 @@ def checked(namespace: object) -> str:
     ):
         return namespace
     raise ConfigurationError(
-        f"metrics is {namespace!r}; expected a CloudWatch namespace: 1 to {MAX_NAMESPACE} ASCII "
-        "characters that do not begin with 'AWS/' or ':', such as 'MyApp'"
+        f"metrics is {shown(namespace)}; expected a CloudWatch namespace: 1 to {MAX_NAMESPACE} "
+        "ASCII characters that do not begin with 'AWS/' or ':', such as 'MyApp'"
     )
 
 

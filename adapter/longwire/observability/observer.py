@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from longwire.apigateway.events import identify
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import EventRecord, Observed
+from longwire_backends.base import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def _metrics(namespace: object) -> Callable[[EventRecord, Any], str]:
 
 def _tracing(wanted: object) -> Tracing | None:
     if not isinstance(wanted, bool):
-        raise ConfigurationError(f"tracing is {wanted!r}; expected True or False")
+        raise ConfigurationError(f"tracing is {shown(wanted)}; expected True or False")
     if not wanted:
         return None
     try:

@@ -10,6 +10,8 @@ A client may be the one who names a group or a target, so no name of theirs lead
 
 from __future__ import annotations
 
+import hashlib
+
 from longwire.apigateway.events import INTERNAL
 
 _OWN_GROUP = "longwire:"
@@ -30,6 +32,11 @@ def is_internal(connection_id: str) -> bool:
 def of_part(part_id: str) -> str:
     """Return the id of the record that says who has not got a part of a send to many yet."""
     return f"{INTERNAL}part#{part_id}"
+
+
+def of_api(endpoint: str) -> str:
+    """Return the id of the record with which a sender to many notes an API that its parts name."""
+    return f"{INTERNAL}api#{hashlib.sha256(endpoint.encode()).hexdigest()}"
 
 
 def of_manager(manager: str, kind: str = "", name: str = "") -> OwnGroup:

@@ -41,6 +41,7 @@ from longwire_backends.base import (
     Page,
     Record,
     new_version,
+    shown,
 )
 from longwire_backends.redis import errors, scripts
 
@@ -380,7 +381,7 @@ def _check_host(host: str) -> None:
     # An address of IPv6 has several colons.
     if not re.fullmatch(r"[^\s/@]+", host) or host.count(":") == 1:
         raise ConfigurationError(
-            f"host: expected a name or an address, and the port in port, got {host!r}"
+            f"host: expected a name or an address, and the port in port, got {shown(host)}"
         )
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from longwire_aws.errors import read_refusal
 from longwire_backends.aws import Service
-from longwire_backends.base import BackendError, ConfigurationError, RecordTooLargeError
+from longwire_backends.base import BackendError, ConfigurationError, RecordTooLargeError, shown
 from longwire_backends.s3 import keys
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _checked_bucket(bucket: str) -> str:
     ):
         raise ConfigurationError(
             "bucket: expected 3 to 63 small letters, digits, dots and hyphens, with a letter or "
-            f"digit at both ends, and not an IP address, got {bucket!r}"
+            f"digit at both ends, and not an IP address, got {shown(bucket)}"
         )
     return bucket
 
@@ -173,10 +173,10 @@ def _checked_bucket(bucket: str) -> str:
 def _checked_prefix(prefix: str) -> str:
     parts = [part for part in prefix.split("/") if part]
     if any(part in (".", "..") for part in parts):
-        raise ConfigurationError(f"prefix: '.' and '..' mean nothing in S3, got {prefix!r}")
+        raise ConfigurationError(f"prefix: '.' and '..' mean nothing in S3, got {shown(prefix)}")
     # XML, which is how S3 lists keys, cannot have them.
     if not prefix.isprintable():
-        raise ConfigurationError(f"prefix: expected no control characters, got {prefix!r}")
+        raise ConfigurationError(f"prefix: expected no control characters, got {shown(prefix)}")
     if len(prefix.encode()) > _PREFIX_LIMIT:
         raise ConfigurationError(f"prefix: expected at most {_PREFIX_LIMIT} bytes")
     return "".join(f"{part}/" for part in parts)

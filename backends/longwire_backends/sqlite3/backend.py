@@ -10,7 +10,7 @@ import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from longwire_backends.base import BackendError, ConfigurationError
+from longwire_backends.base import BackendError, ConfigurationError, shown
 from longwire_backends.sql import SQLBackend, checked_table
 from longwire_backends.sqlite3.file import SQLite3File, is_there, run_in_thread
 
@@ -120,13 +120,15 @@ def _checked_path(file_path: str) -> str:
     path = os.path.abspath(file_path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
-        raise ConfigurationError(f"file_path: the folder {folder} does not exist")
+        where = "" if "@" in folder or "://" in file_path else f" {folder}"
+        raise ConfigurationError(f"file_path: the folder{where} does not exist")
     return path
 
 
 def _checked_table(table_name: str) -> str:
     if table_name.lower().startswith("sqlite_"):
         raise ConfigurationError(
-            f"table_name: SQLite keeps names with sqlite_ in front to itself, got {table_name!r}"
+            "table_name: SQLite keeps names with sqlite_ in front to itself, "
+            f"got {shown(table_name)}"
         )
     return checked_table(table_name)

@@ -16,11 +16,19 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 
-from longwire import BackendError, Connections, InvalidArgumentError, Longwire
+from longwire import (
+    BackendError,
+    Connections,
+    InvalidArgumentError,
+    Longwire,
+    ManagementError,
+)
 from longwire.manager import WebSocketManager, get_websocket_manager
 from longwire.testing import Gateway
 from longwire_backends.memory import MemoryBackend
+from tests.connections_server import ConnectionsServer
 from tests.parity.hosts import on_uvicorn
+from tests.talk import old_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -696,6 +704,26 @@ async def test_outside_a_plain_look_cannot_ask_a_store_elsewhere(tmp_path: Path)
         await manager.disconnect("nobody")
         await asyncio.to_thread(manager.disconnect, "nobody")
         await asyncio.to_thread(connections.sync.aclose)
+
+
+async def test_one_connection_that_cannot_be_closed_keeps_no_other_open() -> None:
+    """All of the user's are closed that can be; then the error is raised."""
+    backend = MemoryBackend()
+    async with ConnectionsServer() as server:
+        connections = Connections(
+            ws_config={"backend": backend}, api_gateway_endpoint_url=server.url
+        )
+        manager = WebSocketManager(connections, several=True)
+        for one in ("a=", "b=", "c="):
+            await backend.put(one, old_record(), 1 << 40)
+            await backend.group_add("longwire:manager:user:alice", one, 1 << 40)
+        server.answers["a="].append(403)
+        user = await manager.get_connection("alice")
+        assert user is not None
+        with pytest.raises(ManagementError, match="a="):
+            await user.close()
+        assert [to for method, to, _ in server.requests if method == "DELETE"] == ["a=", "b=", "c="]
+        await connections.aclose()
 
 
 def test_there_is_one_manager_for_all_who_ask() -> None:

@@ -20,6 +20,7 @@ from longwire.registry.caller import NO_STORE
 from longwire.runtime import threads
 from tests.connections_server import ConnectionsServer
 from tests.parity.hosts import HOSTS, on_uvicorn
+from tests.talk import old_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ config = {"backend": "sqlite3", "params": {"file_path": FILE}}
 async def add():
     backend = make_backend(load(config, None, None))
     for name in ("a=", "b="):
-        await backend.put(name, "{}", 2**40)
+        await backend.put(name, RECORD, 2**40)
     await backend.close()
 
 asyncio.run(add())
@@ -102,6 +103,7 @@ async def test_a_script_uses_groups_of_a_store(tmp_path: Path) -> None:
     """A driver with a thread of its own does not keep the process alive."""
     async with ConnectionsServer() as server:
         script = GROUPS.replace("FILE", repr(str(tmp_path / "store")))
+        script = script.replace("RECORD", repr(old_record()))
         told = await run(script, WS_MANAGEMENT_ENDPOINT=server.url)
         assert told.splitlines() == ["a= b= ('blue',)", "b= True", "a="]
         assert server.delivered == [("b=", b"hello")]

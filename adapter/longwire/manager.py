@@ -27,7 +27,7 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from longwire.connections import Connections
-from longwire.exceptions import ConnectionGoneError, InvalidArgumentError
+from longwire.exceptions import ConnectionGoneError, InvalidArgumentError, LongwireError
 from longwire.registry import caller as callers
 from longwire.registry import names, targets
 from longwire.runtime import threads
@@ -258,8 +258,14 @@ class UserConnection(Awaitable["UserConnection | None"]):
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         """Close; the client sees code 1000, since API Gateway sends no other."""
+        failure: LongwireError | None = None
         for member in await self._manager._members(self.user_id):
-            await self._manager._connections.close(member)
+            try:
+                await self._manager._connections.close(member)
+            except LongwireError as error:  # the user's others are closed all the same
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     async def _find(self) -> UserConnection | None:
         return self if await self._manager._lookup(self.user_id) else None

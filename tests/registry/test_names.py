@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -180,7 +181,7 @@ async def test_a_record_of_ours_is_no_target(world: World, name: str) -> None:
     sync, socket = connections.sync, Socket(name)
     context = {"connectionId": name, "domainName": "localhost:1", "stage": "s", "routeKey": "x"}
     event = parse(message_event("x", "mallory="))
-    caller = Standalone(None, world.server.url).caller(9.0)
+    caller = Standalone(None, world.server.url).caller(time.monotonic() + 20.0)
     function = Context(event, caller, connections, None)
     awaited: list[Callable[[], Awaitable[object]]] = []
     called: list[Call] = [
@@ -226,7 +227,7 @@ async def test_a_record_of_ours_is_in_no_event(world: World, name: str) -> None:
     standalone = Standalone(None, world.server.url)
 
     def caller(endpoint: str) -> Any:
-        registry = standalone.caller(9.0)
+        registry = standalone.caller(time.monotonic() + 20.0)
         registry.registry = registry.registry._replace(backend=world.backend)
         return registry
 

@@ -115,7 +115,7 @@ WRONG: list[tuple[str, Any]] = [
     ("scope.scheme", [5, None, "http", "", [], {}]),
     ("scope.path", [5, None, "", "x", ["/"], "/\ud800"]),
     ("scope.query_string", [5, None, "\u00e9", "\udfff"]),
-    ("scope.headers", [5, None, "ab", {}, {"ab": 1}, ["ab"], [["a"]], [["a", "b", "c"]]]),
+    ("scope.headers", [5, None, "ab", {}, {"ab": 1}, ["abc"], [["a"]], [["a", "b", "c"]]]),
     ("scope.headers", [[["a", 5]], [["a", None]], [["a", ["b"]]], [["a", "\ud800"]], [5], [{}]]),
     ("scope.client", [5, [], {}, True, False, 0, "\ud800"]),
     ("scope.server", [5, "ab", [], ["a"], ["a", "80"], ["a", True], ["a", -1], ["a", 10**6], {}]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import time
 from datetime import datetime
@@ -135,15 +136,18 @@ class Management:
         await self._request(_Call("DELETE", endpoint, connection_id, b"", deadline, new_until))
 
     async def _request(self, call: _Call) -> Response:
-        until = patient_until(time.monotonic(), call.deadline) if call.patient else 0.0
-        refused: Throttled | None = None
+        throttled: Throttled | None = None
+        until = math.inf
 
         def judge(answer: Response | TransportError) -> Backoff | None:
-            nonlocal refused
+            nonlocal throttled, until
             if not (isinstance(answer, Response) and answer.status == 429):
                 return _backoff(call, answer)
-            refused = self._slow.refused(call.connection_id, time.monotonic())
-            return _BUSY._replace(until=min(refused.until, until))
+            now = time.monotonic()
+            if throttled is None:
+                until = patient_until(now, call.deadline)
+            throttled = self._slow.refused(call.connection_id, now)
+            return _BUSY._replace(until=min(throttled.until, until)) if call.patient else None
 
         answer = await retry(
             lambda: self._attempt(call),
@@ -159,8 +163,8 @@ class Management:
             if taken:
                 _check_origin(call, answer)
                 return answer
-            if refused is not None and answer.status == 429:
-                raise _refusal(call, answer, refused)
+            if throttled is not None and answer.status == 429:
+                raise _throttling(call, answer, throttled)
         raise _error(call, answer) from (answer if isinstance(answer, TransportError) else None)
 
     async def _attempt(self, call: _Call) -> Response | TransportError:
@@ -213,12 +217,12 @@ def _error(call: _Call, answer: Response | TransportError) -> LongwireError:
     return ManagementError(call.connection_id, f"{call.method} failed: {answer}", sent=answer.sent)
 
 
-def _refusal(call: _Call, answer: Response, refused: Throttled) -> ManagementError:
+def _throttling(call: _Call, answer: Response, throttled: Throttled) -> ManagementError:
     """Return what a 429 is: too many requests, or a client that does not read."""
     detail = _detail(call, answer, read_refusal(answer))
-    if refused.crowded:
+    if throttled.crowded:
         return ManagementError(call.connection_id, detail, status=answer.status)
-    final = call.patient or time.monotonic() >= refused.until
+    final = call.patient or time.monotonic() >= throttled.until
     return SlowClientError(call.connection_id, detail, final=final)
 
 

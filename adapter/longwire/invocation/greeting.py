@@ -48,7 +48,8 @@ class Greeting:
         self.is_open = False  # frames go to the client at once
         self._owed: Owed = deque()
         self._frames = self._bytes = 0  # in all that has ever been owed
-        self._delivery: asyncio.Future[None] | None = None  # done when it is over
+        # Done when its delivery is over. No `asyncio.Event`: a task that waits for one is quiet.
+        self._delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection = connection
         self._record = record
         self._shared: Callable[[], bool] = lambda: False
@@ -90,8 +91,8 @@ class Greeting:
             self._owe(frame, data)
 
     async def _wait_for_room(self) -> None:
-        """Wait until a delivery that is under way is over; raise if none is, or it fails."""
-        if self._delivery is not None:
+        """Wait until it is delivered, if the response is leaving; else, or if it fails, raise."""
+        if not self._connection.is_unanswered:
             await asyncio.shield(self._delivery)
         if not self.is_open:
             raise GreetingTooLargeError(self._connection.id, MOST_FRAMES, MOST_BYTES)
@@ -117,11 +118,10 @@ class Greeting:
                 known = self.sent
                 await self._connection.update(self._remember_all)
 
-        self._delivery = over = asyncio.get_running_loop().create_future()
         try:
             self.is_open = await _deliver(self._connection, self._owed, remember)
         finally:
-            over.set_result(None)
+            self._delivery.set_result(None)
 
     def _remember_all(self, record: ConnectionRecord) -> bool:
         record.sent = Counter(self._record.sent)

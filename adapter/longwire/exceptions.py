@@ -14,7 +14,8 @@ LongwireError
 ├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
 ├── ManagementError                      the management API refused or failed a request
 │   ├── MessageTooLargeError             a frame over API Gateway's 128 KB; it was not sent
-│   └── SlowClientError                  the client does not read what it is sent; it was not sent
+│   ├── SlowClientError                  the client does not read what it is sent; it was not sent
+│   └── GreetingTooLargeError            more before the handshake's response than can be kept
 ├── QueueError                           SQS did not take a part of a send to many
 └── BackendError                         a store failed; the driver's error is the cause
     └── RecordTooLargeError              the store does not take a record of this size
@@ -37,6 +38,7 @@ __all__ = [
     "DeadlineError",
     "EventError",
     "EventLoopError",
+    "GreetingTooLargeError",
     "InvalidArgumentError",
     "LifespanError",
     "LongwireError",
@@ -155,6 +157,25 @@ class SlowClientError(ManagementError):
             status=429,
         )
         self.final = final
+
+
+class GreetingTooLargeError(ManagementError):
+    """More was sent before the handshake was answered than is kept until then; it was not sent.
+
+    Attributes:
+        frames: the limit in frames.
+        size: the limit in bytes.
+    """
+
+    def __init__(self, connection_id: str, frames: int, size: int) -> None:
+        super().__init__(
+            connection_id,
+            f"before the handshake is answered an app may send {frames} frames and {size} bytes; "
+            "send the rest after the first receive()",
+            sent=False,
+        )
+        self.frames = frames
+        self.size = size
 
 
 class QueueError(LongwireError):

@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import tracemalloc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,7 +16,7 @@ import pytest
 
 from longwire import Longwire
 from longwire.runtime.loop import CallersLoop
-from tests.invocation.test_connect import websocket
+from tests.invocation.test_connect import OK, websocket
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 from tests.talk import Talk, talk
 
@@ -517,3 +518,32 @@ def test_synchronous_events_leave_no_task_behind() -> None:
         counts.append(len(asyncio.all_tasks(handler._loop._runner.get_loop())))
     handler.close()
     assert counts == [1, 1, 1]  # the lifespan
+
+
+async def test_no_code_of_an_apps_objects_runs_while_its_frames_are_read() -> None:
+    """A dead proxy, or a lazy object of Django's, must not be looked into by itself."""
+
+    class Thing:
+        pass
+
+    async def app(ws: WebSocket) -> None:
+        dead = weakref.proxy(Thing())  # even its class cannot be asked for
+        queue: asyncio.Queue[str] = asyncio.Queue()
+
+        async def write() -> None:
+            while True:
+                await ws.send_text(await queue.get())
+
+        await ws.accept()
+        writer = asyncio.create_task(write())
+        try:
+            async for text in ws.iter_text():
+                queue.put_nowait(f"echo {text}")
+        finally:
+            writer.cancel()
+            del dead
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == OK
+        await client.say("hi")
+        assert client.frames == ["echo hi"]

@@ -17,10 +17,10 @@ from longwire.asgi import suspended as names
 from longwire.asgi import tasks
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Run, Stage
-from longwire.asgi.suspended import bounds, is_asleep, is_quiet, is_runnable, timers
+from longwire.asgi.suspended import is_runnable, timers
 from tests.asgi import waits
 from tests.asgi.test_run import ACCEPT, Recorder
-from tests.asgi.waits import BUSY, QUIET, World, suspended
+from tests.asgi.waits import BUSY, QUIET, World, is_bounded, is_quiet, suspended, waits_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -128,8 +128,7 @@ async def _wait_with_limit(world: World) -> None:
 
 
 def _is_bounded(task: asyncio.Task[Any], run: object) -> bool:
-    scheduled: list[asyncio.TimerHandle] = getattr(task.get_loop(), names.SCHEDULED)
-    return any(bounds(timer, [task]) for timer in scheduled)
+    return is_bounded(task, getattr(task.get_loop(), names.SCHEDULED))
 
 
 @pytest.mark.parametrize(
@@ -152,8 +151,8 @@ async def test_a_time_limit_is_known_by_its_name(name: str, wait: Wait) -> None:
 async def test_a_sleep_is_known_by_its_name(name: str) -> None:
     """Without it, nobody knows when the task goes on: it may be at any time."""
 
-    def judge(task: asyncio.Task[Any], run: object) -> bool:
-        return is_asleep(task, getattr(task.get_loop(), names.SCHEDULED))
+    def judge(task: asyncio.Task[Any], run: Any) -> bool:
+        return task in waits_of(task, run).asleep and _is_bounded(task, run)
 
     assert await suspended(waits.on_sleep, _with_and_without(name, judge)) == (True, False)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.asgi.messages import disconnect
-from longwire.asgi.quiescence import Outcome
+from longwire.asgi.quiescence import REST_ROUNDS, Outcome
 from longwire.asgi.run import HandshakeState, Run, Stage
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
@@ -452,3 +452,159 @@ async def test_answers_are_read_off_the_run() -> None:
         "chat",
         None,
     )
+
+
+class Clock:
+    """Writes down how often the run is looked at, until it is over."""
+
+    def __init__(self, run: Run) -> None:
+        self.looks = 0
+        self._look = run._watch.look
+        setattr(run._watch, "look", self.look)  # noqa: B010
+
+    async def look(self, app: Any) -> Any:
+        self.looks += 1
+        return await self._look(app)
+
+
+@pytest.mark.parametrize("answer", [ACCEPT, CLOSE, START])
+async def test_an_answer_wakes_who_waits_for_it(
+    answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app works, answers and works on; nothing else of it would tell."""
+    monkeypatch.setattr("longwire.asgi.run.WORKING_GRACE", 0.05)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await answering.wait()
+        await send(answer)
+        await asyncio.Event().wait()
+
+    answering = asyncio.Event()
+    run = _run(app, Recorder())
+    outcome = asyncio.create_task(run.until_answer(_deadline(), patient=False))
+    for _ in range(REST_ROUNDS + 5):  # until it is no longer looked at
+        await asyncio.sleep(0)
+    answering.set()
+    assert await outcome is Outcome.UNANSWERED
+    assert run.answer.state is not HandshakeState.PENDING
+    await run.stop()
+
+
+async def test_a_close_after_accept_wakes_who_waits() -> None:
+    """An app that closes and works on has ended its connection."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await closing.wait()
+        await send(CLOSE)
+        await asyncio.Event().wait()
+
+    closing = asyncio.Event()
+    run = _run(app, Recorder(), Stage.REPLAY)
+    outcome = asyncio.create_task(run.until_ready(0, _deadline()))
+    for _ in range(REST_ROUNDS + 5):
+        await asyncio.sleep(0)
+    closing.set()
+    assert await outcome is Outcome.ENDED
+    await run.stop()
+
+
+async def test_a_replay_that_waits_no_longer_is_not_looked_at_all_the_time() -> None:
+    """Its time to linger is up, and only the app can change that."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        waiting = asyncio.ensure_future(receive())
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.sleep(0.2)
+
+    run = _run(app, Recorder(), Stage.REPLAY, linger=0.05)
+    clock = Clock(run)
+    assert await run.until_ready(1, _deadline()) is Outcome.ENDED
+    assert clock.looks < 10
+
+
+def _forever(message: dict[str, Any], caught: type[BaseException]) -> Any:
+    """Make an app that sends without end, whatever it is told."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        while True:
+            try:
+                await send(message)
+            except caught:
+                continue
+
+    return app
+
+
+class Nothing(Recorder):
+    """A client that takes everything."""
+
+    def swallow(self, frame: str | bytes) -> None:
+        """Keep nothing."""
+
+    async def send(self, frame: str | bytes) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("message", [SEND, FOREIGN], ids=["send", "illegal"])
+async def test_an_app_that_sends_without_end_lets_the_loop_turn(message: dict[str, Any]) -> None:
+    """While it connects, its deadline holds, and it can be cancelled."""
+    run = _run(_forever(message, ASGIMessageError), Nothing())
+    assert await run.until_answer(_deadline(0.05), patient=True) is Outcome.DEADLINE
+    assert await run.stop() == ""
+
+
+async def test_a_replay_that_sends_without_end_lets_the_loop_turn() -> None:
+    """Nothing of it reaches a socket that would make it wait."""
+    run = _run(_forever(SEND, ASGIMessageError), Nothing(), Stage.REPLAY)
+    assert await run.until_ready(1, _deadline(0.05)) is Outcome.DEADLINE
+    assert await run.stop() == ""
+
+
+async def test_an_app_that_sends_to_a_gone_client_without_end_lets_the_loop_turn() -> None:
+    """Each send raises; the app does not care."""
+    run = _run(_forever(SEND, OSError), Nothing(), Stage.REPLAY)
+    run.mark_gone(disconnect(1006, ""))
+    assert await run.until_over(_deadline(0.05)) is Outcome.DEADLINE
+    assert await run.stop() == ""
+
+
+async def test_an_app_that_sends_without_end_as_it_cleans_up_lets_the_loop_turn() -> None:
+    """What it sends then has no effect, and takes no time."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        try:
+            await receive()
+        finally:
+            while True:
+                await send(SEND)
+
+    run = _run(app, Nothing())
+    assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
+    await run.stop(give_up_at=_deadline(0.05))
+    await asyncio.sleep(0.05)
+    assert run.error is None
+    assert not run.left_behind
+
+
+async def test_frames_leave_in_order_where_sends_let_the_loop_turn() -> None:
+    """A send that waits for its turn has been taken before."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        frames = ({"type": "websocket.send", "text": str(number)} for number in range(100))
+        await asyncio.gather(*(send(frame) for frame in frames))
+
+    client = Recorder()
+    await _run(app, client).until_answer(_deadline(), patient=False)
+    assert client.did == [str(number) for number in range(100)]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire.asgi.suspended import describe, is_quiet, is_runnable
+from longwire.asgi.suspended import describe, is_runnable
 from tests.asgi import waits
-from tests.asgi.waits import BUSY, QUIET, on_sleep, on_task, suspended
+from tests.asgi.waits import BUSY, QUIET, is_quiet, on_sleep, on_task, suspended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

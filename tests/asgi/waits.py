@@ -11,10 +11,12 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from longwire.asgi.suspended import is_runnable
+from longwire.asgi.suspended import Turns, awaited_future, is_runnable, judge, limited
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+
+    from longwire.asgi.suspended import Waits
 
 
 class World:
@@ -181,6 +183,31 @@ BUSY = [
     on_gather_of_a_thread,
     on_wait_for_a_thread,
 ]
+
+
+def waits_of(task: asyncio.Task[Any], run: Collection[asyncio.Task[Any]]) -> Waits:
+    """Judge one task without a turn of the loop."""
+    judging = judge([task], run, (), Turns())
+    while True:
+        try:
+            judging.send(None)
+        except StopIteration as over:
+            waits: Waits = over.value
+            return waits
+
+
+def is_quiet(task: asyncio.Task[Any], run: Collection[asyncio.Task[Any]]) -> bool:
+    """Tell whether only another task of the run can wake this one."""
+    return not waits_of(task, run).busy
+
+
+def is_bounded(task: asyncio.Task[Any], timers: Iterable[asyncio.TimerHandle]) -> bool:
+    """Tell whether one of these timers is the time limit of what a task waits for."""
+    for timer in timers:
+        tasks, futures = limited(timer)
+        if task in tasks or awaited_future(task) in futures:
+            return True
+    return False
 
 
 async def suspended(

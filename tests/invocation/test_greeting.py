@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,10 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from longwire import Connections, Longwire
-from longwire.exceptions import DeadlineError
+from longwire.exceptions import DeadlineError, GreetingTooLargeError
+from longwire.invocation import greeting
+from longwire.invocation.replies import Replies
+from longwire.registry.record import MAX_DIGESTS
 from longwire_aws.http import Response, TransportError
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
@@ -747,3 +752,85 @@ async def test_an_app_that_cleans_up_has_no_effect_while_its_end_is_told() -> No
         await client.handler._deferred.wait()
         assert runs == ["run"] * 2
         assert ("other=", b"run 1") not in client.server.delivered
+
+
+# Its limits
+
+
+async def _refused_after(frame: str) -> int:
+    """Let an app send a frame until that raises; return how many its client gets."""
+    taken: list[int] = []
+    limits: list[tuple[int, int, bool]] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        try:
+            for number in range(1000):
+                taken.append(number)
+                await websocket.send_text(frame)
+        except GreetingTooLargeError as error:
+            limits.append((error.frames, error.size, error.sent))
+        await websocket.close()
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == OK
+        await client.until_deleted()
+        assert limits == [(500, 262_144, False)]
+        assert len(client.frames) == len(taken) - 1
+        return len(client.frames)
+
+
+@pytest.mark.parametrize(("size", "frames"), [(1, 500), (100_000, 2), (131_072, 2), (1024, 256)])
+async def test_a_greeting_has_a_limit_in_frames_and_bytes(size: int, frames: int) -> None:
+    """What is over it raises where the app sends it; all before it arrives."""
+    assert await _refused_after("x" * size) == frames
+
+
+async def test_an_app_that_greets_without_end_is_bounded_in_time_and_size() -> None:
+    """Whatever it makes of the error; what it has sent is stored once."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        number = 0
+        while True:
+            number += 1
+            with contextlib.suppress(GreetingTooLargeError):
+                await websocket.send_text(str(number))
+
+    store = MemoryBackend()
+    settings = {"backend": store, "params": {}, "api_gateway_endpoint_url": "http://127.0.0.1:9/x"}
+    handler = Longwire(websocket(app), ws_config=settings)
+    answer = await asyncio.to_thread(handler, connect_event(), LambdaContext(0.5))
+    await asyncio.to_thread(handler.close)
+    assert answer == OK
+    stored = await store.get("QWErT_fALIAMCug=")
+    assert stored is not None
+    assert json.loads(stored.value)["greeting"] == [{"text": str(n)} for n in range(1, 501)]
+
+
+async def test_what_is_over_the_limit_waits_once_the_response_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An app that goes on faster than its greeting arrives is held back, as by a server."""
+    monkeypatch.setattr(greeting, "MOST_FRAMES", 5)
+    going = asyncio.Event()
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await asyncio.gather(*(websocket.send_text(str(number)) for number in range(4)))
+        await going.wait()
+        await asyncio.gather(*(websocket.send_text(str(number)) for number in range(4, 40)))
+
+    async with talk(websocket(app)) as client:
+        assert await client.connect() == OK
+        going.set()
+        await client.until_deleted()
+        assert client.frames == [str(number) for number in range(40)]
+
+
+async def test_a_replay_that_sends_without_end_remembers_no_more_than_the_record() -> None:
+    """A stream is not told apart from news by all of its frames."""
+    own = Replies(None, None)  # type: ignore[arg-type]
+    for number in range(10_000):
+        own.swallow(str(number))
+    assert len(own._swallowed) == MAX_DIGESTS

@@ -24,6 +24,7 @@ class Inbox:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
         self.waited = False  # whether there has ever been one
         self._closed = False
+        # A handful in all: the first, the event's own, and one disconnect of each kind.
         self._messages: deque[Message] = deque([first])
         self._on_wait = on_wait
         self._refused = 0

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from longwire.asgi import suspended, tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from longwire.asgi.inbox import Inbox
 
 _Task = asyncio.Task[Any]
 
 # A task that yields to the event loop this many times without waiting for anything is busy.
 REST_ROUNDS = 100
+# With more tasks than this, all count as busy and none is looked at.
+MOST_TASKS = 12_000
+# What one of its timers costs, in the steps of a look.
+_STEPS_PER_TIMER = 2
+# How often a look at many tasks begins anew because some have moved meanwhile.
+LOOKS = 3
 
 
 class Outcome(enum.Enum):
@@ -52,26 +60,40 @@ class Watch:
 
     async def look(self, app: _Task) -> Look:
         """Wait until the run has come to rest and tell what it does, `app` being its first task."""
-        await self._rest()
-        if app.done():
-            return Look(Outcome.ENDED)
-        if self._inbox or not self._inbox.waiters:
-            return Look(None)
-        others = tuple(task for task in self._run if task not in self._inbox.waiters)
-        busy = tuple(task for task in others if not suspended.is_quiet(task, self._run))
-        next_move = self._next_move(others, busy)
-        if busy:
-            return Look(None, True, busy, next_move)
-        if next_move <= self._loop.time() + self._linger:
-            return Look(None, True, others, next_move)
-        return Look(Outcome.PARKED)
+        for _ in range(LOOKS):
+            await self._rest()
+            if app.done():
+                return Look(Outcome.ENDED)
+            waiters = self._inbox.waiters
+            if self._inbox or not waiters:
+                return Look(None)
+            if len(self._run) > MOST_TASKS:
+                return Look(None, True, next_move=-math.inf)
+            if len(self._run) == len(waiters) and not suspended.timers(self._loop, self._run):
+                return Look(Outcome.PARKED)
+            others = tuple(task for task in self._run if task not in waiters)
+            places = suspended.places(self._run)
+            turns = suspended.Turns()
+            waits = await suspended.judge(others, self._run, waiters, turns)
+            await turns.step(len(others))  # sorting the timers is a turn's work by itself
+            next_move = await self._next_move(others, waits, turns)
+            if turns.taken:
+                await self._rest()
+                if places != suspended.places(self._run):
+                    continue
+            if waits.busy:
+                return Look(None, True, tuple(waits.busy), next_move)
+            if next_move <= self._loop.time() + self._linger:
+                return Look(None, True, others, next_move)
+            return Look(Outcome.PARKED)
+        return Look(None, True, others, -math.inf)
 
     async def change(self, look: Look, until: float) -> None:
         """Wait until there is something new to look at, or until a time of the event loop."""
         self._changed = changed = self._loop.create_future()
         known = look.next_move if look.next_move > -math.inf else math.inf
-        timer = self._loop.call_at(min(until, known), self.signal)
-        watched = [future for task in look.busy if (future := suspended.awaited_future(task))]
+        timer = suspended.set_timer(self._loop, min(until, known), self.signal)
+        watched = {future for task in look.busy if (future := suspended.awaited_future(task))}
         for future in watched:
             future.add_done_callback(self.signal)
         try:
@@ -80,6 +102,13 @@ class Watch:
             timer.cancel()
             for future in watched:
                 future.remove_done_callback(self.signal)
+
+    async def busy(self) -> Collection[_Task]:
+        """List the tasks that may go on by themselves; those that wait for the client do not."""
+        others = [task for task in self._run if task not in self._inbox.waiters]
+        if len(others) > MOST_TASKS:
+            return others
+        return (await suspended.judge(others, self._run, (), suspended.Turns())).busy
 
     def signal(self, _: object = None) -> None:
         """Say that there is something new to look at."""
@@ -94,24 +123,38 @@ class Watch:
         """Wait until no task of the run can go on by itself, or one of them never stops."""
         calm = 0
         for _ in range(REST_ROUNDS):
-            if calm > 1 or len(self._run) <= len(self._inbox.waiters):
+            if calm > 1 or not len(self._inbox.waiters) < len(self._run) <= MOST_TASKS:
                 return
             await asyncio.sleep(0)
             # One round more than the tasks need lets callbacks (call_soon) move them again.
-            calm = 0 if any(suspended.is_runnable(task) for task in self._run) else calm + 1
+            calm = 0 if suspended.any_runnable(self._run) else calm + 1
 
-    def _next_move(self, others: tuple[_Task, ...], busy: tuple[_Task, ...]) -> float:
+    async def _next_move(
+        self, others: Collection[_Task], waits: suspended.Waits, turns: suspended.Turns
+    ) -> float:
         """Return when something of the run can move by itself, as far as that is known."""
         timers = suspended.timers(self._loop, self._run)
         if timers is None:
             # Any other task may have set one: as if all of them were busy.
             return -math.inf if others else math.inf
-        if not all(suspended.is_asleep(task, timers) for task in busy):
-            return -math.inf
+        if not timers:
+            return -math.inf if waits.busy else math.inf
         # A time limit of the app's own wait for the client is no reason to wait for it.
-        waiters = self._inbox.waiters
-        limits = [*waiters, *(task for task in others if suspended.awaits_any(task, waiters))]
-        return min(
-            (timer.when() for timer in timers if not suspended.bounds(timer, limits)),
-            default=math.inf,
-        )
+        clients = {*self._inbox.waiters, *waits.through}
+        awaited = {suspended.awaited_future(task) for task in clients}
+        limited: set[_Task] = set()
+        woken: set[asyncio.Future[Any] | None] = set()
+        first = math.inf
+        for timer in timers:
+            await turns.step(_STEPS_PER_TIMER)
+            tasks, futures = suspended.limited(timer)
+            limited.update(tasks)
+            woken.update(futures)
+            if clients.isdisjoint(tasks) and awaited.isdisjoint(futures):
+                first = min(first, timer.when())
+        for task in waits.busy:
+            await turns.step()
+            has_timer = task in limited or suspended.awaited_future(task) in woken
+            if task not in waits.asleep or not has_timer:
+                return -math.inf
+        return first

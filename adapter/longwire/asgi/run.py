@@ -24,7 +24,7 @@ from longwire.deadlines import is_hang
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from longwire.asgi.quiescence import Look
     from longwire.types import ASGIApp, Frame, Message, Scope
@@ -43,6 +43,12 @@ WORKING_GRACE = 1.0
 # How long a cancelled app may take to clean up, in seconds.
 UNWIND_LIMIT = 1.0
 UNWIND_ROUNDS = 4
+# All that are cancelled between two turns of the event loop clean up in the second.
+CANCELLED_AT_ONCE = 100
+
+# An app that sends without end, and never waits, lets the event loop turn this often: the greeting
+# and a replay reach no socket that would make it wait.
+SENDS_AT_ONCE = 16
 
 
 class Stage(enum.Enum):
@@ -136,6 +142,7 @@ class Run:
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         self._stage = stage
+        self._sends = 0
         self._responded = False
         self._connection_id = connection_id
         self._linger = linger
@@ -184,11 +191,11 @@ class Run:
         def decide(look: Look, now: float, since: float | None) -> Decision:
             if self.answer.is_closing:
                 return Outcome.ENDED
-            if since is None or not self.answer.accepted:
+            if since is None or not look.waits or not self.answer.accepted:
                 return math.inf
             until = max(since, self.answer.at) + self._linger
             done = self.replay.sent >= answered or _is_late(look, now, until)
-            return Outcome.READY if look.waits and done else until
+            return Outcome.READY if done else until
 
         outcome = await self._drive(decide, deadline)
         if self.answer.is_closing:
@@ -268,12 +275,7 @@ class Run:
         try:
             if left_alone:
                 # One that waits for the client waits for ever: nothing comes any more.
-                waits = self._inbox.waiters
-                busy = [
-                    task
-                    for task in self._tasks
-                    if task not in waits and not suspended.is_quiet(task, self._tasks)
-                ]
+                busy = await self._watch.busy()
                 await _wait(busy, min(self._linger, deadline - self._loop.time()))
             await _cancel([self._task], give_up_at - self._loop.time())
             await _cancel(list(self._tasks), give_up_at - self._loop.time())
@@ -344,24 +346,29 @@ class Run:
     # What the app calls.
 
     async def _send(self, message: Message) -> None:
-        if self._stage is Stage.UNWINDING:
-            return
-        match self.answer.state, message.get("type"):
-            case HandshakeState.PENDING, "websocket.accept":
-                self._accept(message)
-            case HandshakeState.PENDING, "websocket.close":
-                self._deny(403)
-            case HandshakeState.PENDING, "websocket.http.response.start":
-                self._deny(messages.status(message), HandshakeState.DENYING)
-            case HandshakeState.DENYING, "websocket.http.response.body":
-                if not message.get("more_body", False):
-                    self._deny(self.answer.status or 403)
-            case HandshakeState.ACCEPTED, "websocket.send":
-                await self._emit(messages.frame(message))
-            case HandshakeState.ACCEPTED, "websocket.close":
-                await self._close(message)
-            case _, kind:
-                raise ASGIMessageError(f"the app sent {kind!r}, but {_EXPECTED[self.answer.state]}")
+        try:
+            if self._stage is Stage.UNWINDING:
+                return
+            match self.answer.state, message.get("type"):
+                case HandshakeState.PENDING, "websocket.accept":
+                    self._accept(message)
+                case HandshakeState.PENDING, "websocket.close":
+                    self._deny(403)
+                case HandshakeState.PENDING, "websocket.http.response.start":
+                    self._deny(messages.status(message), HandshakeState.DENYING)
+                case HandshakeState.DENYING, "websocket.http.response.body":
+                    self._go_on_denying(message)
+                case HandshakeState.ACCEPTED, "websocket.send":
+                    await self._emit(messages.frame(message))
+                case HandshakeState.ACCEPTED, "websocket.close":
+                    await self._close(message)
+                case state, kind:
+                    raise ASGIMessageError(f"the app sent {kind!r}, but {_EXPECTED[state]}")
+        finally:
+            # Behind the frame, so that none of another task overtakes it; also when it raises.
+            self._sends += 1
+            if self._sends % SENDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     # What the app's messages mean.
 
@@ -374,11 +381,17 @@ class Run:
             subprotocol=subprotocol,
             dropped_headers=tuple(dropped),
         )
+        self._watch.signal()
 
     def _deny(self, status: int, state: HandshakeState = HandshakeState.CLOSED) -> None:
         self.answer = HandshakeAnswer(state, self._loop.time(), status=status)
+        self._watch.signal()
         if state is HandshakeState.CLOSED:
             self._inbox.deliver(messages.disconnect(1006, ""))
+
+    def _go_on_denying(self, message: Message) -> None:
+        if not message.get("more_body", False):
+            self._deny(self.answer.status or 403)
 
     async def _emit(self, frame: Frame) -> None:
         match self._stage:
@@ -428,6 +441,7 @@ class Run:
         if not isinstance(reason, str):
             reason = ""  # FastAPI gives the list of validation errors
         self.answer = self.answer._replace(state=HandshakeState.CLOSED)
+        self._watch.signal()
         self._inbox.deliver(messages.disconnect(code, reason))
         if self._stage is not Stage.REPLAY and self.ended:
             async with self._sending:
@@ -455,8 +469,10 @@ async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
 
 
 async def _cancel(running: list[asyncio.Task[Any]], limit: float) -> None:
-    for task in running:
+    for number, task in enumerate(running, 1):
         task.cancel()
+        if number % CANCELLED_AT_ONCE == 0:
+            await asyncio.sleep(0)
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
     for _ in range(UNWIND_ROUNDS):
         if all(task.done() for task in running):
@@ -465,7 +481,7 @@ async def _cancel(running: list[asyncio.Task[Any]], limit: float) -> None:
     await _wait(running, min(UNWIND_LIMIT, limit))
 
 
-async def _wait(running: list[asyncio.Task[Any]], limit: float) -> None:
+async def _wait(running: Collection[asyncio.Task[Any]], limit: float) -> None:
     unfinished = [task for task in running if not task.done()]
     if unfinished:
         await asyncio.wait(unfinished, timeout=max(0.0, limit))

@@ -9,7 +9,10 @@ as busy: a socket, a timer, a thread, a lock that somebody else may hold.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import gc
+from collections import deque
 from types import (
     AsyncGeneratorType,
     CoroutineType,
@@ -18,12 +21,12 @@ from types import (
     GeneratorType,
     ModuleType,
 )
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.asgi import tasks as owned
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 _Task = asyncio.Task[Any]
 _Suspended = CoroutineType, GeneratorType, AsyncGeneratorType
@@ -73,14 +76,66 @@ ANYIO_EVENT = "Event."
 # How far the search for such an object goes from the variables of another task. It is found within
 # a few steps when that task is meant to use it; everything is connected to everything further out.
 _SEARCH_STEPS = 8
-_SEARCH_OBJECTS = 3000
+_SEARCH_OBJECTS = 20_000
+_SEARCH_OBJECTS_PER_TASK = 100
+_LARGEST_WHOLE = 10_000
 _OPAQUE = type, ModuleType, asyncio.AbstractEventLoop
+_CONTAINERS: tuple[Any, ...] = list, tuple, dict, set, frozenset, deque
+
+# Steps of this work between two turns of the event loop: a few milliseconds.
+_STEPS_AT_ONCE = 1000
+_STEPS_PER_TASK = 5
+
+# A log line names no more tasks than this.
+_MOST_NAMED = 20
+
+# With more timers than this on an event loop, they count as unknown.
+_MOST_TIMERS = 20_000
+# So few are looked through faster than it takes to sort them by run.
+_FEW_TIMERS = 16
+
+
+class Waits(NamedTuple):
+    """What tasks of a run wait for."""
+
+    busy: list[_Task]  # these: something that may come by itself
+    asleep: set[_Task]  # these, of the busy ones: the end of an `asyncio.sleep`
+    through: list[_Task]  # these: by name, one of the tasks that wait for the client
+
+
+class Turns:
+    """Lets the event loop turn between the steps of a long piece of work."""
+
+    def __init__(self) -> None:
+        self.taken = False  # others have run meanwhile
+        self._left = _STEPS_AT_ONCE
+
+    async def step(self, steps: int = 1) -> None:
+        """Count steps; wait for a turn of the loop when they have become many."""
+        self._left -= steps
+        if self._left < 0:
+            self._left = _STEPS_AT_ONCE
+            self.taken = True
+            await asyncio.sleep(0)
 
 
 def is_runnable(task: _Task) -> bool:
     """Tell whether the event loop will step the task without anything further happening."""
-    future = awaited_future(task)
-    return not task.done() and (future is None or future.done())
+    return any_runnable([task])
+
+
+def any_runnable(tasks: Iterable[_Task]) -> bool:
+    """Tell whether the event loop will step one of the tasks; they may be many."""
+    for task in tasks:
+        future = getattr(task, FUT_WAITER, None)
+        if (future is None or future.done()) and not task.done():
+            return True
+    return False
+
+
+def places(tasks: Iterable[_Task]) -> dict[_Task, object]:
+    """Note where each task is: none has moved while it waits for the same future."""
+    return {task: getattr(task, FUT_WAITER, None) for task in tasks}
 
 
 def awaited_future(task: _Task) -> asyncio.Future[Any] | None:
@@ -88,20 +143,49 @@ def awaited_future(task: _Task) -> asyncio.Future[Any] | None:
     return getattr(task, FUT_WAITER, None)
 
 
-def is_quiet(task: _Task, run: Collection[_Task]) -> bool:
-    """Tell whether only another task of the run can wake this one."""
-    frames = list(_frames(task))
-    if not frames or is_runnable(task):
-        return False
-    innermost = frames[-1]
-    where = _module(innermost), innermost.f_code.co_qualname
-    if where in JOINING or _joins_by_completion(frames):
-        return True
-    if where in MEETING:
-        shared = innermost.f_locals.get("self")
-        others = [one for one in run if one is not task]
-        return shared is not None and not _is_io(frames) and _is_known(shared, others)
-    return all(one.done() or one in run for one in _awaited(task, innermost))
+async def judge(
+    tasks: Iterable[_Task], run: Collection[_Task], clients: Collection[_Task], turns: Turns
+) -> Waits:
+    """Tell what these tasks of a run wait for; `clients` are those that wait for the client.
+
+    A task is quiet, and not busy, when only another task of the run can wake it.
+    """
+    quiet: dict[_Task, bool] = {}
+    asleep: set[_Task] = set()
+    through: list[_Task] = []
+    meeting: dict[_Task, object] = {}  # who waits for somebody who knows this object
+    joined: dict[object, tuple[bool, bool]] = {}  # several may wait for one gather
+    for task in tasks:
+        await turns.step(_STEPS_PER_TASK)
+        quiet[task] = False
+        frames = list(_frames(task))
+        if not frames or is_runnable(task):
+            continue
+        innermost = frames[-1]
+        future = awaited_future(task)
+        if future not in joined:
+            awaited = _awaited(task, innermost)
+            await turns.step(len(awaited))
+            joined[future] = (
+                all(one.done() or one in run for one in awaited),
+                any(one in clients for one in awaited),
+            )
+        quiet[task], names_client = joined[future]
+        if names_client:
+            through.append(task)
+        where = _module(innermost), innermost.f_code.co_qualname
+        if where in JOINING or _joins_by_completion(frames):
+            quiet[task] = True
+        elif where in MEETING:
+            quiet[task] = False
+            shared = innermost.f_locals.get("self")
+            if shared is not None and not _is_io(frames):
+                meeting[task] = shared
+        elif where == ("asyncio.tasks", SLEEP):
+            asleep.add(task)
+    for task in await _known(meeting, run, turns) if meeting else ():
+        quiet[task] = True
+    return Waits([task for task, is_quiet in quiet.items() if not is_quiet], asleep, through)
 
 
 def _joins_by_completion(frames: list[FrameType]) -> bool:
@@ -112,58 +196,97 @@ def _joins_by_completion(frames: list[FrameType]) -> bool:
     )
 
 
-def awaits_any(task: _Task, tasks: Collection[_Task]) -> bool:
-    """Tell whether a task waits, by name, for one of these tasks."""
-    frames = list(_frames(task))
-    if not frames or is_runnable(task):
-        return False
-    return any(one in tasks for one in _awaited(task, frames[-1]))
-
-
-def is_asleep(task: _Task, timers: Iterable[asyncio.TimerHandle]) -> bool:
-    """Tell whether nothing but one of these timers can wake a task."""
-    frames = list(_frames(task))
-    if not frames or _module(frames[-1]) != "asyncio.tasks":
-        return False
-    asleep = frames[-1].f_code.co_name == SLEEP
-    return asleep and any(bounds(timer, [task]) for timer in timers)
-
-
 def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[asyncio.TimerHandle] | None:
     """List the timers that a run has set, directly or by `sleep`, `timeout` and their like.
 
-    None where the event loop does not show them, as uvloop's does not.
+    None where the event loop does not show them, as uvloop's does not, and where there are many.
     """
     scheduled = getattr(loop, SCHEDULED, None)
-    if not isinstance(scheduled, list) or not all(hasattr(timer, CONTEXT) for timer in scheduled):
+    if not isinstance(scheduled, list) or len(scheduled) > _MOST_TIMERS:
         return None
-    return [
-        timer
-        for timer in scheduled
-        if not timer.cancelled() and owned.owner(getattr(timer, CONTEXT)) is run
-    ]
+    if len(scheduled) <= _FEW_TIMERS:
+        by_run = _sort_by_run(scheduled)
+    else:
+        known = _sorted.get(loop)
+        if known is None:
+            loop.call_soon(_sorted.pop, loop, None)
+        if known is None or not known.is_current(scheduled):
+            known = _Sorted(_sort_by_run(scheduled), scheduled, len(scheduled), scheduled[0])
+            _sorted[loop] = known
+        by_run = known.by_run
+    if by_run is None:
+        return None
+    return [timer for timer in by_run.get(id(run), ()) if not timer.cancelled()]
 
 
-def bounds(timer: asyncio.TimerHandle, tasks: Iterable[_Task]) -> bool:
-    """Tell whether a timer is the time limit of what one of these tasks waits for.
+def set_timer(
+    loop: asyncio.AbstractEventLoop, when: float, callback: Callable[[], object]
+) -> asyncio.TimerHandle:
+    """Set a timer that belongs to no run."""
+    known = _sorted.get(loop)
+    keeps = known is not None and known.is_current(known.scheduled)
+    timer = loop.call_at(when, callback, context=_ownerless)
+    if known is not None and keeps:  # the next run need not sort them anew
+        scheduled = known.scheduled
+        _sorted[loop] = known._replace(length=len(scheduled), first=scheduled[0])
+    return timer
+
+
+class _Sorted(NamedTuple):
+    """The timers of an event loop by the id of their run, as they were in this turn of the loop.
+
+    Many runs may look in one turn.
+    """
+
+    by_run: dict[int, list[asyncio.TimerHandle]] | None
+    scheduled: list[asyncio.TimerHandle]  # the loop's own heap: only its first is ever taken out,
+    length: int  # so one of this length
+    first: asyncio.TimerHandle  # with this at its head has the same timers as it had
+
+    def is_current(self, scheduled: list[asyncio.TimerHandle]) -> bool:
+        return (
+            scheduled is self.scheduled
+            and len(scheduled) == self.length
+            and scheduled[0] is self.first
+        )
+
+
+_sorted: dict[asyncio.AbstractEventLoop, _Sorted] = {}
+_ownerless = contextvars.Context()
+
+
+def _sort_by_run(
+    scheduled: list[asyncio.TimerHandle],
+) -> dict[int, list[asyncio.TimerHandle]] | None:
+    by_run: dict[int, list[asyncio.TimerHandle]] = {}
+    for timer in scheduled:
+        context = getattr(timer, CONTEXT, None)
+        if context is None:
+            return None
+        if (run := owned.owner(context)) is not None:
+            by_run.setdefault(id(run), []).append(timer)
+    return by_run
+
+
+def limited(timer: asyncio.TimerHandle) -> tuple[list[_Task], list[asyncio.Future[Any]]]:
+    """List the tasks that a timer is a time limit of, and the futures that it ends.
 
     `asyncio.timeout` and anyio's scopes know their task; `asyncio.wait`, and before Python 3.12
-    `wait_for`, give their timer the future that the task waits for.
+    `wait_for`, give their timer the future that the task waits for, and so does `sleep`.
     """
     bound = getattr(getattr(timer, CALLBACK, None), "__self__", None)
-    limited = [getattr(bound, name, None) for name in TIMEOUT_OF]
-    futures = [
-        argument for argument in (getattr(timer, ARGS, None) or ()) if asyncio.isfuture(argument)
-    ]
-    return any(
-        any(task is one for one in limited) or any(awaited_future(task) is one for one in futures)
-        for task in tasks
-    )
+    stops = [getattr(bound, name, None) for name in TIMEOUT_OF]
+    tasks: list[Any] = [task for task in stops if asyncio.isfuture(task)]
+    return tasks, [one for one in (getattr(timer, ARGS, None) or ()) if asyncio.isfuture(one)]
 
 
 def describe(tasks: Iterable[_Task]) -> str:
-    """Name tasks and where each waits, for a log line."""
-    return "; ".join(sorted(f"{task.get_name()} in {_place(task)}" for task in tasks))
+    """Name tasks and where each waits, for a log line: the first few of many."""
+    every = list(tasks)
+    places = sorted(f"{task.get_name()} in {_place(task)}" for task in every[:_MOST_NAMED])
+    if len(every) > _MOST_NAMED:
+        places.append(f"and {len(every) - _MOST_NAMED} more")
+    return "; ".join(places)
 
 
 def _place(task: _Task) -> str:
@@ -233,29 +356,84 @@ def _is_io(frames: list[FrameType]) -> bool:
     return False
 
 
-def _is_known(wanted: object, tasks: Iterable[_Task]) -> bool:
-    """Tell whether a variable of one of these tasks leads to this object."""
-    level: list[object] = [
-        value for task in tasks for frame in _frames(task) for value in frame.f_locals.values()
-    ]
-    seen: set[int] = set()
+async def _known(wanted: dict[_Task, object], run: Collection[_Task], turns: Turns) -> set[_Task]:
+    """Find the tasks to whose wanted object a variable of another task leads.
+
+    One search from the variables of all tasks: it notes by which task an object is reached first,
+    and whether by others, too. So it comes to each object twice at most.
+    """
+    seekers: dict[int, set[_Task]] = {}
+    for task, one in wanted.items():
+        seekers.setdefault(id(one), set()).add(task)
+    found: set[_Task] = set()
+    unseen = object()
+    reached: dict[int, object] = {}  # by this task; None: by several
+    left = _SEARCH_OBJECTS + _SEARCH_OBJECTS_PER_TASK * len(run)
+    # Lists side by side: pairs by the thousand would have the garbage collector run.
+    level, finders = await _variables(run, turns)
     for _ in range(_SEARCH_STEPS):
-        following: list[object] = []
-        for one in level:
-            if one is wanted:
-                return True
-            if id(one) not in seen and len(seen) < _SEARCH_OBJECTS:
-                seen.add(id(one))
-                following.extend(_parts(one))
-        level = following
-    return False
+        fresh: list[object] = []
+        fresh_of: list[_Task] = []
+        for one, by in zip(level, finders, strict=True):
+            key = id(one)
+            first = reached.get(key, unseen)
+            if first is by or first is None:
+                continue
+            reached[key] = by if first is unseen else None
+            if key in seekers:
+                found |= seekers[key] - {by}
+                if len(found) == len(wanted):
+                    return found
+            fresh.append(one)
+            fresh_of.append(by)
+            if len(fresh) % _STEPS_AT_ONCE == 0:
+                await turns.step(_STEPS_AT_ONCE)
+        level, finders = await _expand(fresh, fresh_of, left, turns)
+        left -= len(level)
+    return found
 
 
-def _parts(whole: object) -> Iterable[object]:
-    """List what an object holds, but for what leads anywhere; no code of the object runs."""
-    kind = type(whole)
-    if issubclass(kind, _OPAQUE) or asyncio.isfuture(whole):
-        return ()
+async def _expand(
+    level: list[object], finders: list[_Task], most: int, turns: Turns
+) -> tuple[list[object], list[_Task]]:
+    """List what these objects hold, up to so many, and for each by which task it is found."""
+    parts: list[object] = []
+    tasks: list[_Task] = []
+    steps = 0
+    for one, by in zip(level, finders, strict=True):
+        if len(parts) >= most:
+            break
+        kind: Any = type(one)
+        parts += [part for part in _way_into(kind)(one) if gc.is_tracked(part)]
+        steps += 2 + len(parts) - len(tasks)
+        tasks += [by] * (len(parts) - len(tasks))
+        if steps > _STEPS_AT_ONCE // 10:
+            await turns.step(steps)
+            steps = 0
+    return parts, tasks
+
+
+async def _variables(run: Iterable[_Task], turns: Turns) -> tuple[list[object], list[_Task]]:
+    """List the variables of tasks, and for each of them its task."""
+    values: list[object] = []
+    tasks: list[_Task] = []
+    for task in run:
+        for frame in _frames(task):
+            values += frame.f_locals.values()
+        tasks += [task] * (len(values) - len(tasks))
+        await turns.step(_STEPS_PER_TASK)
+    return values, tasks
+
+
+@functools.lru_cache(256)
+def _way_into(kind: type) -> Callable[[Any], Iterable[object]]:
+    """Return what lists the parts of objects of a type; no code of these objects runs."""
+    if issubclass(kind, _OPAQUE) or hasattr(kind, "_asyncio_future_blocking"):
+        return lambda whole: ()
     if kind is FunctionType:
-        return getattr(whole, "__closure__", None) or ()
-    return gc.get_referents(whole)
+        return lambda whole: whole.__closure__ or ()
+    for container in _CONTAINERS:
+        if issubclass(kind, container):
+            size = container.__len__
+            return lambda whole: gc.get_referents(whole) if size(whole) <= _LARGEST_WHOLE else ()
+    return gc.get_referents

@@ -59,13 +59,6 @@ def spawn(coro: Coroutine[Any, Any, None], run: TaskSet, name: str) -> asyncio.T
     return context.run(asyncio.get_running_loop().create_task, coro, name=name)
 
 
-def detached(coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """Start a task that belongs to no run, whoever asks for it, so that no run's end cancels it."""
-    context = contextvars.copy_context()
-    context.run(_owner.set, None)
-    return context.run(asyncio.get_running_loop().create_task, coro, name=name)
-
-
 def owner(context: contextvars.Context) -> TaskSet | None:
     """Return the run whose code runs in this context."""
     return context.get(_owner)

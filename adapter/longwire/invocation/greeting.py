@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from longwire.exceptions import NOT_SENT, DeadlineError, ManagementError
+from longwire.exceptions import NOT_SENT, DeadlineError, GreetingTooLargeError, ManagementError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +31,12 @@ logger = logging.getLogger("longwire")
 # Seconds until a frame of a greeting is sent again which surely has not reached API Gateway.
 TRY_AGAIN_AFTER = 0.2
 
+# What a greeting may have in all: far fewer frames than it takes to outlast the patience of the
+# first message (`GREETING_LEASE`, at some 10 ms for each), and two of the largest messages, which
+# leaves a third of a DynamoDB item (400 KB, the smallest of the stores) for the scope and for JSON.
+MOST_FRAMES = 500
+MOST_BYTES = 256 * 1024
+
 # How often an event looks whether another one has delivered the greeting, in seconds.
 GREETING_POLL = (0.005, 0.01, 0.02, 0.05, 0.1)
 
@@ -42,6 +48,9 @@ class Greeting:
         self.sent = 0  # frames that the app itself sent before it was open
         self.is_open = False  # frames go to the client at once
         self._owed: Owed = deque()
+        self._frames = self._bytes = 0  # in all that has ever been owed
+        # Done when its delivery is over. No `asyncio.Event`: a task that waits for one is quiet.
+        self._delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection = connection
         self._record = record
         self._shared: Callable[[], bool] = lambda: False
@@ -56,9 +65,11 @@ class Greeting:
 
     async def send(self, frame: Frame) -> bool:
         data = self._connection.encode(frame)  # what cannot be sent fails in the app's own line
+        if not (self.is_open or self._has_room(data)):
+            await self._wait_for_room()
         self._record.remember(frame)
         if not self.is_open:
-            self._owed.append((frame, data))
+            self._owe(frame, data)
             self.sent += 1
             return True
         if self._shared():
@@ -73,10 +84,27 @@ class Greeting:
     async def push(self, frame: Frame) -> None:
         """Send a frame that is not the app's own doing, so that no replay sends it again."""
         data = self._connection.encode(frame)
+        if not (self.is_open or self._has_room(data)):
+            await self._wait_for_room()
         if self.is_open:
             await self._connection.post(data)
         else:
-            self._owed.append((frame, data))
+            self._owe(frame, data)
+
+    async def _wait_for_room(self) -> None:
+        """Wait until it is delivered, if the response is leaving; else, or if it fails, raise."""
+        if not self._connection.is_unanswered:
+            await asyncio.shield(self._delivery)
+        if not self.is_open:
+            raise GreetingTooLargeError(self._connection.id, MOST_FRAMES, MOST_BYTES)
+
+    def _has_room(self, data: bytes) -> bool:
+        return self._frames < MOST_FRAMES and self._bytes + len(data) <= MOST_BYTES
+
+    def _owe(self, frame: Frame, data: bytes) -> None:
+        self._frames += 1
+        self._bytes += len(data)
+        self._owed.append((frame, data))
 
     async def deliver(self, shared: Callable[[], bool] = lambda: False) -> None:
         """Send it, now that the response has left; what there is no time for stays in `frames`."""
@@ -91,7 +119,10 @@ class Greeting:
                 known = self.sent
                 await self._connection.update(self._remember_all)
 
-        self.is_open = await _deliver(self._connection, self._owed, remember)
+        try:
+            self.is_open = await _deliver(self._connection, self._owed, remember)
+        finally:
+            self._delivery.set_result(None)
 
     def _remember_all(self, record: ConnectionRecord) -> bool:
         record.sent = Counter(self._record.sent)

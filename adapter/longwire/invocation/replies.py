@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from longwire.registry.record import ConnectionRecord, digest
+from longwire.registry.record import MAX_DIGESTS, ConnectionRecord, digest
 
 if TYPE_CHECKING:
     from longwire.invocation.connection import Connection
@@ -27,7 +27,8 @@ class Replies:
         self._may_repeat = not complete
 
     def swallow(self, frame: Frame) -> None:
-        self._swallowed[digest(frame)] += 1
+        if len(self._swallowed) < MAX_DIGESTS:  # as the record: a stream is not remembered
+            self._swallowed[digest(frame)] += 1
 
     async def send(self, frame: Frame) -> bool:
         data = self._connection.encode(frame)

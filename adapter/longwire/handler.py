@@ -117,8 +117,8 @@ class Longwire:
             EventError: the event is malformed, or nothing can answer it.
             LifespanError: the app's startup failed.
             BackendError: the store failed.
-            DeadlineError: what answers other events, or an app that blocks its event loop on
-                Lambda, did not end in time.
+            DeadlineError: a message could not be given to its app in time; or what answers other
+                events, or an app that blocks its event loop on Lambda, did not end in time.
             EventLoopError: an event loop is running here already.
         """
         refuse_running_loop()

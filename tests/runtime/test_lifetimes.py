@@ -80,7 +80,7 @@ asyncio.run(main())
 def run(script: str) -> str:
     """Run a script that has to end well and to complain of nothing, and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "ignore:.*fork:DeprecationWarning", "-c", script],
+        [sys.executable, "-X", "dev", "-W", "ignore:This process:DeprecationWarning", "-c", script],
         capture_output=True,
         text=True,
         timeout=60,

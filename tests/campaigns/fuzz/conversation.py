@@ -238,6 +238,8 @@ class _Conversation:
                 return self._case.lifespan[0] != "off"
             case BackendError() if short:
                 return True
+            case DeadlineError():  # of a message that its app has not come to wait for
+                return sent.kind == "message"
         return sent.connection_id in generated.STRINGS
 
     async def _check_store(self) -> None:

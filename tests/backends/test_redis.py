@@ -494,8 +494,9 @@ def test_a_host_with_more_in_it_is_refused(host: str) -> None:
     """The port and the rest have parameters of their own."""
     with pytest.raises(ConfigurationError) as raised:
         RedisBackend(host=host)
+    got = "a text that is not shown" if "@" in host else repr(host)
     assert str(raised.value) == (
-        f"host: expected a name or an address, and the port in port, got {host!r}"
+        f"host: expected a name or an address, and the port in port, got {got}"
     )
 
 

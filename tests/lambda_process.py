@@ -33,6 +33,8 @@ class LambdaProcess:
         self.instance = Instance(
             {entry.OPTIONS: json.dumps(rest | options), **environ},
             folder,
+            # Lambda's runtime asks for the end of a snapshot in a way that takes no path with it.
+            secret="" if "AWS_LAMBDA_INITIALIZATION_TYPE" in environ else "secret",
             timeout=timeout,
             freeze=freeze,
             on_report=self.reports.append,

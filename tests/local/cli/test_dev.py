@@ -218,10 +218,11 @@ def test_nothing_that_a_client_says_acts_on_the_terminal(
     """Its path, the reason of its close, its Host, and what the app raises of its message."""
     (tmp_path / "raising.py").write_text(RAISING)
     evil = "\x1b]0;title\x07\x9b2J\u202e\n00:00:00  forged"
+    unseen = "\u202e\u2066\u2028forged"  # a path with control characters is refused
     with Dev(tmp_path, "raising:app", *arguments) as dev:
         url = dev.ready()[1]
         with pytest.raises(InvalidStatus):
-            connect(f"{url}/?path=/{quote(evil)}")
+            connect(f"{url}/?path=/{quote(unseen)}")
         with connect(url) as client:
             client.close(4000, evil)
         with connect(url) as client:
@@ -235,7 +236,7 @@ def test_nothing_that_a_client_says_acts_on_the_terminal(
     shown = out + err
     assert [one for one in shown if not (one.isprintable() or one in "\n\t")] == []
     escaped = r"\x1b]0;title\x07\x9b2J\u202e\n00:00:00  forged"
-    assert f"(path /{escaped})" in out
+    assert r"(path /\u202e\u2066\u2028forged)" in out
     assert f"4000 {escaped}\n" in out
     assert r"\ud800" in shown
     assert r"refused a request to evil\x9b2j" in err

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import secrets
 import signal
 import sys
 import time
@@ -65,6 +64,7 @@ class Instance:
         environ: dict[str, str],  # besides what Lambda itself sets
         app_dir: Path,
         *,
+        secret: str,  # that the process needs for its Runtime API; "" asks for none
         timeout: float,  # seconds for one event, of the function and its extensions
         freeze: bool,  # stop the process between its events
         on_report: Callable[[Report], object],  # after each invocation
@@ -76,7 +76,7 @@ class Instance:
         self._freeze = freeze
         self._on_report = on_report
         self._api = RuntimeAPI(lambda: str(uuid.uuid4()))
-        self._server = RuntimeServer(self._api, secrets.token_urlsafe(32))
+        self._server = RuntimeServer(self._api, secret)
         self._exit: asyncio.Task[int] | None = None
         # The process has one end, and so sees when the gateway, which has the other, is gone.
         self._lifeline, self._lifeline_end = os.pipe()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,7 @@ class Instances:
         instance = Instance(
             self._environ,
             self._app_dir,
+            secret=secrets.token_urlsafe(32),
             timeout=self._timeout,
             freeze=self._freeze,
             on_report=self._on_report,

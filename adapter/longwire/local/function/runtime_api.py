@@ -211,7 +211,7 @@ class RuntimeServer:
         # and the paths of its requests behind it.
         self.address = ""
         self._api = api
-        self._secret = secret
+        self._prefix = f"/{secret}" if secret else ""
         self._tasks = Tasks()
         self._connections: set[_RuntimeConnection] = set()
         self._arriving: dict[HTTP1Connection, None] = {}
@@ -221,7 +221,7 @@ class RuntimeServer:
         """Listen on a free port."""
         loop = asyncio.get_running_loop()
         self._server = server = await loop.create_server(self._connection, access.LOOPBACK, 0)
-        self.address = f"{access.LOOPBACK}:{server.sockets[0].getsockname()[1]}/{self._secret}"
+        self.address = f"{access.LOOPBACK}:{server.sockets[0].getsockname()[1]}{self._prefix}"
 
     async def stop(self) -> None:
         """Close everything at once; requests that wait are not answered."""
@@ -233,7 +233,7 @@ class RuntimeServer:
 
     def _connection(self) -> _RuntimeConnection:
         return _RuntimeConnection(
-            self._api, self._secret, self._tasks, self._connections, self._arriving
+            self._api, self._prefix, self._tasks, self._connections, self._arriving
         )
 
 
@@ -241,14 +241,14 @@ class _RuntimeConnection(HTTP1Connection):
     def __init__(
         self,
         api: RuntimeAPI,
-        secret: str,
+        prefix: str,
         tasks: Tasks,
         connections: set[_RuntimeConnection],
         arriving: dict[HTTP1Connection, None],
     ) -> None:
         super().__init__(tasks.spawn, arriving, RESPONSE_LIMIT)
         self._api = api
-        self._prefix = f"/{secret}"
+        self._prefix = prefix
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

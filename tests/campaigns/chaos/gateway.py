@@ -246,8 +246,9 @@ class Gateway:
             return task.result()
         elif isinstance(error, BackendError) and self._faults.of_store:
             self.log(f"{about} raised {error!r}")
-        elif isinstance(error, DeadlineError) and not self._faults.weather.is_peaceful:
-            # Its client gets API Gateway's error frame, and knows that its message was lost.
+        elif isinstance(error, DeadlineError):
+            # Of an app, or of requests, that take too long: its client gets API Gateway's error
+            # frame, and knows that its message was lost.
             self.log(f"{about} raised {error!r}")
         else:
             self.violated(f"{about} raised {error!r}")

@@ -217,7 +217,7 @@ class _Conversation:
             self._outcomes[f"{kind}: {status}"] += 1
             if kind == "CONNECT" and status == 200:
                 self._api.known.add(id_of(event))
-            elif kind == "CONNECT":
+            elif kind == "CONNECT" and self._opened()[id_of(event)] < 2:
                 self._ended[id_of(event)] = f"its handshake was refused with {status}"
             elif kind == "DISCONNECT":
                 self._ended[id_of(event)] = "it has disconnected"

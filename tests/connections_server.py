@@ -61,6 +61,7 @@ class ConnectionsServer:
         known: the ids that exist; only looked at with `unknown_is_gone`.
         unknown_is_gone: answer 410 for every id that is not in `known`.
         connected: how many TCP connections there were.
+        delay: seconds that each answer takes.
     """
 
     def __init__(self, *, stage: str = "local", unknown_is_gone: bool = False) -> None:
@@ -73,6 +74,7 @@ class ConnectionsServer:
         self.full: set[str] = set()
         self.known: set[str] = set()
         self.unknown_is_gone = unknown_is_gone
+        self.delay = 0.0
         self.connected = 0
         self._stage = stage
         self._deleted: set[str] = set()
@@ -134,6 +136,7 @@ class ConnectionsServer:
             name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
         }
         body = await reader.readexactly(int(headers.get("content-length", 0)))
+        await asyncio.sleep(self.delay)
         answer = await self._record(method, target, headers, body)
         if answer == "reset":
             reset(writer)

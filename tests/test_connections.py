@@ -23,7 +23,7 @@ from longwire import (
     ManagementError,
     MessageTooLargeError,
 )
-from longwire.exceptions import ASGIMessageError
+from longwire.exceptions import ASGIMessageError, DeadlineError
 from longwire.invocation.invocation import Departures
 from longwire.registry import record
 from longwire.registry.base import Departure
@@ -1159,3 +1159,46 @@ async def test_ends_for_which_no_time_is_left_wait_in_the_store(
     await departures.tell()
     assert (told, len(departures.found)) == ([], 2)
     assert caplog.messages == ["no time was left to tell the app of 2 ends"]
+
+
+async def test_a_broadcast_reaches_who_was_asked_for_before_its_handshake_was_over() -> None:
+    """Without a record nobody knows whether it is gone, or still to come."""
+    results: list[Any] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for text in ws.iter_text():
+            if text == "send":
+                with pytest.raises(ConnectionGoneError):
+                    await connections.send(bob.connection_id, "too early")
+            else:
+                results.append(await connections.broadcast(text))
+
+    async with talk(websocket(app)) as ann:
+        bob = ann.another()
+        await ann.connect()
+        await ann.say("send")
+        await bob.connect()
+        await ann.say("hello")
+        assert (ann.frames, bob.frames) == (["hello"], ["hello"])
+
+
+async def test_calls_without_effect_let_the_event_loop_turn() -> None:
+    """So that the deadline holds for an app that makes them without end."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while repeated or await receive():
+            await connections.send("other=", "x")
+            await connections.group_add("room", "other=")
+            await connections.group_discard("room", "other=")
+            await connections.close("other=")
+
+    repeated = False
+    async with talk(app) as client:
+        await client.connect()
+        repeated = True
+        client.seconds = 0.5
+        with pytest.raises(DeadlineError):
+            await client.say("hi")

@@ -47,7 +47,8 @@ __all__ = [
     "websocket_handler",
 ]
 
-guard(logging.getLogger(__name__))
+for _name in ("longwire", "longwire_backends"):
+    guard(logging.getLogger(_name))
 
 # Imported when they are first asked for: a cold start pays only for what its app uses.
 _LATER = {

@@ -161,6 +161,8 @@ class Connections:
             await own.greet(message)
         elif caller.has_effect:
             await _ask(caller, to, lambda: post(to, deadline=caller.deadline))
+        else:
+            await _nothing()
 
     async def close(self, target: object) -> None:
         """End a connection, whose client sees code 1000; no error when it is gone.
@@ -172,6 +174,7 @@ class Connections:
         caller, to = self._reach(target)
         own = caller.own_if(to)
         if not caller.has_effect:
+            await _nothing()
             return
         if own is not None:
             await own.close()
@@ -203,6 +206,8 @@ class Connections:
             expires_at = await _join(caller, member)
             await store.group_add(name, member, expires_at)
             await _check_member(caller, name, member)
+        else:
+            await _nothing()
 
     async def group_discard(self, group: str, target: object) -> None:
         """End a membership; no error when there is none. Raises as `group_add` otherwise."""
@@ -211,6 +216,8 @@ class Connections:
         store = caller.store
         if caller.has_effect:
             await store.group_discard(name, member)
+        else:
+            await _nothing()
 
     async def groups(self, target: object) -> tuple[str, ...]:
         """Return the names of the groups that a connection is in, sorted.
@@ -270,6 +277,7 @@ class Connections:
         post = caller.registry.clients.prepare(message)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
         if not caller.has_effect:
+            await _nothing()
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
         own = caller.own
         if own is not None and own.greets:
@@ -352,6 +360,11 @@ class SyncConnections:
     def _wait(self, work: Callable[[], Coroutine[Any, Any, T]], target: object = None) -> T:
         caller = self._connections._caller(to_unknown=targets.is_unknown(target))
         return threads.run(work, caller.loop, caller.deadline - time.monotonic())
+
+
+async def _nothing() -> None:
+    """Do without effect what else waits: an app may call it in a loop without end."""
+    await asyncio.sleep(0)
 
 
 async def _next(members: Any) -> str | None:

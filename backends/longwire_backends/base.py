@@ -26,7 +26,8 @@ def shown(value: object) -> str:
     """Return a value for an error text, unless it may be a URL with a password in it."""
     # What was meant for `dsn` may have come to any place.
     text = repr(value)
-    return "a text that is not shown" if "@" in text or ":" in text.partition("://")[2] else text
+    secret = "@" in text or "=" in text or ":" in text.partition("://")[2]
+    return "a text that is not shown" if secret else text
 
 
 class ConfigurationError(LongwireError, ValueError):

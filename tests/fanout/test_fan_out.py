@@ -205,6 +205,14 @@ async def test_those_that_do_not_read_have_half_of_the_time() -> None:
     assert list(sending.result.slow) == list(sending.result.failed) == ["a"]
 
 
+async def test_where_nobody_is_served_nobody_is_said_to_be_slow() -> None:
+    """Too many requests look the same; SQS has to hand such a part out again."""
+    clients = Clients(lambda one, _: SlowClientError(one, "429"))
+    sending = fan_out(clients)
+    await sending.run(pages_of(20))
+    assert (len(sending.result.failed), list(sending.result.slow)) == (20, [])
+
+
 async def test_what_the_deadline_cuts_off_is_in_the_result() -> None:
     """Those who were read and not sent to, and that there are more."""
     clients = Clients()

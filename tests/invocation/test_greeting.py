@@ -834,3 +834,44 @@ async def test_a_replay_that_sends_without_end_remembers_no_more_than_the_record
     for number in range(10_000):
         own.swallow(str(number))
     assert len(own._swallowed) == MAX_DIGESTS
+
+
+async def test_a_long_greeting_is_not_overtaken_by_a_reply() -> None:
+    """Whoever delivers it renews the lease that others wait for."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        for number in range(100):
+            await ws.send_text(str(number))
+        async for text in ws.iter_text():
+            await ws.send_text(f"reply to {text}")
+
+    async with talk(websocket(app)) as client:
+        # Longer than half of what its event has; the first message's event has more.
+        client.server.delay = 0.015
+        client.seconds = 3.0
+        await client.connect()
+        client.seconds = 20.0
+        await client.say("hi")
+        assert client.frames == [*map(str, range(100)), "reply to hi"]
+
+
+async def test_a_stream_learns_from_its_greeting_that_its_client_is_gone() -> None:
+    """Its send waits for the delivery, and raises what the delivery has found."""
+    caught: list[str] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            for number in range(2000):
+                await ws.send_text(str(number))
+                await asyncio.sleep(0.005)
+        except WebSocketDisconnect as error:
+            caught.append(type(error.__context__).__name__)
+
+    async with talk(websocket(app)) as client:
+        client.seconds = 6.0
+        client.server.unknown_is_gone = True  # and nobody makes this one known
+        await client.handler.handle(connect_event(client.connection_id), LambdaContext(6.0))
+        await client.handler._deferred.wait()
+    assert caught == ["ConnectionGoneError"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -570,3 +571,18 @@ async def test_a_client_that_speaks_before_api_gateway_knows_it() -> None:
         await saying
         await client.say("b")
         assert client.frames == ["a", "b"]
+
+
+async def test_an_app_that_streams_and_never_waits_ignores_messages() -> None:
+    """As under a server: its client may say something now and then to stay connected."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        for number in itertools.count():
+            await websocket.send_text(str(number))
+            await asyncio.sleep(0.01)
+
+    async with talk(websocket(app)) as client:
+        client.seconds = 1.0
+        await client.connect()
+        assert await client.say("ping") == OK

@@ -193,9 +193,17 @@ def _request_context(raw: dict[str, Any]) -> RequestContext:
         _word(raw, "apiId") or "",
         _word(raw, "domainName"),
         _optional(identity, "sourceIp", str, where + "identity."),
-        _optional(raw, "connectedAt", int, where),
-        _optional(raw, "requestTimeEpoch", int, where),
+        _moment(raw, "connectedAt"),
+        _moment(raw, "requestTimeEpoch"),
     )
+
+
+def _moment(raw: dict[str, Any], key: str) -> int | None:
+    """Read epoch milliseconds, with which records are kept."""
+    moment = _optional(raw, key, int, "requestContext.")
+    if moment is not None and not 0 <= moment < 1 << 53:
+        raise EventError(f"requestContext.{key} is no time in milliseconds")
+    return moment
 
 
 def _word(raw: dict[str, Any], key: str) -> str | None:

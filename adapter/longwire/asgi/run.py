@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 WAITING_GRACE = 0.1
 WORKING_GRACE = 1.0
 
+# An app that has sent nothing for so long, in seconds, is no stream but slow.
+STREAM_PAUSE = 1.0
+
 # How long a cancelled app may take to clean up, in seconds.
 UNWIND_LIMIT = 1.0
 UNWIND_ROUNDS = 4
@@ -91,6 +94,7 @@ class Replay:
     """How the connect step goes when it is run once more."""
 
     sent: int = 0  # frames
+    sent_at: float = 0.0  # the last of them, in the event loop's time
     complete: bool = False  # the step was over when the app was ready for the message
     # For an app that streams and never waits: what it learns once it has sent more frames than
     # the connect step had, and until when (in the event loop's time) it may send all the same.
@@ -318,6 +322,12 @@ class Run:
             await self._send({"type": "websocket.close"})
 
     @property
+    def streams(self) -> bool:
+        """Whether its replay has sent again and again, lately too, and never waited."""
+        lately = self._loop.time() - self.replay.sent_at < STREAM_PAUSE
+        return self.replay.sent > 1 and lately and not self._inbox.waited
+
+    @property
     def left_behind(self) -> bool:
         """Whether the app has ended and tasks of it go on."""
         return self._task.done() and any(not task.done() for task in self._tasks)
@@ -411,6 +421,7 @@ class Run:
                 self.mark_gone(message)
                 raise ConnectionGoneError(self._connection_id)
         self.replay.sent += 1
+        self.replay.sent_at = self._loop.time()
         self._outbox.swallow(frame)
 
     async def _send_now(self, frame: Frame) -> None:

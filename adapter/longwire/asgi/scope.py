@@ -186,14 +186,20 @@ def _without(query_string: str, names: frozenset[str]) -> str:
     return urlencode([pair for pair in pairs if pair[0] not in names])
 
 
+_PATH_QUERY = (
+    " (ws_config['path_query'] names the parameter of the query that is the path; None has no such "
+    "parameter)"
+)
+
+
 def _only_path(given: list[str]) -> str:
     # An authorizer may have judged by another of them than the app would run at.
     if len(given) > 1:
-        raise RefusedPathError(f"it names {len(given)} paths")
+        raise RefusedPathError(f"it names {len(given)} paths{_PATH_QUERY}")
     if not given[0].startswith("/"):
-        raise RefusedPathError("its path does not begin with '/'")
+        raise RefusedPathError(f"its path does not begin with '/'{_PATH_QUERY}")
     if CONTROL_CHARACTERS.search(given[0]):
-        raise RefusedPathError("its path holds control characters")
+        raise RefusedPathError(f"its path holds control characters{_PATH_QUERY}")
     return given[0]
 
 

@@ -12,7 +12,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from longwire.apigateway.slow_clients import patient_until
+from longwire.apigateway.slow_clients import SEVERAL, patient_until
 from longwire.deadlines import is_hang
 from longwire.exceptions import (
     BackendError,
@@ -21,7 +21,7 @@ from longwire.exceptions import (
     ManagementError,
     SlowClientError,
 )
-from longwire.fanout.result import SendResult
+from longwire.fanout.result import ConnectionIds, SendResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -120,6 +120,12 @@ class FanOut:
 
     async def run(self, pages: Pages) -> None:
         """Send it to everybody on these pages, each once."""
+        await self._run(pages)
+        if len(self.result.slow) >= SEVERAL and not self.result.delivered:
+            # Nobody was served, so nothing proves that it is they who are slow.
+            self.result.slow = ConnectionIds()
+
+    async def _run(self, pages: Pages) -> None:
         await self._send(pages)
         pause = FIRST_PAUSE
         while self._again or self._slow:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 import weakref
 from dataclasses import replace
@@ -96,6 +97,7 @@ class Connection:
         self._unsaved: ConnectionRecord | None = None
         self._saving = asyncio.Lock()
         self._answered = self._refused = False
+        self._renew_at = math.inf
 
     def begin(
         self, run: Run, gate: Gate | None = None, unsaved: ConnectionRecord | None = None
@@ -114,9 +116,22 @@ class Connection:
         """Be the one who greets, and return until when others wait for it, in epoch seconds."""
         seconds = min(GREETING_LEASE, GREETING_PART * deadlines.left(self._times.store))
         self._greets_until = time.monotonic() + seconds
+        self._renew_at = time.monotonic() + seconds / 2
         until = time.time() + seconds
         _greeters[self.id, until] = self
         return until
+
+    async def renew_greeting(self) -> None:
+        """Go on being the one who greets, before half of the lease is over."""
+        if time.monotonic() < self._renew_at:
+            return
+        until = self.lease_greeting()
+
+        def renew(record: ConnectionRecord) -> bool:
+            was_leased, record.greeting_until = record.greeting_until > 0.0, until
+            return was_leased
+
+        await self.update(renew)
 
     def greeting_ends(self, until: float) -> float:
         """Return when a lease that a record names is over, on the clock of deadlines."""

@@ -14,7 +14,14 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from longwire.exceptions import NOT_SENT, DeadlineError, GreetingTooLargeError, ManagementError
+from longwire.asgi.run import SupersededError
+from longwire.exceptions import (
+    NOT_SENT,
+    ConnectionGoneError,
+    DeadlineError,
+    GreetingTooLargeError,
+    ManagementError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,9 +38,9 @@ logger = logging.getLogger("longwire")
 # Seconds until a frame of a greeting is sent again which surely has not reached API Gateway.
 TRY_AGAIN_AFTER = 0.2
 
-# What a greeting may have in all: far fewer frames than it takes to outlast the patience of the
-# first message (`GREETING_LEASE`, at some 10 ms for each), and two of the largest messages, which
-# leaves a third of a DynamoDB item (400 KB, the smallest of the stores) for the scope and for JSON.
+# What a greeting may have in all: as many frames as take some seconds to deliver, and two of the
+# largest messages, which leaves a third of a DynamoDB item (400 KB, the smallest of the stores) for
+# the scope and for JSON.
 MOST_FRAMES = 500
 MOST_BYTES = 256 * 1024
 
@@ -93,10 +100,13 @@ class Greeting:
 
     async def _wait_for_room(self) -> None:
         """Wait until it is delivered, if the response is leaving; else, or if it fails, raise."""
-        if not self._connection.is_unanswered:
-            await asyncio.shield(self._delivery)
-        if not self.is_open:
+        if self._connection.is_unanswered:
+            await asyncio.sleep(0)  # an app may try it in a loop without end
             raise GreetingTooLargeError(self._connection.id, MOST_FRAMES, MOST_BYTES)
+        await asyncio.shield(self._delivery)
+        if not self.is_open:
+            late = "it was sent faster than the greeting before it could be delivered in time"
+            raise ManagementError(self._connection.id, late, sent=False)
 
     def _has_room(self, data: bytes) -> bool:
         return self._frames < MOST_FRAMES and self._bytes + len(data) <= MOST_BYTES
@@ -121,8 +131,13 @@ class Greeting:
 
         try:
             self.is_open = await _deliver(self._connection, self._owed, remember)
+        except (ConnectionGoneError, SupersededError) as error:
+            self._delivery.set_exception(error)
+            self._delivery.exception()  # mostly nobody waits for it
+            raise
         finally:
-            self._delivery.set_result(None)
+            if not self._delivery.done():
+                self._delivery.set_result(None)
 
     def _remember_all(self, record: ConnectionRecord) -> bool:
         record.sent = Counter(self._record.sent)
@@ -143,6 +158,7 @@ async def _deliver(
 ) -> bool:
     """Send a greeting; False when there was no time for all of it: the rest is still owed."""
     while owed:
+        await connection.renew_greeting()
         await before_each()
         # Out of the queue before it is sent: when the post is cancelled, nobody knows whether it
         # has arrived, and no frame may arrive twice.

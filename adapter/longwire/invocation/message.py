@@ -118,8 +118,9 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
                 connection.id,
                 outcome.name.lower(),
             )
-            too_late = outcome is Outcome.DEADLINE
-            ended = not too_late
+            # One that streams on and never waits takes no messages, as under a server.
+            too_late = outcome is Outcome.DEADLINE and not run.streams
+            ended = outcome is not Outcome.DEADLINE
         log_ending(run, outcome, connection.id)
         note_ending(call.ending, run, outcome)
         if ended:

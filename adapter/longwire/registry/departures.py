@@ -12,7 +12,12 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from longwire.exceptions import ConnectionGoneError, ManagementError, StoredRecordError
+from longwire.exceptions import (
+    ConnectionGoneError,
+    ManagementError,
+    RecordVersionError,
+    StoredRecordError,
+)
 from longwire.registry import record
 from longwire.registry.base import Departed, Departure
 
@@ -38,16 +43,19 @@ async def end_unless_new(caller: Caller, departed: Departed, connection_id: str)
     store = caller.store
     while True:
         stored = await store.get(connection_id)
-        known = _read(connection_id, stored)
+        known, damage = _read(stored)
         if known is not None and known.is_new(time.time()):
             return False
         if own is not None:
             await own.lose()
             return True
-        if stored is None:
-            break  # somebody else has told the app, or is about to
+        if stored is None:  # somebody else has told the app, or its handshake is not over yet
+            await store.group_discard_all(connection_id)
+            return True
         if known is None:
-            await store.take(connection_id)
+            logger.error("connection %s: its end was not told: %s", connection_id, damage)
+            if not isinstance(damage, RecordVersionError):  # which its own version tells
+                await store.take(connection_id)
             break
         if known.gone_at or await _mark(store, connection_id, stored, known):
             # Not only by who has marked it, who may have been killed: the app is told by whoever
@@ -99,12 +107,12 @@ async def delete_damaged(
         logger.error("connection %s could not be closed: %s", connection_id, failure)
 
 
-def _read(connection_id: str, stored: Record | None) -> ConnectionRecord | None:
+def _read(stored: Record | None) -> tuple[ConnectionRecord | None, StoredRecordError | None]:
+    """Return the record, or what is wrong with it."""
     try:
-        return record.loads(stored.value) if stored is not None else None
+        return (record.loads(stored.value) if stored is not None else None), None
     except StoredRecordError as error:
-        logger.error("connection %s: its end was not told: %s", connection_id, error)
-        return None
+        return None, error
 
 
 def collected(caller: Caller) -> Departed:

@@ -29,23 +29,31 @@ def test_a_request_without_a_host_has_no_name() -> None:
     assert host_name([]) == ""
 
 
-OWN = ["localhost", "app.localhost", "127.0.0.1", "127.9.9.9", "::1"]
+OWN = [
+    "localhost",
+    "app.localhost",
+    "127.0.0.1",
+    "127.9.9.9",
+    "::1",
+    "10.0.0.7",
+    "::ffff:127.0.0.1",
+]
 
 
 @pytest.mark.parametrize(
     ("listening", "own", "foreign"),
     [
-        ("127.0.0.1", OWN, ["", "evil.example", "localhost.evil.example", "10.0.0.7", "0.0.0.0"]),
+        ("127.0.0.1", OWN, ["", "evil.example", "localhost.evil.example", "10.0.0"]),
         ("localhost", OWN, ["", "evil.example", "xlocalhost", "127.0.0.1.evil.example"]),
-        ("10.0.0.7", [*OWN, "10.0.0.7"], ["", "10.0.0.8", "evil.example"]),
-        ("box", [*OWN, "box"], ["", "box.evil.example", "10.0.0.7"]),
-        ("0.0.0.0", [*OWN, "10.0.0.7", "fe80::1"], ["", "box", "evil.example"]),
-        ("::", [*OWN, "10.0.0.7"], ["", "box"]),
-        ("", [*OWN, "10.0.0.7"], ["", "box"]),
+        ("10.0.0.7", OWN, ["", "10.0.0.7.evil.example", "evil.example"]),
+        ("box", [*OWN, "box"], ["", "box.evil.example"]),
+        ("0.0.0.0", OWN, ["", "box", "evil.example"]),
+        ("::", OWN, ["", "box"]),
+        ("", OWN, ["", "box"]),
     ],
 )
 def test_names_of_this_machine(listening: str, own: list[str], foreign: list[str]) -> None:
-    """Who listens everywhere has every number, since no page can have a number lead elsewhere."""
+    """Every number, since no page can have one lead here; a container's port is published so."""
     assert [name for name in [*own, *foreign] if is_own_host(name, listening)] == own
 
 

@@ -92,13 +92,14 @@ class ClientHTTPConnection(HTTP1Connection):
         headers = decode(request.headers)
         host = host_name(headers)
         if not self._owner.is_own_host(host):
-            logger.warning(
-                "refused a request to %s%s: a web page may have had that name lead to this machine;"
-                " if the name is yours, allow it with --allow-host %s",
-                host or "no host",
-                path,
-                host or "NAME",
-            )
+            if host:
+                logger.warning(
+                    "refused a request to %s%s: a web page may have had that name lead to this "
+                    "machine; if the name is yours, allow it with --allow-host %s",
+                    *(host, path, host),
+                )
+            else:
+                logger.warning("refused a request to %s that names no Host", path)
             self.respond(FORBIDDEN)
         elif len(target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))

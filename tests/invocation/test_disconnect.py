@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from starlette.websockets import WebSocketDisconnect
 
 from longwire import Longwire
 from longwire_backends.memory import MemoryBackend
+from tests.invocation.apps import until_gone
 from tests.invocation.test_connect import OK, websocket
 from tests.talk import talk
 
@@ -42,14 +42,7 @@ async def test_the_app_receives_the_code_and_reason() -> None:
 async def test_the_app_is_told_once_however_often_the_event_comes() -> None:
     """Also when two events come at the same time."""
     told: list[int] = []
-
-    async def app(websocket: WebSocket) -> None:
-        await websocket.accept()
-        try:
-            await websocket.receive_text()
-        except WebSocketDisconnect as gone:
-            told.append(gone.code)
-
+    app = until_gone(told)
     async with talk(websocket(app)) as client:
         await client.connect()
         await asyncio.gather(client.leave(), client.leave())
@@ -124,16 +117,7 @@ async def test_a_longer_greeting_than_before_does_not_hide_the_code() -> None:
     """A chat's history has grown since its reader connected."""
     history = ["one"]
     told: list[int] = []
-
-    async def app(websocket: WebSocket) -> None:
-        await websocket.accept()
-        for line in history:
-            await websocket.send_text(line)
-        try:
-            await websocket.receive_text()
-        except WebSocketDisconnect as gone:
-            told.append(gone.code)
-
+    app = until_gone(told, history)
     async with talk(websocket(app)) as client:
         await client.connect()
         await client.until("one")
@@ -177,14 +161,7 @@ async def test_another_process_tells_the_app_as_well() -> None:
     """All it needs is the store."""
     store = MemoryBackend()
     told: list[int] = []
-
-    async def app(websocket: WebSocket) -> None:
-        await websocket.accept()
-        try:
-            await websocket.receive_text()
-        except WebSocketDisconnect as gone:
-            told.append(gone.code)
-
+    app = until_gone(told)
     async with talk(websocket(app), backend=store) as client:
         await client.connect()
         client.handler = Longwire(websocket(app), ws_config={"backend": store, "params": {}})

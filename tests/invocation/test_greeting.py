@@ -19,6 +19,7 @@ from longwire.registry.record import MAX_DIGESTS
 from longwire_aws.http import Response, TransportError
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
+from tests.invocation.apps import until_gone
 from tests.invocation.test_connect import OK, websocket
 from tests.lambda_events import (
     LambdaContext,
@@ -450,15 +451,7 @@ async def test_a_refused_frame_of_a_stored_greeting_is_logged_too(
 async def test_a_client_gone_before_a_stored_greeting_is_told_to_the_app() -> None:
     """By the message that was to deliver it; `$disconnect` then finds nothing."""
     codes: list[int] = []
-
-    async def app(websocket: WebSocket) -> None:
-        await websocket.accept()
-        await websocket.send_text("hello")
-        try:
-            await websocket.receive_text()
-        except WebSocketDisconnect as gone:
-            codes.append(gone.code)
-
+    app = until_gone(codes, ["hello"])
     async with ConnectionsServer(unknown_is_gone=True) as server:
         handler = _sync(app, server)
         await asyncio.to_thread(handler, connect_event(), LambdaContext())
@@ -472,15 +465,7 @@ async def test_a_client_gone_before_a_stored_greeting_is_told_to_the_app() -> No
 async def test_a_client_seen_leaving_during_its_greeting_is_told_once() -> None:
     """`$disconnect` may come while the greeting still waits for the connection to be known."""
     codes: list[int] = []
-
-    async def app(websocket: WebSocket) -> None:
-        await websocket.accept()
-        await websocket.send_text("hello")
-        try:
-            await websocket.receive_text()
-        except WebSocketDisconnect as gone:
-            codes.append(gone.code)
-
+    app = until_gone(codes, ["hello"])
     async with talk(websocket(app)) as client:
         await client.handler.handle(connect_event(client.connection_id), LambdaContext(1.0))
         await client.server.until(lambda: len(client.server.requests) > 1)

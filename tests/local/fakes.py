@@ -32,6 +32,18 @@ class RecordingFunction:
             self._arrived.notify_all()
         return await self.answer(event)
 
+    def hold(self, event_type: str) -> asyncio.Event:
+        """Answer the events of a type only when what is returned has been set."""
+        release = asyncio.Event()
+
+        async def answer(event: Event) -> object:
+            if event["requestContext"]["eventType"] == event_type:
+                await release.wait()
+            return OK
+
+        self.answer = answer
+        return release
+
     def types(self) -> list[str]:
         """Return the types of all events so far."""
         return [event["requestContext"]["eventType"] for event in self.events]
@@ -71,6 +83,15 @@ async def raw_connection(
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def raw_client(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a WebSocket, and leave its frames to the test."""
+    async with raw_connection(url) as (reader, writer):
+        writer.write(handshake())
+        await reader.readuntil(b"\r\n\r\n")
+        yield reader, writer
 
 
 async def read_response(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:

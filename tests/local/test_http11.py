@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from tests.local.fakes import (
     frame,
     handshake,
     manage,
+    raw_client,
     raw_connection,
     read_frame,
     read_response,
@@ -42,9 +44,7 @@ async def test_a_connection_is_kept_for_many_requests(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """Posts one after the other, or sent at once, arrive in order."""
-    async with raw_connection(gateway.url) as (client, client_writer):
-        client_writer.write(handshake())
-        await client.readuntil(b"\r\n\r\n")
+    async with raw_client(gateway.url) as (client, _):
         name = connection_id(await function.wait_for("CONNECT")).encode()
         post = b"POST /local/@connections/" + name + b" " + HEAD + b"Content-Length: 1\r\n\r\n"
         async with raw_connection(gateway.url) as (reader, writer):
@@ -64,9 +64,7 @@ async def test_chunked_bodies_and_100_continue(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """Both are things that HTTP clients do with a body."""
-    async with raw_connection(gateway.url) as (client, client_writer):
-        client_writer.write(handshake())
-        await client.readuntil(b"\r\n\r\n")
+    async with raw_client(gateway.url) as (client, _):
         name = connection_id(await function.wait_for("CONNECT")).encode()
         async with raw_connection(gateway.url) as (reader, writer):
             writer.write(
@@ -109,14 +107,7 @@ async def test_a_flood_before_the_answer_is_held_back(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """Early data is kept up to a limit; beyond it the client waits, and nothing is lost."""
-    release = asyncio.Event()
-
-    async def wait(event: Event) -> object:
-        if event["requestContext"]["eventType"] == "CONNECT":
-            await release.wait()
-        return OK
-
-    function.answer = wait
+    release = function.hold("CONNECT")
     async with raw_connection(gateway.url) as (reader, writer):
         writer.write(handshake() + frame(b"x" * 30_000) * 20)
         await function.wait_for("CONNECT")
@@ -217,14 +208,16 @@ async def test_a_client_that_is_gone_when_it_is_refused_is_no_fault() -> None:
 async def test_an_idle_connection_is_closed_where_that_is_wanted(
     function: RecordingFunction,
 ) -> None:
-    """As a frozen process finds it; one that is in use stays."""
-    async with LocalGateway(function, keep_alive=0.2) as gateway:
+    """As a frozen process finds it; each request gives it its whole time again."""
+    async with LocalGateway(function, keep_alive=1.0) as gateway:
         async with raw_connection(gateway.url) as (reader, writer):
-            for _ in range(3):
+            for _ in range(2):
+                asked = time.monotonic()
                 writer.write(b"GET /local/@connections/x " + HEAD + b"\r\n")
                 assert (await read_response(reader))[0] == 400
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # of its time, so that a rest of it would show
             assert await reader.read() == b""
+            assert time.monotonic() - asked >= 1.0
 
 
 PARTS = [

@@ -16,6 +16,7 @@ from tests.local.fakes import (
     frame,
     handshake,
     manage,
+    raw_client,
     raw_connection,
     read_frame,
 )
@@ -100,9 +101,7 @@ async def test_no_web_page_gets_at_a_connection(
     gateway: LocalGateway, function: RecordingFunction, headers: list[str]
 ) -> None:
     """Whatever it knows of it: the client gets no frame, stays connected, and is not described."""
-    async with raw_connection(gateway.url) as (reader, writer):
-        writer.write(handshake())
-        await reader.readuntil(b"\r\n\r\n")
+    async with raw_client(gateway.url) as (reader, _):
         name = connection_id(await function.wait_for("CONNECT"))
         for method in ("POST", "GET", "DELETE", "OPTIONS"):
             request = _request(method, f"/local/@connections/{name}", *headers, body=b"injected")

@@ -25,6 +25,7 @@ from tests.local.fakes import (
     frame,
     handshake,
     manage,
+    raw_client,
     raw_connection,
     read_frame,
 )
@@ -234,9 +235,7 @@ async def test_a_close_frame_without_code_is_1005(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """With the reason that API Gateway writes for it."""
-    async with raw_connection(gateway.url) as (reader, writer):
-        writer.write(handshake())
-        await reader.readuntil(b"\r\n\r\n")
+    async with raw_client(gateway.url) as (reader, writer):
         writer.write(frame(b"", opcode=8))
         assert await read_frame(reader) == (8, True, b"")
         assert await reader.read() == b""
@@ -250,9 +249,7 @@ async def test_a_lost_client_is_1006(
     gateway: LocalGateway, function: RecordingFunction, reset: bool
 ) -> None:
     """A socket that ends without a close frame, by a reset or by a plain end."""
-    async with raw_connection(gateway.url) as (reader, writer):
-        writer.write(handshake())
-        await reader.readuntil(b"\r\n\r\n")
+    async with raw_client(gateway.url) as (_, writer):
         if reset:
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -265,14 +262,7 @@ async def test_a_client_that_is_killed_while_connecting_is_reported(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """The function accepted it, so it gets exactly one disconnect."""
-    release = asyncio.Event()
-
-    async def wait(event: Event) -> object:
-        if event["requestContext"]["eventType"] == "CONNECT":
-            await release.wait()
-        return OK
-
-    function.answer = wait
+    release = function.hold("CONNECT")
     async with raw_connection(gateway.url) as (_, writer):
         writer.write(handshake())
         await function.wait_for("CONNECT")
@@ -321,9 +311,7 @@ async def test_text_that_is_not_utf8_is_1007(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """Tried on the whole message, so that a character may be split between frames."""
-    async with raw_connection(gateway.url) as (reader, writer):
-        writer.write(handshake())
-        await reader.readuntil(b"\r\n\r\n")
+    async with raw_client(gateway.url) as (reader, writer):
         writer.write(frame(b"\xc3", fin=False) + frame(b"\xa9", opcode=0))
         assert (await function.wait_for("MESSAGE"))["body"] == "é"
         writer.write(frame(b"\xff"))
@@ -337,9 +325,7 @@ async def test_rubbish_after_the_handshake_is_1002(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """Bytes that are no frame."""
-    async with raw_connection(gateway.url) as (reader, writer):
-        writer.write(handshake())
-        await reader.readuntil(b"\r\n\r\n")
+    async with raw_client(gateway.url) as (reader, writer):
         writer.write(b"\x00rubbish" * 1000)
         opcode, _, payload = await read_frame(reader)
         assert (opcode, payload[:2]) == (8, (1002).to_bytes(2))
@@ -365,14 +351,7 @@ async def test_pings_are_answered_while_the_function_is_busy(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """By the gateway itself; the function is not asked."""
-    release = asyncio.Event()
-
-    async def wait(event: Event) -> object:
-        if "body" in event:
-            await release.wait()
-        return OK
-
-    function.answer = wait
+    release = function.hold("MESSAGE")
     async with connect(gateway.url) as client:
         await client.send("x")
         await function.wait_for("MESSAGE")
@@ -402,9 +381,7 @@ async def test_a_client_that_does_not_read_blocks_nobody(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:
     """Posts to it are answered with 429 once its buffer is full; others go on."""
-    async with raw_connection(gateway.url) as (reader, writer):
-        writer.write(handshake())
-        await reader.readuntil(b"\r\n\r\n")
+    async with raw_client(gateway.url) as (_, writer):
         deaf = await function.wait_for("CONNECT")
         cast("asyncio.Transport", writer.transport).pause_reading()
         status = 200
@@ -461,9 +438,7 @@ async def test_stopping_does_not_wait_for_a_client_that_says_nothing(
     """A half-open socket never answers a close frame."""
     monkeypatch.setattr("longwire.local.server.websocket.CLOSE_TIMEOUT", 0.01)
     function = RecordingFunction()
-    async with LocalGateway(function) as gateway, raw_connection(gateway.url) as (reader, writer):
-        writer.write(handshake())
-        await reader.readuntil(b"\r\n\r\n")
+    async with LocalGateway(function) as gateway, raw_client(gateway.url) as (_, writer):
         cast("asyncio.Transport", writer.transport).pause_reading()
         await gateway.__aexit__(None, None, None)
         assert function.types() == ["CONNECT", "DISCONNECT"]

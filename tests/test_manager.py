@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -22,11 +23,13 @@ from longwire import (
     InvalidArgumentError,
     Longwire,
     ManagementError,
+    websocket_handler,
 )
 from longwire.manager import WebSocketManager, get_websocket_manager
 from longwire.testing import Gateway
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
+from tests.lambda_events import LambdaContext, message_event
 from tests.parity.hosts import on_uvicorn
 from tests.talk import old_record
 
@@ -643,6 +646,37 @@ async def test_a_task_that_the_run_leaves_behind_is_done_with_the_event() -> Non
             pass
         assert alice.answers[-1].result == {"statusCode": 200}
         assert await backend.groups(bob.connection_id) == ()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("kind", ["function", "http"])
+async def test_a_disconnect_that_nobody_awaits_is_done_with_any_event(
+    kind: str, fails: bool
+) -> None:
+    """Of a function, or of HTTP, and also where the event fails."""
+    manager, app, backend = make(), FastAPI(), Slow()
+
+    @app.websocket("/ws")
+    async def endpoint(websocket: WebSocket, user: str) -> None:
+        await manager.connect(user, websocket)
+        await websocket.receive_text()
+
+    async def kick(event: Any, context: Any) -> dict[str, int]:
+        manager.disconnect("bob")
+        if fails:
+            raise ValueError("after it")
+        return {"statusCode": 200}
+
+    handler = Longwire(app, ws_config={"backend": backend, "params": {}}, http=kick)
+    functions = websocket_handler(kick, ws_config={"backend": backend})
+    async with Gateway(handler) as gateway, gateway.connect("/ws", query={"user": "bob"}) as bob:
+        with pytest.raises(ValueError, match="after it") if fails else contextlib.nullcontext():
+            if kind == "http":
+                await handler.handle({"Records": []}, LambdaContext())
+            else:
+                await functions.handle(message_event("x"), LambdaContext())
+        assert await backend.groups(bob.connection_id) == ()
+    await functions.aclose()
 
 
 async def test_what_follows_a_plain_disconnect_knows_of_it() -> None:

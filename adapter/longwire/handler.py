@@ -285,16 +285,18 @@ class Longwire:
 
     async def _answer_http(self, call: Call) -> Any:
         caller = self._caller(call, self._api.configured_endpoint())
-        with calling(caller):
-            answer = await http_events.respond(
-                self._http,
-                self._application.app,
-                self._lifespans.current().state,
-                call.raw,
-                call.context,
-                deadlines.left(call.times.run),
-            )
-        await caller.finish()
+        try:
+            with calling(caller):
+                answer = await http_events.respond(
+                    self._http,
+                    self._application.app,
+                    self._lifespans.current().state,
+                    call.raw,
+                    call.context,
+                    deadlines.left(call.times.run),
+                )
+        finally:
+            await caller.finish()
         status = answer.get("statusCode") if isinstance(answer, dict) else None
         call.ending.status = status if isinstance(status, int) else None
         return answer

@@ -159,6 +159,11 @@ def environment_credentials(environ: Mapping[str, str]) -> Credentials | None:
     return _checked(Credentials(access_key, secret_key, environ.get(_TOKEN) or None))
 
 
+def are_in_environment(environ: Mapping[str, str]) -> bool:
+    """Tell whether the environment has both keys."""
+    return bool(environ.get(_ACCESS_KEY) and environ.get(_SECRET_KEY))
+
+
 # Asked for every request, and of no use to anybody else: one pair at a time is in the environment.
 @lru_cache(maxsize=2)
 def _checked(credentials: Credentials) -> Credentials:

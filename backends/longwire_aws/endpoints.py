@@ -29,6 +29,11 @@ def is_http_url(text: str) -> bool:
     return match is not None and int(match[1] or 1) in range(1, 65536)
 
 
+def is_https(url: str) -> bool:
+    """Tell whether a URL is AWS's own kind: plain HTTP is that of an emulator on this machine."""
+    return url[:6].lower() == "https:"
+
+
 def is_region(text: str) -> bool:
     """Tell whether text can be a region, which becomes a part of host names."""
     return re.fullmatch(r"[a-z0-9-]+", text) is not None

@@ -13,6 +13,7 @@ from longwire.apigateway.endpoint import signing_region
 from longwire.apigateway.management import Management
 from longwire.apigateway.signing import SigningTransport
 from longwire.exceptions import ConfigurationError, ManagementError
+from longwire_aws.credentials import CredentialsError
 from longwire_aws.http import HTTPClient, Response
 from tests.lambda_events import LambdaContext, connect_event, message_event
 
@@ -147,3 +148,13 @@ def test_an_unknown_region_is_an_error() -> None:
     """With what to set."""
     with pytest.raises(ConfigurationError, match="api_gateway_region_name"):
         signing_region("https://ws.example.com/x", None, {})
+
+
+async def test_a_scheme_in_capitals_is_signed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with keys that are not in the environment: here it has a half of them."""
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    transport = Recorder()
+    signing = SigningTransport(transport, None)
+    with pytest.raises(CredentialsError, match="AWS_SECRET_ACCESS_KEY is not"):
+        await signing.request("POST", URL.replace("https", "HTTPS"), timeout=1)
+    assert transport.requests == []

@@ -122,6 +122,14 @@ def test_any_lambda_handler_can_answer_other_events(http: Any) -> None:
     handler.close()
 
 
+def test_an_iterators_end_in_a_handler_is_an_error() -> None:
+    """No future can hold StopIteration; a forgotten default of `next` hangs no event."""
+    handler = Longwire(Site().app, ws_config=MEMORY, http=lambda event, context: next(iter(())))
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        handler({"Records": []}, LambdaContext())
+    handler.close()
+
+
 def test_without_anybody_to_answer_it_says_so() -> None:
     """In a process where Mangum cannot be imported."""
     script = """

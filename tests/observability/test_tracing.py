@@ -119,6 +119,23 @@ def _attributes(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
+async def test_a_broken_output_of_metrics_costs_no_span(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way of telling stands alone."""
+
+    class Broken:
+        def write(self, text: str) -> None:
+            raise OSError("no room")
+
+    handler = Longwire(_app, dsn="memory://", lifespan="off", metrics="Test", tracing=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", Broken())
+        await handler.handle(connect_event(), LambdaContext())
+    await handler.aclose()
+    assert spans.named("CONNECT $connect").end_time is not None
+
+
 async def test_each_event_is_one_span(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
     """In OpenTelemetry's words where it has some; nothing of the client's is in it."""
     monkeypatch.setattr(observe, "_warm", False)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from longwire.apigateway.endpoint import signing_region
 from longwire.exceptions import ConfigurationError
+from longwire_aws.credentials import are_in_environment
+from longwire_aws.endpoints import is_https
 from longwire_aws.signed import SignedClient
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class SigningTransport:
         # Whatever speaks plain HTTP is a gateway on the developer's machine. It gets a signature,
         # for `longwire dev --verify-signatures`, if keys and region are in the environment; nobody
         # needs them there otherwise, so they are not looked for.
-        signs = url.startswith("https://") or self._has_all(url)
+        signs = is_https(url) or self._has_all(url)
         transport = self._signed if signs else self._http
         return await transport.request(method, url, headers, body, timeout=timeout)
 
@@ -51,7 +53,7 @@ class SigningTransport:
         return signing_region(url, self._region_name, os.environ)
 
     def _has_all(self, url: str) -> bool:
-        if not (os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY")):
+        if not are_in_environment(os.environ):
             return False
         try:
             self._region(url)

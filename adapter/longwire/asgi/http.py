@@ -82,6 +82,8 @@ def _call(handler: LambdaHandler, event: Any, context: object) -> Any:
     asyncio.set_event_loop(loop)
     try:
         return handler(event, context)
+    except StopIteration as error:  # no future can hold it, and so its event would never end
+        raise RuntimeError("the handler raised StopIteration") from error
     finally:
         asyncio.set_event_loop(None)
         loop.close()

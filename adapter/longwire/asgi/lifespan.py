@@ -114,6 +114,8 @@ class Lifespan:
         """
         if self._mode == "off":
             return
+        if self._started.done():  # as for nearly every event; a wait would take a timer
+            return self._started.result()
         if self._task is None:
             self._inbox.put_nowait({"type": "lifespan.startup"})
             self._task = asyncio.get_running_loop().create_task(self._run(), name="lifespan")

@@ -16,8 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from longwire.exceptions import ConfigurationError, QueueError
-from longwire_aws.credentials import CredentialsError
-from longwire_aws.endpoints import ANY_REGION, environment_region, is_http_url, is_region
+from longwire_aws.credentials import CredentialsError, are_in_environment
+from longwire_aws.endpoints import (
+    ANY_REGION,
+    environment_region,
+    is_http_url,
+    is_https,
+    is_region,
+)
 from longwire_aws.errors import Refusal, advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
 from longwire_aws.retries import Backoff, retry
@@ -153,10 +159,8 @@ class Queue:
             return error
 
     def _signs(self) -> bool:
-        # Plain HTTP is an emulator's, which needs no keys.
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        is_https = self.queue_url[:6].lower() == "https:"
-        return is_https or all(os.environ.get(name) for name in names)
+        # An emulator needs no keys.
+        return is_https(self.queue_url) or are_in_environment(os.environ)
 
     def _read(self, bodies: dict[int, str], response: Response) -> _Failures:
         """Return what the answer does not list as queued."""

@@ -180,6 +180,8 @@ class WebSocketHandler:
             except LongwireError as error:
                 deadlines.log_leaving(event, time.monotonic() - begun, error)
                 raise
+            finally:
+                await caller.settle()
 
     async def aclose(self) -> None:
         """Let go of the store and all connections; a later event opens them again."""

@@ -67,11 +67,11 @@ class Observer:
                 span = observed.span
                 with contextlib.nullcontext() if span is None else span.current():
                     logger.info(_line(identity, record), extra=record._asdict())
+            if observed.span is not None:
+                observed.span.end(record)
             if self._metrics is not None:
                 # In one piece, as other threads write too.
                 sys.stdout.write(self._metrics(record, observed.context))
-            if observed.span is not None:
-                observed.span.end(record)
         except Exception:
             logger.exception("an event could not be told of")
 

@@ -96,10 +96,14 @@ class Caller:
         """Return a caller for work that was decided while the run had effect, and outlives it."""
         return Caller(self.registry, self.deadline, loop=self.loop, departed=self.departed)
 
-    async def finish(self) -> None:
-        """Wait, until the deadline, for what was begun and not awaited; then it is over."""
+    async def settle(self) -> None:
+        """Wait, until the deadline, for what was begun and not awaited."""
         if self.unfinished:
             await asyncio.wait(self.unfinished, timeout=deadlines.left(self.deadline))
+
+    async def finish(self) -> None:
+        """Settle; then it is over."""
+        await self.settle()
         self.is_closed = True
 
     @property

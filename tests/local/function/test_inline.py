@@ -281,3 +281,11 @@ async def test_a_task_that_exits_does_not_end_the_function() -> None:
     async with ThreadFunction(handler).running() as function:
         assert await function.invoke({"exit": True}) == {"exit": True}
         assert await function.invoke({"a": 1}) == {"a": 1}
+
+
+@pytest.mark.anyio
+async def test_an_iterators_end_is_an_error_of_its_event() -> None:
+    """No future can hold StopIteration; a forgotten default of `next` hangs nobody."""
+    function = InlineFunction(lambda event, context: next(iter(())))
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await function.invoke({})

@@ -199,7 +199,8 @@ async def _run_in_thread(call: Callable[[], object]) -> object:
     """Call in a thread of its own."""
     # A daemon, as a call that never returns must not keep the process from ending.
     loop = asyncio.get_running_loop()
-    answered: asyncio.Future[object] = loop.create_future()
+    # Not an exception of the future: there StopIteration would never arrive.
+    answered: asyncio.Future[tuple[object, Exception | None]] = loop.create_future()
 
     def run() -> None:
         result: object = None
@@ -216,12 +217,11 @@ async def _run_in_thread(call: Callable[[], object]) -> object:
             loop.call_soon_threadsafe(settle, result, error)
 
     def settle(result: object, error: Exception | None) -> None:
-        if answered.done():  # timed out or cancelled
-            return
-        if error is not None:
-            answered.set_exception(error)
-        else:
-            answered.set_result(result)
+        if not answered.done():  # else timed out or cancelled
+            answered.set_result((result, error))
 
     threading.Thread(target=run, name="longwire-lambda", daemon=True).start()
-    return await answered
+    result, error = await answered
+    if error is not None:
+        raise error
+    return result

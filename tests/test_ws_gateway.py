@@ -116,6 +116,13 @@ DEV = {"apiId": "local", "domainName": "local.execute-api.us-east-1.amazonaws.co
             "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/prod",
         ),
         (WS, "ws.example.com/chat", "ws.example.com", "https://ws.example.com/chat"),
+        # What only ends like API Gateway's own host gets no signature.
+        (
+            {"domainName": f"evil.example.com/{DOMAIN}"},
+            None,
+            f"evil.example.com/{DOMAIN}",
+            "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/prod",
+        ),
         # Other events: the variable, with the stage that it names or, if it needs one, the event.
         (NO_ROUTE, EXAMPLE, f"{DOMAIN}/prod", EXAMPLE),
         (NO_ROUTE, EXAMPLE + "/", f"{DOMAIN}/prod", EXAMPLE),

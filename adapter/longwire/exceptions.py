@@ -144,7 +144,7 @@ class SlowClientError(ManagementError):
     """A client does not read, so that API Gateway takes no more for it (429); nothing was sent.
 
     It has been given `slow_client` seconds. The next requests about it are made once each, until
-    one succeeds.
+    one succeeds, or a minute has passed without a refusal; each process learns that by itself.
 
     Attributes:
         final: False while the client has time left, so that whoever sends to many tries it again.

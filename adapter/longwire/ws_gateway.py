@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from longwire.apigateway.endpoint import EXECUTE_API, LOOPBACK, given_endpoint, management_endpoint
+from longwire.apigateway.endpoint import LOOPBACK, given_endpoint, is_api_host, management_endpoint
 from longwire.apigateway.frames import encode, frame
 from longwire.exceptions import (
     ASGIMessageError,
@@ -115,7 +115,7 @@ def endpoint(request_ctx: RequestContext) -> str:
         return _with_stage(_given(), request_ctx)
     if _is_local(domain):
         return _url(f"http://{domain}", request_ctx)
-    if re.search(EXECUTE_API, domain):
+    if is_api_host(domain):
         return _url(f"https://{domain}", request_ctx)
     return given_endpoint(None, os.environ) or management_endpoint(
         api_id=_needed(request_ctx, "apiId"),
@@ -159,7 +159,7 @@ def _given() -> str:
 
 def _with_stage(given: str, request_ctx: RequestContext) -> str:
     host, slash, _ = given.partition("://")[2].partition("/")
-    if slash or not (_is_local(host) or re.search(EXECUTE_API, host)):
+    if slash or not (_is_local(host) or is_api_host(host)):
         return given
     stage = _optional(request_ctx, "stage")
     if not stage or stage == "$default":  # which WebSocket APIs do not have

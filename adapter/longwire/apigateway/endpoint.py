@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Compiled (and kept) by `re` at first use.
-EXECUTE_API = r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$"
+_API_HOST = r"[a-z0-9-]+\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?"
 LOOPBACK = r"(?i)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)"
 
 
@@ -61,7 +61,12 @@ def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | No
 
 def is_plausible(url: str) -> bool:
     """Tell whether a management API that others name can be one: API Gateway's own host."""
-    return re.fullmatch(rf"https://[a-z0-9-]+{EXECUTE_API[:-1]}/[\w$%-]+", url) is not None
+    return re.fullmatch(rf"https://{_API_HOST}/[\w$%-]+", url) is not None
+
+
+def is_api_host(host: str) -> bool:
+    """Tell whether it is one of API Gateway's own hosts, and nothing besides."""
+    return _region_in(host) is not None
 
 
 def _from_environment(given: str) -> str:
@@ -89,7 +94,7 @@ def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]
 @functools.lru_cache(maxsize=16)
 def _region_in(host: str) -> str | None:
     """Return the region that API Gateway's own host names have in them."""
-    found = re.search(EXECUTE_API, host)
+    found = re.fullmatch(_API_HOST, host)
     return found[1] if found else None
 
 

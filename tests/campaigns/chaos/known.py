@@ -24,10 +24,10 @@ class Known(NamedTuple):
     in_peace: bool = False
 
 
-# By design, as `design.md` has it: the record remembers what the connect step has sent, and an app
-# that waits for the client while it still sends by another task is handed the message at once. When
-# its connect step was cut off (by a kill, or since something was too slow), all that it would still
-# have sent is news in the run of each message, and two runs at a time send it both.
+# By design (docs/differences.md): the record remembers what the connect step has sent, and an app
+# that waits for the client while it still sends by another task is handed the message at once.
+# When its connect step was cut off (by a kill, or since something was too slow), all that it would
+# still have sent is news in the run of each message, and two runs at a time send it both.
 CUT_OFF = Known(
     "sent again by an app whose connect step was cut off",
     r" (tick|greet) \d' twice$",

@@ -50,13 +50,14 @@ def encode(frame: Frame, binary: Binary, connection_id: str = "") -> bytes:
         ASGIMessageError: bytes that are no text, and `binary` is "text".
         MessageTooLargeError: it is over API Gateway's limit.
     """
-    data = _encode_text(frame) if isinstance(frame, str) else _encode_bytes(frame, binary)
+    data = encode_text(frame) if isinstance(frame, str) else _encode_bytes(frame, binary)
     if len(data) > MAX_MESSAGE:
         raise MessageTooLargeError(connection_id, len(data), MAX_MESSAGE)
     return data
 
 
-def _encode_text(text: str) -> bytes:
+def encode_text(text: str) -> bytes:
+    """Return what a text frame carries; raises `ASGIMessageError` for half of a surrogate pair."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -36,6 +36,11 @@ def disconnect(code: int, reason: str) -> Message:
     return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
+def lost() -> Message:
+    """Return what tells an app that its client vanished, as a post has shown."""
+    return disconnect(1006, "")
+
+
 def frame(message: Message) -> Frame:
     """Return what `websocket.send` carries; bytes win where an app gives both."""
     data, text = message.get("bytes"), message.get("text")

@@ -397,7 +397,7 @@ class Run:
         self.answer = HandshakeAnswer(state, self._loop.time(), status=status)
         self._watch.signal()
         if state is HandshakeState.CLOSED:
-            self._inbox.deliver(messages.disconnect(1006, ""))
+            self._inbox.deliver(messages.lost())
 
     def _go_on_denying(self, message: Message) -> None:
         if not message.get("more_body", False):
@@ -430,7 +430,7 @@ class Run:
                 if await self._outbox.send(frame):
                     self._active_at = self._loop.time()
         except ConnectionGoneError:
-            self.mark_gone(messages.disconnect(1006, ""))
+            self.mark_gone(messages.lost())
             raise
         except ManagementError as error:
             if is_hang(error):

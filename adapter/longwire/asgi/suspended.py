@@ -428,6 +428,7 @@ async def _variables(run: Iterable[_Task], turns: Turns) -> tuple[list[object], 
 @functools.lru_cache(256)
 def _way_into(kind: type) -> Callable[[Any], Iterable[object]]:
     """Return what lists the parts of objects of a type; no code of these objects runs."""
+    # The second is how `asyncio.isfuture` tells the type of a future, of whatever kind.
     if issubclass(kind, _OPAQUE) or hasattr(kind, "_asyncio_future_blocking"):
         return lambda whole: ()
     if kind is FunctionType:

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 from __future__ import annotations
 
 import json
-import re
 from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -142,7 +141,6 @@ class Message(NamedTuple):
 
     message_id: str
     body: str
-    receive_count: int  # how many times it was handed out, this time included
 
 
 def messages(event: dict[str, Any]) -> list[Message]:
@@ -152,15 +150,9 @@ def messages(event: dict[str, Any]) -> list[Message]:
 
 def _message(record: object) -> Message:
     match record:
-        case {"messageId": str(message_id), "body": str(body), "attributes": {**attributes}}:
-            return Message(message_id, body, _count(attributes.get("ApproximateReceiveCount")))
         case {"messageId": str(message_id), "body": str(body)}:
-            return Message(message_id, body, 1)
+            return Message(message_id, body)
     raise EventError("a record of an SQS event has no messageId or no body")
-
-
-def _count(value: object) -> int:
-    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else 1
 
 
 def failures(message_ids: Iterable[str]) -> dict[str, list[dict[str, str]]]:

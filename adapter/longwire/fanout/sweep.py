@@ -16,13 +16,12 @@ from longwire.exceptions import (
     ConnectionGoneError,
     ManagementError,
     RecordVersionError,
-    StoredRecordError,
 )
 from longwire.fanout.fan_out import one_page, read_page, reason_of
 from longwire.fanout.sending import fan_out_of, log_hang, read_pages
-from longwire.registry import names, record
+from longwire.registry import names
 from longwire.registry.api_gateway import NO_ENDPOINT
-from longwire.registry.departures import delete_damaged
+from longwire.registry.departures import delete_damaged, read_record
 from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from longwire.registry.caller import Caller
     from longwire.registry.record import ConnectionRecord
     from longwire.registry.store import Store
-    from longwire_backends import Record
 
 logger = logging.getLogger("longwire")
 
@@ -110,7 +108,7 @@ async def sweep(
     pages = read_pages(lambda after: store.backend.connections(limit=PIECE, after=after))
 
     async def check(connection_id: str, *, deadline: float, patient: bool = True) -> None:
-        known, damage = _read(await store.get(connection_id))
+        known, damage = read_record(await store.get(connection_id))
         if known is not None and known.gone_at:
             raise ConnectionGoneError(connection_id)  # found earlier, and nobody has told the app
         if only_known or not (turn.is_over or damage is not None or _is_old(known, min_age)):
@@ -165,14 +163,6 @@ def _check(rate: object, min_age: object, endpoint: str | None) -> None:
         raise ConfigurationError(
             "sweep: the endpoint must be an http:// or https:// URL with a host"
         )
-
-
-def _read(stored: Record | None) -> tuple[ConnectionRecord | None, StoredRecordError | None]:
-    """Return a connection's record, or what is wrong with it."""
-    try:
-        return record.loads(stored.value) if stored is not None else None, None
-    except StoredRecordError as error:
-        return None, error
 
 
 def _is_old(known: ConnectionRecord | None, min_age: float) -> bool:

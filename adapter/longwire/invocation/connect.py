@@ -157,7 +157,7 @@ class _ConnectStep:
         except ConnectionGoneError:
             if not self._record.ended:
                 await self._stopped.wait()  # or the run that is told would let it act again
-                gone = messages.disconnect(1006, "")
+                gone = messages.lost()
                 await self._invocation.tell(self._record, gone, "gone")
         except SupersededError:
             self._superseded()
@@ -174,7 +174,7 @@ class _ConnectStep:
                 if run.is_shared() and not self._greeting.frames:
                     await self._connection.update(release_greeting)
             except ConnectionGoneError:
-                run.mark_gone(messages.disconnect(1006, ""))
+                run.mark_gone(messages.lost())
             outcome = await run.until_over(self._invocation.run_until)
             log_ending(run, outcome, self._connection.id)
             note_ending(self._call.ending, run, outcome)

@@ -230,7 +230,7 @@ class Connection:
                 except StoredRecordError as error:
                     logger.error("connection %s: took an unreadable record out: %s", self.id, error)
                 if self._run is not None:  # at once, since who waits for this may be cancelled
-                    self._run.mark_gone(messages.disconnect(1006, ""))
+                    self._run.mark_gone(messages.lost())
         await self.leave_groups()
         return True
 

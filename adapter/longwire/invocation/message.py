@@ -85,7 +85,7 @@ async def _greeted(invocation: Invocation, record: ConnectionRecord) -> bool:
     try:
         current = await greeted(invocation.connection, record)
     except ConnectionGoneError:
-        await invocation.tell(record, messages.disconnect(1006, ""), "gone")
+        await invocation.tell(record, messages.lost(), "gone")
         return False
     except SupersededError:
         current = None

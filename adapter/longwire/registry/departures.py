@@ -43,7 +43,7 @@ async def end_unless_new(caller: Caller, departed: Departed, connection_id: str)
     store = caller.store
     while True:
         stored = await store.get(connection_id)
-        known, damage = _read(stored)
+        known, damage = read_record(stored)
         if known is not None and known.is_new(time.time()):
             return False
         if own is not None:
@@ -107,8 +107,8 @@ async def delete_damaged(
         logger.error("connection %s could not be closed: %s", connection_id, failure)
 
 
-def _read(stored: Record | None) -> tuple[ConnectionRecord | None, StoredRecordError | None]:
-    """Return the record, or what is wrong with it."""
+def read_record(stored: Record | None) -> tuple[ConnectionRecord | None, StoredRecordError | None]:
+    """Return a connection's record, or what is wrong with it."""
     try:
         return (record.loads(stored.value) if stored is not None else None), None
     except StoredRecordError as error:

@@ -19,9 +19,10 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from longwire.apigateway.frames import encode_text
 from longwire.apigateway.management import ConnectionInfo
 from longwire.asgi.messages import is_disconnect
-from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
+from longwire.exceptions import ConnectionGoneError, ManagementError
 from longwire.registry.base import GoneIds, Post, Registry
 from longwire.registry.caller import Caller
 from longwire.runtime.threads import running_loop
@@ -146,10 +147,8 @@ class ServedClients:
     def prepare(self, frame: Frame, connection_id: str = "") -> Post:
         key = "text" if isinstance(frame, str) else "bytes"
         message = {"type": "websocket.send", key: frame}
-        if isinstance(frame, str) and not _is_unicode(frame):
-            raise ASGIMessageError(
-                "the text of a message holds half of a surrogate pair, which no text frame can"
-            )
+        if isinstance(frame, str):
+            encode_text(frame)
 
         async def post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
             await self._send(connection_id, message, deadline)
@@ -283,14 +282,6 @@ def note(connection_id: str, socket: ServedSocket) -> None:
     """Note a connection of this process."""
     _backend.clear()
     clients.add(connection_id, socket)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _loop_of_worker() -> asyncio.AbstractEventLoop | None:

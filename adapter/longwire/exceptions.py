@@ -143,20 +143,22 @@ class MessageTooLargeError(ManagementError):
 class SlowClientError(ManagementError):
     """A client does not read, so that API Gateway takes no more for it (429); nothing was sent.
 
-    It has been given `slow_client` seconds. The next requests about it are made once each, until
-    one succeeds, or a minute has passed without a refusal; each process learns that by itself.
+    It has been given `slow_client` seconds. The next requests about it are made once each: it has
+    its time back in the course of the minute after it takes something again, or after which nobody
+    has tried. Each process learns that by itself.
 
     Attributes:
-        final: False while the client has time left, so that whoever sends to many tries it again.
+        until: so long, by `time.monotonic()`, whoever sends to many tries it again; None where its
+            time is over.
     """
 
-    def __init__(self, connection_id: str, detail: str, *, final: bool = True) -> None:
+    def __init__(self, connection_id: str, detail: str, *, until: float | None = None) -> None:
         super().__init__(
             connection_id,
             f"its client does not read, or there are too many requests: {detail}",
             status=429,
         )
-        self.final = final
+        self.until = until
 
 
 class GreetingTooLargeError(ManagementError):

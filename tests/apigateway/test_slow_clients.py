@@ -27,17 +27,48 @@ def test_who_has_used_it_up_gets_no_more() -> None:
         assert slow.refused("a", now) == Throttled(now, crowded=False)
 
 
-def test_who_was_served_has_patience_again() -> None:
-    """A success says that it reads; so does time, when nobody has asked."""
+def test_who_was_served_has_its_patience_back_in_a_while() -> None:
+    """A success says that it reads, if slowly; so does time, when nobody has asked."""
     slow = SlowClients(2.0)
     slow.refused("a", 10.0)
     slow.refused("a", 12.0)
-    slow.served("a")
-    assert not slow.known
-    assert slow.refused("a", 13.0).until == 15.0
-    slow.refused("a", 15.0)
-    later = 15.0 + FORGOTTEN_AFTER
+    slow.served("a", 13.0)
+    half = 13.0 + FORGOTTEN_AFTER / 2
+    assert slow.refused("a", half).until == half + 1.0
+    slow.served("a", half + 0.5)
+    half += 0.5 + FORGOTTEN_AFTER / 4
+    assert slow.refused("a", half).until == half + 1.0
+    slow.refused("a", half + 1.0)
+    later = half + 1.0 + FORGOTTEN_AFTER
     assert slow.refused("a", later).until == later + 2.0
+
+
+def test_who_reads_a_little_now_and_then_is_not_waited_for_all_the_time() -> None:
+    """Each second it takes one frame more: in a minute it costs others five seconds, not fifty."""
+    slow, waited = SlowClients(2.0), 0.0
+    for now in range(100, 160):
+        until = slow.refused("a", float(now)).until
+        waited += min(until, now + 0.9) - now
+        slow.refused("a", now + 0.8)
+        slow.served("a", now + 0.9)
+    assert waited < 5.0
+
+
+def test_one_that_has_ended_is_forgotten() -> None:
+    """Its id means nobody any more."""
+    slow = SlowClients(2.0)
+    slow.refused("a", 10.0)
+    slow.ended("a")
+    assert not slow.known
+
+
+def test_too_many_requests_cost_nobody_patience() -> None:
+    """Who waited for its turn then has all of it when it does not read."""
+    slow = SlowClients(2.0)
+    for number in range(SEVERAL):
+        slow.refused(f"c{number}", 10.0)
+    slow.served("c0", 11.9)
+    assert slow.refused("c0", 12.0).until == 14.0
 
 
 def test_no_patience_is_a_single_attempt() -> None:
@@ -50,7 +81,7 @@ def test_several_different_ones_in_a_row_are_too_many_requests() -> None:
     slow = SlowClients(2.0)
     slow.refused("used up", 1.0)
     slow.refused("used up", 5.0)
-    slow.served("other")
+    slow.served("other", 5.0)
     for number in range(SEVERAL - 1):
         assert not slow.refused(f"c{number}", 10.0 + number).crowded
     assert slow.refused("last", 12.0) == Throttled(14.0, crowded=True)
@@ -73,7 +104,7 @@ def test_a_success_in_between_says_that_not_all_are_refused() -> None:
         if number % 3:
             assert not slow.refused(f"c{number}", 10.0).crowded
         else:
-            slow.served(f"c{number}")
+            slow.served(f"c{number}", 10.0)
     assert slow.refused("c1", 12.0).until == 12.0
 
 

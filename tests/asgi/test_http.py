@@ -168,6 +168,13 @@ handler.close()
         {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}},
         {"Records": [{"eventSource": "aws:sqs", "body": "x"}]},
         {"Records": []},
+        # Like an event of CloudFront, a load balancer, and both APIs, and yet none.
+        {"Records": [{"cf": {}}]},
+        {"Records": [{"cf": {"request": {}}}]},
+        {"requestContext": {"elb": {}}},
+        {"version": "2.0", "requestContext": {}},
+        {"version": "2.0", "requestContext": {"http": None}},
+        {"resource": "x", "requestContext": {}},
     ],
 )
 def test_what_is_nobodys_gets_an_error_that_says_what_to_do(event: Any, given: bool) -> None:

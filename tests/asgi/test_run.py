@@ -608,3 +608,26 @@ async def test_frames_leave_in_order_where_sends_let_the_loop_turn() -> None:
     client = Recorder()
     await _run(app, client).until_answer(_deadline(), patient=False)
     assert client.did == [str(number) for number in range(100)]
+
+
+async def test_a_long_chain_of_tasks_ends_with_its_run() -> None:
+    """Each waits for the one before; to ask the last is to ask them all, deeper than the stack."""
+    chain: list[asyncio.Task[Any]] = []
+
+    never = asyncio.Event()
+
+    async def link(before: asyncio.Task[Any] | None) -> None:
+        await (before or never.wait())
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        for _ in range(3000):
+            chain.append(asyncio.create_task(link(chain[-1] if chain else None)))
+        await receive()
+        never.set()
+
+    run = _run(app, Nothing())
+    assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
+    assert await run.stop() == ""
+    assert all(task.done() for task in chain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -42,7 +43,9 @@ class Clients:
         most: how many posts were under way at the same time, at most.
     """
 
-    def __init__(self, answer: Callable[[str, int], Exception | None] = lambda *_: None) -> None:
+    def __init__(
+        self, answer: Callable[[str, int], BaseException | None] = lambda *_: None
+    ) -> None:
         self.attempts: list[str] = []
         self.most = 0
         self._answer = answer
@@ -176,7 +179,11 @@ async def test_those_that_do_not_read_slow_nobody_down() -> None:
     def answer(connection_id: str, attempt: int) -> Exception | None:
         if connection_id not in patience:
             return None
-        return SlowClientError(connection_id, "429", final=attempt > patience[connection_id])
+        return SlowClientError(
+            connection_id,
+            "429",
+            until=None if attempt > patience[connection_id] else time.monotonic() + 20,
+        )
 
     clients = Clients(answer)
     sending = fan_out(clients)
@@ -193,7 +200,7 @@ async def test_those_that_do_not_read_slow_nobody_down() -> None:
 
 async def test_those_that_do_not_read_have_half_of_the_time() -> None:
     """The other half is for whoever has the result."""
-    clients = Clients(lambda one, _: SlowClientError(one, "429", final=False))
+    clients = Clients(lambda one, _: SlowClientError(one, "429", until=math.inf))
     sending = fan_out(clients, seconds=2.0)
     await sending.run(one_page(["a"]))
     # After pauses of 20, 40, 80, 160, 320 and 640 ms; one more would still be before the deadline.
@@ -203,6 +210,36 @@ async def test_those_that_do_not_read_have_half_of_the_time() -> None:
     sending._slow["a"] = "429"
     await sending.run(one_page([]))
     assert list(sending.result.slow) == list(sending.result.failed) == ["a"]
+
+
+async def test_the_last_attempt_is_made_when_the_time_of_one_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And not after the pause, which is long by then."""
+    monkeypatch.setattr(fanout, "FIRST_PAUSE", 60.0)
+    until = time.monotonic() + 0.05
+
+    def answer(connection_id: str, attempt: int) -> Exception:
+        over = time.monotonic() >= until
+        return SlowClientError(connection_id, "429", until=None if over else until)
+
+    clients = Clients(answer)
+    sending = fan_out(clients, seconds=20)
+    await asyncio.wait_for(sending.run(one_page(["a"])), 10)
+    assert len(clients.attempts) > 1
+    assert list(sending.result.slow) == ["a"]
+
+
+async def test_a_cancellation_that_is_not_its_own_is_one_failure() -> None:
+    """As by a driver whose shared future somebody has cancelled; the others get it."""
+
+    def answer(connection_id: str, attempt: int) -> BaseException | None:
+        return asyncio.CancelledError() if connection_id == "b" else None
+
+    sending = fan_out(Clients(answer))
+    await sending.run(one_page(["a", "b", "c"]))
+    assert sorted(sending.result.delivered) == ["a", "c"]
+    assert list(sending.result.failed) == ["b"]
 
 
 async def test_where_nobody_is_served_nobody_is_said_to_be_slow() -> None:

@@ -158,8 +158,10 @@ class Management:
         )
         if isinstance(answer, Response):
             taken = 200 <= answer.status < 300
-            if self._slow.known and (taken or answer.status == 410):
-                self._slow.served(call.connection_id)
+            if self._slow.known and taken:
+                self._slow.served(call.connection_id, time.monotonic())
+            elif self._slow.known and answer.status == 410:
+                self._slow.ended(call.connection_id)
             if taken:
                 _check_origin(call, answer)
                 return answer
@@ -222,8 +224,9 @@ def _throttling(call: _Call, answer: Response, throttled: Throttled) -> Manageme
     detail = _detail(call, answer, read_refusal(answer))
     if throttled.crowded:
         return ManagementError(call.connection_id, detail, status=answer.status)
-    final = call.patient or time.monotonic() >= throttled.until
-    return SlowClientError(call.connection_id, detail, final=final)
+    is_over = call.patient or time.monotonic() >= throttled.until
+    until = None if is_over else throttled.until
+    return SlowClientError(call.connection_id, detail, until=until)
 
 
 def _detail(call: _Call, answer: Response, refusal: Refusal) -> str:

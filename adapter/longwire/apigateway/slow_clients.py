@@ -33,13 +33,16 @@ class Throttled(NamedTuple):
 
 
 class _Slow(NamedTuple):
-    first: float  # when it was refused first
+    spent: float  # seconds of patience that it has had, before `first`
+    first: float | None  # since when it is refused; None if it was served last
     last: float
-    used_up: bool  # its patience is over
 
 
 class SlowClients:
-    """The connections that were refused and not served since."""
+    """The connections that were refused lately."""
+
+    # Who is served gets its patience back, but only in the course of `FORGOTTEN_AFTER`: a client
+    # that reads a little now and then would have everybody wait for it all the time.
 
     def __init__(self, patience: float) -> None:
         self.known: dict[str, _Slow] = {}
@@ -49,25 +52,42 @@ class SlowClients:
 
     def refused(self, connection_id: str, now: float) -> Throttled:
         """Note that a connection was answered 429."""
-        slow = self.known.pop(connection_id, None)
+        spent, first, last = self.known.pop(connection_id, _Slow(0.0, None, now))
         crowded = False
-        if slow is None or now - slow.last >= FORGOTTEN_AFTER:
-            slow = _Slow(now, now, used_up=False)
+        if first is None or now - last >= FORGOTTEN_AFTER:
+            first, spent = now, max(0.0, spent - self._patience * (now - last) / FORGOTTEN_AFTER)
             self._in_a_row += 1
             if crowded := self._in_a_row >= SEVERAL:
                 self._crowded_at = now
-        until = max(slow.first, self._crowded_at) + self._patience
-        if slow.used_up or now >= until:
-            until = now
+        until = self._until(spent, first)
+        if spent >= self._patience or now >= until:
+            until, spent = now, self._patience
         if len(self.known) >= MOST:
             del self.known[next(iter(self.known))]
-        self.known[connection_id] = _Slow(slow.first, now, used_up=until == now)
+        self.known[connection_id] = _Slow(spent, first, now)
         return Throttled(until, crowded)
 
-    def served(self, connection_id: str) -> None:
-        """Note that a request about a connection has succeeded, or that the connection is gone."""
-        self.known.pop(connection_id, None)
+    def served(self, connection_id: str, now: float) -> None:
+        """Note that a request about a connection has succeeded."""
         self._in_a_row = 0
+        slow = self.known.get(connection_id)
+        if slow is None or slow.first is None:
+            return
+        if self._crowded_at >= slow.first and slow.spent < self._patience:
+            del self.known[connection_id]  # it was not about this one
+            return
+        spent = min(self._patience, slow.spent + now - slow.first)
+        self.known[connection_id] = _Slow(spent, None, now)
+
+    def ended(self, connection_id: str) -> None:
+        """Note that a connection is gone."""
+        self._in_a_row = 0
+        self.known.pop(connection_id, None)
+
+    def _until(self, spent: float, first: float) -> float:
+        if self._crowded_at >= first:
+            return self._crowded_at + self._patience
+        return first + self._patience - spent
 
 
 def patient_until(now: float, deadline: float) -> float:

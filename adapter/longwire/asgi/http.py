@@ -71,7 +71,7 @@ def _is_mangum(handler: object) -> bool:
 def _check_known(mangum: Any, event: Any, context: object) -> None:
     """Raise `EventError` for what is nobody's: a warm-up ping, a schedule, a queue's, nothing."""
     try:
-        mangum.infer(event, context)
+        _ = mangum.infer(event, context).scope  # which is made of what every event of its has
     except Exception as error:  # whatever its looking into an event of any shape comes to
         raise EventError(f"{NOBODYS} that knows it, as Mangum does not") from error
 

@@ -285,7 +285,7 @@ class Run:
             await _cancel(list(self._tasks), give_up_at - self._loop.time())
         finally:  # also when nobody waits for it any longer
             for task in (self._task, *self._tasks):
-                task.cancel()
+                _ask_to_end(task)
         if self._task.cancelled():
             # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
             with contextlib.suppress(asyncio.CancelledError):
@@ -481,7 +481,7 @@ async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
 
 async def _cancel(running: list[asyncio.Task[Any]], limit: float) -> None:
     for number, task in enumerate(running, 1):
-        task.cancel()
+        _ask_to_end(task)
         if number % CANCELLED_AT_ONCE == 0:
             await asyncio.sleep(0)
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
@@ -490,6 +490,13 @@ async def _cancel(running: list[asyncio.Task[Any]], limit: float) -> None:
             return
         await asyncio.sleep(0)
     await _wait(running, min(UNWIND_LIMIT, limit))
+
+
+def _ask_to_end(task: asyncio.Task[Any]) -> None:
+    # It asks the one that the task waits for, and so on, as deep as the stack allows. Where a chain
+    # of tasks is longer, one nearer to its end takes those before it along.
+    with contextlib.suppress(RecursionError):
+        task.cancel()
 
 
 async def _wait(running: Collection[asyncio.Task[Any]], limit: float) -> None:

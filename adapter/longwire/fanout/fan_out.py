@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from typing import TYPE_CHECKING
@@ -116,6 +117,7 @@ class FanOut:
         self._patient_until = patient_until(time.monotonic(), deadline)
         self._again: dict[str, str] = {}  # whom to try again, and why
         self._slow: dict[str, str] = {}  # likewise; they do not read
+        self._slow_until = math.inf  # when the first of them has had its time
         self._new: dict[str, float] = {}  # those not known yet, and until when they may be so
 
     async def run(self, pages: Pages) -> None:
@@ -130,6 +132,8 @@ class FanOut:
         pause = FIRST_PAUSE
         while self._again or self._slow:
             seconds = pause * (0.5 + self._random())
+            # Who does not read has its last attempt when its time is over, and not later.
+            seconds = max(0.0, min(seconds, self._slow_until - time.monotonic()))
             if time.monotonic() + seconds >= self._deadline:
                 self.result.failed.update(self._again)
                 for connection_id, reason in self._slow.items():
@@ -137,7 +141,7 @@ class FanOut:
                 return
             await asyncio.sleep(seconds)
             again = (*self._again, *self._slow)
-            self._again, self._slow = {}, {}
+            self._again, self._slow, self._slow_until = {}, {}, math.inf
             await self._send(one_page(again))
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -152,8 +156,15 @@ class FanOut:
         self.result.incomplete = self.result.incomplete or members.error
 
     async def _work(self, members: _Members) -> None:
+        task = asyncio.current_task()
         while (connection_id := await members.next()) is not None:
-            await self._deliver(connection_id)
+            try:
+                await self._deliver(connection_id)
+            except asyncio.CancelledError:
+                if task is None or task.cancelling():
+                    raise
+                # Not this task was: a driver of somebody's store has cancelled what was awaited.
+                self._fail(connection_id, RuntimeError("what was awaited has been cancelled"))
 
     async def _deliver(self, connection_id: str) -> None:
         posted_at = await self._pace.turn(self._deadline)
@@ -168,10 +179,11 @@ class FanOut:
         except ConnectionGoneError as error:
             await self._unknown(connection_id, error)
         except SlowClientError as error:
-            if error.final or time.monotonic() >= self._patient_until:
+            if error.until is None or time.monotonic() >= self._patient_until:
                 self._fail_slow(connection_id, str(error))
             else:
                 self._slow[connection_id] = str(error)
+                self._slow_until = min(self._slow_until, error.until, self._patient_until)
         except ManagementError as error:
             if error.status == 429:
                 self._pace.slow_down(posted_at)

@@ -42,7 +42,7 @@ FROZEN_KEEP_ALIVE = 3.0
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; return the exit code."""
-    from longwire.local.server.server import LocalGateway
+    from longwire.local.server.server import KEEP_ALIVE, LocalGateway
 
     settings, signer = settings_from(options), signer_from(options)
     # Before the function, which has an event loop or processes as soon as it is made.
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         verify=signer,
         authorizer=asked,
         before_end=function.settle,
-        keep_alive=FROZEN_KEEP_ALIVE if options.freeze else None,
+        keep_alive=FROZEN_KEEP_ALIVE if options.freeze else KEEP_ALIVE,
         allow_hosts=options.allow_host,
     )
     asyncio.run(_serve(gateway, function, target, asked))

@@ -16,7 +16,7 @@ import longwire
 from longwire.exceptions import BackendError, ConfigurationError, LifespanError
 from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
 from longwire.local.cli import dev, stores
-from longwire.local.cli.console import ConsoleHandler, PrintableFormatter
+from longwire.local.cli.console import ConsoleHandler, PrintableFormatter, printable, write_line
 from longwire.local.cli.options import DEFAULT_FILE, CannotServeError
 from longwire.local.function.inline import DEFAULT_TIMEOUT
 from longwire.local.rules.settings import GatewaySettings
@@ -293,5 +293,5 @@ _LIMITS = {
 
 
 def _fail(error: object, code: int) -> int:
-    print(f"longwire: {error}", file=sys.stderr, flush=True)
+    write_line(sys.stderr, printable(f"longwire: {error}", keep="\n"))
     return code

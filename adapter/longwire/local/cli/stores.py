@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 from longwire.exceptions import ConfigurationError
+from longwire.local.cli.console import printable, write_line
 from longwire.local.cli.options import store_from, target_from
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def init(options: argparse.Namespace) -> int:
 async def _create(backend: Backend) -> None:
     try:
         for line in await backend.create():
-            print(line)
+            write_line(sys.stdout, printable(line, keep="\n"))
     finally:
         await backend.close()
 
@@ -55,5 +57,5 @@ async def _sweep(handler: Longwire, options: argparse.Namespace) -> int:
         )
     finally:
         await handler.aclose()
-    print(result)
+    write_line(sys.stdout, printable(str(result), keep="\n"))
     return 0 if result.ok else 1

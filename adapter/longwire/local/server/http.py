@@ -39,7 +39,7 @@ class HTTPOwner(Protocol):
     rules: GatewayRules
     stopping: bool
     arriving: dict[HTTP1Connection, None]
-    keep_alive: float | None
+    keep_alive: float
 
     def is_own_host(self, name: str) -> bool: ...
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from longwire.local.session import Function, HandledEvent
     from longwire.types import LambdaHandler
 
+# Seconds for which an HTTP connection without a request is kept.
+KEEP_ALIVE = 60.0
 # Seconds that clients and the function have to end in when the gateway stops.
 STOP_TIMEOUT = 5.0
 
@@ -68,7 +70,7 @@ class LocalGateway:
         verify: Signer | None = None,  # None: requests to the management API need no signature
         # Awaited once the last events are answered, while the management API still answers.
         before_end: Callable[[], Awaitable[None]] = _at_once,
-        keep_alive: float | None = None,  # seconds of an idle HTTP connection; None is for good
+        keep_alive: float = KEEP_ALIVE,
         authorizer: Function | LambdaHandler | None = None,
         allow_hosts: Collection[str] = (),  # names for this machine besides `host` and localhost
     ) -> None:

@@ -611,6 +611,18 @@ async def filled(directory: Path) -> AsyncIterator[World]:
         yield w
 
 
+async def test_the_command_prints_nothing_that_a_terminal_obeys(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id is whatever lies in the store; here it would clear the screen and ring."""
+    async with filled(directory) as w:
+        await w.backend.put("x\x1b[2J\x07", "no record", FAR)
+        await asyncio.to_thread(command, directory, "handler", "--endpoint", w.server.url)
+    output = capsys.readouterr()
+    assert r"x\x1b[2J\x07" in output.out + output.err
+    assert not {"\x1b", "\x07"} & set(output.out + output.err)
+
+
 @pytest.mark.parametrize("target", ["handler", "app"])
 async def test_the_command_tells_the_app(
     directory: Path, target: str, capsys: pytest.CaptureFixture[str]

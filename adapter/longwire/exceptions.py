@@ -105,6 +105,25 @@ class ConnectionGoneError(LongwireError, OSError):
         self.connection_id = connection_id
 
 
+class EventOverError(LongwireError, OSError):
+    """A WebSocket was used after its event was over: what was sent reaches nobody.
+
+    Each message of a connection is an event with a WebSocket of its own. Only code that outlives
+    an event meets this, such as a worker of the lifespan, a thread, or a task of another event.
+    Its connection may well be alive: `Connections` reaches it.
+
+    Attributes:
+        connection_id: whose.
+    """
+
+    def __init__(self, connection_id: str, place: str) -> None:
+        super().__init__(
+            f"connection {connection_id}: sent after the event of this WebSocket was over, so it "
+            f"reaches nobody: send by longwire.Connections instead, in {place}"
+        )
+        self.connection_id = connection_id
+
+
 class ManagementError(LongwireError):
     """A request to `@connections` failed for a reason other than a gone client.
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.asgi import quiescence
+from longwire.asgi.frames import describe
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Run, Stage
-from longwire.asgi.suspended import describe, timers
+from longwire.asgi.suspended import timers
 from tests.asgi.test_run import ACCEPT, Recorder
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ async def _look(size: int, wait: Wait) -> tuple[quiescence.Look, list[int]]:
 
 
 WAITS = [
-    pytest.param(_sleep, False, id="sleep"),
+    pytest.param(_sleep, True, id="sleep"),
     pytest.param(_with_limit, True, id="limit"),
     pytest.param(_known_queue, True, id="known queue"),
     pytest.param(_own_queue, False, id="own queue"),
@@ -207,7 +208,7 @@ async def _look_together(runs: int) -> int:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send(ACCEPT)
-        sleeper = asyncio.create_task(asyncio.sleep(36_000))
+        sleeper = asyncio.create_task(asyncio.sleep(15))
         await receive()
         await sleeper
 

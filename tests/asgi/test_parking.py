@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import threading
 import tracemalloc
@@ -86,7 +87,7 @@ async def _first_completed(websocket: WebSocket) -> None:
 async def _with_time_limit(websocket: WebSocket) -> None:
     await websocket.accept()
     while True:
-        await websocket.send_text(await asyncio.wait_for(websocket.receive_text(), 3600))
+        await websocket.send_text(await asyncio.wait_for(websocket.receive_text(), 36_000))
 
 
 async def _thread(websocket: WebSocket) -> None:
@@ -288,13 +289,13 @@ async def test_a_heartbeat_costs_no_time(caplog: pytest.LogCaptureFixture) -> No
         await client.say("a")
         await client.say("b")
         assert client.frames == ["a", "b"]
-    assert "heart in" in caplog.text
+    assert caplog.text == ""  # it could not have moved in time
 
 
 async def test_a_task_that_stays_busy_is_cut_off_and_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One warning for each event says which and where; the connection goes on."""
+    """One warning says which and where, and not again for the same place; it goes on."""
 
     async def app(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -305,20 +306,22 @@ async def test_a_task_that_stays_busy_is_cut_off_and_named(
         finally:
             ticker.cancel()
 
+    caplog.set_level(logging.DEBUG, "longwire")
     async with talk(websocket(app), linger=0.05) as client:
         await client.connect()
         await client.say("a")
         await client.say("b")
         assert client.frames == ["a", "b"]
-    assert len(caplog.records) == 3
-    for warning in caplog.records:
-        assert "cancelled tasks that went on while the app waited for the client" in warning.message
-        assert "ticker in _forever (" in warning.message
+    said = [record for record in caplog.records if "cancelled tasks" in record.message]
+    assert [record.levelno for record in said] == [logging.WARNING, logging.DEBUG, logging.DEBUG]
+    for record in said:
+        assert "that went on while the app waited for the client" in record.message
+        assert f"ticker in _forever ({__file__}:" in record.message
 
 
 async def _forever() -> None:
     while True:
-        await asyncio.sleep(3600)
+        await asyncio.sleep(0.01)
 
 
 async def test_a_step_lingers_after_the_last_send() -> None:

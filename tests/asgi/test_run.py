@@ -389,9 +389,10 @@ async def test_runs_on_one_loop_do_not_share_their_tasks() -> None:
     async def busy(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send(ACCEPT)
-        ticker = asyncio.create_task(asyncio.sleep(60))
+        ticker = asyncio.get_running_loop().create_future()
+        task = asyncio.ensure_future(asyncio.wait([ticker]))
         await receive()
-        await ticker
+        await task
 
     noisy = _run(busy, Recorder())
     assert await noisy.until_answer(_deadline(), patient=False) is Outcome.UNANSWERED

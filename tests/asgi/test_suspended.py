@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire.asgi.suspended import describe, is_runnable
+from longwire.asgi.frames import describe
+from longwire.asgi.suspended import is_runnable
 from tests.asgi import waits
 from tests.asgi.waits import BUSY, QUIET, is_quiet, on_sleep, on_task, suspended
 

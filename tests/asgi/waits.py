@@ -11,7 +11,8 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from longwire.asgi.suspended import Turns, awaited_future, is_runnable, judge, limited
+from longwire.asgi.reachable import Turns
+from longwire.asgi.suspended import awaited_future, is_runnable, judge, limited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
@@ -187,7 +188,7 @@ BUSY = [
 
 def waits_of(task: asyncio.Task[Any], run: Collection[asyncio.Task[Any]]) -> Waits:
     """Judge one task without a turn of the loop."""
-    judging = judge([task], run, (), Turns())
+    judging = judge([task], run, frozenset(), Turns())
     while True:
         try:
             judging.send(None)

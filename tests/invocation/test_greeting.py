@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from longwire import Connections, Longwire
 from longwire.exceptions import DeadlineError, GreetingTooLargeError
-from longwire.invocation import greeting
+from longwire.invocation import ending, greeting
 from longwire.invocation.replies import Replies
 from longwire.registry.record import MAX_DIGESTS
 from longwire_aws.http import Response, TransportError
@@ -562,10 +562,11 @@ class _SlowStore(MemoryBackend):
 
 
 @pytest.mark.parametrize("store", [MemoryBackend(), _SlowStore()])
-async def test_an_app_that_returns_while_it_is_stored_keeps_its_client(
-    store: MemoryBackend,
+async def test_an_app_that_returns_while_it_is_stored_ends_its_connection(
+    store: MemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has left a task behind that waits for the client, however long the store takes."""
+    monkeypatch.setattr(ending, "COLD_START", 0.3)
     reading: list[asyncio.Future[Any]] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -579,8 +580,8 @@ async def test_an_app_that_returns_while_it_is_stored_keeps_its_client(
     async with talk(app, backend=store) as client:
         await client.connect()
         await client.handler._deferred.wait()
-        assert await store.get(client.connection_id) is not None
-        assert not client.deleted
+        assert await store.get(client.connection_id) is None
+        assert client.deleted
 
 
 class NeverThere:

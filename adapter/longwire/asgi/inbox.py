@@ -23,6 +23,7 @@ class Inbox:
     def __init__(self, first: Message, on_wait: Callable[[], object]) -> None:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
         self.waited = False  # whether there has ever been one
+        self.told_the_end = False  # somebody has received the disconnect
         self._closed = False
         # A handful in all: the first, the event's own, and one disconnect of each kind.
         self._messages: deque[Message] = deque([first])
@@ -47,7 +48,9 @@ class Inbox:
             if self._closed:
                 await self._refuse()
             await self._wait()
-        return self._messages.popleft()
+        message = self._messages.popleft()
+        self.told_the_end = self.told_the_end or message["type"] == "websocket.disconnect"
+        return message
 
     async def _wait(self) -> None:
         task = asyncio.current_task()

@@ -12,7 +12,7 @@ import math
 import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
-from longwire.asgi import suspended
+from longwire.asgi import frames
 from longwire.exceptions import ASGIMessageError, LifespanError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Lifespan:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="lifespan")
         done, _ = await asyncio.wait({self._started}, timeout=timeout)
         if not done:
-            where = suspended.describe({self._task})
+            where = frames.describe({self._task})
             detail = f"the app's startup takes longer than {timeout:.3g} s; it waits in {where}"
             raise LifespanError(detail) from TimeoutError()
         self._started.result()
@@ -145,7 +145,7 @@ class Lifespan:
             logger.error(
                 "the app's shutdown takes longer than %.3g s and is given up; it waits in %s",
                 timeout,
-                suspended.describe({self._task}),
+                frames.describe({self._task}),
             )
         self.abandon()
         await asyncio.sleep(0)

@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.asgi import suspended, tasks
+from longwire.asgi.reachable import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +31,7 @@ class Outcome(enum.Enum):
     """Why a step is over."""
 
     ENDED = enum.auto()  # the app returned or raised
-    PARKED = enum.auto()  # it waits for the client and nothing else can move
+    PARKED = enum.auto()  # it waits for the client and nothing else can move soon
     CUT_OFF = enum.auto()  # it waits for the client; other tasks stayed busy for too long
     UNANSWERED = enum.auto()  # the response must leave now, the run may go on
     READY = enum.auto()  # in a replay: the message can be handed over, the run goes on
@@ -42,7 +43,7 @@ class Look(NamedTuple):
 
     outcome: Outcome | None  # ENDED or PARKED; None while it may still move by itself
     waits: bool = False  # the app waits for the client, but other tasks keep it from parking
-    busy: tuple[_Task, ...] = ()  # these tasks
+    busy: tuple[_Task, ...] = ()  # these tasks, which may move soon
     # When one of them can move at the earliest, in the event loop's time: minus infinity when
     # nobody knows, infinity when none can.
     next_move: float = math.inf
@@ -57,6 +58,7 @@ class Watch:
         self._inbox = inbox
         self._linger = linger  # seconds ahead within which a timer matters
         self._changed: asyncio.Future[None] | None = None
+        suspended.record_timers(self._loop)
 
     async def look(self, app: _Task) -> Look:
         """Wait until the run has come to rest and tell what it does, `app` being its first task."""
@@ -73,20 +75,20 @@ class Watch:
                 return Look(Outcome.PARKED)
             others = tuple(task for task in self._run if task not in waiters)
             places = suspended.places(self._run)
-            turns = suspended.Turns()
-            waits = await suspended.judge(others, self._run, waiters, turns)
+            turns = Turns()
+            waits = await suspended.judge(others, self._run, waiters.keys(), turns)
             await turns.step(len(others))  # sorting the timers is a turn's work by itself
-            next_move = await self._next_move(others, waits, turns)
+            next_move, sleepers = await self._next_move(others, waits, turns)
             if turns.taken:
                 await self._rest()
                 if places != suspended.places(self._run):
                     continue
-            if waits.busy:
-                return Look(None, True, tuple(waits.busy), next_move)
-            if next_move <= self._loop.time() + self._linger:
-                return Look(None, True, others, next_move)
-            return Look(Outcome.PARKED)
-        return Look(None, True, others, -math.inf)
+            if next_move > self._loop.time() + self._linger:
+                return Look(Outcome.PARKED)
+            # Those that cannot move in time are not what it is waited for.
+            busy = tuple(task for task in waits.busy or others if task not in sleepers)
+            return Look(None, True, busy, next_move)
+        return Look(None, True, others, next_move=-math.inf)
 
     async def change(self, look: Look, until: float) -> None:
         """Wait until there is something new to look at, or until a time of the event loop."""
@@ -103,21 +105,24 @@ class Watch:
             for future in watched:
                 future.remove_done_callback(self.signal)
 
-    async def busy(self) -> Collection[_Task]:
-        """List the tasks that may go on by themselves; those that wait for the client do not."""
+    async def moving(self) -> Collection[_Task]:
+        """List the tasks that may go on by themselves within `linger`; the client never speaks."""
         others = [task for task in self._run if task not in self._inbox.waiters]
         if len(others) > MOST_TASKS:
             return others
-        return (await suspended.judge(others, self._run, (), suspended.Turns())).busy
+        turns = Turns()
+        waits = await suspended.judge(others, self._run, frozenset(), turns)
+        _, sleepers = await self._next_move(others, waits, turns)
+        return [task for task in waits.busy if task not in sleepers]
 
     def signal(self, _: object = None) -> None:
         """Say that there is something new to look at."""
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
-    def describe(self, look: Look) -> str:
-        """Name the tasks that kept a run from parking, and where they wait."""
-        return suspended.describe(look.busy or self._run)
+    def held_by(self, look: Look) -> Collection[_Task]:
+        """List the tasks that kept a run from parking."""
+        return look.busy or self._run
 
     async def _rest(self) -> None:
         """Wait until no task of the run can go on by itself, or one of them never stops."""
@@ -130,31 +135,39 @@ class Watch:
             calm = 0 if suspended.any_runnable(self._run) else calm + 1
 
     async def _next_move(
-        self, others: Collection[_Task], waits: suspended.Waits, turns: suspended.Turns
-    ) -> float:
-        """Return when something of the run can move by itself, as far as that is known."""
+        self, others: Collection[_Task], waits: suspended.Waits, turns: Turns
+    ) -> tuple[float, Collection[_Task]]:
+        """Return when something can move by itself, and who of the busy cannot within `linger`.
+
+        A time limit counts whatever it bounds, also the app's own wait for the client: an app may
+        look for a moment whether the client has spoken, and go on.
+        """
         timers = suspended.timers(self._loop, self._run)
         if timers is None:
             # Any other task may have set one: as if all of them were busy.
-            return -math.inf if others else math.inf
-        if not timers:
-            return -math.inf if waits.busy else math.inf
-        # A time limit of the app's own wait for the client is no reason to wait for it.
-        clients = {*self._inbox.waiters, *waits.through}
-        awaited = {suspended.awaited_future(task) for task in clients}
-        limited: set[_Task] = set()
-        woken: set[asyncio.Future[Any] | None] = set()
+            return (-math.inf if others else math.inf), ()
+        ends: dict[_Task, float] = {}
+        wakes: dict[asyncio.Future[Any] | None, float] = {}
         first = math.inf
         for timer in timers:
             await turns.step(_STEPS_PER_TIMER)
             tasks, futures = suspended.limited(timer)
-            limited.update(tasks)
-            woken.update(futures)
-            if clients.isdisjoint(tasks) and awaited.isdisjoint(futures):
-                first = min(first, timer.when())
+            when = timer.when()
+            first = min(first, when)
+            for task in tasks:
+                ends[task] = min(when, ends.get(task, math.inf))
+            for future in futures:
+                wakes[future] = when
+        soon = self._loop.time() + self._linger
+        sleepers: set[_Task] = set()
+        known = True
         for task in waits.busy:
             await turns.step()
-            has_timer = task in limited or suspended.awaited_future(task) in woken
-            if task not in waits.asleep or not has_timer:
-                return -math.inf
-        return first
+            move = min(
+                ends.get(task, math.inf), wakes.get(suspended.awaited_future(task), math.inf)
+            )
+            if task not in waits.asleep or move == math.inf:
+                known = False
+            elif move > soon:
+                sleepers.add(task)
+        return (first if known else -math.inf), sleepers

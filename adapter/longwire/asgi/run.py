@@ -13,15 +13,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from longwire.asgi import messages, suspended, tasks
+from longwire.asgi import frames, messages, once, tasks
 from longwire.asgi.inbox import Inbox
 from longwire.asgi.quiescence import Outcome, Watch
 from longwire.deadlines import is_hang
-from longwire.exceptions import ASGIMessageError, ConnectionGoneError, ManagementError
+from longwire.exceptions import (
+    ASGIMessageError,
+    ConnectionGoneError,
+    EventOverError,
+    ManagementError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -35,6 +41,8 @@ if TYPE_CHECKING:
     Decision = Outcome | float
     Decide = Callable[[Look, float, float | None], Decision]
 
+logger = logging.getLogger("longwire")
+
 # How long the response to $connect waits after `accept`, in seconds: for an app that waits for the
 # client while other tasks of it are busy, and for one that is still working itself.
 WAITING_GRACE = 0.1
@@ -42,12 +50,6 @@ WORKING_GRACE = 1.0
 
 # An app that has sent nothing for so long, in seconds, is no stream but slow.
 STREAM_PAUSE = 1.0
-
-# How long a cancelled app may take to clean up, in seconds.
-UNWIND_LIMIT = 1.0
-UNWIND_ROUNDS = 4
-# All that are cancelled between two turns of the event loop clean up in the second.
-CANCELLED_AT_ONCE = 100
 
 # An app that sends without end, and never waits, lets the event loop turn this often: the greeting
 # and a replay reach no socket that would make it wait.
@@ -141,16 +143,18 @@ class Run:
         self.answer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
         self.replay = Replay()
         self.cut_off = ""  # what was still busy when the step was ended, for the log
+        self.cut_off_at: frozenset[str] = frozenset()  # the places in the code where that was
         # A send that nobody answered: the app may have kept that to itself.
         self.hang: ManagementError | None = None
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         self._stage = stage
         self._sends = 0
-        self._responded = False
+        self._left_alone = False  # the app had returned before its run was stopped
+        self._ended = self._stopped = False
         self._connection_id = connection_id
         self._linger = linger
-        self._tasks: tasks.TaskSet = set()
+        self._tasks = tasks.TaskSet()
         self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
         self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self._loop)
@@ -180,10 +184,6 @@ class Run:
         if patient:
             return max(since, self._active_at) + self._linger
         return self.answer.at + WAITING_GRACE
-
-    def respond(self) -> None:
-        """Note that the response to $connect is leaving: the client may speak to others now."""
-        self._responded = True
 
     async def until_ready(self, answered: int, deadline: float) -> Outcome | None:
         """Replay the connect step until the app is ready for a message: None, else why it is not.
@@ -263,7 +263,7 @@ class Run:
                 decision = Outcome.DEADLINE
             if not isinstance(decision, float):
                 if decision in (Outcome.UNANSWERED, Outcome.CUT_OFF, Outcome.DEADLINE):
-                    self.cut_off = self._watch.describe(look)
+                    self._note_cut_off(self._watch.held_by(look))
                 return decision
             await self._watch.change(look, min(decision, deadline))
 
@@ -274,26 +274,34 @@ class Run:
         long as a step may linger. Returns those that ignored their cancellation and are given up,
         for the log; mostly "".
         """
-        left_alone = self._task.done()
+        self._left_alone = self._task.done()
+        self._note_cut_off(())
         self._unwind()
+        running = [self._task, *self._tasks]  # to the end, or asyncio says what they raise
         try:
-            if left_alone:
+            if self._left_alone:
                 # One that waits for the client waits for ever: nothing comes any more.
-                busy = await self._watch.busy()
-                await _wait(busy, min(self._linger, deadline - self._loop.time()))
-            await _cancel([self._task], give_up_at - self._loop.time())
-            await _cancel(list(self._tasks), give_up_at - self._loop.time())
+                moving = await self._watch.moving()
+                await tasks.wait(moving, min(self._linger, deadline - self._loop.time()))
+                self._note_cut_off([task for task in moving if not task.done()])
+            await tasks.cancel([self._task], give_up_at - self._loop.time())
+            await tasks.cancel(list(self._tasks), give_up_at - self._loop.time())
         finally:  # also when nobody waits for it any longer
+            self._stopped = True
             for task in (self._task, *self._tasks):
-                _ask_to_end(task)
+                tasks.ask_to_end(task)
+            tasks.retrieve_errors(running)
         if self._task.cancelled():
             # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
             with contextlib.suppress(asyncio.CancelledError):
                 self._task.exception()
-        return suspended.describe(task for task in self._tasks if not task.done())
+        return frames.describe(task for task in self._tasks if not task.done())
+
+    def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
+        self.cut_off, self.cut_off_at = frames.describe(held_by), frames.places(held_by)
 
     def _unwind(self) -> None:
-        self._stage = Stage.UNWINDING
+        self._ended, self._stage = self.ended, Stage.UNWINDING
         self._inbox.close()
 
     @property
@@ -338,13 +346,9 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether the app has ended the conversation, by closing, returning or raising.
-
-        An ending that a timer decides while the client may already be speaking to another event
-        proves nothing, so it does not count.
-        """
-        if self._stage is Stage.CONNECT and self._responded and self._inbox.waited:
-            return False
+        """Whether the app has ended the conversation, by closing, returning or raising."""
+        if self._stage is Stage.UNWINDING:
+            return self._ended
         return self._task.done() or self.answer.state is HandshakeState.CLOSED
 
     @property
@@ -356,9 +360,10 @@ class Run:
     # What the app calls.
 
     async def _send(self, message: Message) -> None:
+        if self._stage is Stage.UNWINDING:
+            await self._take_turns()
+            return self._clean_up()
         try:
-            if self._stage is Stage.UNWINDING:
-                return
             match self.answer.state, message.get("type"):
                 case HandshakeState.PENDING, "websocket.accept":
                     self._accept(message)
@@ -372,13 +377,28 @@ class Run:
                     await self._emit(messages.frame(message))
                 case HandshakeState.ACCEPTED, "websocket.close":
                     await self._close(message)
+                case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
+                    raise ConnectionGoneError(self._connection_id)  # as for an end by the client
                 case state, kind:
                     raise ASGIMessageError(f"the app sent {kind!r}, but {_EXPECTED[state]}")
         finally:
             # Behind the frame, so that none of another task overtakes it; also when it raises.
-            self._sends += 1
-            if self._sends % SENDS_AT_ONCE == 0:
-                await asyncio.sleep(0)
+            await self._take_turns()
+
+    async def _take_turns(self) -> None:
+        self._sends += 1
+        if self._sends % SENDS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+    def _clean_up(self) -> None:
+        """Do nothing for an app that cleans up; raise for all else, which reaches nobody."""
+        if self.ended:
+            raise ConnectionGoneError(self._connection_id)
+        if self._stopped or asyncio.current_task() not in self._tasks:
+            place = frames.caller_place()
+            error = EventOverError(self._connection_id, place)
+            logger.log(once.level(place), "%s", error)
+            raise error
 
     # What the app's messages mean.
 
@@ -477,29 +497,3 @@ def _is_late(look: Look, now: float, until: float) -> bool:
 async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
     await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
     await app(scope, receive, send)
-
-
-async def _cancel(running: list[asyncio.Task[Any]], limit: float) -> None:
-    for number, task in enumerate(running, 1):
-        _ask_to_end(task)
-        if number % CANCELLED_AT_ONCE == 0:
-            await asyncio.sleep(0)
-    # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
-    for _ in range(UNWIND_ROUNDS):
-        if all(task.done() for task in running):
-            return
-        await asyncio.sleep(0)
-    await _wait(running, min(UNWIND_LIMIT, limit))
-
-
-def _ask_to_end(task: asyncio.Task[Any]) -> None:
-    # It asks the one that the task waits for, and so on, as deep as the stack allows. Where a chain
-    # of tasks is longer, one nearer to its end takes those before it along.
-    with contextlib.suppress(RecursionError):
-        task.cancel()
-
-
-async def _wait(running: Collection[asyncio.Task[Any]], limit: float) -> None:
-    unfinished = [task for task in running if not task.done()]
-    if unfinished:
-        await asyncio.wait(unfinished, timeout=max(0.0, limit))

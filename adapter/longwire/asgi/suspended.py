@@ -9,27 +9,22 @@ as busy: a socket, a timer, a thread, a lock that somebody else may hold.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
-import functools
-import gc
-from collections import deque
-from types import (
-    AsyncGeneratorType,
-    CoroutineType,
-    FrameType,
-    FunctionType,
-    GeneratorType,
-    ModuleType,
-)
-from typing import TYPE_CHECKING, Any, NamedTuple
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from longwire.asgi import tasks as owned
+from longwire.asgi.frames import frames_of, module_of
+from longwire.asgi.reachable import KNOWN_CLOSELY, STEPS_PER_TASK, known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Set
+    from types import FrameType
+
+    from longwire.asgi.reachable import Turns
 
 _Task = asyncio.Task[Any]
-_Suspended = CoroutineType, GeneratorType, AsyncGeneratorType
 
 # All that is read here of asyncio and anyio without being documented. It differs between versions
 # of Python, event loops and kinds of tasks, so each of these has a test, and wherever one is
@@ -45,6 +40,8 @@ SCHEDULED = "_scheduled"
 CONTEXT = "_context"
 CALLBACK = "_callback"
 ARGS = "_args"
+# The module of futures made in Python, as nest_asyncio and debuggers have them.
+FUTURES = "asyncio.futures"
 # The tasks that an `asyncio.timeout` and a scope of anyio would cancel.
 TIMEOUT_OF = ("_task", "_host_task")
 
@@ -73,26 +70,17 @@ SLEEP = "sleep"
 ANYIO = "anyio._backends"
 ANYIO_EVENT = "Event."
 
-# How far the search for such an object goes from the variables of another task. It is found within
-# a few steps when that task is meant to use it; everything is connected to everything further out.
-_SEARCH_STEPS = 8
-_SEARCH_OBJECTS = 20_000
-_SEARCH_OBJECTS_PER_TASK = 100
-_LARGEST_WHOLE = 10_000
-_OPAQUE = type, ModuleType, asyncio.AbstractEventLoop
-_CONTAINERS: tuple[Any, ...] = list, tuple, dict, set, frozenset, deque
-
-# Steps of this work between two turns of the event loop: a few milliseconds.
-_STEPS_AT_ONCE = 1000
-_STEPS_PER_TASK = 5
-
-# A log line names no more tasks than this.
-_MOST_NAMED = 20
-
 # With more timers than this on an event loop, they count as unknown.
 _MOST_TIMERS = 20_000
 # So few are looked through faster than it takes to sort them by run.
 _FEW_TIMERS = 16
+
+
+class Timer(Protocol):
+    """A `TimerHandle`, as far as it is asked here."""
+
+    def when(self) -> float: ...
+    def cancelled(self) -> bool: ...
 
 
 class Waits(NamedTuple):
@@ -100,23 +88,6 @@ class Waits(NamedTuple):
 
     busy: list[_Task]  # these: something that may come by itself
     asleep: set[_Task]  # these, of the busy ones: the end of an `asyncio.sleep`
-    through: list[_Task]  # these: by name, one of the tasks that wait for the client
-
-
-class Turns:
-    """Lets the event loop turn between the steps of a long piece of work."""
-
-    def __init__(self) -> None:
-        self.taken = False  # others have run meanwhile
-        self._left = _STEPS_AT_ONCE
-
-    async def step(self, steps: int = 1) -> None:
-        """Count steps; wait for a turn of the loop when they have become many."""
-        self._left -= steps
-        if self._left < 0:
-            self._left = _STEPS_AT_ONCE
-            self.taken = True
-            await asyncio.sleep(0)
 
 
 def is_runnable(task: _Task) -> bool:
@@ -144,7 +115,7 @@ def awaited_future(task: _Task) -> asyncio.Future[Any] | None:
 
 
 async def judge(
-    tasks: Iterable[_Task], run: Collection[_Task], clients: Collection[_Task], turns: Turns
+    tasks: Iterable[_Task], run: Collection[_Task], clients: Set[_Task], turns: Turns
 ) -> Waits:
     """Tell what these tasks of a run wait for; `clients` are those that wait for the client.
 
@@ -152,11 +123,11 @@ async def judge(
     """
     quiet: dict[_Task, bool] = {}
     asleep: set[_Task] = set()
-    through: list[_Task] = []
     meeting: dict[_Task, object] = {}  # who waits for somebody who knows this object
-    joined: dict[object, tuple[bool, bool]] = {}  # several may wait for one gather
+    pumped: dict[_Task, object] = {}  # who waits for a task of `clients`, or for this of its doing
+    joined: dict[object, list[asyncio.Future[Any]]] = {}  # several may wait for one gather
     for task in tasks:
-        await turns.step(_STEPS_PER_TASK)
+        await turns.step(STEPS_PER_TASK)
         quiet[task] = False
         frames = list(_frames(task))
         if not frames or is_runnable(task):
@@ -166,14 +137,11 @@ async def judge(
         if future not in joined:
             awaited = _awaited(task, innermost)
             await turns.step(len(awaited))
-            joined[future] = (
-                all(one.done() or one in run for one in awaited),
-                any(one in clients for one in awaited),
-            )
-        quiet[task], names_client = joined[future]
-        if names_client:
-            through.append(task)
-        where = _module(innermost), innermost.f_code.co_qualname
+            joined[future] = [one for one in awaited if not (one.done() or one in run)]
+            if len(joined[future]) == 1 and not clients.isdisjoint(awaited):
+                pumped[task] = joined[future][0]
+        quiet[task] = not joined[future]
+        where = module_of(innermost), innermost.f_code.co_qualname
         if where in JOINING or _joins_by_completion(frames):
             quiet[task] = True
         elif where in MEETING:
@@ -183,26 +151,36 @@ async def judge(
                 meeting[task] = shared
         elif where == ("asyncio.tasks", SLEEP):
             asleep.add(task)
-    for task in await _known(meeting, run, turns) if meeting else ():
-        quiet[task] = True
-    return Waits([task for task, is_quiet in quiet.items() if not is_quiet], asleep, through)
+    woken = await known(meeting, run, turns) if meeting else set()
+    if pumped:
+        woken |= await known(pumped, clients, turns, KNOWN_CLOSELY)
+    quiet.update(dict.fromkeys(woken, True))
+    return Waits([task for task, is_quiet in quiet.items() if not is_quiet], asleep)
+
+
+def _frames(task: _Task) -> Iterator[FrameType]:
+    # Futures made in Python have a frame of their own, below the one of who awaits them.
+    return (frame for frame in frames_of(task) if module_of(frame) != FUTURES)
 
 
 def _joins_by_completion(frames: list[FrameType]) -> bool:
     """Tell whether this is `asyncio.as_completed`, which waits for its tasks behind a queue."""
     return any(
-        frame.f_code.co_name == AS_COMPLETED and _module(frame) == "asyncio.tasks"
+        frame.f_code.co_name == AS_COMPLETED and module_of(frame) == "asyncio.tasks"
         for frame in frames[-2:]
     )
 
 
-def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[asyncio.TimerHandle] | None:
+def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[Timer] | None:
     """List the timers that a run has set, directly or by `sleep`, `timeout` and their like.
 
-    None where the event loop does not show them, as uvloop's does not, and where there are many.
+    None where the event loop neither shows nor has them recorded, and where there are many.
     """
     scheduled = getattr(loop, SCHEDULED, None)
-    if not isinstance(scheduled, list) or len(scheduled) > _MOST_TIMERS:
+    if not isinstance(scheduled, list):
+        run.timers -= {timer for timer in run.timers if timer.cancelled()}
+        return list(run.timers) if loop in _recorded else None
+    if len(scheduled) > _MOST_TIMERS:
         return None
     if len(scheduled) <= _FEW_TIMERS:
         by_run = _sort_by_run(scheduled)
@@ -217,6 +195,62 @@ def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[asyncio.
     if by_run is None:
         return None
     return [timer for timer in by_run.get(id(run), ()) if not timer.cancelled()]
+
+
+def record_timers(loop: asyncio.AbstractEventLoop) -> None:
+    """Have a loop that does not show its timers, as uvloop's, keep a record of those of runs."""
+    if loop in _recorded or isinstance(getattr(loop, SCHEDULED, None), list):
+        return
+    recorder, methods = _Recorder(loop), cast("Any", loop)
+    with contextlib.suppress(AttributeError, TypeError):  # a loop whose methods are fixed
+        methods.call_at, methods.call_later = recorder.call_at, recorder.call_later
+        _recorded.add(loop)
+
+
+class _RecordedTimer:
+    """What a `TimerHandle` of asyncio's own loops has, under the same names."""
+
+    def __init__(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.handle: asyncio.TimerHandle | None = None
+        self._when, self._callback, self._args = when, callback, args
+
+    def when(self) -> float:
+        return self._when
+
+    def cancelled(self) -> bool:
+        return self.handle is not None and self.handle.cancelled()
+
+
+class _Recorder:
+    """Sets the timers of a loop, and notes with each run its own until they fire."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._time = loop.time
+        self._call_at = loop.call_at
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        run = owned.owner(context or contextvars.copy_context())
+        if run is None:
+            return self._call_at(when, callback, *args, context=context)
+        timer = _RecordedTimer(when, callback, args)
+
+        def fire() -> None:
+            run.timers.discard(timer)
+            callback(*args)
+
+        run.timers.add(timer)
+        timer.handle = self._call_at(when, fire, context=context)
+        return timer.handle
+
+
+_recorded: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 def set_timer(
@@ -238,7 +272,7 @@ class _Sorted(NamedTuple):
     Many runs may look in one turn.
     """
 
-    by_run: dict[int, list[asyncio.TimerHandle]] | None
+    by_run: dict[int, list[Timer]] | None
     scheduled: list[asyncio.TimerHandle]  # the loop's own heap: only its first is ever taken out,
     length: int  # so one of this length
     first: asyncio.TimerHandle  # with this at its head has the same timers as it had
@@ -257,8 +291,8 @@ _ownerless = contextvars.Context()
 
 def _sort_by_run(
     scheduled: list[asyncio.TimerHandle],
-) -> dict[int, list[asyncio.TimerHandle]] | None:
-    by_run: dict[int, list[asyncio.TimerHandle]] = {}
+) -> dict[int, list[Timer]] | None:
+    by_run: dict[int, list[Timer]] = {}
     for timer in scheduled:
         context = getattr(timer, CONTEXT, None)
         if context is None:
@@ -268,7 +302,7 @@ def _sort_by_run(
     return by_run
 
 
-def limited(timer: asyncio.TimerHandle) -> tuple[list[_Task], list[asyncio.Future[Any]]]:
+def limited(timer: Timer) -> tuple[list[_Task], list[asyncio.Future[Any]]]:
     """List the tasks that a timer is a time limit of, and the futures that it ends.
 
     `asyncio.timeout` and anyio's scopes know their task; `asyncio.wait`, and before Python 3.12
@@ -280,62 +314,12 @@ def limited(timer: asyncio.TimerHandle) -> tuple[list[_Task], list[asyncio.Futur
     return tasks, [one for one in (getattr(timer, ARGS, None) or ()) if asyncio.isfuture(one)]
 
 
-def describe(tasks: Iterable[_Task]) -> str:
-    """Name tasks and where each waits, for a log line: the first few of many."""
-    every = list(tasks)
-    places = sorted(f"{task.get_name()} in {_place(task)}" for task in every[:_MOST_NAMED])
-    if len(every) > _MOST_NAMED:
-        places.append(f"and {len(every) - _MOST_NAMED} more")
-    return "; ".join(places)
-
-
-def _place(task: _Task) -> str:
-    """Name the innermost frame outside asyncio: the line its author can change."""
-    for frame in reversed(list(_frames(task))):
-        if not _module(frame).startswith(("asyncio", "longwire")):
-            code = frame.f_code
-            return f"{code.co_qualname} ({code.co_filename}:{frame.f_lineno})"
-    return "unknown"
-
-
-def _frames(task: _Task) -> Iterator[FrameType]:
-    """Walk the frames of a suspended task, outermost first."""
-    awaitable: object = task.get_coro()
-    while isinstance(awaitable := _unwrap(awaitable), _Suspended):
-        match awaitable:
-            case CoroutineType():
-                frame, awaitable = awaitable.cr_frame, awaitable.cr_await
-            case GeneratorType():
-                frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
-            case _:
-                frame, awaitable = awaitable.ag_frame, awaitable.ag_await
-        if frame is not None:
-            yield frame
-
-
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
-
-
-def _unwrap(awaitable: object) -> object:
-    """See through the iterators that `await` and `async for` put around a coroutine.
-
-    Those have no attribute for what they wrap, but the garbage collector follows it.
-    """
-    for _ in range(3):  # anext() with a default wraps an iterator that wraps the generator
-        if isinstance(awaitable, _Suspended) or asyncio.isfuture(awaitable) or awaitable is None:
-            break
-        inner = gc.get_referents(awaitable)
-        awaitable = next((o for o in inner if hasattr(o, "send") or hasattr(o, "asend")), None)
-    return awaitable
-
-
 def _awaited(task: _Task, frame: FrameType) -> Collection[asyncio.Future[Any]]:
     """List the futures that must move first; the awaited one itself when nothing more is known."""
     future = awaited_future(task)
     if isinstance(children := getattr(future, CHILDREN, None), list):
         return children
-    in_tasks = _module(frame) == "asyncio.tasks"
+    in_tasks = module_of(frame) == "asyncio.tasks"
     variable = WAITING_VARIABLE.get(frame.f_code.co_name) if in_tasks else None
     named = frame.f_locals.get(variable) if variable else None
     if isinstance(named, (set, frozenset)):
@@ -346,7 +330,7 @@ def _awaited(task: _Task, frame: FrameType) -> Collection[asyncio.Future[Any]]:
 def _is_io(frames: list[FrameType]) -> bool:
     """Tell whether an event stands for a socket: anyio and psycopg wait for theirs in this way."""
     for frame in reversed(frames):
-        module, name = _module(frame), frame.f_code.co_qualname
+        module, name = module_of(frame), frame.f_code.co_qualname
         if module.startswith("psycopg"):
             return True
         if module.startswith(ANYIO) and not name.startswith(ANYIO_EVENT):
@@ -354,87 +338,3 @@ def _is_io(frames: list[FrameType]) -> bool:
         if not module.startswith(("asyncio", "anyio")):
             return False
     return False
-
-
-async def _known(wanted: dict[_Task, object], run: Collection[_Task], turns: Turns) -> set[_Task]:
-    """Find the tasks to whose wanted object a variable of another task leads.
-
-    One search from the variables of all tasks: it notes by which task an object is reached first,
-    and whether by others, too. So it comes to each object twice at most.
-    """
-    seekers: dict[int, set[_Task]] = {}
-    for task, one in wanted.items():
-        seekers.setdefault(id(one), set()).add(task)
-    found: set[_Task] = set()
-    unseen = object()
-    reached: dict[int, object] = {}  # by this task; None: by several
-    left = _SEARCH_OBJECTS + _SEARCH_OBJECTS_PER_TASK * len(run)
-    # Lists side by side: pairs by the thousand would have the garbage collector run.
-    level, finders = await _variables(run, turns)
-    for _ in range(_SEARCH_STEPS):
-        fresh: list[object] = []
-        fresh_of: list[_Task] = []
-        for one, by in zip(level, finders, strict=True):
-            key = id(one)
-            first = reached.get(key, unseen)
-            if first is by or first is None:
-                continue
-            reached[key] = by if first is unseen else None
-            if key in seekers:
-                found |= seekers[key] - {by}
-                if len(found) == len(wanted):
-                    return found
-            fresh.append(one)
-            fresh_of.append(by)
-            if len(fresh) % _STEPS_AT_ONCE == 0:
-                await turns.step(_STEPS_AT_ONCE)
-        level, finders = await _expand(fresh, fresh_of, left, turns)
-        left -= len(level)
-    return found
-
-
-async def _expand(
-    level: list[object], finders: list[_Task], most: int, turns: Turns
-) -> tuple[list[object], list[_Task]]:
-    """List what these objects hold, up to so many, and for each by which task it is found."""
-    parts: list[object] = []
-    tasks: list[_Task] = []
-    steps = 0
-    for one, by in zip(level, finders, strict=True):
-        if len(parts) >= most:
-            break
-        kind: Any = type(one)
-        parts += [part for part in _way_into(kind)(one) if gc.is_tracked(part)]
-        steps += 2 + len(parts) - len(tasks)
-        tasks += [by] * (len(parts) - len(tasks))
-        if steps > _STEPS_AT_ONCE // 10:
-            await turns.step(steps)
-            steps = 0
-    return parts, tasks
-
-
-async def _variables(run: Iterable[_Task], turns: Turns) -> tuple[list[object], list[_Task]]:
-    """List the variables of tasks, and for each of them its task."""
-    values: list[object] = []
-    tasks: list[_Task] = []
-    for task in run:
-        for frame in _frames(task):
-            values += frame.f_locals.values()
-        tasks += [task] * (len(values) - len(tasks))
-        await turns.step(_STEPS_PER_TASK)
-    return values, tasks
-
-
-@functools.lru_cache(256)
-def _way_into(kind: type) -> Callable[[Any], Iterable[object]]:
-    """Return what lists the parts of objects of a type; no code of these objects runs."""
-    # The second is how `asyncio.isfuture` tells the type of a future, of whatever kind.
-    if issubclass(kind, _OPAQUE) or hasattr(kind, "_asyncio_future_blocking"):
-        return lambda whole: ()
-    if kind is FunctionType:
-        return lambda whole: whole.__closure__ or ()
-    for container in _CONTAINERS:
-        if issubclass(kind, container):
-            size = container.__len__
-            return lambda whole: gc.get_referents(whole) if size(whole) <= _LARGEST_WHOLE else ()
-    return gc.get_referents

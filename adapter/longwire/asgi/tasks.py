@@ -9,17 +9,32 @@ context only from Python 3.12 on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Iterable
 
     _Factory = Callable[..., asyncio.Future[Any]]
 
 T = TypeVar("T")
 
-TaskSet = set[asyncio.Task[Any]]
+# How long a cancelled app may take to clean up, in seconds.
+UNWIND_LIMIT = 1.0
+UNWIND_ROUNDS = 4
+# All that are cancelled between two turns of the event loop clean up in the second.
+CANCELLED_AT_ONCE = 100
+
+
+class TaskSet(set[asyncio.Task[Any]]):
+    """The tasks of a run that are not done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The timers that they have set, where the event loop itself does not show them.
+        self.timers: set[Any] = set()
+
 
 _owner: contextvars.ContextVar[TaskSet | None] = contextvars.ContextVar(
     "longwire_run", default=None
@@ -74,3 +89,39 @@ def _plain_task(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
 ) -> asyncio.Future[Any]:
     return asyncio.Task(coro, loop=loop, **options)
+
+
+async def cancel(running: Collection[asyncio.Task[Any]], limit: float) -> None:
+    """Cancel tasks and wait, for so many seconds, until they have cleaned up."""
+    for number, task in enumerate(running, 1):
+        ask_to_end(task)
+        if number % CANCELLED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
+    for _ in range(UNWIND_ROUNDS):
+        if all(task.done() for task in running):
+            return
+        await asyncio.sleep(0)
+    await wait(running, min(UNWIND_LIMIT, limit))
+
+
+def ask_to_end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task."""
+    # It asks the one that the task waits for, and so on, as deep as the stack allows. Where a chain
+    # of tasks is longer, one nearer to its end takes those before it along.
+    with contextlib.suppress(RecursionError):
+        task.cancel()
+
+
+async def wait(running: Collection[asyncio.Task[Any]], limit: float) -> None:
+    """Wait, for so many seconds, until tasks are done."""
+    unfinished = [task for task in running if not task.done()]
+    if unfinished:
+        await asyncio.wait(unfinished, timeout=max(0.0, limit))
+
+
+def retrieve_errors(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Keep asyncio from saying that nobody has looked at the errors of these."""
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()

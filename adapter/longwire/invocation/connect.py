@@ -11,6 +11,7 @@ from longwire.asgi import messages, scope
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
 from longwire.exceptions import ConnectionGoneError
+from longwire.invocation.ending import end_unless_spoken
 from longwire.invocation.greeting import Greeting, end_connect_step, owe, release_greeting
 from longwire.invocation.invocation import TELL_TIME, Application, Call, Invocation
 from longwire.invocation.outcome import handshake_status, log_ending, note_ending
@@ -108,7 +109,6 @@ class _ConnectStep:
             )
         record.ended = run.ended
         record.answered = self._greeting.sent
-        run.respond()
         going_on = outcome is Outcome.UNANSWERED
         if after is not None:
             await self._answer_and_go_on(after, going_on=going_on)
@@ -180,10 +180,12 @@ class _ConnectStep:
             note_ending(self._call.ending, run, outcome)
             if self._greeting.frames:
                 return
-            if run.ended:
-                await self._connection.end()
-            else:
+            if not run.ended:
                 await self._connection.update(end_connect_step)
+            elif run.is_shared() and not self._connection.ended:
+                await end_unless_spoken(self._connection, self._record.responded_at)
+            else:
+                await self._connection.end()
         except SupersededError:
             self._superseded()
         finally:
@@ -207,7 +209,8 @@ class _ConnectStep:
         """Store what could not be delivered here, for the first message's event to deliver."""
         frames = self._greeting.frames
         if frames and not self._connection.ended:
-            await self._connection.update(owe(frames, ended=ended))
+            shared = self._run.is_shared()
+            await self._connection.update(owe(frames, ended=ended, shared=shared))
 
     def _superseded(self) -> None:
         self._call.ending.note("gone")

@@ -85,7 +85,8 @@ class Greeting:
         return True
 
     async def close(self, code: int, reason: str) -> None:
-        if self.is_open:
+        # One that its client may not know of yet ends when the step is over.
+        if self.is_open and not self._shared():
             await self._connection.end()
 
     async def push(self, frame: Frame) -> None:
@@ -244,12 +245,17 @@ async def _deliver_stored(connection: Connection, record: ConnectionRecord) -> b
 # Changes of a record
 
 
-def owe(frames: list[Frame], *, ended: bool = False) -> Callable[[ConnectionRecord], bool]:
-    """Leave frames to the next message's event; if `ended`, the connection ends after them."""
+def owe(
+    frames: list[Frame], *, ended: bool = False, shared: bool = False
+) -> Callable[[ConnectionRecord], bool]:
+    """Leave frames to the next message's event; if `ended`, the connection ends after them.
+
+    One whose client may be speaking meanwhile, as it is `shared`, does not end if that is so.
+    """
 
     def change(record: ConnectionRecord) -> bool:
         record.greeting = frames
-        record.ended = record.ended or ended
+        record.ended = record.ended or (ended and not (shared and record.spoken))
         return end_connect_step(record) or bool(frames)
 
     return change

@@ -17,7 +17,7 @@ from longwire.asgi import scope
 from longwire.asgi.messages import is_disconnect
 from longwire.asgi.run import Outbox, Run, Stage
 from longwire.invocation.connection import Connection, Gate
-from longwire.invocation.outcome import log_ending, note_ending
+from longwire.invocation.outcome import log_cut_off, log_ending, note_ending
 from longwire.invocation.replies import ClosedOutbox
 from longwire.registry.caller import Caller, calling
 
@@ -150,6 +150,7 @@ class Invocation:
         """End a run, and log what its author should know of its end."""
         error = run.error
         given_up = await run.stop(self.run_until, self._unwind_until)
+        log_cut_off(run, self.connection.id, "after the app had ended")
         if error is None and run.error is not None and not is_disconnect(run.error):
             logger.error(
                 "connection %s: the app raised while it was being cancelled",

@@ -15,6 +15,7 @@ from longwire.exceptions import (
     MessageTooLargeError,
     StoredRecordError,
 )
+from longwire.invocation.ending import speak
 from longwire.invocation.greeting import greeted
 from longwire.invocation.invocation import Application, Call, Invocation
 from longwire.invocation.outcome import log_ending, note_ending
@@ -45,6 +46,10 @@ async def message(
     connection = invocation.connection
     try:
         record = await _find(invocation, event.context)
+        if record is not None:
+            record = await speak(connection, record, event.context)
+            if record is None:
+                call.ending.note("closed")
         if record is not None and await _greeted(invocation, record):
             key = "text" if isinstance(event.body, str) else "bytes"
             await _reply(invocation, record, {"type": "websocket.receive", key: event.body})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from longwire.asgi import once
 from longwire.asgi.messages import is_disconnect, is_named
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import HandshakeState, Run
@@ -49,10 +50,18 @@ def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
             run.cut_off,
         )
     elif outcome is Outcome.CUT_OFF:
-        logger.warning(
-            "connection %s: cancelled tasks that went on while the app waited for the client "
+        log_cut_off(run, connection_id, "while the app waited for the client")
+
+
+def log_cut_off(run: Run, connection_id: str, when: str) -> None:
+    """Log the tasks that were cancelled though they might have done something within `linger`."""
+    if run.cut_off:
+        logger.log(
+            once.level(*run.cut_off_at),
+            "connection %s: cancelled tasks that went on %s "
             "(ws_config['linger'] is how long they may): %s",
             connection_id,
+            when,
             run.cut_off,
         )
 

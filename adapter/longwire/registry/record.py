@@ -39,6 +39,8 @@ class ConnectionRecord:
     greeting: list[Frame] = field(default_factory=list)  # what the client has to get first
     greeting_until: float = 0.0  # somebody is delivering the greeting until then
     connecting_until: float = 0.0  # the connect step may still send until then
+    spoken: bool = False  # the client has spoken meanwhile
+    ending_at: float = 0.0  # when it ended the connection, unless the client had spoken before
     responded_at: float = 0.0
     joined: bool = False  # it may be in groups, or have been
     gone_at: float = 0.0  # when it proved to be gone: whoever takes the record tells the app
@@ -82,6 +84,8 @@ def dumps(
         "greeting": [_dump_frame(frame) for frame in record.greeting],
         "greeting_until": record.greeting_until,
         "connecting_until": record.connecting_until,
+        "spoken": record.spoken,
+        "ending_at": record.ending_at,
         "responded_at": record.responded_at,
         "joined": record.joined,
         "gone_at": record.gone_at,
@@ -119,6 +123,8 @@ def loads(value: str) -> ConnectionRecord:
         [_load_frame(frame) for frame in stored.get("greeting", ())],
         stored.get("greeting_until", 0.0),
         stored.get("connecting_until", 0.0),
+        stored.get("spoken", False),
+        stored.get("ending_at", 0.0),
         stored.get("responded_at", 0.0),
         stored.get("joined", False),
         stored.get("gone_at", 0.0),
@@ -175,6 +181,8 @@ _FITS: dict[str, Callable[[object], bool]] = {
     "greeting": _are_frames,
     "greeting_until": _is_time,
     "connecting_until": _is_time,
+    "spoken": _is_flag,
+    "ending_at": _is_time,
     "responded_at": _is_time,
     "joined": _is_flag,
     "gone_at": _is_time,

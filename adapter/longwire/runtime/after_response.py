@@ -13,7 +13,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
-from longwire.asgi import suspended
+from longwire.asgi import frames
 from longwire.observability.event import Observed
 from longwire.observability.event import current as current_event
 
@@ -43,7 +43,7 @@ class Deferred:
 
     def describe(self) -> str:
         """Name what is still going on, and where it waits; may be asked from any thread."""
-        return suspended.describe(tuple(self._tasks))
+        return frames.describe(tuple(self._tasks))
 
     async def wait(self) -> None:
         """Wait for all that is still going on."""

@@ -20,6 +20,7 @@ from longwire.observability.logs import guard
 
 if TYPE_CHECKING:
     from longwire.connections import Connections
+    from longwire.event_end import is_event_end
     from longwire.fanout.result import SendResult
     from longwire.functions.handler import websocket_handler
     from longwire.manager import WebSocketManager, get_websocket_manager
@@ -44,6 +45,7 @@ __all__ = [
     "WSGateway",
     "WebSocketManager",
     "get_websocket_manager",
+    "is_event_end",
     "websocket_handler",
 ]
 
@@ -58,6 +60,7 @@ _LATER = {
     "WSGateway": "longwire.ws_gateway",
     "WebSocketManager": "longwire.manager",
     "get_websocket_manager": "longwire.manager",
+    "is_event_end": "longwire.event_end",
     "websocket_handler": "longwire.functions.handler",
 }
 

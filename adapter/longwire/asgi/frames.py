@@ -45,6 +45,11 @@ def place(task: _Task) -> str:
     return _named(own[-1]) if own else NOWHERE
 
 
+def is_inside(task: _Task, where: tuple[str, str]) -> bool:
+    """Tell whether a task is in a function, given by its module and its qualified name."""
+    return any((module_of(one), one.f_code.co_qualname) == where for one in frames_of(task))
+
+
 def caller_place() -> str:
     """Name the frame of the app, or else of a library, that calls now."""
     frame: FrameType | None = sys._getframe()

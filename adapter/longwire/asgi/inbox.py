@@ -42,6 +42,12 @@ class Inbox:
         """Cancel, from now on, whoever receives: the run is over."""
         self._closed = True
 
+    def abandon(self) -> None:
+        """End those who wait, without a message and without being cancelled."""
+        for waiter in self.waiters.values():
+            if not waiter.done():
+                waiter.set_exception(GeneratorExit())
+
     async def receive(self) -> Message:
         """Return the next message: ASGI's `receive`."""
         while not self._messages:

@@ -7,7 +7,7 @@ import enum
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.asgi import suspended, tasks
+from longwire.asgi import frames, suspended, tasks
 from longwire.asgi.reachable import Turns
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ _Task = asyncio.Task[Any]
 REST_ROUNDS = 100
 # With more tasks than this, all count as busy and none is looked at.
 MOST_TASKS = 12_000
+# With more than this, none is compared with where it was at the hand-over.
+MOST_COMPARED = 100
 # What one of its timers costs, in the steps of a look.
 _STEPS_PER_TIMER = 2
 # How often a look at many tasks begins anew because some have moved meanwhile.
@@ -107,7 +109,7 @@ class Watch:
 
     async def moving(self) -> Collection[_Task]:
         """List the tasks that may go on by themselves within `linger`; the client never speaks."""
-        others = [task for task in self._run if task not in self._inbox.waiters]
+        others = self._others()
         if len(others) > MOST_TASKS:
             return others
         turns = Turns()
@@ -119,6 +121,21 @@ class Watch:
         """Say that there is something new to look at."""
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
+
+    def places(self) -> frozenset[str]:
+        """Return where tasks wait, but not for the client."""
+        others = self._others()
+        return frozenset(map(frames.place, others if len(others) <= MOST_COMPARED else ()))
+
+    def newly_waiting(self, before: Collection[str]) -> list[_Task]:
+        """List those that wait for others at a place where none did before; sleepers do not."""
+        others = self._others()
+        if len(others) > MOST_COMPARED:
+            return []
+        return [task for task in others if suspended.waits_for_others(task, before)]
+
+    def _others(self) -> list[_Task]:
+        return [task for task in self._run if task not in self._inbox.waiters]
 
     def held_by(self, look: Look) -> Collection[_Task]:
         """List the tasks that kept a run from parking."""

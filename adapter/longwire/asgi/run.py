@@ -15,6 +15,7 @@ import contextlib
 import enum
 import logging
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     Decide = Callable[[Look, float, float | None], Decision]
 
 logger = logging.getLogger("longwire")
+
+# Where Sanic runs a handler of a WebSocket, and the turns of the event loop that it needs to end.
+SANIC = ("sanic.app", "Sanic._websocket_handler")
+ROUNDS_OF_SANIC = 20
 
 # How long the response to $connect waits after `accept`, in seconds: for an app that waits for the
 # client while other tasks of it are busy, and for one that is still working itself.
@@ -150,6 +155,8 @@ class Run:
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         self._stage = stage
         self._sends = 0
+        # Where tasks waited when the message was handed over, but not for the client.
+        self._places: frozenset[str] = frozenset()
         self._left_alone = False  # the app had returned before its run was stopped
         self._ended = self._stopped = False
         self._connection_id = connection_id
@@ -212,6 +219,7 @@ class Run:
         """Give the app what its connect step waited for."""
         self._stage = Stage.LIVE
         self._active_at = self._loop.time()
+        self._places = self._watch.places()
         self._inbox.deliver(message)
 
     def expect_disconnect(self, message: Message, sent: int) -> None:
@@ -242,7 +250,10 @@ class Run:
                 until = max(since, self._active_at) + self._linger
             return Outcome.CUT_OFF if _is_late(look, now, until) else until
 
-        return await self._drive(decide, deadline, on_waiting)
+        outcome = await self._drive(decide, deadline, on_waiting)
+        if outcome is Outcome.PARKED and self._stage is Stage.LIVE:
+            self._note_cut_off(self._watch.newly_waiting(self._places))
+        return outcome
 
     async def _drive(
         self, decide: Decide, deadline: float, on_waiting: Callable[[], object] | None = None
@@ -284,6 +295,7 @@ class Run:
                 moving = await self._watch.moving()
                 await tasks.wait(moving, min(self._linger, deadline - self._loop.time()))
                 self._note_cut_off([task for task in moving if not task.done()])
+            await self._leave_sanic()
             await tasks.cancel([self._task], give_up_at - self._loop.time())
             await tasks.cancel(list(self._tasks), give_up_at - self._loop.time())
         finally:  # also when nobody waits for it any longer
@@ -296,6 +308,19 @@ class Run:
             with contextlib.suppress(asyncio.CancelledError):
                 self._task.exception()
         return frames.describe(task for task in self._tasks if not task.done())
+
+    async def _leave_sanic(self) -> None:
+        """End an app of Sanic by another exception: what it does when it is cancelled fails.
+
+        It calls `end_connection`, which its WebSocket has under its own server only.
+        """
+        if "sanic" not in sys.modules or not frames.is_inside(self._task, SANIC):
+            return
+        self._inbox.abandon()
+        for _ in range(ROUNDS_OF_SANIC):
+            if self._task.done():
+                return
+            await asyncio.sleep(0)
 
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
         self.cut_off, self.cut_off_at = frames.describe(held_by), frames.places(held_by)

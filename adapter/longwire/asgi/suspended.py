@@ -15,7 +15,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from longwire.asgi import tasks as owned
-from longwire.asgi.frames import frames_of, module_of
+from longwire.asgi.frames import NOWHERE, frames_of, module_of, place
 from longwire.asgi.reachable import KNOWN_CLOSELY, STEPS_PER_TASK, known
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ async def judge(
             if len(joined[future]) == 1 and not clients.isdisjoint(awaited):
                 pumped[task] = joined[future][0]
         quiet[task] = not joined[future]
-        where = module_of(innermost), innermost.f_code.co_qualname
+        where = _where(innermost)
         if where in JOINING or _joins_by_completion(frames):
             quiet[task] = True
         elif where in MEETING:
@@ -161,6 +161,20 @@ async def judge(
 def _frames(task: _Task) -> Iterator[FrameType]:
     # Futures made in Python have a frame of their own, below the one of who awaits them.
     return (frame for frame in frames_of(task) if module_of(frame) != FUTURES)
+
+
+def _where(frame: FrameType) -> tuple[str, str]:
+    return module_of(frame), frame.f_code.co_qualname
+
+
+def waits_for_others(task: _Task, elsewhere_than: Collection[str]) -> bool:
+    """Tell whether a task waits for another one, at none of these places; none that sleeps does."""
+    frames = list(_frames(task))
+    innermost = frames[-1] if frames else None
+    if innermost is None or _where(innermost) == ("asyncio.tasks", SLEEP):
+        return False
+    where = place(task)
+    return where != NOWHERE and where not in elsewhere_than
 
 
 def _joins_by_completion(frames: list[FrameType]) -> bool:
@@ -227,27 +241,40 @@ class _Recorder:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._time = loop.time
         self._call_at = loop.call_at
-
-    def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None
-    ) -> asyncio.TimerHandle:
-        return self.call_at(self._time() + delay, callback, *args, context=context)
+        self._call_later = loop.call_later
+        self._is_setting = False  # a loop's two methods may call each other
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
+        return self.call_later(when - self._time(), callback, *args, context=context)
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         run = owned.owner(context or contextvars.copy_context())
-        if run is None:
-            return self._call_at(when, callback, *args, context=context)
-        timer = _RecordedTimer(when, callback, args)
+        if self._is_setting or run is None:
+            return self._set(delay, callback, args, context)
+        timer = _RecordedTimer(self._time() + delay, callback, args)
 
         def fire() -> None:
             run.timers.discard(timer)
             callback(*args)
 
         run.timers.add(timer)
-        timer.handle = self._call_at(when, fire, context=context)
+        timer.handle = self._set(delay, fire, (), context)
         return timer.handle
+
+    def _set(
+        self, delay: float, callback: Callable[..., object], args: tuple[Any, ...], context: Any
+    ) -> asyncio.TimerHandle:
+        if self._is_setting:
+            return self._call_at(self._time() + delay, callback, *args, context=context)
+        self._is_setting = True
+        try:
+            return self._call_later(delay, callback, *args, context=context)
+        finally:
+            self._is_setting = False
 
 
 _recorded: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()

@@ -307,6 +307,12 @@ class Connection:
         return self._run is not None and self._run.unwinding
 
     @property
+    def goes_on_after_event(self) -> bool:
+        run = self._run
+        goes_on = run is not None and run.answer.accepted and not run.ended
+        return goes_on and self.unwinding and not self.is_over
+
+    @property
     def is_over(self) -> bool:
         told = self._run is not None and self._run.disconnect_delivered
         return self._refused or told or self.ended

@@ -90,6 +90,11 @@ class Call(NamedTuple):
     after: AfterResponse | None  # None where nothing runs after the response
 
 
+def _is_fault(error: BaseException | None) -> bool:
+    """Tell whether what an app raised while it cleaned up is its author's to mend."""
+    return not (error is None or isinstance(error, GeneratorExit) or is_disconnect(error))
+
+
 class Invocation:
     """An event that is about a connection; `endpoint` is the URL of its management API."""
 
@@ -151,7 +156,7 @@ class Invocation:
         error = run.error
         given_up = await run.stop(self.run_until, self._unwind_until)
         log_cut_off(run, self.connection.id, "after the app had ended")
-        if error is None and run.error is not None and not is_disconnect(run.error):
+        if error is None and _is_fault(run.error):
             logger.error(
                 "connection %s: the app raised while it was being cancelled",
                 self.connection.id,

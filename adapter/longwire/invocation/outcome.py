@@ -51,6 +51,14 @@ def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
         )
     elif outcome is Outcome.CUT_OFF:
         log_cut_off(run, connection_id, "while the app waited for the client")
+    elif outcome is Outcome.PARKED and run.cut_off:
+        logger.log(
+            once.level(*run.cut_off_at),
+            "connection %s: cancelled tasks that this message has begun, as only a later one could "
+            "move them, and that is another event (docs/state.md): %s",
+            connection_id,
+            run.cut_off,
+        )
 
 
 def log_cut_off(run: Run, connection_id: str, when: str) -> None:

@@ -28,6 +28,7 @@ class OwnConnection(Protocol):
         accepted: the app has accepted it.
         has_effect: what the app does counts: not in a replay, nor while it unwinds.
         unwinding: its run is over.
+        goes_on_after_event: its run is over, and it is not.
         is_over: it has ended: the app is told so, or has ended it itself.
         is_unanswered: its handshake has no answer yet, so that nobody else can end it.
         greets: frames to it have to wait for the response to its handshake.
@@ -43,6 +44,8 @@ class OwnConnection(Protocol):
     def has_effect(self) -> bool: ...
     @property
     def unwinding(self) -> bool: ...
+    @property
+    def goes_on_after_event(self) -> bool: ...
     @property
     def is_over(self) -> bool: ...
     @property

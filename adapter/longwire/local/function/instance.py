@@ -82,6 +82,7 @@ class Instance:
         self._lifeline, self._lifeline_end = os.pipe()
         self._init: float | None = None
         self._settling: asyncio.Task[Any] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         """Start the process, and wait until it waits for an event; else raise `InitError`."""
@@ -203,7 +204,8 @@ class Instance:
                 self._pause()
             else:
                 if work.answered.done():  # else the gateway says so
-                    logger.error("%s %s", work.request_id, problem)
+                    level = logging.INFO if self._stopping else logging.ERROR
+                    logger.log(level, "%s %s", work.request_id, problem)
                 await self.kill()
             over()
         return problem
@@ -238,6 +240,7 @@ class Instance:
     async def stop(self) -> None:
         """End the process as Lambda does: with an extension it has half a second for it."""
         await self.settle()
+        self._stopping = True  # it has had its time: that it ends now is no fault
         if self._exit is not None and self._api.has_extensions and self.is_alive:
             self.signal(signal.SIGTERM)
             self._resume()

@@ -12,11 +12,13 @@ figure makes this fail.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.frameworks import CASES, MESSAGES
 from benchmarks.race import Contender, Measured, run_cold, run_warm
 from benchmarks.runtime import compare_runtimes
 from benchmarks.servers import (
@@ -82,6 +84,7 @@ COLD_AIMS = {
 FREE_TLS = Aim(None)
 CONSTRUCTION = Aim(None, at_most=True)
 
+NO_LINGER = Aim(0, at_most=True)
 REQUESTS_AIM = Aim(1, at_most=True)
 COUNTED = 5  # messages
 
@@ -127,6 +130,7 @@ def main(python_with_mangum: str) -> None:
         for store in stores:
             if store.port:
                 compare_requests(adapters, store)
+        show_frameworks(management)
     compare_runtimes()
 
 
@@ -224,6 +228,23 @@ def compare_construction(adapters: Adapters, dynamodb: Store) -> None:
     contenders = [adapters.contender("cold", name, dynamodb) for name in ("asyncio", "construct")]
     alone, ours = run_cold(contenders, START_ROUNDS)
     show("Longwire(...) (import asyncio, ssl)", ours, alone, 1e3, CONSTRUCTION)
+
+
+def show_frameworks(management: Server) -> None:
+    """Show that no event waits for what cannot move."""
+    columns = "".join(f"{column:>12}" for column in ("CONNECT", "MESSAGE", "DISCONNECT", "lingers"))
+    print(f"\n{'one event, wall ms':{LABEL}}{columns}, s")
+    for name, case in CASES.items():
+        if not case.is_installed:
+            print(f"{name:{LABEL}}not installed")
+            continue
+        before = management.count()
+        command = [sys.executable, "-m", "benchmarks.frameworks", name, management.address]
+        *events, lingers = map(float, subprocess.check_output(command, text=True).split()[-4:])
+        if management.count() - before != MESSAGES:
+            raise RuntimeError(f"{name}: not every reply arrived")
+        shown = "".join(f"{seconds * 1e3:>12.1f}" for seconds in events)
+        print(f"{name:{LABEL}}{shown}{lingers:>12g}   {NO_LINGER.judge(lingers)}", flush=True)
 
 
 def compare_requests(adapters: Adapters, store: Store) -> None:

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -78,7 +79,9 @@ def test_every_python_block_is_run() -> None:
         "large.py",
         "lonely.py",  # and together.py: tests/local/function/test_instances.py
         "main.py",
+        "orders.py",
         "outside.py",
+        "presence.py",
         "rooms.py",
         "test_main.py",
         "together.py",
@@ -160,6 +163,34 @@ async def test_the_counter_begins_anew_with_each_message() -> None:
         for _ in range(2):
             await ws.send("")
             assert await ws.receive() == "message 1"
+
+
+async def test_a_leaving_hook_asks_which_end_it_is() -> None:
+    """Who has said something is still online; who has left is not."""
+    names: dict[str, Any] = {}
+    exec(FILES["presence.py"], names)
+    async with Gateway(names["app"]) as gateway, gateway.connect(query={"name": "ann"}) as ann:
+        async with gateway.connect(query={"name": "bob"}) as bob:
+            for _ in range(2):
+                await bob.send("")
+                assert await bob.receive() == "2 online"
+        await ann.send("")
+        assert await ann.receive() == "1 online"
+
+
+async def test_each_message_commits_what_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its dependency ends with its event."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(FILES["orders.py"], names)
+    async with Gateway(names["app"]) as gateway, gateway.connect() as ws:
+        for what in ("tea", "milk"):
+            await ws.send(what)
+            assert await ws.receive() == "saved"
+    with contextlib.closing(sqlite3.connect("orders.sqlite3")) as database:
+        assert database.execute("SELECT what FROM orders").fetchall() == [("tea",), ("milk",)]
 
 
 async def test_the_rooms_are_rooms() -> None:

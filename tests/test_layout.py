@@ -57,7 +57,7 @@ FLOORS = (
     {"functions"},
     {"handler", "manager"},
     {"connections"},
-    {"middleware", "ws_gateway"},
+    {"middleware", "ws_gateway", "event_end"},
     {"invocation", "fanout"},
     {"registry"},
     {"runtime"},
@@ -212,6 +212,7 @@ def test_public_names_are_these() -> None:
         "WSGateway",
         "WebSocketManager",
         "get_websocket_manager",
+        "is_event_end",
         "websocket_handler",
     ]
     assert longwire_backends.__all__ == [

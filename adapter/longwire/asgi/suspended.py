@@ -158,7 +158,7 @@ async def judge(
     for task in tasks:
         await turns.step(_STEPS_PER_TASK)
         quiet[task] = False
-        frames = list(_frames(task))
+        frames = list(frames_of(task))
         if not frames or is_runnable(task):
             continue
         innermost = frames[-1]
@@ -291,14 +291,14 @@ def describe(tasks: Iterable[_Task]) -> str:
 
 def _place(task: _Task) -> str:
     """Name the innermost frame outside asyncio: the line its author can change."""
-    for frame in reversed(list(_frames(task))):
+    for frame in reversed(list(frames_of(task))):
         if not _module(frame).startswith(("asyncio", "longwire")):
             code = frame.f_code
             return f"{code.co_qualname} ({code.co_filename}:{frame.f_lineno})"
     return "unknown"
 
 
-def _frames(task: _Task) -> Iterator[FrameType]:
+def frames_of(task: _Task) -> Iterator[FrameType]:
     """Walk the frames of a suspended task, outermost first."""
     awaitable: object = task.get_coro()
     while isinstance(awaitable := _unwrap(awaitable), _Suspended):
@@ -404,7 +404,7 @@ async def _expand(
         if len(parts) >= most:
             break
         kind: Any = type(one)
-        parts += [part for part in _way_into(kind)(one) if gc.is_tracked(part)]
+        parts += [part for part in way_into(kind)(one) if gc.is_tracked(part)]
         steps += 2 + len(parts) - len(tasks)
         tasks += [by] * (len(parts) - len(tasks))
         if steps > _STEPS_AT_ONCE // 10:
@@ -418,7 +418,7 @@ async def _variables(run: Iterable[_Task], turns: Turns) -> tuple[list[object], 
     values: list[object] = []
     tasks: list[_Task] = []
     for task in run:
-        for frame in _frames(task):
+        for frame in frames_of(task):
             values += frame.f_locals.values()
         tasks += [task] * (len(values) - len(tasks))
         await turns.step(_STEPS_PER_TASK)
@@ -426,7 +426,7 @@ async def _variables(run: Iterable[_Task], turns: Turns) -> tuple[list[object], 
 
 
 @functools.lru_cache(256)
-def _way_into(kind: type) -> Callable[[Any], Iterable[object]]:
+def way_into(kind: type) -> Callable[[Any], Iterable[object]]:
     """Return what lists the parts of objects of a type; no code of these objects runs."""
     # The second is how `asyncio.isfuture` tells the type of a future, of whatever kind.
     if issubclass(kind, _OPAQUE) or hasattr(kind, "_asyncio_future_blocking"):

@@ -26,6 +26,7 @@ from longwire.exceptions import ASGIMessageError, ConnectionGoneError, Managemen
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
     from longwire.types import ASGIApp, Frame, Message, Scope
 
@@ -143,6 +144,8 @@ class Run:
         self.cut_off = ""  # what was still busy when the step was ended, for the log
         # A send that nobody answered: the app may have kept that to itself.
         self.hang: ManagementError | None = None
+        # Tells an app's author what to know, on a developer's machine alone.
+        self.hints: Hints | None = None
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         self._stage = stage
@@ -210,6 +213,8 @@ class Run:
 
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
+        if self.hints is not None:
+            self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
         self._stage = Stage.LIVE
         self._active_at = self._loop.time()
         self._inbox.deliver(message)
@@ -275,6 +280,8 @@ class Run:
         for the log; mostly "".
         """
         left_alone = self._task.done()
+        if self.hints is not None and self._goes_on(deadline):
+            self.hints.park(self._task, self._tasks, self._inbox.waiters)
         self._unwind()
         try:
             if left_alone:
@@ -286,11 +293,19 @@ class Run:
         finally:  # also when nobody waits for it any longer
             for task in (self._task, *self._tasks):
                 _ask_to_end(task)
+            if self.hints is not None:
+                self.hints.over()
         if self._task.cancelled():
             # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
             with contextlib.suppress(asyncio.CancelledError):
                 self._task.exception()
         return suspended.describe(task for task in self._tasks if not task.done())
+
+    def _goes_on(self, deadline: float) -> bool:
+        """Tell whether the connection outlives this run, whose app waits for the client."""
+        waits = self.answer.accepted and self._inbox.waiters and not self._inbox
+        has_acted = self._stage in (Stage.CONNECT, Stage.LIVE)
+        return bool(waits) and has_acted and not self.ended and self._loop.time() < deadline
 
     def _unwind(self) -> None:
         self._stage = Stage.UNWINDING
@@ -358,6 +373,7 @@ class Run:
     async def _send(self, message: Message) -> None:
         try:
             if self._stage is Stage.UNWINDING:
+                self._swallow(message)
                 return
             match self.answer.state, message.get("type"):
                 case HandshakeState.PENDING, "websocket.accept":
@@ -379,6 +395,10 @@ class Run:
             self._sends += 1
             if self._sends % SENDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+    def _swallow(self, message: Message) -> None:
+        if self.hints is not None and message.get("type") == "websocket.send":
+            self.hints.swallowed(message)
 
     # What the app's messages mean.
 

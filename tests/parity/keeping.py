@@ -17,7 +17,7 @@ from quart import websocket as quart_websocket
 from starlette.applications import Starlette
 from starlette.endpoints import WebSocketEndpoint
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket  # noqa: TC002  # FastAPI reads annotations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

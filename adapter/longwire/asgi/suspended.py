@@ -313,6 +313,14 @@ def frames_of(task: _Task) -> Iterator[FrameType]:
             yield frame
 
 
+def sleeps(frames: list[FrameType]) -> bool:
+    """Tell whether a task with these frames is inside `asyncio.sleep`."""
+    return bool(frames) and (_module(frames[-1]), frames[-1].f_code.co_qualname) == (
+        "asyncio.tasks",
+        SLEEP,
+    )
+
+
 def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
 

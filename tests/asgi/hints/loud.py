@@ -294,3 +294,16 @@ class Texts(WebSocketEndpoint):
     async def on_receive(self, ws: WebSocket, data: Any) -> None:
         self.texts.append(data)  # HERE
         await ws.send_text(str(len(self.texts)))
+
+
+@loud(changed("self.name"))
+class Login(WebSocketEndpoint):
+    """Assigned by one message, and read by another."""
+
+    encoding = "text"
+    name = ""
+
+    async def on_receive(self, ws: WebSocket, data: Any) -> None:
+        if not self.name:
+            self.name = data  # HERE
+        await ws.send_text(f"hello {self.name}")

@@ -497,14 +497,130 @@ class Echo(WebSocketEndpoint):
     greeting = "hello"
 
     async def on_connect(self, ws: WebSocket) -> None:
-        self.name = "echo"
+        self.name, self.latest = "echo", ""
         await ws.accept()
         await ws.send_text(self.greeting)
 
     async def on_receive(self, ws: WebSocket, data: Any) -> None:
         self.latest = data
+        await self.answer(ws)
+
+    async def answer(self, ws: WebSocket) -> None:
         await ws.send_text(self.name + self.latest)
 
     async def on_disconnect(self, ws: WebSocket, close_code: int) -> None:
         shared.append("gone")
         await ws.send_text("nobody reads this")
+
+
+class Conversation:
+    """An object for each connection, which hands each message on in an attribute."""
+
+    def __init__(self, ws: WebSocket) -> None:
+        self.ws = ws
+        self.text = ""
+        self.parts: list[str] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        await self.ws.accept()
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                self.text = await self.ws.receive_text()
+                await self.answer()
+
+    async def answer(self) -> None:
+        self.parts.extend(self.text)
+        await self.ws.send_json(self.parts)
+        self.parts.clear()
+        self.tasks.add(asyncio.create_task(asyncio.sleep(0)))
+
+
+@quiet
+async def conversation(ws: WebSocket) -> None:
+    await Conversation(ws).run()
+
+
+class Model:
+    """As of a library that writes to a database what is assigned to attributes."""
+
+    __module__ = "starlette.models"
+
+
+class User(Model):
+    texts = 0
+
+
+@quiet
+async def row_of_a_database(ws: WebSocket) -> None:
+    user = User()
+    await ws.accept()
+    async for text in ws.iter_text():
+        user.texts += 1
+        await ws.send_text(text)
+
+
+@quiet
+async def heartbeat(ws: WebSocket) -> None:
+    """Goes on by itself, message or no message."""
+
+    async def beat() -> None:
+        beats = 0
+        while True:
+            beats += 1
+            await asyncio.sleep(3 if beats > 2 else 0)
+
+    await ws.accept()
+    beating = asyncio.create_task(beat())
+    try:
+        async for text in ws.iter_text():
+            await ws.send_text(text)
+    finally:
+        beating.cancel()
+
+
+@quiet
+async def generator_on_the_stack(ws: WebSocket) -> None:
+    await ws.accept()
+    scale = itertools.cycle(SCALE)
+    while True:
+        note, text = next(scale), await ws.receive_text()
+        await ws.send_text(note + text)
+
+
+@quiet
+async def nested_loops(ws: WebSocket) -> None:
+    await ws.accept()
+    running = True
+    while running:
+        async for text in ws.iter_text():
+            words = text.split()
+            total = 0
+            for index, word in enumerate(words):
+                total += index * len(word)
+            await ws.send_json({"total": total, "last": words[-1:]})
+        running = False
+
+
+@quiet
+async def dispatcher(ws: WebSocket) -> None:
+    handlers: dict[str, Callable[[str], Awaitable[None]]] = {"echo": ws.send_text}
+    await ws.accept()
+    handler = handlers["echo"]
+    async for text in ws.iter_text():
+        handler = handlers.get(text, ws.send_text)
+        await handler(text)
+
+
+@quiet
+async def lock_and_semaphore(ws: WebSocket) -> None:
+    lock, semaphore = asyncio.Lock(), asyncio.Semaphore(3)
+    await ws.accept()
+    async for text in ws.iter_text():
+        async with lock, semaphore:
+            result = error = None
+            try:
+                result = text.upper()
+            except ValueError as e:
+                error = e
+            await ws.send_text(str(error or result))

@@ -15,20 +15,22 @@ from tests.asgi.hints import loud, quiet
 
 pytestmark = pytest.mark.anyio
 
+QUICK = {"backend": "memory", "params": {}, "linger": 0.1}
 MESSAGES = '{"text": "a"}', '{"text": "b"}', "[1, 2]", '"c"'
 
 
 async def _told(app: Any, caplog: pytest.LogCaptureFixture, *messages: str) -> list[str]:
     """Say messages to an app, one after the other, and return what its author is told."""
     caplog.set_level(logging.WARNING, "longwire")
-    async with Gateway(app) as gateway, gateway.connect() as ws:
+    async with Gateway(app, QUICK) as gateway, gateway.connect() as ws:
         for message in messages:
             await ws.send(message)
             with contextlib.suppress(AssertionError):  # an answer came, which is as well
                 await ws.nothing(0)
-    texts = [record.getMessage() for record in caplog.records if record.name == "longwire"]
+    records = [record for record in caplog.records if record.name == "longwire"]
     caplog.clear()
-    return texts
+    texts = [(record.levelno, record.getMessage()) for record in records]
+    return [text for level, text in texts if level == logging.ERROR or "(docs/" in text]
 
 
 def _app(endpoint: Any) -> Starlette:

@@ -29,6 +29,9 @@ _Line = tuple[str, int]
 # Whoever writes this attribute of a consumer expects to be run for group messages.
 CHANNEL_LAYER = "channel_layer"
 
+# The methods that frameworks call with a message.
+RECEIVING = {"receive", "receive_json", "websocket_receive", "on_receive"}
+
 # What this process has been told, or need not be: each text once.
 decided: set[str] = set()
 
@@ -134,7 +137,9 @@ class Hints:
 
     def _changed_variables(self, stacks: dict[_Task, list[FrameType]]) -> list[_Change]:
         changes = []
-        for frame in itertools.chain(*stacks.values()):
+        # What goes on by itself changes with or without a message.
+        awake = [stack for stack in stacks.values() if not suspended.sleeps(stack)]
+        for frame in itertools.chain(*awake):
             _, before = self._variables.get(id(frame), (None, {}))
             if not before:
                 continue
@@ -152,16 +157,22 @@ class Hints:
 
     def _changed_attributes(self, stacks: dict[_Task, list[FrameType]]) -> list[_Change]:
         changes = []
+        frames = itertools.chain(*stacks.values())
+        next_ones = [liveness.attributes_assigned_next(one) for one in frames if own.is_frame(one)]
         for one in _objects(stacks):
             _, before = self._attributes.get(id(one), (None, {}))
             if not before:
                 continue
+            anew = _assigned_anew(type(one)).union(*next_ones)
             for name, value in values.attributes(one).items():
-                if name in before and values.differs(before[name], values.note(value)):
-                    # What no code of the app's own names belongs to its framework.
-                    codes = own.functions(type(one))
-                    if (place := liveness.line_of_attribute(codes, name)) is not None:
-                        changes.append(_Change(f"self.{name}", value, place, one))
+                if name not in before or name in anew:
+                    continue
+                # What no code of the app's own names belongs to its framework.
+                codes = own.functions(type(one))
+                if values.differs(before[name], values.note(value)) and (
+                    place := liveness.line_of_attribute(codes, name)
+                ):
+                    changes.append(_Change(f"self.{name}", value, place, one))
         return changes
 
     def _compare_places(self, before: list[_Line], now: list[_Line]) -> None:
@@ -224,6 +235,12 @@ def _scopes(stacks: dict[_Task, list[FrameType]]) -> list[object]:
     """List the scopes that frameworks may have made of the first one."""
     frames = itertools.chain(*stacks.values())
     return [frame.f_locals["scope"] for frame in frames if "scope" in frame.f_locals]
+
+
+def _assigned_anew(kind: type) -> frozenset[str]:
+    """Return the attributes that each message assigns before anybody reads them."""
+    hooks = [code for code in own.functions(kind) if code.co_name in RECEIVING]
+    return frozenset().union(*map(liveness.attributes_assigned_first, hooks))
 
 
 def _noted(variables: dict[str, Any]) -> _Notes:

@@ -150,6 +150,32 @@ def _line(instruction: dis.Instruction) -> int | None:
     return None if instruction.positions is None else instruction.positions.lineno
 
 
+def attributes_assigned_next(frame: FrameType) -> frozenset[str]:
+    """Return the attributes that a suspended frame assigns as soon as it goes on."""
+    return _attributes_assigned_from(frame.f_code, frame.f_lasti)
+
+
+def attributes_assigned_first(code: CodeType) -> frozenset[str]:
+    """Return the attributes that a function assigns in any case, and before it reads them."""
+    return _attributes_assigned_from(code, 0)
+
+
+@functools.lru_cache(1024)
+def _attributes_assigned_from(code: CodeType, at: int) -> frozenset[str]:
+    read: set[str] = set()
+    assigned: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.offset <= at:
+            continue
+        if instruction.opcode in _JUMPS and not _AWAITS.match(instruction.opname):
+            break
+        if instruction.opname == "STORE_ATTR" and instruction.argval not in read:
+            assigned.add(instruction.argval)
+        elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            read.add(instruction.argval)
+    return frozenset(assigned)
+
+
 # Where attributes get their first value.
 _BEGINNINGS = {"__init__", "connect", "on_connect", "websocket_connect"}
 

@@ -20,6 +20,8 @@ _FOREIGN = {
     *("opentelemetry", "pydantic", "quart", "sentry_sdk", "socketio", "starlette", "strawberry"),
     *("werkzeug",),
 }
+# Where classes come from whose heirs are data.
+_PLAIN_BASES = {*sys.stdlib_module_names, "pydantic", "msgspec"}
 _INSTALLED = {"site-packages", "dist-packages"}
 _STANDARD = tuple(
     {
@@ -53,6 +55,15 @@ def is_class(kind: type) -> bool:
     """Tell whether a class is the app's own."""
     path = getattr(sys.modules.get(kind.__module__), "__file__", None)
     return path is not None and _is_module(kind.__module__) and _is_file(path)
+
+
+@functools.lru_cache(4096)
+def is_data(kind: type) -> bool:
+    """Tell whether objects of an own class hold nothing but what they show, as no database's do."""
+    return is_class(kind) and all(
+        is_class(base) or str(base.__module__).partition(".")[0] in _PLAIN_BASES
+        for base in kind.__mro__
+    )
 
 
 def modules() -> list[ModuleType]:

@@ -67,7 +67,7 @@ class _Notes:
             return kind, bytes(value)
         if isinstance(value, _DATA):
             return self._of_data(value, kind, levels)
-        if not own.is_class(kind):
+        if not own.is_data(kind):
             return OPAQUE
         if levels == 0:
             return kind, ...

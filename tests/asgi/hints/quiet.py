@@ -7,6 +7,7 @@ import collections
 import contextlib
 import dataclasses
 import datetime
+import functools
 import itertools
 import json
 import logging
@@ -415,6 +416,41 @@ async def process_memory(ws: WebSocket) -> None:
     async for text in ws.iter_text():
         history.append(text)
         counts[text] = counts.get(text, 0) + 1
+        await ws.send_text(text)
+
+
+@functools.lru_cache
+def _known() -> list[str]:
+    return []
+
+
+@quiet
+async def cached_by_a_function(ws: WebSocket) -> None:
+    await ws.accept()
+    known = _known()
+    async for text in ws.iter_text():
+        known.append(text)
+        await ws.send_text(text)
+
+
+@quiet
+async def kept_by_the_app(ws: WebSocket) -> None:
+    await ws.accept()
+    state = ws.app.state._state
+    texts = state.setdefault("texts", [])
+    async for text in ws.iter_text():
+        texts.append(text)
+        await ws.send_text(text)
+
+
+@quiet
+async def kept_in_session(ws: WebSocket) -> None:
+    await ws.accept()
+    session = ws.scope.setdefault("session", {"n": 0, "texts": []})
+    texts = session["texts"]
+    async for text in ws.iter_text():
+        session["n"] += 1
+        texts.append(text)
         await ws.send_text(text)
 
 

@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 import sysconfig
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,10 +81,13 @@ def functions(kind: type) -> Iterator[CodeType]:
     for base in kind.__mro__:
         if is_class(base):
             for value in list(vars(base).values()):
-                function = getattr(value, "__func__", getattr(value, "fget", value))
-                code = getattr(function, "__code__", None)
-                if code is not None and _is_file(code.co_filename):
-                    yield from _nested(code)
+                match value:
+                    case staticmethod() | classmethod():
+                        value = value.__func__
+                    case property():
+                        value = value.fget
+                if isinstance(value, FunctionType) and _is_file(value.__code__.co_filename):
+                    yield from _nested(value.__code__)
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
@@ -95,5 +99,8 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 
 def place(path: str, line: int) -> str:
     """Name a line as short as possible from where the process was started."""
-    short = os.path.relpath(path)
+    try:
+        short = os.path.relpath(path)
+    except (OSError, ValueError):  # its folder is gone, or this is another drive
+        short = path
     return f"{path if short.startswith(os.pardir) else short}:{line}"

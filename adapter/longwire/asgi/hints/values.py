@@ -22,10 +22,9 @@ _SIMPLE = {
     *(bool, int, float, complex, str, bytes, NoneType, range, decimal.Decimal, fractions.Fraction),
     *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta, uuid.UUID),
 }
-_MAPPINGS = {dict, OrderedDict, defaultdict, Counter}
-_SEQUENCES = {list, tuple, deque}
+_DATA: tuple[Any, ...] = dict, list, tuple, deque, set, frozenset
+_PLAIN = {*_DATA, OrderedDict, defaultdict, Counter}
 _SETS = {set, frozenset}
-_DATA = (dict, list, tuple, deque, set, frozenset)
 
 # What is noted of one variable, and how deep.
 _MOST_ITEMS = 1000
@@ -71,40 +70,40 @@ class _Notes:
             return OPAQUE
         if levels == 0:
             return kind, ...
-        return kind, self._of_items(attributes(value).items(), levels)
+        found = attributes(value)
+        return kind, self._of_items(found.items(), len(found), levels)
 
     def _of_data(self, value: Any, kind: Any, levels: int) -> Hashable:
-        is_own = own.is_class(kind)
-        if levels == 0 or self._left <= 0:
-            return kind, len(value)
-        if isinstance(value, dict) and (is_own or kind in _MAPPINGS):
-            if _is_asgi(value):
-                return OPAQUE
-            return kind, self._of_items(dict.items(value), levels)
-        if isinstance(value, (set, frozenset)) and (is_own or kind in _SETS):
-            return kind, frozenset(self._of_each(value, levels))
         # A class of `collections.namedtuple` is its author's, in whatever module.
-        if is_own or kind in _SEQUENCES or hasattr(kind, "_fields"):
-            return kind, tuple(self._of_each(value, levels))
-        return OPAQUE
+        if not (kind in _PLAIN or own.is_class(kind) or hasattr(kind, "_fields")):
+            return OPAQUE
+        if isinstance(value, dict) and _is_asgi(value):
+            return OPAQUE
+        base = next(one for one in _DATA if isinstance(value, one))  # whose methods no class has
+        size = base.__len__(value)
+        if levels == 0 or self._left <= 0:
+            return kind, size
+        if base is dict:
+            return kind, self._of_items(dict.items(value), size, levels)
+        each = self._of_each(base.__iter__(value), size, levels)
+        return kind, frozenset(each) if base in _SETS else tuple(each)
 
-    def _of_each(self, values: Any, levels: int) -> Iterator[Hashable]:
+    def _of_each(self, values: Iterable[Any], size: int, levels: int) -> Iterator[Hashable]:
         for value in self._first(values):
             if (noted := self.of(value, levels - 1)) != OPAQUE:
                 yield noted
         if self._left <= 0:
-            yield len(values)
+            yield size
 
-    def _of_items(self, items: Any, levels: int) -> Hashable:
+    def _of_items(self, items: Iterable[tuple[Any, Any]], size: int, levels: int) -> Hashable:
         pairs = [
             (self.of(key, levels - 1), noted)
             for key, value in self._first(items)
             if (noted := self.of(value, levels - 1)) != OPAQUE
         ]
-        return tuple(pairs), len(items) if self._left <= 0 else None
+        return tuple(pairs), size if self._left <= 0 else None
 
     def _first(self, values: Iterable[Any]) -> list[Any]:
-        # A list at once, since a thread of the app may change them.
         first = list(itertools.islice(values, max(0, self._left)))
         self._left -= len(first)
         return first
@@ -112,7 +111,7 @@ class _Notes:
 
 def _is_asgi(value: dict[Any, Any]) -> bool:
     """Tell a scope or a message of ASGI, which an app gets and does not keep."""
-    kind = value.get("type")
+    kind = dict.get(value, "type")
     return isinstance(kind, str) and kind.partition(".")[0] in ("websocket", "http", "lifespan")
 
 
@@ -120,15 +119,19 @@ def attributes(value: object) -> dict[str, Any]:
     """Return the attributes of an object of the app's own, with the defaults of its class."""
     try:
         found = dict(object.__getattribute__(value, "__dict__"))
-    except AttributeError:
+    except AttributeError:  # its class has `__slots__`
         found = {}
     for base in type(value).__mro__:
         if own.is_class(base):
             for name, default in list(vars(base).items()):
-                if isinstance(default, MemberDescriptorType):  # one of `__slots__`
-                    default = getattr(value, name, None)
-                if not name.startswith("__"):
-                    found.setdefault(name, default)
+                if name.startswith("__"):
+                    continue
+                if isinstance(default, MemberDescriptorType):
+                    try:
+                        default = default.__get__(value)
+                    except AttributeError:  # not assigned yet
+                        continue
+                found.setdefault(name, default)
     return found
 
 

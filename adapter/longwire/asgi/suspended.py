@@ -164,7 +164,7 @@ async def judge(
         innermost = frames[-1]
         future = awaited_future(task)
         if future not in joined:
-            awaited = _awaited(task, innermost)
+            awaited = awaited_by(task, innermost)
             await turns.step(len(awaited))
             joined[future] = (
                 all(one.done() or one in run for one in awaited),
@@ -338,7 +338,7 @@ def _unwrap(awaitable: object) -> object:
     return awaitable
 
 
-def _awaited(task: _Task, frame: FrameType) -> Collection[asyncio.Future[Any]]:
+def awaited_by(task: _Task, frame: FrameType) -> Collection[asyncio.Future[Any]]:
     """List the futures that must move first; the awaited one itself when nothing more is known."""
     future = awaited_future(task)
     if isinstance(children := getattr(future, CHILDREN, None), list):

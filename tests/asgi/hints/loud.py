@@ -307,3 +307,17 @@ class Login(WebSocketEndpoint):
         if not self.name:
             self.name = data  # HERE
         await ws.send_text(f"hello {self.name}")
+
+
+@loud(ELSEWHERE)
+async def login_in_a_race(ws: WebSocket) -> None:
+    """Where what waits for the client is a task without any code of the app's own."""
+    await ws.accept()
+    stop = asyncio.create_task(asyncio.Event().wait())
+    first = asyncio.create_task(ws.receive_text())
+    await asyncio.wait({stop, first}, return_when=asyncio.FIRST_COMPLETED)  # FIRST
+    name = first.result()
+    while True:
+        text = asyncio.create_task(ws.receive_text())
+        await asyncio.wait({stop, text}, return_when=asyncio.FIRST_COMPLETED)  # HERE
+        await ws.send_text(name + text.result())

@@ -660,3 +660,20 @@ async def lock_and_semaphore(ws: WebSocket) -> None:
             except ValueError as e:
                 error = e
             await ws.send_text(str(error or result))
+
+
+@quiet
+async def ticker(ws: WebSocket) -> None:
+    """Is now here, now there while it does not wait for the client itself."""
+    await ws.accept()
+    receiving = asyncio.create_task(ws.receive_text())
+    while True:
+        for _ in range(3):
+            await asyncio.sleep(0.03)
+        await asyncio.sleep(0.02)
+        if receiving.done():
+            try:
+                await ws.send_text(receiving.result())
+            except WebSocketDisconnect:
+                return
+            receiving = asyncio.create_task(ws.receive_text())

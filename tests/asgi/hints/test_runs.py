@@ -16,6 +16,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from longwire import Connections, Longwire
+from longwire.asgi.hints.hints import MOST_TASKS
 from longwire.testing import Gateway
 from tests.lambda_events import connect_event, message_event
 
@@ -174,6 +175,33 @@ async def test_memory_of_the_process_is_another_matter(caplog: pytest.LogCapture
     room = Room()
     assert await _hints(room, caplog, "a", "b") == []
     assert room.texts == ["a", "b"]
+
+
+async def test_of_very_many_tasks_only_those_that_wait_for_the_client_are_looked_at(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """So that no event takes long because of hints."""
+
+    async def endpoint(ws: WebSocket) -> None:
+        await ws.accept()
+        queue: asyncio.Queue[int] = asyncio.Queue()
+
+        async def work() -> None:
+            done = 0
+            while True:
+                done += await queue.get()
+
+        count = 0
+        async with asyncio.TaskGroup() as group:
+            workers = [group.create_task(work()) for _ in range(MOST_TASKS)]
+            async for _ in ws.iter_text():
+                count += 1
+                await queue.put(count)
+            for worker in workers:
+                worker.cancel()
+
+    (hint,) = await _hints(_app(endpoint), caplog, "a", "b")
+    assert "'count' changed" in hint
 
 
 async def test_a_handler_is_watched_where_its_context_asks_for_it(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +31,9 @@ CHANNEL_LAYER = "channel_layer"
 
 # The methods that frameworks call with a message.
 RECEIVING = {"receive", "receive_json", "websocket_receive", "on_receive"}
+
+# Of an app with more tasks only those are looked at that wait for the client.
+MOST_TASKS = 200
 
 # What this process has been told, or need not be: each text once.
 decided: set[str] = set()
@@ -60,19 +63,19 @@ class Hints:
         self._waited_at: list[_Line] | None = None
         self._suspended: dict[int, FrameType] = {}
 
-    def hand_over(self, main: _Task, tasks: Iterable[_Task], clients: Collection[_Task]) -> None:
+    def hand_over(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
         """Note what the app holds as it gets a message; `clients` wait for the client."""
-        stacks = _stacks(main, tasks)
-        self._waited_at = _waits_at(main, stacks, clients)
+        stacks = _stacks(main, tasks, clients)
+        self._waited_at = _waits_at(stacks, clients)
         for frame in itertools.chain(*stacks.values()):
             if own.is_frame(frame):
                 self._variables[id(frame)] = frame, _noted(frame.f_locals)
         for one in _objects(stacks):
             self._attributes[id(one)] = one, _noted(values.attributes(one))
 
-    def park(self, main: _Task, tasks: Iterable[_Task], clients: Collection[_Task]) -> None:
+    def park(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
         """Say what will be forgotten: the app waits again, and is about to be cancelled."""
-        stacks = _stacks(main, tasks)
+        stacks = _stacks(main, tasks, clients)
         for one in _objects(stacks):
             if _expects_group_messages(one):
                 self._say(
@@ -81,7 +84,7 @@ class Hints:
                 )
         if self._waited_at is not None:
             self._compare(stacks)
-            self._compare_places(self._waited_at, _waits_at(main, stacks, clients))
+            self._compare_places(self._waited_at, _waits_at(stacks, clients))
         self._suspended = {id(frame): frame for frame in itertools.chain(*stacks.values())}
         _ending.add(self)
 
@@ -196,20 +199,30 @@ class Hints:
 _KEPT = "state", "session"
 
 
-def _stacks(main: _Task, tasks: Iterable[_Task]) -> dict[_Task, list[FrameType]]:
+def _stacks(
+    main: _Task, tasks: Collection[_Task], clients: Collection[_Task]
+) -> dict[_Task, list[FrameType]]:
     """Return the frames of tasks, outermost first; the app's first task comes first."""
-    every = dict.fromkeys((main, *tasks))
+    others = tasks if len(tasks) <= MOST_TASKS else ()
+    every = dict.fromkeys((main, *clients, *others))
     return {task: list(suspended.frames_of(task)) for task in every}
 
 
-def _waits_at(
-    main: _Task, stacks: dict[_Task, list[FrameType]], clients: Collection[_Task]
-) -> list[_Line]:
+def _waits_at(stacks: dict[_Task, list[FrameType]], clients: Collection[_Task]) -> list[_Line]:
     """Return the lines of the app's own code that lead to where it waits for the client."""
-    waiting = [stacks[task] for task in stacks if task in clients]
-    lines = sorted(_own_lines(stack) for stack in waiting)
+    inside = [stack for task, stack in stacks.items() if task in clients]
     # A task that is a framework's `receive()` alone is waited for by somebody.
-    return list(itertools.chain(*lines)) or _own_lines(stacks[main])
+    by_name = [
+        stack
+        for task, stack in stacks.items()
+        if stack and not set(clients).isdisjoint(suspended.awaited_by(task, stack[-1]))
+    ]
+    lines = (sorted(map(_own_lines, waiting)) for waiting in (inside, by_name))
+    return next((found for found in map(_chained, lines) if found), [])
+
+
+def _chained(lines: list[list[_Line]]) -> list[_Line]:
+    return list(itertools.chain(*lines))
 
 
 def _own_lines(stack: list[FrameType]) -> list[_Line]:

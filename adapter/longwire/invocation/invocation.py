@@ -145,7 +145,7 @@ class Invocation:
                 linger=self.settings.linger,
             )
         # Lambda's own context has no such attribute, so nobody pays for it there.
-        if getattr(call.context, "wants_hints", False):
+        if getattr(call.context, "wants_hints", None) is True:
             from longwire.asgi.hints.hints import Hints
 
             run.hints = Hints(self._application.app, asgi_scope, _tell)

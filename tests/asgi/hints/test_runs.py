@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import decimal
 import json
 import logging
 import subprocess
@@ -202,6 +203,22 @@ async def test_of_very_many_tasks_only_those_that_wait_for_the_client_are_looked
 
     (hint,) = await _hints(_app(endpoint), caplog, "a", "b")
     assert "'count' changed" in hint
+
+
+async def test_an_object_like_no_other_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """Here a number that raises where it is compared."""
+
+    async def endpoint(ws: WebSocket) -> None:
+        await ws.accept()
+        number = decimal.Decimal("sNaN")
+        async for _ in ws.iter_text():
+            await ws.send_text(str(number))
+            number = decimal.Decimal("sNaN")
+
+    assert await _hints(_app(endpoint), caplog, "a", "b") == []
+    assert [record.getMessage()[:43] for record in caplog.records] == [
+        "the app's variables could not be looked at:"
+    ]
 
 
 async def test_a_handler_is_watched_where_its_context_asks_for_it(

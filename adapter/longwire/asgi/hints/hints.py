@@ -6,10 +6,11 @@ the app waits again. For a `Run` it is one object with four calls; texts are all
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,28 +66,31 @@ class Hints:
 
     def hand_over(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
         """Note what the app holds as it gets a message; `clients` wait for the client."""
-        stacks = _stacks(main, tasks, clients)
-        self._waited_at = _waits_at(stacks, clients)
-        for frame in itertools.chain(*stacks.values()):
-            if own.is_frame(frame):
-                self._variables[id(frame)] = frame, _noted(frame.f_locals)
-        for one in _objects(stacks):
-            self._attributes[id(one)] = one, _noted(values.attributes(one))
+        with self._looking():
+            stacks = _stacks(main, tasks, clients)
+            self._waited_at = _waits_at(stacks, clients)
+            for frame in itertools.chain(*stacks.values()):
+                if own.is_frame(frame):
+                    self._variables[id(frame)] = frame, _noted(frame.f_locals)
+            for one in _objects(stacks):
+                self._attributes[id(one)] = one, _noted(values.attributes(one))
 
     def park(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
         """Say what will be forgotten: the app waits again, and is about to be cancelled."""
-        stacks = _stacks(main, tasks, clients)
-        for one in _objects(stacks):
-            if _expects_group_messages(one):
-                self._say(
-                    f"consumer {type(one).__name__} has a channel layer, but nobody runs it for a "
-                    "group message between events: use longwire.Connections (docs/groups.md)"
-                )
-        if self._waited_at is not None:
-            self._compare(stacks)
-            self._compare_places(self._waited_at, _waits_at(stacks, clients))
-        self._suspended = {id(frame): frame for frame in itertools.chain(*stacks.values())}
-        _ending.add(self)
+        with self._looking():
+            stacks = _stacks(main, tasks, clients)
+            self._suspended = {id(frame): frame for frame in itertools.chain(*stacks.values())}
+            _ending.add(self)
+            for one in _objects(stacks):
+                if _expects_group_messages(one):
+                    self._say(
+                        f"consumer {type(one).__name__} has a channel layer, but nobody runs it "
+                        "for a group message between events: use longwire.Connections "
+                        "(docs/groups.md)"
+                    )
+            if self._waited_at is not None:
+                self._compare(stacks)
+                self._compare_places(self._waited_at, _waits_at(stacks, clients))
 
     def swallowed(self, message: object = None) -> None:
         """Say it if the app's own code has sent something while it is being cancelled.
@@ -119,6 +123,14 @@ class Hints:
         self._suspended.clear()
         self._variables.clear()
         self._attributes.clear()
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Let no object that is like no other disturb the event that is looked at."""
+        try:
+            yield
+        except Exception as error:
+            self._say(f"the app's variables could not be looked at: {error!r}")
 
     def _compare(self, stacks: dict[_Task, list[FrameType]]) -> None:
         changes = [*self._changed_variables(stacks), *self._changed_attributes(stacks)]

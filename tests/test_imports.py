@@ -97,6 +97,7 @@ def test_an_event_loads_only_the_rooms_that_it_passes() -> None:
             "longwire.apigateway.management",
             "longwire.apigateway.responses",
             "longwire.apigateway.signing",
+            "longwire.asgi.hints",
             "longwire.observability.metrics",
             "longwire.observability.tracing",
             "longwire.registry.in_process",

@@ -162,6 +162,7 @@ class Connections:
         elif caller.has_effect:
             await _ask(caller, to, lambda: post(to, deadline=caller.deadline))
         else:
+            caller.swallow()
             await _nothing()
 
     async def close(self, target: object) -> None:
@@ -277,6 +278,7 @@ class Connections:
         post = caller.registry.clients.prepare(message)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
         if not caller.has_effect:
+            caller.swallow()
             await _nothing()
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
         own = caller.own

@@ -99,7 +99,7 @@ async def _expand(
         if len(parts) >= most:
             break
         kind: Any = type(one)
-        parts += [part for part in _way_into(kind)(one) if gc.is_tracked(part)]
+        parts += [part for part in way_into(kind)(one) if gc.is_tracked(part)]
         steps += 2 + len(parts) - len(tasks)
         tasks += [by] * (len(parts) - len(tasks))
         if steps > _STEPS_AT_ONCE // 10:
@@ -121,7 +121,7 @@ async def _variables(run: Iterable[_Task], turns: Turns) -> tuple[list[object], 
 
 
 @functools.lru_cache(256)
-def _way_into(kind: type) -> Callable[[Any], Iterable[object]]:
+def way_into(kind: type) -> Callable[[Any], Iterable[object]]:
     """Return what lists the parts of objects of a type; no code of these objects runs."""
     # The second is how `asyncio.isfuture` tells the type of a future, of whatever kind.
     if issubclass(kind, _OPAQUE) or hasattr(kind, "_asyncio_future_blocking"):

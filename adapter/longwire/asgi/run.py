@@ -33,6 +33,7 @@ from longwire.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
     from longwire.types import ASGIApp, Frame, Message, Scope
 
@@ -151,6 +152,8 @@ class Run:
         self.cut_off_at: frozenset[str] = frozenset()  # the places in the code where that was
         # A send that nobody answered: the app may have kept that to itself.
         self.hang: ManagementError | None = None
+        # Tells an app's author what to know, on a developer's machine alone.
+        self.hints: Hints | None = None
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         self._stage = stage
@@ -217,6 +220,8 @@ class Run:
 
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
+        if self.hints is not None:
+            self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
         self._stage = Stage.LIVE
         self._active_at = self._loop.time()
         self._places = self._watch.places()
@@ -287,6 +292,8 @@ class Run:
         """
         self._left_alone = self._task.done()
         self._note_cut_off(())
+        if self.hints is not None and self._goes_on(deadline):
+            self.hints.park(self._task, self._tasks, self._inbox.waiters)
         self._unwind()
         running = [self._task, *self._tasks]  # to the end, or asyncio says what they raise
         try:
@@ -303,6 +310,8 @@ class Run:
             for task in (self._task, *self._tasks):
                 tasks.ask_to_end(task)
             tasks.retrieve_errors(running)
+            if self.hints is not None:
+                self.hints.over()
         if self._task.cancelled():
             # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
             with contextlib.suppress(asyncio.CancelledError):
@@ -324,6 +333,12 @@ class Run:
 
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
         self.cut_off, self.cut_off_at = frames.describe(held_by), frames.places(held_by)
+
+    def _goes_on(self, deadline: float) -> bool:
+        """Tell whether the connection outlives this run, whose app waits for the client."""
+        waits = self.answer.accepted and self._inbox.waiters and not self._inbox
+        has_acted = self._stage in (Stage.CONNECT, Stage.LIVE)
+        return bool(waits) and has_acted and not self.ended and self._loop.time() < deadline
 
     def _unwind(self) -> None:
         self._ended, self._stage = self.ended, Stage.UNWINDING
@@ -387,7 +402,7 @@ class Run:
     async def _send(self, message: Message) -> None:
         if self._stage is Stage.UNWINDING:
             await self._take_turns()
-            return self._clean_up()
+            return self._clean_up(message)
         try:
             match self.answer.state, message.get("type"):
                 case HandshakeState.PENDING, "websocket.accept":
@@ -415,7 +430,7 @@ class Run:
         if self._sends % SENDS_AT_ONCE == 0:
             await asyncio.sleep(0)
 
-    def _clean_up(self) -> None:
+    def _clean_up(self, message: Message) -> None:
         """Do nothing for an app that cleans up; raise for all else, which reaches nobody."""
         if self.ended:
             raise ConnectionGoneError(self._connection_id)
@@ -424,6 +439,8 @@ class Run:
             error = EventOverError(self._connection_id, place)
             logger.log(once.level(place), "%s", error)
             raise error
+        if self.hints is not None and message.get("type") == "websocket.send":
+            self.hints.swallowed(message)
 
     # What the app's messages mean.
 

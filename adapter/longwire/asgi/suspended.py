@@ -135,7 +135,7 @@ async def judge(
         innermost = frames[-1]
         future = awaited_future(task)
         if future not in joined:
-            awaited = _awaited(task, innermost)
+            awaited = awaited_by(task, innermost)
             await turns.step(len(awaited))
             joined[future] = [one for one in awaited if not (one.done() or one in run)]
             if len(joined[future]) == 1 and not clients.isdisjoint(awaited):
@@ -167,11 +167,15 @@ def _where(frame: FrameType) -> tuple[str, str]:
     return module_of(frame), frame.f_code.co_qualname
 
 
+def sleeps(frames: list[FrameType]) -> bool:
+    """Tell whether a task with these frames is inside `asyncio.sleep`."""
+    return bool(frames) and _where(frames[-1]) == ("asyncio.tasks", SLEEP)
+
+
 def waits_for_others(task: _Task, elsewhere_than: Collection[str]) -> bool:
     """Tell whether a task waits for another one, at none of these places; none that sleeps does."""
     frames = list(_frames(task))
-    innermost = frames[-1] if frames else None
-    if innermost is None or _where(innermost) == ("asyncio.tasks", SLEEP):
+    if not frames or sleeps(frames):
         return False
     where = place(task)
     return where != NOWHERE and where not in elsewhere_than
@@ -341,7 +345,7 @@ def limited(timer: Timer) -> tuple[list[_Task], list[asyncio.Future[Any]]]:
     return tasks, [one for one in (getattr(timer, ARGS, None) or ()) if asyncio.isfuture(one)]
 
 
-def _awaited(task: _Task, frame: FrameType) -> Collection[asyncio.Future[Any]]:
+def awaited_by(task: _Task, frame: FrameType) -> Collection[asyncio.Future[Any]]:
     """List the futures that must move first; the awaited one itself when nothing more is known."""
     future = awaited_future(task)
     if isinstance(children := getattr(future, CHILDREN, None), list):

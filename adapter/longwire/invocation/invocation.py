@@ -133,21 +133,28 @@ class Invocation:
             own=connection,
             departed=call.departures.found,
         )
+        asgi_scope = scope.asgi_scope(
+            record.handshake,
+            state=self._application.lifespans.current().state,
+            extension=scope.extension(self._request, phase, connection.expires_at),
+            event=call.raw,
+            context=call.context,
+        )
         with calling(caller):
             run = Run(
                 self._application.app,
-                scope.asgi_scope(
-                    record.handshake,
-                    state=self._application.lifespans.current().state,
-                    extension=scope.extension(self._request, phase, connection.expires_at),
-                    event=call.raw,
-                    context=call.context,
-                ),
+                asgi_scope,
                 outbox,
                 stage=stage,
                 connection_id=connection.id,
                 linger=self.settings.linger,
             )
+        # Lambda's own context has no such attribute, so nobody pays for it there.
+        if getattr(call.context, "wants_hints", None) is True:
+            from longwire.asgi.hints.hints import Hints
+
+            run.hints = Hints(self._application.app, asgi_scope, _tell)
+            caller.on_swallowed = run.hints.swallowed
         connection.begin(run, gate, None if gate is None else record)
         return run
 
@@ -182,3 +189,7 @@ class Invocation:
             note_ending(self.call.ending, run, outcome, word)
         finally:
             await self.stop(run)
+
+
+def _tell(hint: str) -> None:
+    logger.warning("%s", hint)

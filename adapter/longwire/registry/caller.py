@@ -93,6 +93,8 @@ class Caller:
         # the app is told at once.
         self.departed = departed
         self.unfinished: set[asyncio.Task[None]] = set()  # what was begun and not awaited
+        # Called when it has sent something that has no effect; None where nobody wants to know.
+        self.on_swallowed: Callable[[], object] | None = None
         self.is_closed = False  # its event is over: whoever goes on has to find another caller
 
     def without_run(self) -> Caller:
@@ -125,6 +127,11 @@ class Caller:
     def is_over(self) -> bool:
         """Whether it has no effect because its run is over."""
         return self.own is not None and self.own.unwinding
+
+    def swallow(self) -> None:
+        """Note that something was sent without effect."""
+        if self.on_swallowed is not None:
+            self.on_swallowed()
 
     def own_if(self, connection_id: str) -> OwnConnection | None:
         """Return the event's own connection if this is its id."""

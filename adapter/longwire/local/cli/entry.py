@@ -82,8 +82,9 @@ def _post(path: str, body: str = "") -> None:
 
 
 def handler(event: Any, context: Any) -> Any:
-    """Call the function; the gateway is told when its app waits for the client and goes on."""
+    """Call the function with a context that has what `LambdaContext` has of the gateway's own."""
     context.waits_for_client = lambda: _post("/longwire/waits")
+    context.wants_hints = True
     return _function(event, context)
 
 

@@ -46,6 +46,8 @@ class LambdaContext:
     log_stream_name = "local"
     identity = None
     client_context = None
+    # Not Lambda's, but the gateway's own: a handler tells the app's author what to know in time.
+    wants_hints = True
 
     def __init__(self, timeout: float, waits_for_client: Callable[[], object] = do_nothing) -> None:
         # Not Lambda's, but the gateway's own: a handler calls it when its app waits for the client

@@ -1,0 +1,301 @@
+"""What to tell an app's author about a run: what the next event will not know, and acts in vain.
+
+Compares what the app's own functions hold when a message is handed over with what they hold when
+the app waits again. For a `Run` it is one object with four calls; texts are all that leaves it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import sys
+from collections.abc import Callable, Collection, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longwire.asgi import suspended
+from longwire.asgi.frames import frames_of
+from longwire.asgi.hints import liveness, own, values
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Hashable
+
+    _Task = asyncio.Task[Any]
+
+_Tell = Callable[[str], object]
+_Notes = dict[str, "Hashable"]
+_Line = tuple[str, int]
+
+# Whoever writes this attribute of a consumer expects to be run for group messages.
+CHANNEL_LAYER = "channel_layer"
+
+# The methods that frameworks call with a message.
+RECEIVING = {"receive", "receive_json", "websocket_receive", "on_receive"}
+
+# Of an app with more tasks only those are looked at that wait for the client.
+MOST_TASKS = 200
+
+# What this process has been told, or need not be: each text once.
+decided: set[str] = set()
+
+# The runs that are being cancelled, whose connections go on.
+_ending: set[Hints] = set()
+
+
+class _Change(NamedTuple):
+    """A variable that has changed, and where its author finds it."""
+
+    name: str
+    value: object
+    place: _Line
+    of: object  # the function's frame, or the object that has the attribute
+
+
+class Hints:
+    """Watches one run of an app; `tell` gets each text."""
+
+    def __init__(self, app: object, scope: object, tell: _Tell) -> None:
+        self._app = app
+        self._scope = scope
+        self._tell = tell
+        self._variables: dict[int, tuple[FrameType, _Notes]] = {}
+        self._attributes: dict[int, tuple[object, _Notes]] = {}
+        self._waited_at: list[_Line] | None = None
+        self._suspended: dict[int, FrameType] = {}
+
+    def hand_over(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
+        """Note what the app holds as it gets a message; `clients` wait for the client."""
+        with self._looking():
+            stacks = _stacks(main, tasks, clients)
+            self._waited_at = _waits_at(stacks, clients)
+            for frame in itertools.chain(*stacks.values()):
+                if own.is_frame(frame):
+                    self._variables[id(frame)] = frame, _noted(frame.f_locals)
+            for one in _objects(stacks):
+                self._attributes[id(one)] = one, _noted(values.attributes(one))
+
+    def park(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
+        """Say what will be forgotten: the app waits again, and is about to be cancelled."""
+        with self._looking():
+            stacks = _stacks(main, tasks, clients)
+            self._suspended = {id(frame): frame for frame in itertools.chain(*stacks.values())}
+            _ending.add(self)
+            for one in _objects(stacks):
+                if _expects_group_messages(one):
+                    self._say(
+                        f"consumer {type(one).__name__} has a channel layer, but nobody runs it "
+                        "for a group message between events: use longwire.Connections "
+                        "(docs/groups.md)"
+                    )
+            if self._waited_at is not None:
+                self._compare(stacks)
+                self._compare_places(self._waited_at, _waits_at(stacks, clients))
+
+    def swallowed(self, message: object = None) -> None:
+        """Say it if the app's own code has sent something while it is being cancelled.
+
+        `message` is the one that a framework or a middleware may have passed on.
+        """
+        called: list[FrameType] = []  # innermost first
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and not _was_suspended(frame):
+            if own.is_frame(frame) and not _passes_on(frame, message):
+                called.append(frame)
+            frame = frame.f_back
+        if frame is None:
+            return
+        # What a framework that is cancelled calls at each end, on_disconnect say, has its effect at
+        # the real one. A dependency with `yield` is no such call but goes on, as a `finally` does.
+        going_on = [one for one in called if _is_generator(one)]
+        if own.is_frame(frame):
+            going_on.append(frame)
+        if going_on:
+            place = own.place(going_on[0].f_code.co_filename, going_on[0].f_lineno)
+            self._say(
+                f"{place}: sent while only the event ends; that has no effect: the connection goes "
+                "on (docs/state.md)"
+            )
+
+    def over(self) -> None:
+        """Let go of the run."""
+        _ending.discard(self)
+        self._suspended.clear()
+        self._variables.clear()
+        self._attributes.clear()
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Let no object that is like no other disturb the event that is looked at."""
+        try:
+            yield
+        except Exception as error:
+            self._say(f"the app's variables could not be looked at: {error!r}")
+
+    def _compare(self, stacks: dict[_Task, list[FrameType]]) -> None:
+        changes = [*self._changed_variables(stacks), *self._changed_attributes(stacks)]
+        states = [self._scope, *_scopes(stacks)]
+        kept = [one.get(name) for one in states if isinstance(one, dict) for name in _KEPT]
+        for change in changes:
+            text = (
+                f"{own.place(*change.place)}: {change.name!r} changed while a message was handled "
+                "and will be forgotten: keep it in ws.state (docs/state.md)"
+            )
+            if text in decided or values.keeps(kept, change.name.split(".")[-1], change.value):
+                continue
+            shared = values.is_shared(change.value, self._app) or (
+                not isinstance(change.of, FrameType) and values.is_shared(change.of, self._app)
+            )
+            if shared:  # no search again at the next message
+                decided.add(text)
+            self._say(text)
+
+    def _changed_variables(self, stacks: dict[_Task, list[FrameType]]) -> list[_Change]:
+        changes = []
+        # What goes on by itself changes with or without a message.
+        awake = [stack for stack in stacks.values() if not suspended.sleeps(stack)]
+        for frame in itertools.chain(*awake):
+            _, before = self._variables.get(id(frame), (None, {}))
+            if not before:
+                continue
+            later = liveness.read_later(frame)
+            line = frame.f_code.co_filename, frame.f_lineno
+            for name, value in frame.f_locals.items():
+                if name not in before or name not in later:
+                    continue
+                is_told = id(value) in self._attributes  # as `self`
+                if not is_told and values.differs(before[name], values.note(value)):
+                    changes.append(_Change(name, value, line, frame))
+        # A variable that functions share is told where it belongs, if that can be seen.
+        owned = {change.name for change in changes if not _is_borrowed(change)}
+        return [one for one in changes if not (_is_borrowed(one) and one.name in owned)]
+
+    def _changed_attributes(self, stacks: dict[_Task, list[FrameType]]) -> list[_Change]:
+        changes = []
+        frames = itertools.chain(*stacks.values())
+        next_ones = [liveness.attributes_assigned_next(one) for one in frames if own.is_frame(one)]
+        for one in _objects(stacks):
+            _, before = self._attributes.get(id(one), (None, {}))
+            if not before:
+                continue
+            anew = _assigned_anew(type(one)).union(*next_ones)
+            for name, value in values.attributes(one).items():
+                if name not in before or name in anew:
+                    continue
+                # What no code of the app's own names belongs to its framework.
+                codes = own.functions(type(one))
+                if values.differs(before[name], values.note(value)) and (
+                    place := liveness.line_of_attribute(codes, name)
+                ):
+                    changes.append(_Change(f"self.{name}", value, place, one))
+        return changes
+
+    def _compare_places(self, before: list[_Line], now: list[_Line]) -> None:
+        if before == now or not (before and now):
+            return
+        pairs = list(zip(before, now, strict=False))
+        was, waits = next((pair for pair in pairs if pair[0] != pair[1]), (before[-1], now[-1]))
+        again = f"line {was[1]}" if was[0] == waits[0] else own.place(*was)
+        self._say(
+            f"{own.place(*waits)}: the app waits for the client in another line than after "
+            f"connect: the next message will be given to {again} again (docs/state.md)"
+        )
+
+    def _say(self, text: str) -> None:
+        if text not in decided:
+            decided.add(text)
+            self._tell(text)
+
+
+# Where in a scope something outlives its event.
+_KEPT = "state", "session"
+
+
+def _stacks(
+    main: _Task, tasks: Collection[_Task], clients: Collection[_Task]
+) -> dict[_Task, list[FrameType]]:
+    """Return the frames of tasks, outermost first; the app's first task comes first."""
+    others = tasks if len(tasks) <= MOST_TASKS else ()
+    every = dict.fromkeys((main, *clients, *others))
+    return {task: list(frames_of(task)) for task in every}
+
+
+def _waits_at(stacks: dict[_Task, list[FrameType]], clients: Collection[_Task]) -> list[_Line]:
+    """Return the lines of the app's own code that lead to where it waits for the client."""
+    inside = [stack for task, stack in stacks.items() if task in clients]
+    # A task that is a framework's `receive()` alone is waited for by somebody.
+    by_name = [
+        stack
+        for task, stack in stacks.items()
+        if stack and not set(clients).isdisjoint(suspended.awaited_by(task, stack[-1]))
+    ]
+    lines = (sorted(map(_own_lines, waiting)) for waiting in (inside, by_name))
+    return next((found for found in map(_chained, lines) if found), [])
+
+
+def _chained(lines: list[list[_Line]]) -> list[_Line]:
+    return list(itertools.chain(*lines))
+
+
+def _own_lines(stack: list[FrameType]) -> list[_Line]:
+    return [
+        (frame.f_code.co_filename, frame.f_lineno)
+        for frame in stack
+        if own.is_frame(frame) and frame.f_lineno is not None
+    ]
+
+
+def _objects(stacks: dict[_Task, list[FrameType]]) -> list[object]:
+    """List the objects of the app's own classes whose methods wait, or a framework's for them."""
+    found: dict[int, object] = {}
+    for frame in itertools.chain(*stacks.values()):
+        if frame.f_code.co_varnames[:1] == ("self",):
+            one = frame.f_locals.get("self")
+            if one is not None and own.is_class(type(one)):
+                found[id(one)] = one
+    return list(found.values())
+
+
+def _scopes(stacks: dict[_Task, list[FrameType]]) -> list[object]:
+    """List the scopes that frameworks may have made of the first one."""
+    frames = itertools.chain(*stacks.values())
+    return [frame.f_locals["scope"] for frame in frames if "scope" in frame.f_locals]
+
+
+def _assigned_anew(kind: type) -> frozenset[str]:
+    """Return the attributes that each message assigns before anybody reads them."""
+    hooks = [code for code in own.functions(kind) if code.co_name in RECEIVING]
+    return frozenset().union(*map(liveness.attributes_assigned_first, hooks))
+
+
+def _noted(variables: dict[str, Any]) -> _Notes:
+    return {name: values.note(value) for name, value in variables.items()}
+
+
+def _is_borrowed(change: _Change) -> bool:
+    return isinstance(change.of, FrameType) and change.name in change.of.f_code.co_freevars
+
+
+def _expects_group_messages(one: object) -> bool:
+    """Tell a consumer of Channels whose own code has to do with groups."""
+    bases = [(base.__module__, base.__name__) for base in type(one).__mro__]
+    if ("channels.consumer", "AsyncConsumer") not in bases:
+        return False
+    found = values.attributes(one)
+    if found.get(CHANNEL_LAYER) is None:
+        return False
+    names = (code.co_names for code in own.functions(type(one)))
+    return bool(found.get("groups")) or CHANNEL_LAYER in itertools.chain(*names)
+
+
+def _was_suspended(frame: FrameType) -> bool:
+    return any(id(frame) in one._suspended for one in tuple(_ending))
+
+
+def _passes_on(frame: FrameType, message: object) -> bool:
+    return message is not None and any(one is message for one in frame.f_locals.values())
+
+
+def _is_generator(frame: FrameType) -> bool:
+    return bool(frame.f_code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))

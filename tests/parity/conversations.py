@@ -57,28 +57,23 @@ _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "timer_while_blocked": (_CALLBACK, (*_ONE_TASK, "quarts", "sanics")),
     "by_callbacks": (_CALLBACK, (*_ONE_TASK, "quarts", "sanics")),
 }
-# A machine that is busy at the wrong moment makes these differ; nothing else does.
-_SOMETIMES = {"call_later": _CALLBACK, "task": _CALLBACK, "feed_and_return": _ENDING}
+# A machine that is busy at the wrong moment makes these differ, or be the same; nothing else does.
+_SOMETIMES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "call_later": (_CALLBACK, ()),
+    "task": (_CALLBACK, ("django_channels",)),
+    **{f"poll_asked_{look}": (_TIMER, ("quarts", "falcons")) for look in LOOKS},
+}
 
 
-def _split(conversation: str) -> tuple[str, str]:
-    module, _, name = conversation.partition(": ")
-    return module, name
-
-
-def _still_to_come() -> dict[str, str]:
+def _listed(causes: dict[str, tuple[str, tuple[str, ...]]]) -> dict[str, str]:
     found = {}
     for conversation in CONVERSATIONS:
-        module, name = _split(conversation)
-        cause, modules = _CAUSES.get(name, ("", ()))
+        module, _, name = conversation.partition(": ")
+        cause, modules = causes.get(name, ("", ()))
         if cause and (not modules or module in modules):
             found[conversation] = cause
     return found
 
 
-TO_COME = _still_to_come()
-SOMETIMES = {
-    conversation: _SOMETIMES[name]
-    for conversation in CONVERSATIONS
-    if (name := _split(conversation)[1]) in _SOMETIMES and conversation not in TO_COME
-}
+TO_COME = _listed(_CAUSES)
+SOMETIMES = _listed(_SOMETIMES)

@@ -30,11 +30,15 @@ TARGET = "tests.parity.frameworks.every:app"
 # How many conversations go on at once. Each needs up to two processes, as a connect step that
 # lingers keeps one.
 AT_ONCE = 24
-SELECTED_OF_STARLETTE = [
-    *("echo", "several", "greet", "describe", "refuse", "crash_accepted", "close_asked"),
-    *("feed_slowly", "feed_then_listen", "stream", "by_queue", "by_anyio", "by_race"),
-    *("greet_by_task", "fire_and_forget", "in_thread", "heartbeat", "close_by_task"),
-]
+SELECTED = {
+    "starlettes": [
+        *("echo", "several", "greet", "describe", "refuse", "crash_accepted", "close_asked"),
+        *("feed_slowly", "feed_then_listen", "stream", "by_queue", "by_anyio", "by_race"),
+        *("greet_by_task", "fire_and_forget", "in_thread", "heartbeat", "close_by_task"),
+    ],
+    "django_channels": ["Async", "Sync", "Layer", "Group", "close", "Feed"],
+    "quarts": ["echo", "greet", "by_task_group"],
+}
 
 
 def _module(name: str) -> str:
@@ -45,8 +49,7 @@ def _selected() -> list[str]:
     """List what is played on the hosts that are more like AWS."""
     steady = CONVERSATIONS.keys() - TO_COME.keys() - SOMETIMES.keys()
     if not ALL:
-        chosen = {f"starlettes: {name}" for name in SELECTED_OF_STARLETTE}
-        steady = {name for name in steady if _module(name) == "django_channels"} | chosen
+        steady = {f"{module}: {name}" for module, names in SELECTED.items() for name in names}
     return sorted(name for name in steady if CONVERSATIONS[name].ordered)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Look = Callable[[Socket], Awaitable[str | None]]
 
 # How long a feed looks for the client between two frames, in seconds.
-SOON = 0.05
+SOON = 0.2
 
 
 async def feed(socket: Socket) -> None:

@@ -62,12 +62,12 @@ PLAYED = {
 
 
 def _play(host: str, folder: Path) -> Told:
-    if host != "processes":
-        return _play_on(host, folder, PLAYED[host], AT_ONCE)
+    if host != "processes" or not ALL:
+        return _play_on(host, folder, PLAYED[host], 1 if host == "processes" else AT_ONCE)
     told: Told = {}
-    for module in {_module(name) for name in PLAYED[host]}:  # so that a process starts fast
+    for module in {_module(name) for name in PLAYED[host]}:  # few, for a process to start fast
         names = [name for name in PLAYED[host] if _module(name) == module]
-        told |= _play_on(host, folder / module, names, 2 if ALL else 1)
+        told |= _play_on(host, folder / module, names, 2)
     return told
 
 

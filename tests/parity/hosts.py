@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import uvicorn
@@ -71,26 +74,19 @@ async def on_gateway(app: Any, folder: Path) -> AsyncIterator[Address]:
             del os.environ["WS_MANAGEMENT_ENDPOINT"]
 
 
-class Processes:
-    """`longwire dev --instances 4 --freeze`, by default with all apps of `every.py`.
+class LongwireDev:
+    """`longwire dev`, with a store in the folder."""
 
-    Attributes:
-        heard: the file to which these apps write what they are told.
-    """
-
-    def __init__(self, folder: Path, target: str = "tests.parity.every:app") -> None:
-        self.heard = folder / "heard.jsonl"
-        arguments = [target, "--app-dir", str(ROOT), "--instances", "4"]
+    def __init__(self, folder: Path, target: str, *options: str, **environ: str) -> None:
         store = ["--file", str(folder / "store.sqlite3")]
-        self._dev = Dev(folder, *arguments, "--freeze", *store, PARITY_HEARD=str(self.heard))
+        self._dev = Dev(folder, target, "--app-dir", str(ROOT), *store, *options, **environ)
         self._url = ""
 
     def __enter__(self) -> Self:
         self._dev.__enter__()
         self._url = self._dev.ready()[1]
         for output in (self._dev.process.stdout, self._dev.process.stderr):
-            assert output is not None  # and read, since a full pipe would stop the gateway
-            threading.Thread(target=output.read, daemon=True).start()
+            _drain(output)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -99,6 +95,63 @@ class Processes:
     def address(self, app: str) -> Address:
         """Return what makes the URL of a path and query; `app` is the first part of the path."""
         return lambda path, query: f"{self._url}/?{urlencode([('path', f'{app}{path}'), *query])}"
+
+
+class Uvicorn:
+    """uvicorn in a process of its own."""
+
+    def __init__(self, folder: Path, target: str, **environ: str) -> None:
+        options = ["--app-dir", str(ROOT), "--port", "0", "--ws", "websockets-sansio"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", target, *options, "--ws-per-message-deflate", "no"],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+        )
+        self._port = 0
+
+    def __enter__(self) -> Self:
+        assert self._process.stderr is not None
+        said = ""
+        for line in self._process.stderr:
+            said += line
+            if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
+                self._port = int(found[1])
+                break
+        assert self._port, said
+        _drain(self._process.stderr)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._process.kill()  # a script that has failed may have left an endpoint that never ends
+        with self._process:
+            pass
+
+    def address(self, app: str) -> Address:
+        """As `LongwireDev.address`."""
+        base = f"ws://127.0.0.1:{self._port}"
+        return lambda path, query: f"{base}{quote(f'{app}{path}')}?{urlencode(query)}"
+
+
+def _drain(output: IO[str] | None) -> None:
+    """Read what a process says: a full pipe would stop it."""
+    assert output is not None
+    threading.Thread(target=output.read, daemon=True).start()
+
+
+class Processes(LongwireDev):
+    """`longwire dev --instances 4 --freeze`, by default with all apps of `every.py`.
+
+    Attributes:
+        heard: the file to which these apps write what they are told.
+    """
+
+    def __init__(self, folder: Path, target: str = "tests.parity.every:app") -> None:
+        self.heard = folder / "heard.jsonl"
+        options = ["--instances", "4", "--freeze"]
+        super().__init__(folder, target, *options, PARITY_HEARD=str(self.heard))
 
 
 HOSTS = {"uvicorn": on_uvicorn, "gateway": on_gateway}

@@ -1,0 +1,49 @@
+"""Ctrl-C and SIGTERM while an endpoint is at work in a process: no errors are shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.local.running import Dev
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+APP = """
+import asyncio
+
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    while True:
+        await send({"type": "websocket.send", "text": "tick"})
+        await asyncio.sleep(3600 if scope["path"] == "/silent" else 0.05)
+"""
+
+# Each lasts for seconds, since an endpoint that never receives is given them.
+ALL = bool(os.environ.get("LONGWIRE_TEST_PARITY"))
+SILENT = [
+    pytest.mark.skipif(not ALL, reason="set LONGWIRE_TEST_PARITY=1"),
+    pytest.mark.xfail(
+        reason="a process that ends while it is stopped may be an error", strict=False
+    ),
+]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("path", ["/stream", pytest.param("/silent", marks=SILENT)])
+def test_stopping_shows_no_errors(path: str, number: signal.Signals, tmp_path: Path) -> None:
+    """Only whom it waits for."""
+    (tmp_path / "streaming.py").write_text(APP)
+    with Dev(tmp_path, "streaming:app", "--instances", "2") as dev:
+        with connect(f"{dev.ready()[1]}/?path={path}") as client:
+            assert client.recv(20) == "tick"
+            code, out, err = dev.stop(number)
+    assert code == 0
+    assert "ERROR" not in out + err
+    assert "Traceback" not in out + err

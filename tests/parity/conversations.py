@@ -1,0 +1,79 @@
+"""All conversations of all frameworks, and which of them are still to come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+from tests.parity.scripts import LOOKS
+from tests.parity.scripts_of_one import BY_FRAMEWORK
+
+# The modules of `frameworks/`, and the package that each needs. The last two cannot be installed
+# beside an emulator that wants an old graphql-core.
+MODULES = {
+    "plain": "asyncio",
+    "starlettes": "starlette",
+    "fastapis": "fastapi",
+    "litestars": "litestar",
+    "quarts": "quart",
+    "django_channels": "channels",
+    "sanics": "sanic",
+    "falcons": "falcon",
+    "blacksheeps": "blacksheep",
+    "fasthtmls": "fasthtml",
+    "strawberries": "strawberry",
+    "ariadnes": "ariadne",
+}
+CONVERSATIONS = {
+    f"{module}: {name}": replace(
+        script, path=f"/{module}/{name if script.path is None else script.path}"
+    )
+    for module, package in MODULES.items()
+    if find_spec(package)
+    for name, script in BY_FRAMEWORK[module].items()
+}
+
+# Those that differ still, each with the cause and, where not all differ, the frameworks that do.
+_ENDING = "an ending does not count while the connect step goes on behind its response"
+_TIMER = "a short timer that bounds receive() is no reason to wait"
+_CANCELLED = "a task that is cancelled inside receive() counts as waiting"
+_CALLBACK = "a callback that is due, but has not run, is not seen"
+# All but those whose framework receives by a task of its own.
+_ONE_TASK = ("plain", "starlettes", "fastapis", "litestars", "blacksheeps")
+_CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "login too late": (_TIMER, ()),
+    **{f"poll_{poll}": (_TIMER, ()) for poll in LOOKS},
+    **{f"poll_asked_{poll}": (_TIMER, (*_ONE_TASK, "sanics")) for poll in LOOKS},
+    "feed_slowly": (_ENDING, ("quarts", "falcons")),
+    "feed_and_return": (_ENDING, ("quarts", "falcons")),
+    "stream_and_close": (_ENDING, ()),
+    "stream_to_end": (_ENDING, ()),
+    "stream that listens": (_ENDING, ()),
+    "TaskFeed": (_ENDING, ()),
+    "no init": (_ENDING, ()),
+    "crash_in_group": (_CANCELLED, _ONE_TASK),
+    "crash_in_anyio": (_CANCELLED, _ONE_TASK),
+    "cancel_oneself": (_CANCELLED, _ONE_TASK),
+    "timer_while_blocked": (_CALLBACK, (*_ONE_TASK, "quarts", "sanics")),
+    "by_callbacks": (_CALLBACK, (*_ONE_TASK, "quarts", "sanics")),
+}
+# A machine that is busy at the wrong moment makes these differ, or be the same; nothing else does.
+_SOMETIMES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "call_later": (_CALLBACK, ()),
+    "task": (_CALLBACK, ("django_channels",)),
+    **{f"poll_asked_{look}": (_TIMER, ("quarts", "falcons")) for look in LOOKS},
+}
+
+
+def _listed(causes: dict[str, tuple[str, tuple[str, ...]]]) -> dict[str, str]:
+    found = {}
+    for conversation in CONVERSATIONS:
+        module, _, name = conversation.partition(": ")
+        cause, modules = causes.get(name, ("", ()))
+        if cause and (not modules or module in modules):
+            found[conversation] = cause
+    return found
+
+
+TO_COME = _listed(_CAUSES)
+SOMETIMES = _listed(_SOMETIMES)

@@ -1,0 +1,15 @@
+"""All endpoints that know a `Socket` only, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.parity.frameworks import feeds, simple, working
+
+if TYPE_CHECKING:
+    from tests.parity.frameworks.socket import Endpoint
+
+ENDPOINTS: dict[str, Endpoint] = {
+    endpoint.__name__: endpoint
+    for endpoint in [*simple.ENDPOINTS, *feeds.ENDPOINTS, *working.ENDPOINTS]
+}

@@ -37,6 +37,7 @@ WITHOUT: dict[str, object] = {
     "FUT_WAITER": "_gone",
     "CHILDREN": "_gone",
     "FUTURES": "gone",
+    "READY": "_gone",
     "SCHEDULED": "_gone",
     "CONTEXT": "_gone",
     "CALLBACK": "_gone",

@@ -40,23 +40,7 @@ _CANCELLED = "a task that is cancelled inside receive() counts as waiting"
 _CALLBACK = "a callback that is due, but has not run, is not seen"
 # All but those whose framework receives by a task of its own.
 _ONE_TASK = ("plain", "starlettes", "fastapis", "litestars", "blacksheeps")
-_CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "login too late": (_TIMER, ()),
-    **{f"poll_{poll}": (_TIMER, ()) for poll in LOOKS},
-    **{f"poll_asked_{poll}": (_TIMER, (*_ONE_TASK, "sanics")) for poll in LOOKS},
-    "feed_slowly": (_ENDING, ("quarts", "falcons")),
-    "feed_and_return": (_ENDING, ("quarts", "falcons")),
-    "stream_and_close": (_ENDING, ()),
-    "stream_to_end": (_ENDING, ()),
-    "stream that listens": (_ENDING, ()),
-    "TaskFeed": (_ENDING, ()),
-    "no init": (_ENDING, ()),
-    "crash_in_group": (_CANCELLED, _ONE_TASK),
-    "crash_in_anyio": (_CANCELLED, _ONE_TASK),
-    "cancel_oneself": (_CANCELLED, _ONE_TASK),
-    "timer_while_blocked": (_CALLBACK, (*_ONE_TASK, "quarts", "sanics")),
-    "by_callbacks": (_CALLBACK, (*_ONE_TASK, "quarts", "sanics")),
-}
+_CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {}
 # A machine that is busy at the wrong moment makes these differ, or be the same; nothing else does.
 _SOMETIMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "call_later": (_CALLBACK, ()),

@@ -145,11 +145,21 @@ class Watch:
         """Wait until no task of the run can go on by itself, or one of them never stops."""
         calm = 0
         for _ in range(REST_ROUNDS):
-            if calm > 1 or not len(self._inbox.waiters) < len(self._run) <= MOST_TASKS:
+            if calm > 1 or len(self._run) > MOST_TASKS or self._only_waits():
                 return
             await asyncio.sleep(0)
             # One round more than the tasks need lets callbacks (call_soon) move them again.
-            calm = 0 if suspended.any_runnable(self._run) else calm + 1
+            moves = suspended.any_runnable(self._run) or suspended.is_due(self._loop, self._run)
+            calm = 0 if moves else calm + 1
+
+    def _only_waits(self) -> bool:
+        """Tell whether all tasks wait for the client: none is cancelled, no callback is due."""
+        waiters = self._inbox.waiters
+        return (
+            len(waiters) == len(self._run)
+            and not any(waiter.done() for waiter in waiters.values())
+            and not suspended.is_due(self._loop, self._run)
+        )
 
     async def _next_move(
         self, others: Collection[_Task], waits: suspended.Waits, turns: Turns

@@ -35,6 +35,8 @@ _Task = asyncio.Task[Any]
 FUT_WAITER = "_fut_waiter"
 # The futures that an `asyncio.gather` waits for.
 CHILDREN = "_children"
+# The callbacks that an event loop is about to call.
+READY = "_ready"
 # The timers of an event loop, the context in which one was set, and what it calls with what.
 SCHEDULED = "_scheduled"
 CONTEXT = "_context"
@@ -102,6 +104,18 @@ def any_runnable(tasks: Iterable[_Task]) -> bool:
         if (future is None or future.done()) and not task.done():
             return True
     return False
+
+
+def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
+    """Tell whether the event loop is about to call something that a run has asked for.
+
+    Where the loop does not show it, nobody knows, and a callback counts from when it runs.
+    """
+    return any(
+        context is not None and owned.owner(context) is run
+        for handle in getattr(loop, READY, ())
+        for context in [getattr(handle, CONTEXT, None)]
+    )
 
 
 def places(tasks: Iterable[_Task]) -> dict[_Task, object]:

@@ -111,11 +111,12 @@ def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
 
     Where the loop does not show it, nobody knows, and a callback counts from when it runs.
     """
-    return any(
-        context is not None and owned.owner(context) is run
-        for handle in getattr(loop, READY, ())
-        for context in [getattr(handle, CONTEXT, None)]
-    )
+    # A copy at once: threads add to it at any time.
+    for handle in tuple(getattr(loop, READY, ())):
+        context = getattr(handle, CONTEXT, None)
+        if context is not None and owned.owner(context) is run:
+            return True
+    return False
 
 
 def places(tasks: Iterable[_Task]) -> dict[_Task, object]:

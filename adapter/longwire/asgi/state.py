@@ -1,0 +1,342 @@
+"""What an app changes in its connection's state: seen, written as JSON, merged, put back.
+
+`scope["state"]` is one dict, private to a connection under every server, and `scope["session"]`,
+where a middleware made one, is so, too. What the connect part puts there it puts there again in
+each event. What changes after that is stored, and is put in when the next event is handed over.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from longwire.types import Scope
+
+    # What is stored of a dict: each key that has changed, with its value in a list, which is empty
+    # for one that was removed: the connect part may set it again.
+    Entries = dict[str, list[Any]]
+    # The same of one event; None for a key of which nothing has to be known any more.
+    Changes = dict[str, list[Any] | None]
+
+# Levels of lists and dicts in a value: far fewer than make JSON's recursion fail.
+MAX_DEPTH = 100
+# A key is a part of error texts; more than this of it is not.
+SHOWN = 100
+
+NAMES = ("state", "session")
+_ATOMS = (str, int, float, bool, NoneType)
+_MISSING = object()
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Flaw(NamedTuple):
+    """What cannot be stored, and why; without the value, which may be a secret."""
+
+    of: str  # "state" or "session"
+    key: str | None  # None where it is about all of it
+    reason: str
+
+
+class Kept(NamedTuple):
+    """What is stored of a connection's scope."""
+
+    state: Entries
+    session: Entries
+
+    def state_values(self) -> dict[str, Any]:
+        """Return a copy of what the state holds."""
+        text = _encode({key: entry[0] for key, entry in self.state.items() if entry})
+        values: dict[str, Any] = json.loads(text)
+        return values
+
+
+class Changed(NamedTuple):
+    """What is to be stored of an event; whatever has a flaw is left out of it."""
+
+    state: Changes
+    session: Changes
+    flaws: tuple[Flaw, ...] = ()
+
+
+NOTHING = Changed({}, {})
+
+
+class _Note(NamedTuple):
+    """A value at the hand-over."""
+
+    value: Any
+    text: str  # its JSON; "" where only another object counts as a change
+    given: bool  # by the connect part, which gives it in the next event, too
+
+
+class ScopeState:
+    """The state in one run's scope.
+
+    Args:
+        lifespan: the state of the app's startup, whose objects belong to the process.
+    """
+
+    __slots__ = ("_lifespan", "_notes", "_scope", "_was", "stored")
+
+    def __init__(self, scope: Scope, stored: Kept, lifespan: Mapping[str, Any]) -> None:
+        self.stored = stored
+        self._scope = scope
+        self._lifespan = lifespan
+        self._notes: tuple[dict[Any, _Note] | None, ...] | None = None  # None before the hand-over
+        self._was: Any = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it has been handed over, so that what changes in it is stored."""
+        return self._notes is not None
+
+    def restore(self) -> None:
+        """Put in what is stored, as the event is handed over, and note what is there then."""
+        scope, stored = self._scope, self.stored
+        if stored.state and not isinstance(scope.get("state"), dict):
+            scope["state"] = {}
+        self._was = scope.get("state")
+        self._notes = (
+            _restored(self._was, stored.state, self._lifespan),
+            _restored(scope.get("session"), stored.session, {}),
+        )
+
+    def changed(self) -> Changed:
+        """Return what has changed since the hand-over."""
+        if self._notes is None:
+            return NOTHING
+        state, session = self._scope.get("state"), self._scope.get("session")
+        of_state, of_session = self._notes
+        changes: tuple[Changes, Changes] = {}, {}
+        flaws: list[Flaw] = []
+        if isinstance(state, dict):
+            _compare("state", state, of_state or {}, changes[0], flaws)
+        elif state is not self._was:
+            flaws.append(_no_dict("state", state))
+        if of_session is not None:  # else no middleware made one that is there at each hand-over
+            # Litestar puts a class there when it is cleared.
+            if session is None or isinstance(session, type):
+                session = {}
+            if isinstance(session, dict):
+                _compare("session", session, of_session, changes[1], flaws)
+            else:
+                flaws.append(_no_dict("session", session))
+        return Changed(*changes, tuple(flaws))
+
+    def change(self, changes: Changes) -> None:
+        """Change it from outside the app."""
+        state = self._scope.get("state")
+        if isinstance(state, dict):
+            change(state, changes)
+
+
+def change(state: dict[str, Any], changes: Changes) -> None:
+    """Change a connection's state from outside its app."""
+    for key, entry in changes.items():
+        if entry:
+            state[key] = json.loads(_encode(entry[0]))
+        else:
+            state.pop(key, None)
+
+
+def values_of(state: dict[Any, Any], lifespan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of what would be stored of a state if all of it were new."""
+    changes: Changes = {}
+    notes = {key: _Note(value, "", given=True) for key, value in lifespan.items()}
+    _compare("state", state, notes, changes, [])
+    return {key: entry[0] for key, entry in changes.items() if entry}
+
+
+def changes_of(values: Mapping[str, Any], removed: Iterable[str]) -> tuple[Changes, Flaw | None]:
+    """Return what is to be stored of values that somebody gives, or what is wrong with them."""
+    changes: Changes = {}
+    for key in removed:
+        if reason := _wrong_key(key):
+            return {}, Flaw("state", _shown(key), reason)
+        changes[key] = []
+    for key, value in values.items():
+        text = _text(value)
+        if reason := _wrong_key(key) or _wrong(value, text):
+            return {}, Flaw("state", _shown(key), reason)
+        changes[key] = [json.loads(text)]
+    return changes, None
+
+
+def merge(stored: Kept, changed: Changed, limit: int) -> tuple[Kept | None, tuple[Flaw, ...]]:
+    """Merge changes key by key into what is stored by now: None if nothing of them is new.
+
+    What would bring it over the limit (bytes of JSON) is left out, and named.
+    """
+    merged = Kept(stored.state.copy(), stored.session.copy())
+    size = sum(_size(key, entry) for entries in merged for key, entry in entries.items())
+    flaws: list[Flaw] = []
+    applied = False
+    for name, key, entry in _smallest_first(changed):
+        entries = getattr(merged, name)
+        before = entries.get(key)
+        after = size + _size(key, entry) - _size(key, before)
+        if after > max(size, limit):
+            reason = f"with it the state has {after} bytes of JSON, and the limit is {limit}"
+            flaws.append(Flaw(name, _shown(key), f"{reason} (ws_config['state_limit'])"))
+            continue
+        size = after
+        if entry is not None:
+            entries[key], applied = entry, True
+        elif before is not None:
+            del entries[key]
+            applied = True
+    return (merged if applied else None), tuple(flaws)
+
+
+def fits(value: object, most: int) -> bool:
+    """Tell whether what JSON held is what this module stores of a dict, in so many bytes."""
+    if not isinstance(value, dict):
+        return False
+    if not all(isinstance(entry, list) and len(entry) <= 1 for entry in value.values()):
+        return False
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):  # no number; half of a surrogate pair
+        return False
+    return len(text) <= most and _is_shallow(list(value.values()), MAX_DEPTH + 1)
+
+
+def _restored(
+    mapping: Any, entries: Entries, lifespan: Mapping[str, Any]
+) -> dict[Any, _Note] | None:
+    """Put entries into a dict and note what it holds then; None for what is no dict."""
+    if not isinstance(mapping, dict):
+        return None
+    notes: dict[Any, _Note] = {}
+    for key, value in tuple(mapping.items()):
+        is_own = key in entries or lifespan.get(key, _MISSING) is value
+        notes[key] = _Note(value, "" if is_own else _text(value), given=True)
+    for key, entry in entries.items():
+        if entry:
+            text = _encode(entry[0])
+            mapping[key] = value = json.loads(text)  # its own: others merge into what is stored
+            notes[key] = _Note(value, text, given=key in notes)
+        elif notes.pop(key, None) is not None:
+            del mapping[key]
+    return notes
+
+
+def _compare(
+    of: str, mapping: dict[Any, Any], notes: dict[Any, _Note], changes: Changes, flaws: list[Flaw]
+) -> None:
+    """Add what has changed in a dict, and what of that cannot be stored."""
+    for key, value in tuple(mapping.items()):
+        note = notes.get(key)
+        is_same = note is not None and note.value is value
+        if note is not None and is_same and (not note.text or type(value) in _ATOMS):
+            continue
+        text = _text(value)
+        has_same_text = note is not None and text != "" and text == note.text
+        if is_same and has_same_text:
+            continue
+        if reason := _wrong_key(key) or _wrong(value, text):
+            flaws.append(Flaw(of, _shown(key), reason))
+        elif not has_same_text:  # which may come of something else, as of a tuple
+            changes[key] = [json.loads(text)]
+    for key in notes.keys() - mapping.keys():
+        if reason := _wrong_key(key):
+            flaws.append(Flaw(of, _shown(key), reason))
+        else:
+            changes[key] = [] if notes[key].given else None
+
+
+def _text(value: object) -> str:
+    """Return a value's JSON, by which a change within it is seen; "" if it has none."""
+    try:
+        return _encode(value)
+    except Exception:  # JSON's own errors, a RecursionError, and whatever a subclass may raise
+        return ""
+
+
+def _wrong_key(key: object) -> str:
+    if type(key) is not str:
+        return "its key is no str"
+    return "" if _is_text(key) else "its key holds half of a surrogate pair"
+
+
+def _wrong(value: Any, text: str) -> str:
+    """Return why JSON would not give a value back as it is; "" if it does."""
+    seen: set[int] = set()  # a value may contain itself
+    level: list[Any] = [value]
+    while level:
+        inner: list[Any] = []
+        for one in level:
+            kind = type(one)
+            if kind is dict or kind is list:
+                if kind is dict and not all(type(key) is str for key in one):
+                    return "it has a dict with keys that are no str"
+                if id(one) not in seen:
+                    seen.add(id(one))
+                    inner += _inside(one)
+            elif reason := _wrong_atom(one):
+                return reason
+        level = inner
+    if not text:
+        return "it contains itself, is nested too deeply, or has a dict or number JSON cannot hold"
+    return "" if _is_shallow([value], MAX_DEPTH) else f"it is nested over {MAX_DEPTH} levels deep"
+
+
+def _is_shallow(level: list[Any], depth: int) -> bool:
+    """Tell whether values that do not contain themselves have so few levels."""
+    for _ in range(depth):
+        level = [each for one in level if isinstance(one, (dict, list)) for each in _inside(one)]
+        if not level:
+            return True
+    return not any(isinstance(one, (dict, list)) for one in level)
+
+
+def _inside(container: Any) -> list[Any]:
+    if isinstance(container, dict):
+        return [*container, *container.values()]
+    return list(container)
+
+
+def _wrong_atom(value: object) -> str:
+    if type(value) not in _ATOMS:
+        return f"it has a value of type {type(value).__name__}, which JSON would not give back"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "it has a number that is not finite"
+    if isinstance(value, str) and not _is_text(value):
+        return "it has half of a surrogate pair"
+    return ""
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return text.isascii() or text.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def _shown(key: object) -> str:
+    """Return a key as an error text may have it."""
+    return key[:SHOWN] if isinstance(key, str) else f"a key of type {type(key).__name__}"
+
+
+def _no_dict(of: str, value: object) -> Flaw:
+    return Flaw(of, None, f"it is now of type {type(value).__name__}, and no dict")
+
+
+def _size(key: str, entry: list[Any] | None) -> int:
+    """Return the bytes of JSON that an entry takes, with its colon and comma."""
+    return 0 if entry is None else len(_encode(key)) + len(_encode(entry)) + 2
+
+
+def _smallest_first(changed: Changed) -> list[tuple[str, str, list[Any] | None]]:
+    """List changes: what is removed makes room first, and what is large stops nothing else."""
+    every = [
+        (name, key, entry)
+        for name, changes in zip(NAMES, changed[:2], strict=True)
+        for key, entry in changes.items()
+    ]
+    return sorted(every, key=lambda one: _size(one[1], one[2]) if one[2] else 0)

@@ -36,6 +36,8 @@ def test_a_record_comes_back_as_it_was() -> None:
         greeting=["text", b"\x00\xff", "😀"],
         greeting_until=12.5,
         connecting_until=13.5,
+        state={"cart": [["a", {"é": 1.5}]], "token": []},
+        session={"user": [None]},
         ended=True,
     )
     for frame in ("text", b"\x00\xff", "text"):
@@ -90,6 +92,9 @@ def test_another_version_is_told_apart_from_damage() -> None:
         assert type(caught.value) is StoredRecordError
 
 
+DEEP = json.loads("[" * 500 + "]" * 500)
+
+
 def _full() -> Any:
     record = ConnectionRecord(
         HANDSHAKE,
@@ -101,6 +106,8 @@ def _full() -> Any:
         joined=True,
         gone_at=14.5,
         left_groups=("blue", "green"),
+        state={"cart": [["a", {"n": 1}]], "user": [None], "token": []},
+        session={"user": ["ann"]},
         ended=True,
     )
     record.remember("text")
@@ -133,6 +140,12 @@ WRONG: list[tuple[str, Any]] = [
     ],
     *[(flag, [None, "1", 1, 0, [], {}]) for flag in ("joined", "ended")],
     ("left", [5, None, "ab", {}, [5], [None], [["a"]], ["\ud800"]]),
+    *[
+        (part, [5, None, "x", [], {"a": 1}, {"a": {}}, {"a": [1, 2]}, {"a": ["\ud800"]}])
+        for part in ("state", "session")
+    ],
+    ("state", [{"\ud800": [1]}, {"a": [float("nan")]}, {"a": [[float("inf")]]}]),
+    ("state", [{"a": [DEEP]}, {"a": ["x" * 300_000]}, {"a": ["x" * 200_000], "b": ["x" * 99_999]}]),
 ]
 
 
@@ -194,6 +207,8 @@ def test_an_error_has_nothing_of_the_record_in_its_text() -> None:
         ("greeting", [{"text": f"{secret}\ud800"}]),
         ("greeting", [secret]),
         ("left", [[secret]]),
+        ("state", {secret: secret}),
+        ("session", {secret: [secret, f"{secret}\ud800"]}),
         ("v", secret),
     ]:
         with pytest.raises(StoredRecordError) as caught:

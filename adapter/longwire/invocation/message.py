@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from longwire.asgi import messages
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
+from longwire.asgi.state import NOTHING
 from longwire.exceptions import (
     ASGIMessageError,
     ConnectionGoneError,
@@ -40,6 +41,7 @@ async def message(
 
     Raises:
         DeadlineError: the time was up before the app had it; API Gateway tells the client.
+        StateError: the app has had it, and keeps what cannot be stored; likewise.
     """
     invocation = Invocation(application, call, event, endpoint)
     connection = invocation.connection
@@ -102,7 +104,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
     run = invocation.run(record, replies, Stage.REPLAY, "message")
-    too_late = False
+    too_late, changed, wrong = False, NOTHING, None
     try:
         outcome = await run.until_ready(record.answered, invocation.run_until)
         if outcome is None:
@@ -112,6 +114,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
             on_waiting = getattr(call.context, "waits_for_client", None)
             outcome = await run.until_over(invocation.run_until, on_waiting)
             ended = run.ended
+            changed = connection.state.changed()
         else:
             logger.warning(
                 "connection %s: the app did not come to wait for this message (%s)",
@@ -125,7 +128,13 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
         note_ending(call.ending, run, outcome)
         if ended:
             await connection.end()
+        elif not connection.ended:
+            # Before the app is cancelled, whose cleaning up changes nothing of it.
+            wrong = await connection.state.keep(changed)
     finally:
         await invocation.stop(run)
+    if wrong is not None:
+        logger.error("%s", wrong)
+        raise wrong
     if too_late:
         raise DeadlineError("the app did not come to wait for this message in time")

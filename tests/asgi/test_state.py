@@ -357,18 +357,22 @@ def test_what_only_looks_alike_in_json_is_named(before: Any, after: Any) -> None
     assert talk.found() == {"key": before}
 
 
+def _reasons(talk: Conversation) -> list[str]:
+    return [flaw.reason for flaw in talk.flaws]
+
+
 @pytest.mark.parametrize("key", [1, None, ("a",), Color.RED, b"a"])
 def test_a_key_that_is_no_str_is_an_error(key: Any) -> None:
     """Set or removed after the hand-over; the connect part's is left alone."""
     talk = Conversation()
     talk.event(lambda scope: scope["state"].update({key: 1, "good": 1}))
-    assert [flaw.reason for flaw in talk.flaws] == ["its key is no str"]
+    assert _reasons(talk) == ["its key is no str"]
     assert talk.found() == {"good": 1}
     talk = Conversation(lambda scope: scope["state"].update({key: 1}))
     talk.event(_set(good=1))
-    assert len(talk.flaws) == 0
+    assert _reasons(talk) == []
     talk.event(lambda scope: scope["state"].pop(key))
-    assert [flaw.reason for flaw in talk.flaws] == ["its key is no str"]
+    assert _reasons(talk) == ["its key is no str"]
 
 
 def test_no_error_has_a_value_in_its_text() -> None:

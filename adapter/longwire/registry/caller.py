@@ -13,7 +13,7 @@ from longwire.exceptions import ConfigurationError
 from longwire.registry.store import Store
 
 if TYPE_CHECKING:
-    from longwire.registry.base import Departed, Registry
+    from longwire.registry.base import Departed, LiveState, Registry
     from longwire.types import Frame
 
 NO_STORE = (
@@ -32,10 +32,14 @@ class OwnConnection(Protocol):
         is_unanswered: its handshake has no answer yet, so that nobody else can end it.
         greets: frames to it have to wait for the response to its handshake.
         left_groups: the groups in which it was, once it has ended.
+        state: what its app keeps.
     """
 
     id: str
     left_groups: tuple[str, ...]
+
+    @property
+    def state(self) -> LiveState: ...
 
     @property
     def accepted(self) -> bool: ...

@@ -158,6 +158,7 @@ class Connections:
         caller, to = self._reach(target)
         message = frame(data)
         post = caller.registry.clients.prepare(message, to)
+        await caller.store_state()
         own = caller.own_if(to)
         if own is not None and own.has_effect and own.greets:
             await own.greet(message)
@@ -323,6 +324,7 @@ class Connections:
         if not caller.has_effect:
             await _nothing()
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
+        await caller.store_state()
         own = caller.own
         if own is not None and own.greets:
             post = _greeting(own, message, post)

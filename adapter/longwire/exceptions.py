@@ -93,7 +93,7 @@ class StateError(LongwireError, ValueError):
     """
 
     def __init__(self, connection_id: str, of: str, key: str | None, reason: str) -> None:
-        where = f"its {of}" if key is None else f"{key!r} in its {of}"
+        where = f"its {of}" if key is None else f"{key[:100]!r} in its {of}"
         super().__init__(
             f"connection {connection_id}: {where} cannot be kept: {reason}; keep there what JSON "
             "gives back (str, int, float, bool, None, list, dict), and what is large elsewhere"

@@ -64,7 +64,7 @@ class Conversation:
 
     def end(self, state: ScopeState) -> None:
         """Store what has changed."""
-        changed = state.changed()
+        changed = state.take()
         merged, refused = merge(self.kept, changed, self._limit)
         self.kept = merged or self.kept
         assert fits(self.kept.state, 1 << 20)
@@ -177,7 +177,7 @@ def test_nothing_that_is_untouched_is_stored() -> None:
         lifespan={"pool": pool, "config": {"a": 1}},
     )
     _, state = talk.begin()
-    changed = state.changed()
+    changed = state.take()
     assert changed == Changed({}, {})
 
 
@@ -508,3 +508,18 @@ def test_what_is_none_of_ours_does_not_fit(value: Any) -> None:
     """Wrong types, no text, no number, too deep, too much."""
     assert fits({"a": [_nested(MAX_DEPTH)], "b": [], "c": [{"d": "é"}]}, 1000)
     assert not fits(value, 1000)
+
+
+def test_what_has_been_taken_is_not_taken_again() -> None:
+    """Only what has changed since; what the connect part sets stays removed."""
+    talk = Conversation(_set(token="t", cart=[]))
+    scope, state = talk.begin()
+    scope["state"]["cart"].append("a")
+    del scope["state"]["token"]
+    assert state.take() == Changed({"cart": [["a"]], "token": []}, {})
+    assert state.take() == Changed({}, {})
+    scope["state"]["cart"].append("b")
+    scope["state"].update(token="u", mine=1)
+    assert state.take() == Changed({"cart": [["a", "b"]], "token": ["u"], "mine": [1]}, {})
+    scope["state"].clear()
+    assert state.take() == Changed({"cart": [], "token": [], "mine": None}, {})

@@ -16,7 +16,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
-from longwire import Longwire, StateError
+from longwire import BackendError, Connections, Longwire, StateError
 from longwire.registry import record
 from longwire_backends.memory import MemoryBackend
 from tests.invocation.test_connect import OK, websocket
@@ -430,3 +430,109 @@ async def test_what_has_changed_is_stored_at_the_deadline_too() -> None:
         await client.connect()
         await client.say("x")
         assert await client.stored() == ({"n": ["x"]}, {})
+
+
+@pytest.mark.parametrize("how", ["reply", "send", "group_send"])
+async def test_who_has_got_a_reply_finds_what_was_changed_before_it(how: str) -> None:
+    """The client's next message may be handled elsewhere before this event is over."""
+    connections = Connections()
+
+    async def app(ws: WebSocket) -> None:
+        ws.state.n = 0
+        await ws.accept()
+        await connections.group_add("all", ws)
+        async for _ in ws.iter_text():
+            ws.state.n += 1
+            match how:
+                case "reply":
+                    await ws.send_text(str(ws.state.n))
+                case "send":
+                    await connections.send(ws, str(ws.state.n))
+                case "group_send":
+                    await connections.group_send("all", str(ws.state.n))
+            if ws.state.n == 1:
+                await held.wait()
+
+    held = asyncio.Event()
+    async with events(websocket(app)) as client:
+        await client.connect()
+        first = asyncio.create_task(client.say(""))
+        await client.until("1")
+        client.backend.asked.clear()
+        await client.say("")
+        await client.until("1", "2")
+        assert client.backend.asked[:2] == ["get", "update"]
+        held.set()
+        await first
+        assert await client.stored() == ({"n": [2]}, {})
+        assert client.backend.asked.count("update") == 1
+
+
+async def test_a_store_that_fails_before_a_reply_is_asked_again_in_the_end() -> None:
+    """The app hears nothing of it; the event fails if it fails again."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for text in ws.iter_text():
+            ws.state.said = text
+            await ws.send_text(text)
+            ws.state.done = text
+            await ws.send_text("done")
+
+    async def fail() -> None:
+        raise BackendError("watched", "update", "it is down")
+
+    async with events(websocket(app)) as client:
+        await client.connect()
+        client.backend.before_update = [fail]
+        await client.say("a")
+        assert await client.stored() == ({"said": ["a"], "done": ["a"]}, {})
+        client.backend.before_update = [fail, fail]
+        with pytest.raises(BackendError):
+            await client.say("b")
+        assert client.frames == ["a", "done", "b", "done"]
+        assert not client.deleted
+        assert await client.stored() == ({"said": ["a"], "done": ["a"]}, {})
+
+
+async def test_what_was_too_large_for_a_while_is_stored_in_the_end() -> None:
+    """Nothing of it is lost when something else makes room."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for text in ws.iter_text():
+            if text == "fill":
+                ws.state.old = "x" * 800
+                continue
+            ws.state.new, ws.state.other = "y" * 800, 1
+            await ws.send_text("1")
+            if text == "too much":
+                continue
+            del ws.state.old
+            await ws.send_text("2")
+            ws.state.other = 2
+            await ws.send_text("3")
+
+    async with events(websocket(app), state_limit=1000) as client:
+        await client.connect()
+        await client.say("fill")
+        with pytest.raises(StateError) as caught:
+            await client.say("too much")
+        assert caught.value.key == "new"
+        assert await client.stored() == ({"old": ["x" * 800], "other": [1]}, {})
+        await client.say("make room")
+        assert await client.stored() == ({"other": [2], "new": ["y" * 800]}, {})
+
+
+async def test_a_mistake_that_is_mended_within_the_event_is_none() -> None:
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for text in ws.iter_text():
+            ws.state.at = {1}
+            await ws.send_text("1")
+            ws.state.at = [text]
+
+    async with events(websocket(app)) as client:
+        await client.connect()
+        await client.say("a")
+        assert await client.stored() == ({"at": [["a"]]}, {})

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 # Levels of lists and dicts in a value: far fewer than make JSON's recursion fail.
 MAX_DEPTH = 100
-# A key is a part of error texts; more than this of it is not.
-SHOWN = 100
-
 NAMES = ("state", "session")
 _ATOMS = (str, int, float, bool, NoneType)
 _MISSING = object()
@@ -62,16 +59,20 @@ class Changed(NamedTuple):
     session: Changes
     flaws: tuple[Flaw, ...] = ()
 
+    def over(self, older: Changed) -> Changed:
+        """Return both, where this one is the later."""
+        return Changed(older.state | self.state, older.session | self.session)
+
 
 NOTHING = Changed({}, {})
 
 
-class _Note(NamedTuple):
-    """A value at the hand-over."""
+class _Noted(NamedTuple):
+    """What a dict held when it was last looked at."""
 
-    value: Any
-    text: str  # its JSON; "" where only another object counts as a change
-    given: bool  # by the connect part, which gives it in the next event, too
+    # Each value with its JSON, which is "" where only another object counts as a change.
+    values: dict[Any, tuple[Any, str]]
+    given: set[Any]  # keys that the connect part sets, in the next event, too
 
 
 class ScopeState:
@@ -81,19 +82,19 @@ class ScopeState:
         lifespan: the state of the app's startup, whose objects belong to the process.
     """
 
-    __slots__ = ("_lifespan", "_notes", "_scope", "_was", "stored")
+    __slots__ = ("_lifespan", "_noted", "_scope", "_was", "stored")
 
     def __init__(self, scope: Scope, stored: Kept, lifespan: Mapping[str, Any]) -> None:
         self.stored = stored
         self._scope = scope
         self._lifespan = lifespan
-        self._notes: tuple[dict[Any, _Note] | None, ...] | None = None  # None before the hand-over
+        self._noted: tuple[_Noted | None, ...] | None = None  # None before the hand-over
         self._was: Any = None
 
     @property
     def live(self) -> bool:
         """Whether it has been handed over, so that what changes in it is stored."""
-        return self._notes is not None
+        return self._noted is not None
 
     def restore(self) -> None:
         """Put in what is stored, as the event is handed over, and note what is there then."""
@@ -101,21 +102,24 @@ class ScopeState:
         if stored.state and not isinstance(scope.get("state"), dict):
             scope["state"] = {}
         self._was = scope.get("state")
-        self._notes = (
+        self._noted = (
             _restored(self._was, stored.state, self._lifespan),
             _restored(scope.get("session"), stored.session, {}),
         )
 
-    def changed(self) -> Changed:
-        """Return what has changed since the hand-over."""
-        if self._notes is None:
+    def take(self) -> Changed:
+        """Return what has changed since the hand-over, or since this was last asked for."""
+        if self._noted is None:
             return NOTHING
         state, session = self._scope.get("state"), self._scope.get("session")
-        of_state, of_session = self._notes
+        of_state, of_session = self._noted
         changes: tuple[Changes, Changes] = {}, {}
         flaws: list[Flaw] = []
         if isinstance(state, dict):
-            _compare("state", state, of_state or {}, changes[0], flaws)
+            if of_state is None:
+                of_state = _Noted({}, set())
+                self._noted = of_state, of_session
+            _take("state", state, of_state, changes[0], flaws)
         elif state is not self._was:
             flaws.append(_no_dict("state", state))
         if of_session is not None:  # else no middleware made one that is there at each hand-over
@@ -123,7 +127,7 @@ class ScopeState:
             if session is None or isinstance(session, type):
                 session = {}
             if isinstance(session, dict):
-                _compare("session", session, of_session, changes[1], flaws)
+                _take("session", session, of_session, changes[1], flaws)
             else:
                 flaws.append(_no_dict("session", session))
         return Changed(*changes, tuple(flaws))
@@ -147,8 +151,8 @@ def change(state: dict[str, Any], changes: Changes) -> None:
 def values_of(state: dict[Any, Any], lifespan: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of what would be stored of a state if all of it were new."""
     changes: Changes = {}
-    notes = {key: _Note(value, "", given=True) for key, value in lifespan.items()}
-    _compare("state", state, notes, changes, [])
+    noted = _Noted({key: (value, "") for key, value in lifespan.items()}, set())
+    _take("state", state, noted, changes, [])
     return {key: entry[0] for key, entry in changes.items() if entry}
 
 
@@ -206,48 +210,50 @@ def fits(value: object, most: int) -> bool:
     return len(text) <= most and _is_shallow(list(value.values()), MAX_DEPTH + 1)
 
 
-def _restored(
-    mapping: Any, entries: Entries, lifespan: Mapping[str, Any]
-) -> dict[Any, _Note] | None:
+def _restored(mapping: Any, entries: Entries, lifespan: Mapping[str, Any]) -> _Noted | None:
     """Put entries into a dict and note what it holds then; None for what is no dict."""
     if not isinstance(mapping, dict):
         return None
-    notes: dict[Any, _Note] = {}
+    values: dict[Any, tuple[Any, str]] = {}
     for key, value in tuple(mapping.items()):
         is_own = key in entries or lifespan.get(key, _MISSING) is value
-        notes[key] = _Note(value, "" if is_own else _text(value), given=True)
+        values[key] = value, "" if is_own else _text(value)
+    noted = _Noted(values, set(values))
     for key, entry in entries.items():
         if entry:
             text = _encode(entry[0])
             mapping[key] = value = json.loads(text)  # its own: others merge into what is stored
-            notes[key] = _Note(value, text, given=key in notes)
-        elif notes.pop(key, None) is not None:
+            values[key] = value, text
+        elif values.pop(key, None) is not None:
             del mapping[key]
-    return notes
+    return noted
 
 
-def _compare(
-    of: str, mapping: dict[Any, Any], notes: dict[Any, _Note], changes: Changes, flaws: list[Flaw]
+def _take(
+    of: str, mapping: dict[Any, Any], noted: _Noted, changes: Changes, flaws: list[Flaw]
 ) -> None:
-    """Add what has changed in a dict, and what of that cannot be stored."""
+    """Add what has changed in a dict and note it; add what of that cannot be stored."""
+    values, given = noted
     for key, value in tuple(mapping.items()):
-        note = notes.get(key)
-        is_same = note is not None and note.value is value
-        if note is not None and is_same and (not note.text or type(value) in _ATOMS):
+        before, text_before = values.get(key, (_MISSING, ""))
+        if value is before and (not text_before or type(value) in _ATOMS):
             continue
         text = _text(value)
-        has_same_text = note is not None and text != "" and text == note.text
-        if is_same and has_same_text:
+        has_same_text = text != "" and text == text_before
+        if value is before and has_same_text:
             continue
         if reason := _wrong_key(key) or _wrong(value, text):
             flaws.append(Flaw(of, _shown(key), reason))
-        elif not has_same_text:  # which may come of something else, as of a tuple
+            continue
+        values[key] = value, text
+        if not has_same_text:  # which may come of something else, as of a tuple
             changes[key] = [json.loads(text)]
-    for key in notes.keys() - mapping.keys():
+    for key in values.keys() - mapping.keys():
         if reason := _wrong_key(key):
             flaws.append(Flaw(of, _shown(key), reason))
         else:
-            changes[key] = [] if notes[key].given else None
+            changes[key] = [] if key in given else None
+            del values[key]
 
 
 def _text(value: object) -> str:
@@ -319,8 +325,7 @@ def _is_text(text: str) -> bool:
 
 
 def _shown(key: object) -> str:
-    """Return a key as an error text may have it."""
-    return key[:SHOWN] if isinstance(key, str) else f"a key of type {type(key).__name__}"
+    return key if isinstance(key, str) else f"a key of type {type(key).__name__}"
 
 
 def _no_dict(of: str, value: object) -> Flaw:

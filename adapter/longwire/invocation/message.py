@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from longwire.asgi import messages
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Stage, SupersededError
-from longwire.asgi.state import NOTHING
 from longwire.exceptions import (
     ASGIMessageError,
     ConnectionGoneError,
@@ -104,7 +103,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
     run = invocation.run(record, replies, Stage.REPLAY, "message")
-    too_late, changed, wrong = False, NOTHING, None
+    too_late, wrong = False, None
     try:
         outcome = await run.until_ready(record.answered, invocation.run_until)
         if outcome is None:
@@ -114,7 +113,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
             on_waiting = getattr(call.context, "waits_for_client", None)
             outcome = await run.until_over(invocation.run_until, on_waiting)
             ended = run.ended
-            changed = connection.state.changed()
+            connection.state.end()
         else:
             logger.warning(
                 "connection %s: the app did not come to wait for this message (%s)",
@@ -130,7 +129,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
             await connection.end()
         elif not connection.ended:
             # Before the app is cancelled, whose cleaning up changes nothing of it.
-            wrong = await connection.state.keep(changed)
+            wrong = await connection.state.keep()
     finally:
         await invocation.stop(run)
     if wrong is not None:

@@ -1,11 +1,15 @@
-"""What the app of an event keeps: put into its scope, and stored once its step is over."""
+"""What the app of an event keeps: put into its scope, and stored before anybody can rely on it.
+
+A client that has got a reply may send its next message at once, and that may be handled elsewhere.
+So what has changed is stored before each frame that leaves, and once more when the step is over.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi.state import NOTHING, Changed, merge
-from longwire.exceptions import StateError
+from longwire.exceptions import BackendError, StateError, StoredRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OwnState:
-    """The state of an event's own connection; a `registry.caller.LiveState`."""
+    """The state of an event's own connection; a `registry.base.OwnedState`."""
 
     def __init__(
         self,
@@ -31,26 +35,55 @@ class OwnState:
         self._scope_state = scope_state
         self._update = update
         self._limit = limit
+        self._pending = NOTHING  # has changed and is not stored yet
+        self._refused = NOTHING  # was too large, and is tried once more in the end
+        self._flaws: tuple[Flaw, ...] = ()
+        self._is_over = False
+        self._store_fails = False
 
     def restore(self) -> None:
         """Put in what is stored, as the event is handed over."""
         if self._limit is not None:
             self._scope_state.restore()
 
-    def changed(self) -> Changed:
-        """Return what the app has changed until now."""
-        return self._scope_state.changed()
+    def end(self) -> None:
+        """Note that the step is over: what changes from now on does not count."""
+        self._take()
+        self._is_over = True
 
-    async def keep(self, changed: Changed) -> StateError | None:
-        """Store changes; return what is wrong with one of them: the others are stored."""
-        if changed == NOTHING:
-            return None
-        return self._error((*changed.flaws, *await self._store(changed)))
+    async def store(self) -> None:
+        """Store what has changed so far; what goes wrong with that is left to `keep`."""
+        if self._is_over or self._store_fails:
+            return
+        self._take()
+        if self._pending == NOTHING:
+            return
+        changed, self._pending = self._pending, NOTHING
+        try:
+            flaws = await self._store(changed)
+        except (BackendError, StoredRecordError):
+            self._store_fails = True
+            self._pending = self._pending.over(changed)
+        except BaseException:  # cancelled: it may be stored, or not
+            self._pending = self._pending.over(changed)
+            raise
+        else:
+            self._refused = Changed(
+                _too_large(self._refused.state, changed.state, "state", flaws),
+                _too_large(self._refused.session, changed.session, "session", flaws),
+            )
+
+    async def keep(self) -> StateError | None:
+        """Store the rest; return what is wrong with one key of it: the others are stored."""
+        changed = self._pending.over(self._refused)
+        refused = () if changed == NOTHING else await self._store(changed)
+        return self._error((*self._flaws, *refused))
 
     def read(self) -> dict[str, Any]:
         """Return what the next event would find if this one were over."""
-        stored, changed = self._scope_state.stored, self._scope_state.changed()
-        merged, _ = merge(stored, changed, self._limit or 0)
+        self._take()
+        stored = self._scope_state.stored
+        merged, _ = merge(stored, self._pending.over(self._refused), self._limit or 0)
         return (merged or stored).state_values()
 
     async def change(self, changes: Changes) -> None:
@@ -60,10 +93,17 @@ class OwnState:
             StateError: it would be too large.
         """
         if not self._scope_state.live:
-            changed = Changed(changes, {})
-            if error := self._error(await self._store(changed)):
+            error = self._error(await self._store(Changed(changes, {})))
+            if error is not None:
                 raise error
         self._scope_state.change(changes)
+
+    def _take(self) -> None:
+        if not self._is_over:
+            taken = self._scope_state.take()
+            self._flaws = taken.flaws
+            if taken.state or taken.session:
+                self._pending = taken.over(self._pending)
 
     async def _store(self, changed: Changed) -> tuple[Flaw, ...]:
         flaws: tuple[Flaw, ...] = ()
@@ -80,3 +120,9 @@ class OwnState:
 
     def _error(self, flaws: tuple[Flaw, ...]) -> StateError | None:
         return StateError(self._id, *flaws[0]) if flaws else None
+
+
+def _too_large(refused: Changes, stored: Changes, of: str, flaws: tuple[Flaw, ...]) -> Changes:
+    """Return what is too large by now: what was and has not changed, and what is so anew."""
+    old = {key: entry for key, entry in refused.items() if key not in stored}
+    return old | {flaw.key: stored[flaw.key] for flaw in flaws if flaw.of == of and flaw.key}

@@ -73,6 +73,13 @@ class LiveState(Protocol):
         """
 
 
+class OwnedState(LiveState, Protocol):
+    """That of an event's own connection, which is stored later than it changes."""
+
+    async def store(self) -> None:
+        """Store what has changed so far, before somebody is told of it."""
+
+
 class Departure(NamedTuple):
     """A connection that has proved to be gone."""
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 MAX_DEPTH = 100
 NAMES = ("state", "session")
 _ATOMS = (str, int, float, bool, NoneType)
+_EXACT = (str, int, bool, NoneType)  # of these, equal ones are the same; 0.0 and -0.0 are not
+_MUTABLE = (dict, list)
 _MISSING = object()
+_NEW = (_MISSING, "")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -82,55 +85,54 @@ class ScopeState:
         lifespan: the state of the app's startup, whose objects belong to the process.
     """
 
-    __slots__ = ("_lifespan", "_noted", "_scope", "_was", "stored")
+    # Made in each event: what most of them leave as it is costs nothing here.
+    live = False  # it has been handed over, so that what changes in it is stored
+    _was: Any = None  # the state itself, then
+    _state: _Noted | None = None
+    _session: _Noted | None = None
 
     def __init__(self, scope: Scope, stored: Kept, lifespan: Mapping[str, Any]) -> None:
         self.stored = stored
         self._scope = scope
         self._lifespan = lifespan
-        self._noted: tuple[_Noted | None, ...] | None = None  # None before the hand-over
-        self._was: Any = None
-
-    @property
-    def live(self) -> bool:
-        """Whether it has been handed over, so that what changes in it is stored."""
-        return self._noted is not None
 
     def restore(self) -> None:
         """Put in what is stored, as the event is handed over, and note what is there then."""
         scope, stored = self._scope, self.stored
         if stored.state and not isinstance(scope.get("state"), dict):
             scope["state"] = {}
-        self._was = scope.get("state")
-        self._noted = (
-            _restored(self._was, stored.state, self._lifespan),
-            _restored(scope.get("session"), stored.session, {}),
-        )
+        self.live = True
+        self._was = state = scope.get("state")
+        if state or stored.state:
+            self._state = _restored(state, stored.state, self._lifespan)
+        if "session" in scope:
+            self._session = _restored(scope["session"], stored.session, {})
 
     def take(self) -> Changed:
         """Return what has changed since the hand-over, or since this was last asked for."""
-        if self._noted is None:
+        state = self._scope.get("state")
+        if not self.live or (
+            not state and state is self._was and not self._state and not self._session
+        ):
             return NOTHING
-        state, session = self._scope.get("state"), self._scope.get("session")
-        of_state, of_session = self._noted
         changes: tuple[Changes, Changes] = {}, {}
         flaws: list[Flaw] = []
         if isinstance(state, dict):
-            if of_state is None:
-                of_state = _Noted({}, set())
-                self._noted = of_state, of_session
-            _take("state", state, of_state, changes[0], flaws)
+            if self._state is None:
+                self._state = _Noted({}, set())
+            _take("state", state, self._state, changes[0], flaws)
         elif state is not self._was:
             flaws.append(_no_dict("state", state))
-        if of_session is not None:  # else no middleware made one that is there at each hand-over
+        if self._session is not None:  # else no middleware made one before each hand-over
+            session = self._scope.get("session")
             # Litestar puts a class there when it is cleared.
             if session is None or isinstance(session, type):
                 session = {}
             if isinstance(session, dict):
-                _take("session", session, of_session, changes[1], flaws)
+                _take("session", session, self._session, changes[1], flaws)
             else:
                 flaws.append(_no_dict("session", session))
-        return Changed(*changes, tuple(flaws))
+        return Changed(*changes, tuple(flaws)) if any((*changes, flaws)) else NOTHING
 
     def change(self, changes: Changes) -> None:
         """Change it from outside the app."""
@@ -217,13 +219,12 @@ def _restored(mapping: Any, entries: Entries, lifespan: Mapping[str, Any]) -> _N
     values: dict[Any, tuple[Any, str]] = {}
     for key, value in tuple(mapping.items()):
         is_own = key in entries or lifespan.get(key, _MISSING) is value
-        values[key] = value, "" if is_own else _text(value)
+        values[key] = value, "" if is_own else _note(value)
     noted = _Noted(values, set(values))
     for key, entry in entries.items():
         if entry:
-            text = _encode(entry[0])
-            mapping[key] = value = json.loads(text)  # its own: others merge into what is stored
-            values[key] = value, text
+            mapping[key] = value = entry[0]
+            values[key] = value, _note(value)
         elif values.pop(key, None) is not None:
             del mapping[key]
     return noted
@@ -234,9 +235,13 @@ def _take(
 ) -> None:
     """Add what has changed in a dict and note it; add what of that cannot be stored."""
     values, given = noted
+    noted_before, there = len(values), 0
     for key, value in tuple(mapping.items()):
-        before, text_before = values.get(key, (_MISSING, ""))
-        if value is before and (not text_before or type(value) in _ATOMS):
+        before, text_before = values.get(key, _NEW)
+        there += before is not _MISSING
+        if value is before and not text_before:
+            continue
+        if type(value) in _EXACT and type(value) is type(before) and value == before:
             continue
         text = _text(value)
         has_same_text = text != "" and text == text_before
@@ -248,7 +253,7 @@ def _take(
         values[key] = value, text
         if not has_same_text:  # which may come of something else, as of a tuple
             changes[key] = [json.loads(text)]
-    for key in values.keys() - mapping.keys():
+    for key in values.keys() - mapping.keys() if there < noted_before else ():
         if reason := _wrong_key(key):
             flaws.append(Flaw(of, _shown(key), reason))
         else:
@@ -256,8 +261,13 @@ def _take(
             del values[key]
 
 
+def _note(value: object) -> str:
+    """Return by what a change within a value is seen: its JSON, or "" where there is none."""
+    return _text(value) if isinstance(value, _MUTABLE) else ""
+
+
 def _text(value: object) -> str:
-    """Return a value's JSON, by which a change within it is seen; "" if it has none."""
+    """Return a value's JSON; "" if it has none."""
     try:
         return _encode(value)
     except Exception:  # JSON's own errors, a RecursionError, and whatever a subclass may raise

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 class OwnState:
     """The state of an event's own connection; a `registry.base.OwnedState`."""
 
+    _pending = _refused = NOTHING  # not stored yet; was too large, and is tried again in the end
+    _flaws: tuple[Flaw, ...] = ()
+    _is_over = _store_fails = False
+
     def __init__(
         self,
         connection_id: str,
@@ -35,11 +39,6 @@ class OwnState:
         self._scope_state = scope_state
         self._update = update
         self._limit = limit
-        self._pending = NOTHING  # has changed and is not stored yet
-        self._refused = NOTHING  # was too large, and is tried once more in the end
-        self._flaws: tuple[Flaw, ...] = ()
-        self._is_over = False
-        self._store_fails = False
 
     def restore(self) -> None:
         """Put in what is stored, as the event is handed over."""
@@ -56,7 +55,7 @@ class OwnState:
         if self._is_over or self._store_fails:
             return
         self._take()
-        if self._pending == NOTHING:
+        if self._pending is NOTHING:
             return
         changed, self._pending = self._pending, NOTHING
         try:
@@ -68,15 +67,17 @@ class OwnState:
             self._pending = self._pending.over(changed)
             raise
         else:
-            self._refused = Changed(
+            refused = Changed(
                 _too_large(self._refused.state, changed.state, "state", flaws),
                 _too_large(self._refused.session, changed.session, "session", flaws),
             )
+            self._refused = refused if any(refused) else NOTHING
 
     async def keep(self) -> StateError | None:
         """Store the rest; return what is wrong with one key of it: the others are stored."""
-        changed = self._pending.over(self._refused)
-        refused = () if changed == NOTHING else await self._store(changed)
+        if self._pending is self._refused is NOTHING:
+            return self._error(self._flaws)
+        refused = await self._store(self._pending.over(self._refused))
         return self._error((*self._flaws, *refused))
 
     def read(self) -> dict[str, Any]:

@@ -523,3 +523,17 @@ def test_what_has_been_taken_is_not_taken_again() -> None:
     assert state.take() == Changed({"cart": [["a", "b"]], "token": ["u"], "mine": [1]}, {})
     scope["state"].clear()
     assert state.take() == Changed({"cart": [], "token": [], "mine": None}, {})
+
+
+@pytest.mark.parametrize("value", ["text", 10**20, 0.5, 0.0, None, True])
+def test_the_same_value_anew_is_no_change(value: Any) -> None:
+    """Nor is a list of the same; what only equals it is one."""
+    talk = Conversation()
+    talk.event(_set(value=value, values=[value]))
+    scope, state = talk.begin()
+    scope["state"].update(json.loads(json.dumps({"value": value, "values": [value]})))
+    assert state.take() == Changed({}, {})
+    for other in ("other", 1, 1.0, -0.0, False):
+        scope["state"].update(value=other, values=[other])
+        changed = state.take()
+        assert repr(changed.state) == repr({"value": [other], "values": [[other]]})

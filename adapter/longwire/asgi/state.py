@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from operator import is_
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 MAX_DEPTH = 100
 NAMES = ("state", "session")
 _ATOMS = (str, int, float, bool, NoneType)
-_EXACT = (str, int, bool, NoneType)  # of these, equal ones are the same; 0.0 and -0.0 are not
 _MUTABLE = (dict, list)
 _MISSING = object()
 _NEW = (_MISSING, "")
@@ -103,7 +103,7 @@ class ScopeState:
             scope["state"] = {}
         self.live = True
         self._was = state = scope.get("state")
-        if state or stored.state:
+        if stored.state or not _is_copy(state, self._lifespan):
             self._state = _restored(state, stored.state, self._lifespan)
         if "session" in scope:
             self._session = _restored(scope["session"], stored.session, {})
@@ -111,15 +111,15 @@ class ScopeState:
     def take(self) -> Changed:
         """Return what has changed since the hand-over, or since this was last asked for."""
         state = self._scope.get("state")
-        if not self.live or (
-            not state and state is self._was and not self._state and not self._session
-        ):
+        if not self.live:
+            return NOTHING
+        if self._state is None and self._session is None and _is_copy(state, self._lifespan):
             return NOTHING
         changes: tuple[Changes, Changes] = {}, {}
         flaws: list[Flaw] = []
         if isinstance(state, dict):
             if self._state is None:
-                self._state = _Noted({}, set())
+                self._state = _noted_as_given(self._lifespan)
             _take("state", state, self._state, changes[0], flaws)
         elif state is not self._was:
             flaws.append(_no_dict("state", state))
@@ -153,8 +153,7 @@ def change(state: dict[str, Any], changes: Changes) -> None:
 def values_of(state: dict[Any, Any], lifespan: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of what would be stored of a state if all of it were new."""
     changes: Changes = {}
-    noted = _Noted({key: (value, "") for key, value in lifespan.items()}, set())
-    _take("state", state, noted, changes, [])
+    _take("state", state, _noted_as_given(lifespan), changes, [])
     return {key: entry[0] for key, entry in changes.items() if entry}
 
 
@@ -212,6 +211,22 @@ def fits(value: object, most: int) -> bool:
     return len(text) <= most and _is_shallow(list(value.values()), MAX_DEPTH + 1)
 
 
+def _is_copy(state: Any, lifespan: Mapping[str, Any]) -> bool:
+    """Tell whether a state is still as the startup has made it, objects and all."""
+    if not state or not lifespan:
+        return state == {} and not lifespan
+    return (
+        isinstance(state, dict)
+        and len(state) == len(lifespan)
+        and all(map(is_, state, lifespan))
+        and all(map(is_, state.values(), lifespan.values()))
+    )
+
+
+def _noted_as_given(lifespan: Mapping[str, Any]) -> _Noted:
+    return _Noted({key: (value, "") for key, value in lifespan.items()}, set(lifespan))
+
+
 def _restored(mapping: Any, entries: Entries, lifespan: Mapping[str, Any]) -> _Noted | None:
     """Put entries into a dict and note what it holds then; None for what is no dict."""
     if not isinstance(mapping, dict):
@@ -239,9 +254,7 @@ def _take(
     for key, value in tuple(mapping.items()):
         before, text_before = values.get(key, _NEW)
         there += before is not _MISSING
-        if value is before and not text_before:
-            continue
-        if type(value) in _EXACT and type(value) is type(before) and value == before:
+        if (value is before and not text_before) or _are_alike(value, before):
             continue
         text = _text(value)
         has_same_text = text != "" and text == text_before
@@ -259,6 +272,14 @@ def _take(
         else:
             changes[key] = [] if key in given else None
             del values[key]
+
+
+def _are_alike(value: object, before: object) -> bool:
+    """Tell whether two atoms are the same: 1 is neither True nor 1.0, and 0.0 is not -0.0."""
+    kind = type(value)
+    if kind is not type(before) or kind not in _ATOMS or value != before:
+        return False
+    return kind is not float or str(value) == str(before)
 
 
 def _note(value: object) -> str:

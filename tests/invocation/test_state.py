@@ -536,3 +536,35 @@ async def test_a_mistake_that_is_mended_within_the_event_is_none() -> None:
         await client.connect()
         await client.say("a")
         assert await client.stored() == ({"at": [["a"]]}, {})
+
+
+async def test_what_is_newer_is_stored_last() -> None:
+    """Though several tasks send, and the store answers as it likes."""
+    connections = Connections()
+    hold, held = asyncio.Event(), asyncio.Event()
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            ws.state.n = 1
+            first = asyncio.create_task(connections.send(ws, "1"))
+            await held.wait()
+            ws.state.n = 2
+            second = asyncio.create_task(connections.send(ws, "2"))
+            third = asyncio.create_task(ws.send_text("3"))
+            await asyncio.sleep(0)
+            hold.set()
+            await asyncio.gather(first, second, third)
+
+    async def wait() -> None:
+        held.set()
+        await hold.wait()
+        await other.update_state(client.connection_id, {"by": "other"})
+
+    async with events(websocket(app)) as client:
+        other = Connections(ws_config={"backend": client.backend})
+        await client.connect()
+        client.backend.before_update = [wait]
+        await client.say("")
+        assert await client.stored() == ({"by": ["other"], "n": [2]}, {})
+        assert sorted(client.frames) == ["1", "2", "3"]

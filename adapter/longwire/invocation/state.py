@@ -6,6 +6,7 @@ So what has changed is stored before each frame that leaves, and once more when 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi.state import NOTHING, Changed, merge
@@ -27,6 +28,7 @@ class OwnState:
     _pending = _refused = NOTHING  # not stored yet; was too large, and is tried again in the end
     _flaws: tuple[Flaw, ...] = ()
     _is_over = _store_fails = False
+    _storing: asyncio.Lock | None = None
 
     def __init__(
         self,
@@ -55,17 +57,21 @@ class OwnState:
         if self._is_over or self._store_fails:
             return
         self._take()
-        if self._pending is NOTHING:
+        if self._pending is NOTHING and self._storing is None:
             return
-        changed, self._pending = self._pending, NOTHING
+        async with self._one_by_one():  # also if another frame's store has what this one follows
+            changed, self._pending = self._pending, NOTHING
+            if changed is not NOTHING:
+                await self._try(changed)
+
+    async def _try(self, changed: Changed) -> None:
         try:
             flaws = await self._store(changed)
-        except (BackendError, StoredRecordError):
+        except BaseException as error:
+            self._pending = self._pending.over(changed)  # if cancelled, it may be stored, or not
+            if not isinstance(error, (BackendError, StoredRecordError)):
+                raise
             self._store_fails = True
-            self._pending = self._pending.over(changed)
-        except BaseException:  # cancelled: it may be stored, or not
-            self._pending = self._pending.over(changed)
-            raise
         else:
             refused = Changed(
                 _too_large(self._refused.state, changed.state, "state", flaws),
@@ -75,10 +81,17 @@ class OwnState:
 
     async def keep(self) -> StateError | None:
         """Store the rest; return what is wrong with one key of it: the others are stored."""
-        if self._pending is self._refused is NOTHING:
+        if self._pending is self._refused is NOTHING and self._storing is None:
             return self._error(self._flaws)
-        refused = await self._store(self._pending.over(self._refused))
+        async with self._one_by_one():
+            refused = await self._store(self._pending.over(self._refused))
         return self._error((*self._flaws, *refused))
+
+    def _one_by_one(self) -> asyncio.Lock:
+        """Return a lock: what is older must not be stored over what is newer."""
+        if self._storing is None:
+            self._storing = asyncio.Lock()
+        return self._storing
 
     def read(self) -> dict[str, Any]:
         """Return what the next event would find if this one were over."""
@@ -108,6 +121,8 @@ class OwnState:
 
     async def _store(self, changed: Changed) -> tuple[Flaw, ...]:
         flaws: tuple[Flaw, ...] = ()
+        if changed == NOTHING:
+            return flaws
 
         def change(record: ConnectionRecord) -> bool:
             nonlocal flaws

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from starlette.middleware.sessions import Session
 
 from longwire.asgi.state import (
-    MAX_DEPTH,
     Changed,
     Flaw,
     Kept,
@@ -25,6 +24,7 @@ from longwire.asgi.state import (
     merge,
     values_of,
 )
+from longwire.asgi.values import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from longwire.apigateway.frames import MAX_MESSAGE, encode
 from longwire.asgi.scope import Handshake, asgi_scope
+from longwire.asgi.state import Changed, Kept, merge
+from longwire.config.schema import MOST_STATE
 from longwire.exceptions import RecordVersionError, StoredRecordError
 from longwire.registry import record as records
 from longwire.registry.record import MAX_DIGESTS, ConnectionRecord, digest, dumps, loads
@@ -285,3 +287,13 @@ def test_a_mutated_record_is_an_error_or_as_good_as_any(value: str) -> None:
 def test_a_torn_record_is_an_error_or_as_good_as_any(at: int, text: str, ends: bool) -> None:
     value = json.dumps(FULL)
     _check(value[:at] + text + ("" if ends else value[at:]))
+
+
+def test_the_largest_state_can_be_read() -> None:
+    """Many small values, whose JSON others would write with more room, and text of all kinds."""
+    for value in ([1] * 120_000, "é" * 40_000, ["😀"] * 15_000):
+        kept, flaws = merge(Kept({}, {}), Changed({"key": [value]}, {"key": [value]}), MOST_STATE)
+        assert kept is not None
+        assert len(flaws) == 1
+        record = ConnectionRecord(HANDSHAKE, state=kept.state, session=kept.session)
+        assert loads(dumps(record)) == record

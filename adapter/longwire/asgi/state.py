@@ -8,10 +8,10 @@ each event. What changes after that is stored, and is put in when the next event
 from __future__ import annotations
 
 import json
-import math
 from operator import is_
-from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longwire.asgi import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,14 +24,9 @@ if TYPE_CHECKING:
     # The same of one event; None for a key of which nothing has to be known any more.
     Changes = dict[str, list[Any] | None]
 
-# Levels of lists and dicts in a value: far fewer than make JSON's recursion fail.
-MAX_DEPTH = 100
 NAMES = ("state", "session")
-_ATOMS = (str, int, float, bool, NoneType)
-_MUTABLE = (dict, list)
 _MISSING = object()
 _NEW = (_MISSING, "")
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Flaw(NamedTuple):
@@ -50,9 +45,9 @@ class Kept(NamedTuple):
 
     def state_values(self) -> dict[str, Any]:
         """Return a copy of what the state holds."""
-        text = _encode({key: entry[0] for key, entry in self.state.items() if entry})
-        values: dict[str, Any] = json.loads(text)
-        return values
+        text = values.encode({key: entry[0] for key, entry in self.state.items() if entry})
+        copy: dict[str, Any] = json.loads(text)
+        return copy
 
 
 class Changed(NamedTuple):
@@ -74,7 +69,7 @@ class _Noted(NamedTuple):
     """What a dict held when it was last looked at."""
 
     # Each value with its JSON, which is "" where only another object counts as a change.
-    values: dict[Any, tuple[Any, str]]
+    notes: dict[Any, tuple[Any, str]]
     given: set[Any]  # keys that the connect part sets, in the next event, too
 
 
@@ -145,7 +140,7 @@ def change(state: dict[str, Any], changes: Changes) -> None:
     """Change a connection's state from outside its app."""
     for key, entry in changes.items():
         if entry:
-            state[key] = json.loads(_encode(entry[0]))
+            state[key] = json.loads(values.encode(entry[0]))
         else:
             state.pop(key, None)
 
@@ -157,16 +152,16 @@ def values_of(state: dict[Any, Any], lifespan: Mapping[str, Any]) -> dict[str, A
     return {key: entry[0] for key, entry in changes.items() if entry}
 
 
-def changes_of(values: Mapping[str, Any], removed: Iterable[str]) -> tuple[Changes, Flaw | None]:
+def changes_of(given: Mapping[str, Any], removed: Iterable[str]) -> tuple[Changes, Flaw | None]:
     """Return what is to be stored of values that somebody gives, or what is wrong with them."""
     changes: Changes = {}
     for key in removed:
         if reason := _wrong_key(key):
             return {}, Flaw("state", _shown(key), reason)
         changes[key] = []
-    for key, value in values.items():
-        text = _text(value)
-        if reason := _wrong_key(key) or _wrong(value, text):
+    for key, value in given.items():
+        text = values.text(value)
+        if reason := _wrong_key(key) or values.wrong(value, text):
             return {}, Flaw("state", _shown(key), reason)
         changes[key] = [json.loads(text)]
     return changes, None
@@ -204,20 +199,15 @@ def fits(value: object, most: int) -> bool:
         return False
     if not all(isinstance(entry, list) and len(entry) <= 1 for entry in value.values()):
         return False
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):  # no number; half of a surrogate pair
-        return False
-    return len(text) <= most and _is_shallow(list(value.values()), MAX_DEPTH + 1)
+    return values.are_plain(list(value.values()), most) and all(map(values.is_text, value))
 
 
 def _is_copy(state: Any, lifespan: Mapping[str, Any]) -> bool:
     """Tell whether a state is still as the startup has made it, objects and all."""
-    if not state or not lifespan:
-        return state == {} and not lifespan
+    if not isinstance(state, dict):
+        return False
     return (
-        isinstance(state, dict)
-        and len(state) == len(lifespan)
+        len(state) == len(lifespan)
         and all(map(is_, state, lifespan))
         and all(map(is_, state.values(), lifespan.values()))
     )
@@ -231,16 +221,16 @@ def _restored(mapping: Any, entries: Entries, lifespan: Mapping[str, Any]) -> _N
     """Put entries into a dict and note what it holds then; None for what is no dict."""
     if not isinstance(mapping, dict):
         return None
-    values: dict[Any, tuple[Any, str]] = {}
+    notes: dict[Any, tuple[Any, str]] = {}
     for key, value in tuple(mapping.items()):
         is_own = key in entries or lifespan.get(key, _MISSING) is value
-        values[key] = value, "" if is_own else _note(value)
-    noted = _Noted(values, set(values))
+        notes[key] = value, "" if is_own else _note(value)
+    noted = _Noted(notes, set(notes))
     for key, entry in entries.items():
         if entry:
             mapping[key] = value = entry[0]
-            values[key] = value, _note(value)
-        elif values.pop(key, None) is not None:
+            notes[key] = value, _note(value)
+        elif notes.pop(key, None) is not None:
             del mapping[key]
     return noted
 
@@ -249,110 +239,40 @@ def _take(
     of: str, mapping: dict[Any, Any], noted: _Noted, changes: Changes, flaws: list[Flaw]
 ) -> None:
     """Add what has changed in a dict and note it; add what of that cannot be stored."""
-    values, given = noted
-    noted_before, there = len(values), 0
+    notes, given = noted
+    noted_before, there = len(notes), 0
     for key, value in tuple(mapping.items()):
-        before, text_before = values.get(key, _NEW)
+        before, text_before = notes.get(key, _NEW)
         there += before is not _MISSING
-        if (value is before and not text_before) or _are_alike(value, before):
+        if (value is before and not text_before) or values.are_alike(value, before):
             continue
-        text = _text(value)
+        text = values.text(value)
         has_same_text = text != "" and text == text_before
         if value is before and has_same_text:
             continue
-        if reason := _wrong_key(key) or _wrong(value, text):
+        if reason := _wrong_key(key) or values.wrong(value, text):
             flaws.append(Flaw(of, _shown(key), reason))
             continue
-        values[key] = value, text
+        notes[key] = value, text
         if not has_same_text:  # which may come of something else, as of a tuple
             changes[key] = [json.loads(text)]
-    for key in values.keys() - mapping.keys() if there < noted_before else ():
+    for key in notes.keys() - mapping.keys() if there < noted_before else ():
         if reason := _wrong_key(key):
             flaws.append(Flaw(of, _shown(key), reason))
         else:
             changes[key] = [] if key in given else None
-            del values[key]
-
-
-def _are_alike(value: object, before: object) -> bool:
-    """Tell whether two atoms are the same: 1 is neither True nor 1.0, and 0.0 is not -0.0."""
-    kind = type(value)
-    if kind is not type(before) or kind not in _ATOMS or value != before:
-        return False
-    return kind is not float or str(value) == str(before)
+            del notes[key]
 
 
 def _note(value: object) -> str:
     """Return by what a change within a value is seen: its JSON, or "" where there is none."""
-    return _text(value) if isinstance(value, _MUTABLE) else ""
-
-
-def _text(value: object) -> str:
-    """Return a value's JSON; "" if it has none."""
-    try:
-        return _encode(value)
-    except Exception:  # JSON's own errors, a RecursionError, and whatever a subclass may raise
-        return ""
+    return values.text(value) if isinstance(value, (dict, list)) else ""
 
 
 def _wrong_key(key: object) -> str:
     if type(key) is not str:
         return "its key is no str"
-    return "" if _is_text(key) else "its key holds half of a surrogate pair"
-
-
-def _wrong(value: Any, text: str) -> str:
-    """Return why JSON would not give a value back as it is; "" if it does."""
-    seen: set[int] = set()  # a value may contain itself
-    level: list[Any] = [value]
-    while level:
-        inner: list[Any] = []
-        for one in level:
-            kind = type(one)
-            if kind is dict or kind is list:
-                if kind is dict and not all(type(key) is str for key in one):
-                    return "it has a dict with keys that are no str"
-                if id(one) not in seen:
-                    seen.add(id(one))
-                    inner += _inside(one)
-            elif reason := _wrong_atom(one):
-                return reason
-        level = inner
-    if not text:
-        return "it contains itself, is nested too deeply, or has a dict or number JSON cannot hold"
-    return "" if _is_shallow([value], MAX_DEPTH) else f"it is nested over {MAX_DEPTH} levels deep"
-
-
-def _is_shallow(level: list[Any], depth: int) -> bool:
-    """Tell whether values that do not contain themselves have so few levels."""
-    for _ in range(depth):
-        level = [each for one in level if isinstance(one, (dict, list)) for each in _inside(one)]
-        if not level:
-            return True
-    return not any(isinstance(one, (dict, list)) for one in level)
-
-
-def _inside(container: Any) -> list[Any]:
-    if isinstance(container, dict):
-        return [*container, *container.values()]
-    return list(container)
-
-
-def _wrong_atom(value: object) -> str:
-    if type(value) not in _ATOMS:
-        return f"it has a value of type {type(value).__name__}, which JSON would not give back"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "it has a number that is not finite"
-    if isinstance(value, str) and not _is_text(value):
-        return "it has half of a surrogate pair"
-    return ""
-
-
-def _is_text(text: str) -> bool:
-    try:
-        return text.isascii() or text.encode() is not None
-    except UnicodeEncodeError:
-        return False
+    return "" if values.is_text(key) else "its key holds half of a surrogate pair"
 
 
 def _shown(key: object) -> str:
@@ -365,7 +285,7 @@ def _no_dict(of: str, value: object) -> Flaw:
 
 def _size(key: str, entry: list[Any] | None) -> int:
     """Return the bytes of JSON that an entry takes, with its colon and comma."""
-    return 0 if entry is None else len(_encode(key)) + len(_encode(entry)) + 2
+    return 0 if entry is None else len(values.encode(key)) + len(values.encode(entry)) + 2
 
 
 def _smallest_first(changed: Changed) -> list[tuple[str, str, list[Any] | None]]:

@@ -77,6 +77,7 @@ def test_every_python_block_is_run() -> None:
         "function.py",
         "guarded.py",
         "large.py",
+        "login.py",
         "lonely.py",  # and together.py: tests/local/function/test_instances.py
         "main.py",
         "orders.py",
@@ -85,6 +86,7 @@ def test_every_python_block_is_run() -> None:
         "rooms.py",
         "test_main.py",
         "together.py",
+        "who.py",
     ]
 
 
@@ -191,6 +193,23 @@ async def test_each_message_commits_what_it_writes(
             assert await ws.receive() == "saved"
     with contextlib.closing(sqlite3.connect("orders.sqlite3")) as database:
         assert database.execute("SELECT what FROM orders").fetchall() == [("tea",), ("milk",)]
+
+
+async def test_who_has_logged_in_stays_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And an HTTP route can ask for it, and rename."""
+    monkeypatch.syspath_prepend(folder)
+    names: dict[str, Any] = {}
+    exec(FILES["who.py"], names)
+    async with Gateway(names["app"]) as gateway, gateway.connect() as ws:
+        for said, heard in (("ann", "hello ann"), ("hi", "ann: hi")):
+            await ws.send(said)
+            assert await ws.receive() == heard
+        assert await names["who"](ws.connection_id) == {"user": "ann"}
+        await names["rename"](ws.connection_id, "bob")
+        await ws.send("hi")
+        assert await ws.receive() == "bob: hi"
+        with pytest.raises(names["HTTPException"]):
+            await names["who"]("unknown")
 
 
 async def test_the_rooms_are_rooms() -> None:

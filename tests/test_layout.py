@@ -209,6 +209,7 @@ def test_public_names_are_these() -> None:
         "MessageTooLargeError",
         "SendResult",
         "SlowClientError",
+        "StateError",
         "WSGateway",
         "WebSocketManager",
         "get_websocket_manager",

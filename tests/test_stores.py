@@ -19,6 +19,8 @@ from tests.lambda_events import LambdaContext, connect_event, disconnect_event, 
 from tests.servers.proxy import CountingProxy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from longwire.types import LambdaEvent, Receive, Scope, Send
     from tests.servers.postgresql import PostgreSQLServer
     from tests.servers.process import ServerProcess
@@ -45,6 +47,21 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 farewells: list[tuple[str, int]] = []
+
+
+async def keep(scope: Scope, receive: Receive, send: Send) -> None:
+    """Keep what is said under a key of its own, once all have been told; show what is kept."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        if message["text"] == "show":
+            await send({"type": "websocket.send", "text": json.dumps(scope["state"])})
+            continue
+        await barrier.wait()
+        scope["state"][message["text"]] = [message["text"]] * 10
+
+
+barrier: asyncio.Barrier
 
 
 def described(scope: Scope) -> str:
@@ -93,6 +110,25 @@ async def process(api: ConnectionsServer) -> AsyncIterator[Callable[[str], Longw
             return handler
 
         yield make
+
+
+@pytest.fixture(params=["memory", "sqlite3", *STORES])
+def any_dsn(request: pytest.FixtureRequest, aws_keys: None, tmp_path: Path) -> str:
+    """A dsn of each store that there is."""
+    name = f"n{uuid.uuid4().hex[:20]}"
+    match request.param:
+        case "memory":
+            return "memory://?ttl=600"
+        case "sqlite3":
+            return f"sqlite:///{tmp_path}/ws.sqlite3?ttl=600"
+        case "redis":
+            redis: RedisServer = request.getfixturevalue("redis_server")
+            return f"redis://127.0.0.1:{redis.port}?key_prefix={name}:"
+        case "postgresql":
+            postgresql: PostgreSQLServer = request.getfixturevalue("postgresql_server")
+            return f"{postgresql.uri(postgresql.port)}?table_name={name}"
+    aws: ServerProcess = request.getfixturevalue("ministack")
+    return f"{request.param}://{name}?region=eu-west-1&endpoint_url=http://127.0.0.1:{aws.port}"
 
 
 async def invoke(handler: Longwire, event: LambdaEvent) -> None:
@@ -185,3 +221,26 @@ async def test_twenty_clients_at_once(
     for n in range(20):
         expected = [f"hello n{n}", f"n{n}: one", f"n{n}: two"]
         assert [frame.decode() for frame in api.frames(f"c{n}=")] == expected
+
+
+async def test_twenty_events_at_once_keep_what_each_has_changed(
+    any_dsn: str, api: ConnectionsServer
+) -> None:
+    """With each store, in two processes; all have read the same record before one writes."""
+    global barrier
+    barrier = asyncio.Barrier(20)
+    dsn = f"{any_dsn}&api_gateway_endpoint_url={api.url}"
+    await create(dsn)
+    one = Longwire(keep, dsn=dsn)
+    # Memory is one process's.
+    handlers = [one, one if dsn.startswith("memory") else Longwire(keep, dsn=dsn)]
+    await invoke(one, connect_event("a=", headers={"X-Name": ["ann"]}))
+    said = [f"key {n}" for n in range(20)]
+    await asyncio.gather(
+        *(invoke(handlers[n % 2], message_event(text, "a=")) for n, text in enumerate(said))
+    )
+    await invoke(handlers[1], message_event("show", "a="))
+    for handler in handlers:
+        await handler.aclose()
+    (shown,) = api.frames("a=")
+    assert json.loads(shown) == {text: [text] * 10 for text in said}

@@ -14,6 +14,7 @@ from longwire.exceptions import (
     ManagementError,
     MessageTooLargeError,
     SlowClientError,
+    StateError,
 )
 from longwire.handler import Longwire
 from longwire.observability.logs import guard
@@ -42,6 +43,7 @@ __all__ = [
     "MessageTooLargeError",
     "SendResult",
     "SlowClientError",
+    "StateError",
     "WSGateway",
     "WebSocketManager",
     "get_websocket_manager",

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from longwire import middleware
@@ -29,7 +30,7 @@ from longwire.exceptions import (
 from longwire.fanout.result import SendResult
 from longwire.fanout.sending import all_connections, read_pages, send_many
 from longwire.registry import caller as callers
-from longwire.registry import in_process, names, record, targets
+from longwire.registry import in_process, names, record, states, targets
 from longwire.registry.departures import (
     collected,
     delete_damaged,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         Awaitable,
         Callable,
         Coroutine,
+        Iterable,
         Iterator,
         Mapping,
     )
@@ -156,6 +158,7 @@ class Connections:
         caller, to = self._reach(target)
         message = frame(data)
         post = caller.registry.clients.prepare(message, to)
+        await caller.store_state()
         own = caller.own_if(to)
         if own is not None and own.has_effect and own.greets:
             await own.greet(message)
@@ -189,6 +192,48 @@ class Connections:
         caller, to = self._reach(target)
         clients = caller.registry.clients
         return await _ask(caller, to, lambda: clients.info(to, deadline=caller.deadline))
+
+    async def state(self, target: object) -> dict[str, Any]:
+        """Return a copy of what a connection's app keeps in `scope["state"]`: see `docs/state.md`.
+
+        That is what has changed there after the connect part; under a server such as uvicorn it is
+        all that JSON can hold.
+
+        Raises:
+            ConnectionGoneError: there is no such connection.
+            BackendError: the store failed.
+            ConfigurationError: `ws_config["state"]` is False, or there is no store.
+            InvalidArgumentError: the target cannot be one.
+        """
+        caller, to = self._reach(target)
+        return await states.read(caller, to)
+
+    async def update_state(
+        self,
+        target: object,
+        values: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        remove: str | Iterable[str] = (),
+    ) -> None:
+        """Change some keys of a connection's state; its app finds them with its next event.
+
+        Within an event of the same connection the app finds them at once.
+
+        Args:
+            values: what is to be there; other keys stay as they are.
+            remove: keys that are not to be there any more.
+
+        Raises:
+            StateError: a value is none that JSON gives back, or there would be too much.
+            ManagementError: its handshake was not over in time.
+        Otherwise as `state`.
+        """
+        caller, to = self._reach(target)
+        changes = states.checked(to, values, remove)
+        if caller.has_effect:
+            await states.update(caller, to, changes)
+        else:
+            await _nothing()
 
     # Groups
 
@@ -281,6 +326,7 @@ class Connections:
             caller.swallow()
             await _nothing()
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)
+        await caller.store_state()
         own = caller.own
         if own is not None and own.greets:
             post = _greeting(own, message, post)
@@ -334,6 +380,18 @@ class SyncConnections:
 
     def info(self, target: object) -> ConnectionInfo:
         return self._wait(lambda: self._connections.info(target), target)
+
+    def state(self, target: object) -> dict[str, Any]:
+        return self._wait(lambda: self._connections.state(target), target)
+
+    def update_state(
+        self,
+        target: object,
+        values: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        remove: str | Iterable[str] = (),
+    ) -> None:
+        self._wait(lambda: self._connections.update_state(target, values, remove=remove), target)
 
     def group_add(self, group: str, target: object) -> None:
         self._wait(lambda: self._connections.group_add(group, target), target)

@@ -8,6 +8,7 @@ LongwireError
 ├── EventLoopError (RuntimeError)        a synchronous call where an event loop is running
 ├── LifespanError                        the app's startup failed
 ├── DeadlineError (TimeoutError)         the app or a function did not end within its event's time
+├── StateError (ValueError)              what an app keeps in its state cannot be stored
 ├── StoredRecordError                    what a store returned is not a record of ours
 │   └── RecordVersionError               it is one of a Longwire that this one does not know
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
@@ -49,6 +50,7 @@ __all__ = [
     "RecordVersionError",
     "ResponseError",
     "SlowClientError",
+    "StateError",
     "StoredRecordError",
 ]
 
@@ -79,6 +81,26 @@ class LifespanError(LongwireError):
 
 class DeadlineError(LongwireError, TimeoutError):
     """The time of an event was up before the app, or a function, was done with it."""
+
+
+class StateError(LongwireError, ValueError):
+    """What an app has put into its connection's state cannot be stored; its other keys are.
+
+    Attributes:
+        connection_id: whose.
+        key: of `scope["state"]` or `scope["session"]`; None when the dict itself is none any more.
+        reason: what is wrong, without the value, which may be a secret.
+    """
+
+    def __init__(self, connection_id: str, of: str, key: str | None, reason: str) -> None:
+        where = f"its {of}" if key is None else f"{key[:100]!r} in its {of}"
+        super().__init__(
+            f"connection {connection_id}: {where} cannot be kept: {reason}; keep there what JSON "
+            "gives back (str, int, float, bool, None, list, dict), and what is large elsewhere"
+        )
+        self.connection_id = connection_id
+        self.key = key
+        self.reason = reason
 
 
 class StoredRecordError(LongwireError):

@@ -15,7 +15,7 @@ from longwire.registry.targets import known_id, scope_of
 from longwire.runtime.threads import is_own_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from longwire.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,9 +39,12 @@ class ConnectionsMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._lifespan: Mapping[str, Any] = {}  # what the app's startup makes
         in_process.clients.watched = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self._lifespan = scope.get("state", self._lifespan)
         if scope["type"] != "websocket" or known_id(scope) is not None:
             await self.app(scope, receive, send)
             return
@@ -64,7 +67,10 @@ class ConnectionsMiddleware:
             return message
 
         connection_id = _extend(scope)["connection_id"]
-        in_process.note(connection_id, ServedSocket(scope, lambda: observed_send, lambda: state))
+        socket = ServedSocket(
+            scope, lambda: observed_send, lambda: state, lambda: scope, self._lifespan
+        )
+        in_process.note(connection_id, socket)
         try:
             await self.app(scope, observed_receive, observed_send)
         finally:
@@ -84,7 +90,12 @@ def identify(target: Any) -> str:
     extension = _extend(target.scope)
     connection_id = extension["connection_id"]
     anchor, get = _reference(target, extension)
-    socket = ServedSocket(target.scope, lambda: _send_of(get()), lambda: _state_of(get()))
+    socket = ServedSocket(
+        target.scope,
+        lambda: _send_of(get()),
+        lambda: _state_of(get()),
+        lambda: getattr(get(), "scope", None),
+    )
     weakref.finalize(anchor, in_process.clients.remove, connection_id)
     in_process.note(connection_id, socket)
     return connection_id

@@ -88,12 +88,14 @@ def test_settings_of_our_own_may_be_in_the_query(scheme: str) -> None:
     """They are read by type: numbers, lists at commas, and an empty value for None."""
     settings = load(
         None,
-        f"{scheme}?ttl=60&path=/ws&path_query=&linger=0.5&slow_client=1&binary=base64"
+        f"{scheme}?ttl=60&path=/ws&path_query=&linger=0.5&slow_client=1&binary=base64&state=0"
+        "&state_limit=1000"
         "&exclude_headers=Cookie, Authorization&exclude_query=Token, key&allowed_origins=https://a.example,null"
         "&api_gateway_region_name=eu-west-1&api_gateway_endpoint_url=https://b.example/c",
     )
     assert (settings.ttl, settings.path, settings.path_query) == (60, "/ws", None)
     assert (settings.linger, settings.slow_client, settings.binary) == (0.5, 1.0, "base64")
+    assert (settings.state, settings.state_limit) == (False, 1000)
     assert settings.exclude_headers == frozenset({"cookie", "authorization"})
     assert settings.exclude_query == frozenset({"Token", "key"})
     assert settings.allowed_origins == frozenset({"https://a.example", "null"})
@@ -142,6 +144,11 @@ BAD: list[tuple[Any, str]] = [
     ("memory://?tlt=5", "dsn parameter 'tlt' is not a setting; did you mean 'ttl'?"),
     ("memory://?ttl=5s", "dsn parameter 'ttl' must be a whole number of at least 1"),
     ("memory://?ttl=-5", "dsn parameter 'ttl' must be a whole number of at least 1, not -5"),
+    ("memory://?state=maybe", "dsn parameter 'state' must be True or False"),
+    (
+        "memory://?state_limit=400000",
+        "dsn parameter 'state_limit' must be a whole number of bytes from 1 to 262144, not 400000",
+    ),
     ("memory://?ttl=5&ttl=6", "dsn parameter 'ttl' is given twice"),
     ("redis://h?ssl=maybe", "dsn parameter 'ssl' must be True or False"),
     ("rediss://h?ssl=0", "dsn parameter 'ssl' is given twice"),
@@ -150,7 +157,8 @@ BAD: list[tuple[Any, str]] = [
         "memory://?params=x",
         "dsn parameter 'params' is not a setting; use 'api_gateway_endpoint_url', "
         "'api_gateway_region_name', 'path', 'path_query', 'ttl', 'allowed_origins', "
-        "'exclude_headers', 'exclude_query', 'binary', 'linger', 'slow_client' or 'fanout'",
+        "'exclude_headers', 'exclude_query', 'binary', 'linger', 'slow_client', 'state', "
+        "'state_limit' or 'fanout'",
     ),
     ("postgresql://h/d?ttl=x", "dsn parameter 'ttl' must be a whole number of at least 1"),
 ]

@@ -24,7 +24,7 @@ MEMORY = {"backend": "memory", "params": {}}
 SETTINGS = (
     "'backend', 'params', 'api_gateway_endpoint_url', 'api_gateway_region_name', 'path', "
     "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'exclude_query', "
-    "'binary', 'linger', 'slow_client' or 'fanout'"
+    "'binary', 'linger', 'slow_client', 'state', 'state_limit' or 'fanout'"
 )
 
 
@@ -93,6 +93,20 @@ BAD: list[tuple[Any, str]] = [
     (
         MEMORY | {"ttl": 1.5},
         "ws_config['ttl'] must be a whole number of at least 1, not a value of type float",
+    ),
+    (MEMORY | {"state": 1}, "ws_config['state'] must be True or False, not a value of type int"),
+    (
+        MEMORY | {"state_limit": 0},
+        "ws_config['state_limit'] must be a whole number of bytes from 1 to 262144, not 0",
+    ),
+    (
+        MEMORY | {"state_limit": 262145},
+        "ws_config['state_limit'] must be a whole number of bytes from 1 to 262144, not 262145",
+    ),
+    (
+        MEMORY | {"state_limit": True},
+        "ws_config['state_limit'] must be a whole number of bytes from 1 to 262144, "
+        "not a value of type bool",
     ),
     (MEMORY | {"linger": -1}, "ws_config['linger'] must be a number of at least 0, not -1"),
     (
@@ -249,6 +263,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         binary="text",
         linger=2.0,
         slow_client=2.0,
+        state=True,
+        state_limit=32768,
     )
 
 
@@ -267,6 +283,8 @@ def test_every_setting_can_be_given() -> None:
         "binary": "base64",
         "linger": 0,
         "slow_client": 0.5,
+        "state": False,
+        "state_limit": 1000,
     }
     assert load(given, None) == Settings(
         backend="memory",
@@ -282,6 +300,8 @@ def test_every_setting_can_be_given() -> None:
         binary="base64",
         linger=0.0,
         slow_client=0.5,
+        state=False,
+        state_limit=1000,
     )
 
 

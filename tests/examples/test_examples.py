@@ -209,6 +209,48 @@ async def test_presence_knows_who_is_online(server: str, tmp_path: Path) -> None
 
 
 @both
+async def test_shop_knows_its_customers(server: str, tmp_path: Path) -> None:
+    """Who has logged in and what is in the cart, each customer's own, in any process."""
+    async with served(server, "shop", tmp_path) as shop, AsyncExitStack() as stack:
+
+        async def enter() -> ClientConnection:
+            return await stack.enter_async_context(connect(shop.ws_url("/shop", "")))
+
+        ann, bob = await enter(), await enter()
+        await ann.send('{"do": "add", "item": "tea"}')
+        await expect('{"error":"log in first"}', ann)
+        for name, customer in (("ann", ann), ("bob", bob)):
+            await customer.send(f'{{"do": "login", "name": "{name}"}}')
+            await expect(f'{{"hello":"{name}"}}', customer)
+        for number, item in enumerate(("tea", "milk"), 1):
+            await ann.send(f'{{"do": "add", "item": "{item}"}}')
+            await expect(f'{{"items":{number}}}', ann)
+        for customer, shown in (
+            (ann, '{"user":"ann","cart":["tea","milk"]}'),
+            (bob, '{"user":"bob","cart":[]}'),
+        ):
+            await customer.send('{"do": "show"}')
+            await expect(shown, customer)
+        await ann.send('{"do": "sing"}')
+        await expect('{"error":"what?"}', ann)
+
+
+@both
+async def test_assistant_knows_what_was_said_before(server: str, tmp_path: Path) -> None:
+    """Its last frame is sent when the history is stored: the next message may follow at once."""
+    async with served(server, "assistant", tmp_path) as assistant:
+        async with connect(assistant.ws_url("/chat", "")) as client:
+            before = "To begin with"
+            for text in ("one", "two", "three"):
+                await client.send(text)
+                words = []
+                while (word := str(await client.recv())) != "[end]":
+                    words.append(word)
+                assert " ".join(words) == f"{before} you say {text!r}."
+                before = f"After {text!r}"
+
+
+@both
 @pytest.mark.parametrize("url", ["/rooms/blue?name=", "/rooms?name=ann"])
 async def test_chat_refuses_who_has_no_name_or_no_room(
     server: str, url: str, tmp_path: Path

@@ -1,4 +1,4 @@
-"""All apps of `apps.py` in one, for a host that runs a module in processes of its own.
+"""All apps of `apps.py` and `shops.py` in one, for a host that runs a module in processes.
 
 The first part of the path names the app; the rest is its path. What the apps are told of the ends
 of connections goes to the file PARITY_HEARD.
@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from tests.parity import apps
+from tests.parity import apps, shops
 
 if TYPE_CHECKING:
     from tests.parity.apps import Receive, Scope, Send
@@ -33,5 +33,5 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "websocket":
         raise ValueError(f"no {scope['type']} here")
     _, name, path = scope["path"].split("/", 2)
-    own = scope | {"path": f"/{path}", "raw_path": f"/{path}".encode()}
-    await getattr(apps, name)(own, receive, send)
+    scope["path"], scope["raw_path"] = f"/{path}", f"/{path}".encode()
+    await getattr(shops if name.startswith("shop_") else apps, name)(scope, receive, send)

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.parity import apps
+from tests.parity import apps, shops
 from tests.parity.hosts import HOSTS, Processes
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ async def _transcripts(
 ) -> dict[str, Transcript]:
     told: dict[str, Transcript] = {}
     for name, host in HOSTS.items():
-        async with host(getattr(apps, app), folder) as address:
+        module = shops if app.startswith("shop_") else apps
+        async with host(getattr(module, app), folder) as address:
             told[name] = await _converse(address, **script)
             if script.get("code"):
                 told[name].append(await asyncio.to_thread(_heard, script["code"]))
@@ -191,3 +192,40 @@ async def test_other_frameworks_give_one_transcript(
     assert told["gateway"] == told["uvicorn"]
     assert told["processes"] == told["uvicorn"]
     assert told["uvicorn"]
+
+
+VISIT = ("hello", "login ann", "add tea", "add milk", "leave", "login bob", "logout", "hello")
+SHOPS = {
+    "plain ASGI": ("shop_plain", {"path": "/", "code": 4010}),
+    "Starlette": ("shop_starlette", {"path": "/", "code": 4011}),
+    "Starlette, mounted": ("shop_starlette", {"path": "/sub/shop", "code": 4012}),
+    "FastAPI": ("shop_fastapi", {"path": "/", "code": 4013}),
+    "Litestar": ("shop_litestar", {"path": "/", "code": 4014}),
+    "Quart": ("shop_quart", {"path": "/"}),
+    "Channels": ("shop_channels", {"path": "/", "code": 4015}),
+    "Channels, synchronous": ("shop_channels_sync", {"path": "/", "code": 4016}),
+    "session": ("shop_session", {"path": "/"}),
+}
+
+
+@pytest.mark.parametrize(("app", "script"), SHOPS.values(), ids=SHOPS)
+async def test_what_an_app_keeps_in_its_state_stays(
+    app: str, script: dict[str, Any], tmp_path: Path, processes: Processes
+) -> None:
+    """Who has logged in, a counter, a cart: in one process or in four, and at the end."""
+    messages = [(text, 1) for text in VISIT]
+    told = await _transcripts(app, tmp_path, processes, messages=messages, **script)
+    assert told["gateway"] == told["uvicorn"]
+    assert told["processes"] == told["uvicorn"]
+    assert told["uvicorn"][1:9] == [
+        "1: who are you?",
+        "2: {'name': 'ann'} []",
+        "3: {'name': 'ann'} [{'item': 'tea'}]",
+        "4: {'name': 'ann'} [{'item': 'tea'}, {'item': 'milk'}]",
+        "5: {'name': 'ann'} no cart",
+        "6: {'name': 'bob'} no cart",
+        "7: bye",
+        "8: who are you?",
+    ]
+    if "code" in script:
+        assert told["uvicorn"][9] == (script["code"], "8 nobody")

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from longwire.apigateway.frames import MAX_MESSAGE, encode
 from longwire.asgi.scope import Handshake, asgi_scope
+from longwire.asgi.state import Changed, Kept, merge
+from longwire.config.schema import MOST_STATE
 from longwire.exceptions import RecordVersionError, StoredRecordError
 from longwire.registry import record as records
 from longwire.registry.record import MAX_DIGESTS, ConnectionRecord, digest, dumps, loads
@@ -36,6 +38,8 @@ def test_a_record_comes_back_as_it_was() -> None:
         greeting=["text", b"\x00\xff", "😀"],
         greeting_until=12.5,
         connecting_until=13.5,
+        state={"cart": [["a", {"é": 1.5}]], "token": []},
+        session={"user": [None]},
         ended=True,
     )
     for frame in ("text", b"\x00\xff", "text"):
@@ -90,6 +94,9 @@ def test_another_version_is_told_apart_from_damage() -> None:
         assert type(caught.value) is StoredRecordError
 
 
+DEEP = json.loads("[" * 500 + "]" * 500)
+
+
 def _full() -> Any:
     record = ConnectionRecord(
         HANDSHAKE,
@@ -101,6 +108,8 @@ def _full() -> Any:
         joined=True,
         gone_at=14.5,
         left_groups=("blue", "green"),
+        state={"cart": [["a", {"n": 1}]], "user": [None], "token": []},
+        session={"user": ["ann"]},
         ended=True,
     )
     record.remember("text")
@@ -133,6 +142,12 @@ WRONG: list[tuple[str, Any]] = [
     ],
     *[(flag, [None, "1", 1, 0, [], {}]) for flag in ("joined", "ended")],
     ("left", [5, None, "ab", {}, [5], [None], [["a"]], ["\ud800"]]),
+    *[
+        (part, [5, None, "x", [], {"a": 1}, {"a": {}}, {"a": [1, 2]}, {"a": ["\ud800"]}])
+        for part in ("state", "session")
+    ],
+    ("state", [{"\ud800": [1]}, {"a": [float("nan")]}, {"a": [[float("inf")]]}]),
+    ("state", [{"a": [DEEP]}, {"a": ["x" * 300_000]}, {"a": ["x" * 200_000], "b": ["x" * 99_999]}]),
 ]
 
 
@@ -194,6 +209,8 @@ def test_an_error_has_nothing_of_the_record_in_its_text() -> None:
         ("greeting", [{"text": f"{secret}\ud800"}]),
         ("greeting", [secret]),
         ("left", [[secret]]),
+        ("state", {secret: secret}),
+        ("session", {secret: [secret, f"{secret}\ud800"]}),
         ("v", secret),
     ]:
         with pytest.raises(StoredRecordError) as caught:
@@ -270,3 +287,13 @@ def test_a_mutated_record_is_an_error_or_as_good_as_any(value: str) -> None:
 def test_a_torn_record_is_an_error_or_as_good_as_any(at: int, text: str, ends: bool) -> None:
     value = json.dumps(FULL)
     _check(value[:at] + text + ("" if ends else value[at:]))
+
+
+def test_the_largest_state_can_be_read() -> None:
+    """Many small values, whose JSON others would write with more room, and text of all kinds."""
+    for value in ([1] * 120_000, "é" * 40_000, ["😀"] * 15_000):
+        kept, flaws = merge(Kept({}, {}), Changed({"key": [value]}, {"key": [value]}), MOST_STATE)
+        assert kept is not None
+        assert len(flaws) == 1
+        record = ConnectionRecord(HANDSHAKE, state=kept.state, session=kept.session)
+        assert loads(dumps(record)) == record

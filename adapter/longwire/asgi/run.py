@@ -143,6 +143,7 @@ class Run:
         stage: Stage,
         connection_id: str,
         linger: float,
+        on_hand_over: Callable[[], object] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._active_at = self._loop.time()  # when it last did something for the client
@@ -164,6 +165,7 @@ class Run:
         self._ended = self._stopped = False
         self._connection_id = connection_id
         self._linger = linger
+        self._on_hand_over = on_hand_over  # called once the replay is over
         self._tasks = tasks.TaskSet()
         self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
         self._watch = Watch(self._tasks, self._inbox, linger)
@@ -220,6 +222,7 @@ class Run:
 
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
+        self._on_hand_over()
         if self.hints is not None:
             self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
         self._stage = Stage.LIVE
@@ -238,6 +241,8 @@ class Run:
     def mark_gone(self, message: Message) -> None:
         """Let `send()` raise from now on, and `receive()` return the disconnect once."""
         if self._stage not in (Stage.GONE, Stage.UNWINDING):
+            if self._stage is Stage.REPLAY:
+                self._on_hand_over()
             self._stage = Stage.GONE
             self._inbox.deliver(message)
 

@@ -60,6 +60,11 @@ class StoreParams(NamedTuple):
     needs: tuple[tuple[str, ...], ...] = ()
 
 
+# Bytes of a state: a third of a DynamoDB item (400 KB, the smallest of the stores) is left for the
+# scope.
+MOST_STATE = 256 * 1024
+
+
 def _flag(text: str) -> bool:
     if text.lower() not in ("true", "1", "false", "0"):
         raise ValueError("not a flag")
@@ -90,6 +95,12 @@ FILE = Kind(
     normal=os.fspath,
 )
 COUNT = Kind("a whole number of at least 1", (int,), fits=lambda n: n >= 1, from_text=int)
+STATE_BYTES = Kind(
+    f"a whole number of bytes from 1 to {MOST_STATE}",
+    (int,),
+    fits=lambda n: 1 <= n <= MOST_STATE,
+    from_text=int,
+)
 INDEX = Kind("a whole number of at least 0", (int,), fits=lambda n: n >= 0, from_text=int)
 PORT = Kind("a port from 1 to 65535", (int,), fits=lambda n: 1 <= n <= 65535, from_text=int)
 SECONDS = Kind(
@@ -129,6 +140,8 @@ OWN = (
     Key("binary", BINARY),
     Key("linger", SECONDS),
     Key("slow_client", SECONDS),
+    Key("state", FLAG),
+    Key("state_limit", STATE_BYTES),
     Key("fanout", FANOUT.or_none()),
 )
 """The keys of `ws_config`; their defaults are those of `settings.Settings`."""

@@ -57,6 +57,8 @@ class Settings:
         binary: what becomes of bytes that the app sends; API Gateway sends text only.
         linger: seconds that a busy task may take to send something more.
         slow_client: seconds for which a client that does not read is tried again.
+        state: what an app changes in `scope["state"]` is there for the connection's next event.
+        state_limit: bytes of JSON that this may take for each connection.
         fanout: None serves groups of any size in one process.
     """
 
@@ -73,6 +75,8 @@ class Settings:
     binary: Binary = "text"
     linger: float = 2.0
     slow_client: float = PATIENCE
+    state: bool = True
+    state_limit: int = 32 * 1024
     fanout: Fanout | None = None
 
 

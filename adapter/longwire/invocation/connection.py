@@ -31,10 +31,13 @@ from longwire.registry.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from longwire.asgi.state import Kept
     from longwire.config.settings import Settings
     from longwire.deadlines import Deadlines
+    from longwire.invocation.state import OwnState
     from longwire.registry.api_gateway import APIGateway
     from longwire.types import Frame
+    from longwire_backends import Record
 
 logger = logging.getLogger("longwire")
 
@@ -83,6 +86,7 @@ class Connection:
         self.ended = False  # if so, no other event tells the app
         self.expires_at = int(time.time()) + settings.ttl
         self.left_groups: tuple[str, ...] = ()
+        self.state: OwnState  # once there is a run
         self._api = api
         self._endpoint = endpoint
         self._settings = settings
@@ -95,15 +99,23 @@ class Connection:
         self._run: Run | None = None
         self._gate: Gate | None = None
         self._unsaved: ConnectionRecord | None = None
+        self._new: ConnectionRecord | None = None  # of a connect step, stored or not
+        self.kept: Kept | None = None  # what its scope keeps, as it was last read
+        self._last: Record | None = None  # what was last read
         self._saving = asyncio.Lock()
         self._answered = self._refused = False
         self._renew_at = math.inf
 
     def begin(
-        self, run: Run, gate: Gate | None = None, unsaved: ConnectionRecord | None = None
+        self,
+        run: Run,
+        state: OwnState,
+        gate: Gate | None = None,
+        unsaved: ConnectionRecord | None = None,
     ) -> None:
         """Note the run that works on it now; a connect step has a gate and a new record."""
-        self._run, self._gate, self._unsaved = run, gate, unsaved
+        self._run, self.state, self._gate, self._unsaved = run, state, gate, unsaved
+        self._new = unsaved
 
     # The record
 
@@ -151,20 +163,35 @@ class Connection:
         if stored is None:
             return None
         self.expires_at = stored.expires_at
-        known = record.loads(stored.value)
+        known = self._loads(stored)
         self._new_until = known.responded_at + NEW_TO_REPLIES
         return known
 
-    async def update(self, change: Callable[[ConnectionRecord], bool]) -> ConnectionRecord | None:
-        """Change the record, with nobody else's change lost; None when there was nothing to do."""
-        while stored := await self._store.get(self.id):
-            current = record.loads(stored.value)
+    async def update(
+        self, change: Callable[[ConnectionRecord], bool], known: Record | None = None
+    ) -> ConnectionRecord | None:
+        """Change the record, with nobody else's change lost; None when there was nothing to do.
+
+        What is `known` is not read once more, unless it has changed meanwhile.
+        """
+        while stored := known or await self._store.get(self.id):
+            known, current = None, self._loads(stored)
             if not change(current):
                 return None
             value = self._dumps(current)
-            if await self._store.update(self.id, value, stored.expires_at, stored.version):
+            version = await self._store.update(self.id, value, stored.expires_at, stored.version)
+            if version is not None:
+                self._last, self.kept = stored._replace(value=value, version=version), current.kept
                 return current
         return None
+
+    async def update_state(self, change: Callable[[ConnectionRecord], bool]) -> None:
+        """Change what its scope keeps, in the record as it was last read or is yet to be stored."""
+        async with self._saving:
+            if self.is_unanswered and self._new is not None:
+                change(self._new)
+                return
+        await self.update(change, self._last)
 
     async def take(self) -> ConnectionRecord | None:
         """Take the record out; whoever gets it tells the app of the end."""
@@ -173,9 +200,14 @@ class Connection:
             return None
         self.ended = True
         self.expires_at = stored.expires_at
-        taken = record.loads(stored.value)
+        taken = self._loads(stored)
         self._joined, self.left_groups = taken.joined, taken.left_groups
         return taken
+
+    def _loads(self, stored: Record) -> ConnectionRecord:
+        known = record.loads(stored.value)
+        self._last, self.kept = stored, known.kept
+        return known
 
     def _dumps(self, current: ConnectionRecord) -> str:
         return record.dumps(

@@ -16,9 +16,11 @@ from longwire.apigateway.events import ConnectEvent, Event
 from longwire.asgi import scope
 from longwire.asgi.messages import is_disconnect
 from longwire.asgi.run import Outbox, Run, Stage
+from longwire.asgi.state import ScopeState
 from longwire.invocation.connection import Connection, Gate
 from longwire.invocation.outcome import log_cut_off, log_ending, note_ending
 from longwire.invocation.replies import ClosedOutbox
+from longwire.invocation.state import OwnState
 from longwire.registry.caller import Caller, calling
 
 if TYPE_CHECKING:
@@ -133,12 +135,19 @@ class Invocation:
             own=connection,
             departed=call.departures.found,
         )
+        lifespan = self._application.lifespans.current().state
         asgi_scope = scope.asgi_scope(
             record.handshake,
-            state=self._application.lifespans.current().state,
+            state=lifespan,
             extension=scope.extension(self._request, phase, connection.expires_at),
             event=call.raw,
             context=call.context,
+        )
+        state = OwnState(
+            connection.id,
+            ScopeState(asgi_scope, connection.kept or record.kept, lifespan),
+            connection.update_state,
+            self.settings.state_limit if self.settings.state else None,
         )
         with calling(caller):
             run = Run(
@@ -148,6 +157,7 @@ class Invocation:
                 stage=stage,
                 connection_id=connection.id,
                 linger=self.settings.linger,
+                on_hand_over=state.restore,
             )
         # Lambda's own context has no such attribute, so nobody pays for it there.
         if getattr(call.context, "wants_hints", None) is True:
@@ -155,7 +165,7 @@ class Invocation:
 
             run.hints = Hints(self._application.app, asgi_scope, _tell)
             caller.on_swallowed = run.hints.swallowed
-        connection.begin(run, gate, None if gate is None else record)
+        connection.begin(run, state, gate, None if gate is None else record)
         return run
 
     async def stop(self, run: Run) -> None:

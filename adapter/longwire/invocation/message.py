@@ -41,6 +41,7 @@ async def message(
 
     Raises:
         DeadlineError: the time was up before the app had it; API Gateway tells the client.
+        StateError: the app has had it, and keeps what cannot be stored; likewise.
     """
     invocation = Invocation(application, call, event, endpoint)
     connection = invocation.connection
@@ -107,7 +108,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
     run = invocation.run(record, replies, Stage.REPLAY, "message")
-    too_late = False
+    too_late, wrong = False, None
     try:
         outcome = await run.until_ready(record.answered, invocation.run_until)
         if outcome is None:
@@ -117,6 +118,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
             on_waiting = getattr(call.context, "waits_for_client", None)
             outcome = await run.until_over(invocation.run_until, on_waiting)
             ended = run.ended
+            connection.state.end()
         else:
             logger.warning(
                 "connection %s: the app did not come to wait for this message (%s)",
@@ -130,7 +132,13 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
         note_ending(call.ending, run, outcome)
         if ended:
             await connection.end()
+        elif not connection.ended:
+            # Before the app is cancelled, whose cleaning up changes nothing of it.
+            wrong = await connection.state.keep()
     finally:
         await invocation.stop(run)
+    if wrong is not None:
+        logger.error("%s", wrong)
+        raise wrong
     if too_late:
         raise DeadlineError("the app did not come to wait for this message in time")

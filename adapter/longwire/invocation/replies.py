@@ -34,6 +34,7 @@ class Replies:
         data = self._connection.encode(frame)
         if await self._repeats(frame):
             return False
+        await self._connection.state.store()  # before the client can act on this
         await self._connection.post(data)
         return True
 

@@ -48,6 +48,7 @@ class APIGateway:
         binary: Binary = "text",
         hand_over: HandOver | None = None,
         slow_client: float = PATIENCE,
+        state_limit: int | None = None,
     ) -> None:
         self.backend = backend
         self.endpoint_url = endpoint_url
@@ -55,6 +56,7 @@ class APIGateway:
         self.binary: Binary = binary
         self.hand_over = hand_over
         self.slow_client = slow_client
+        self.state_limit = state_limit
         self._transport: Transport | None = None
         self._management: Management | None = None
         self._gone = GoneIds()
@@ -72,6 +74,7 @@ class APIGateway:
             binary=settings.binary,
             hand_over=hand_over,
             slow_client=settings.slow_client,
+            state_limit=settings.state_limit if settings.state else None,
         )
 
     @property
@@ -110,7 +113,16 @@ class APIGateway:
         """Return the registry of the API whose management API is at `endpoint`."""
         clients = APIClients(self.management, endpoint, self.binary)
         hand_over = self.hand_over if hands_over else None
-        return Registry(clients, self.backend, self._gone, endpoint, self.binary, hand_over, tell)
+        return Registry(
+            clients,
+            self.backend,
+            self._gone,
+            endpoint,
+            self.binary,
+            hand_over,
+            state_limit=self.state_limit,
+            tell=tell,
+        )
 
     def configured_endpoint(self) -> str | None:
         """Return the endpoint that needs no event; None if there is none."""

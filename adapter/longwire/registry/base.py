@@ -6,13 +6,14 @@ its clients itself (`in_process.py`). Channels calls such a thing a channel laye
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from longwire.apigateway.frames import Binary
     from longwire.apigateway.management import ConnectionInfo
+    from longwire.asgi.state import Changes
     from longwire.types import Frame
     from longwire_backends import Backend
 
@@ -58,6 +59,27 @@ class Clients(Protocol):
         """End a connection; raises as a `Post` does."""
 
 
+class LiveState(Protocol):
+    """What a connection's app keeps, where that app runs."""
+
+    def read(self) -> dict[str, Any]:
+        """Return a copy of what JSON can hold of it."""
+
+    async def change(self, changes: Changes) -> None:
+        """Change it, key by key.
+
+        Raises:
+            StateError: it would be too large.
+        """
+
+
+class OwnedState(LiveState, Protocol):
+    """That of an event's own connection, which is stored later than it changes."""
+
+    async def store(self) -> None:
+        """Store what has changed so far, before somebody is told of it."""
+
+
 class Departure(NamedTuple):
     """A connection that has proved to be gone."""
 
@@ -97,6 +119,8 @@ class Registry(NamedTuple):
         binary: as in `ws_config`.
         hand_over: hands a send to many over to a queue (see `fanout/hand_over.py`); None where
             there is none.
+        state_limit: as in `ws_config`; None where no state is kept.
+        live_state: the state of a client whose app runs here; None where the store has it.
         tell: tells the app of connections that are gone, each once; None where there is no app,
             so that whoever runs it does so later.
     """
@@ -107,4 +131,6 @@ class Registry(NamedTuple):
     endpoint: str | None = None
     binary: Binary = "text"
     hand_over: HandOver | None = None
+    state_limit: int | None = None
+    live_state: Callable[[str], LiveState] | None = None
     tell: Callable[[Sequence[Departure]], Awaitable[None]] | None = None

@@ -13,7 +13,7 @@ from longwire.exceptions import ConfigurationError
 from longwire.registry.store import Store
 
 if TYPE_CHECKING:
-    from longwire.registry.base import Departed, Registry
+    from longwire.registry.base import Departed, OwnedState, Registry
     from longwire.types import Frame
 
 NO_STORE = (
@@ -33,10 +33,14 @@ class OwnConnection(Protocol):
         is_unanswered: its handshake has no answer yet, so that nobody else can end it.
         greets: frames to it have to wait for the response to its handshake.
         left_groups: the groups in which it was, once it has ended.
+        state: what its app keeps.
     """
 
     id: str
     left_groups: tuple[str, ...]
+
+    @property
+    def state(self) -> OwnedState: ...
 
     @property
     def accepted(self) -> bool: ...
@@ -122,6 +126,11 @@ class Caller:
     def has_effect(self) -> bool:
         """Whether what it does takes effect: not when it is repeated, nor when a run unwinds."""
         return self.own is None or self.own.has_effect
+
+    async def store_state(self) -> None:
+        """Store what the event's app has changed, as clients are about to hear of it."""
+        if self.own is not None and self.own.has_effect:
+            await self.own.state.store()
 
     @property
     def is_over(self) -> bool:

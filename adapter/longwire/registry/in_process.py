@@ -17,11 +17,13 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.frames import encode_text
 from longwire.apigateway.management import ConnectionInfo
 from longwire.asgi.messages import is_disconnect
+from longwire.asgi.state import change, values_of
 from longwire.exceptions import ConnectionGoneError, ManagementError
 from longwire.registry.base import GoneIds, Post, Registry
 from longwire.registry.caller import Caller
@@ -30,8 +32,9 @@ from longwire_backends.base import Page, Record
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from longwire.asgi.state import Changes
     from longwire.types import Frame, Message, Scope, Send
 
 logger = logging.getLogger("longwire")
@@ -64,10 +67,18 @@ class SocketState(enum.Enum):
 
 
 class ServedSocket:
-    """A client of this process; `send` returns ASGI's `send`, or a framework's that is like it."""
+    """A client of this process; `send` returns ASGI's `send`, or a framework's that is like it.
+
+    `live` returns its scope, while that is there; `lifespan` is what the app's startup put there.
+    """
 
     def __init__(
-        self, scope: Scope, send: Callable[[], Send | None], state: Callable[[], SocketState]
+        self,
+        scope: Scope,
+        send: Callable[[], Send | None],
+        state: Callable[[], SocketState],
+        live: Callable[[], Scope | None],
+        lifespan: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.left_groups: tuple[str, ...] = ()  # when it could not be reached any more
@@ -78,11 +89,25 @@ class ServedSocket:
         agents = [value for name, value in scope.get("headers", ()) if name == b"user-agent"]
         self.user_agent = agents[0].decode("latin-1") if agents else None
         self._send = send
+        self._live = live
+        self._lifespan = lifespan
 
     @property
     def state(self) -> SocketState:
         """How far the connection has come."""
         return SocketState.ENDED if self.is_gone or self.loop.is_closed() else self._state()
+
+    def read(self) -> dict[str, Any]:
+        """Return a copy of what JSON can hold of its state, without what the startup put there."""
+        return values_of(self._kept(), self._lifespan)
+
+    async def change(self, changes: Changes) -> None:
+        """Change its state, key by key."""
+        change(self._kept(), changes)
+
+    def _kept(self) -> dict[str, Any]:
+        state = (self._live() or {}).setdefault("state", {})
+        return state if isinstance(state, dict) else {}
 
     async def send(self, message: Message) -> None:
         """Send an ASGI message, on the event loop of the connection."""
@@ -182,6 +207,10 @@ class ServedClients:
                 raise ConnectionGoneError(connection_id) from error
             raise ManagementError(connection_id, f"its server says {error!r}") from error
 
+    def live_state(self, connection_id: str) -> ServedSocket:
+        """Return the state of a client; raises `ConnectionGoneError`."""
+        return self._found(connection_id)
+
     def _found(self, connection_id: str) -> ServedSocket:
         socket = self.find(connection_id)
         if socket is None:
@@ -254,7 +283,7 @@ class ServedBackend(MemoryBackend):
 
 clients = ServedClients()
 _backend = ServedBackend(clients)
-_registry = Registry(clients, _backend, GoneIds())
+_registry = Registry(clients, _backend, GoneIds(), state_limit=0, live_state=clients.live_state)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=clients.clear)
 

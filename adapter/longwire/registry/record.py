@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.frames import MAX_MESSAGE
 from longwire.asgi import scope
+from longwire.asgi.state import Kept, fits
+from longwire.config.schema import MOST_STATE
 from longwire.exceptions import RecordVersionError, StoredRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from longwire.asgi.scope import Handshake
+    from longwire.asgi.state import Entries
     from longwire.types import Frame
 
 VERSION = 1
@@ -45,7 +48,15 @@ class ConnectionRecord:
     joined: bool = False  # it may be in groups, or have been
     gone_at: float = 0.0  # when it proved to be gone: whoever takes the record tells the app
     left_groups: tuple[str, ...] = ()  # the groups in which it was then
+    # What has changed in these two parts of its scope since the connect part.
+    state: Entries = field(default_factory=dict)
+    session: Entries = field(default_factory=dict)
     ended: bool = False  # by the app; it is deleted after the greeting
+
+    @property
+    def kept(self) -> Kept:
+        """What is put into its scope."""
+        return Kept(self.state, self.session)
 
     def is_new(self, now: float) -> bool:
         """Tell whether API Gateway may not know it yet: it takes a moment after the response."""
@@ -90,6 +101,8 @@ def dumps(
         "joined": record.joined,
         "gone_at": record.gone_at,
         "left": record.left_groups,
+        "state": record.state,
+        "session": record.session,
         "ended": record.ended,
     }
     filled = {key: value for key, value in stored.items() if value}
@@ -129,6 +142,8 @@ def loads(value: str) -> ConnectionRecord:
         stored.get("joined", False),
         stored.get("gone_at", 0.0),
         tuple(stored.get("left", ())),
+        stored.get("state", {}),
+        stored.get("session", {}),
         stored.get("ended", False),
     )
 
@@ -175,6 +190,10 @@ def _is_frame(value: object) -> bool:
     return False
 
 
+def _is_state(value: object) -> bool:
+    return fits(value, MOST_STATE)
+
+
 _FITS: dict[str, Callable[[object], bool]] = {
     "answered": _is_count,
     "sent": _are_digests,
@@ -187,6 +206,8 @@ _FITS: dict[str, Callable[[object], bool]] = {
     "joined": _is_flag,
     "gone_at": _is_time,
     "left": texts,
+    "state": _is_state,
+    "session": _is_state,
     "ended": _is_flag,
 }
 

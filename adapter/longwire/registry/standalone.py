@@ -58,7 +58,9 @@ class Standalone:
             return self.caller(deadline)
         registry = self._api.at(self.endpoint() or inside.registry.endpoint)
         if registry.backend is None:
-            registry = registry._replace(backend=inside.registry.backend)
+            registry = registry._replace(
+                backend=inside.registry.backend, state_limit=inside.registry.state_limit
+            )
         # Replays have no effect here, either; and who is found to be gone may be the app's own.
         found = inside.departed
         deadline = min(deadline, inside.deadline)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.invocation import ending
+from longwire.asgi import run
+from longwire.invocation import connection, ending
 from longwire_backends.memory import MemoryBackend
 from tests.invocation.test_connect import websocket
 from tests.lambda_events import LambdaContext
@@ -190,3 +191,28 @@ async def test_an_app_that_cancels_its_own_close_ends_all_the_same(
     async with talk(websocket(app)) as client:
         await client.connect()
         await client.until_deleted()
+
+
+async def test_a_replay_that_is_faster_than_its_connect_step_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The frames of the step take their time, those of the replay none."""
+    monkeypatch.setattr(run, "WORKING_GRACE", 0.05)
+    monkeypatch.setattr(connection, "GREETING_LEASE", 0.05)  # the message waits no longer for it
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        for number in range(40):
+            await websocket.send_text(str(number))
+            if number == 0:
+                await asyncio.sleep(0.2)
+        await websocket.close(4000)
+
+    async with talk(websocket(app)) as client:
+        client.server.delay = 0.03
+        await client.connect()
+        await client.server.until(lambda: bool(client.frames))
+        await client.say("a")
+        assert not client.deleted
+        await client.until_deleted()
+        assert client.frames == [str(number) for number in range(40)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from longwire.asgi import messages
@@ -23,6 +24,8 @@ from longwire.invocation.replies import Replies
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import MessageEvent, RequestContext
+    from longwire.asgi.run import Run
+    from longwire.invocation.connection import Connection
     from longwire.registry.record import ConnectionRecord
     from longwire.types import LambdaResponse, Message
 
@@ -104,6 +107,17 @@ async def _greeted(invocation: Invocation, record: ConnectionRecord) -> bool:
     return current is not None and not current.ended
 
 
+async def _is_sending(connection: Connection, run: Run) -> bool:
+    """Tell whether the connect step is still sending what its replay has been through with.
+
+    It never waits for the client, so it knows itself when the connection has ended.
+    """
+    if run.is_shared():
+        return False
+    current = await connection.read()
+    return current is not None and current.connecting_until > time.time()
+
+
 async def _reply(invocation: Invocation, record: ConnectionRecord, received: Message) -> None:
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
@@ -127,7 +141,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
             )
             # One that streams on and never waits takes no messages, as under a server.
             too_late = outcome is Outcome.DEADLINE and not run.streams
-            ended = outcome is not Outcome.DEADLINE
+            ended = outcome is not Outcome.DEADLINE and not await _is_sending(connection, run)
         log_ending(run, outcome, connection.id)
         note_ending(call.ending, run, outcome)
         if ended:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import re
 import time
@@ -231,7 +232,7 @@ class _Pool:
         self._idle.append((connection, self._clock()))
         if not self._tired:
             # Not at once: where many requests wait it is in use again before that.
-            self.limits.loop.call_soon(self._rest)
+            self.limits.loop.call_soon(self._rest, context=contextvars.Context())
         self._tired.append(connection)
 
     def _rest(self) -> None:

@@ -65,7 +65,8 @@ class Watch:
     async def look(self, app: _Task) -> Look:
         """Wait until the run has come to rest and tell what it does, `app` being its first task."""
         for _ in range(LOOKS):
-            await self._rest()
+            if not (self._inbox and self._inbox.waiters):
+                await self._rest()
             if app.done():
                 return Look(Outcome.ENDED)
             waiters = self._inbox.waiters
@@ -110,7 +111,7 @@ class Watch:
     async def moving(self) -> Collection[_Task]:
         """List the tasks that may go on by themselves within `linger`; the client never speaks."""
         others = self._others()
-        if len(others) > MOST_TASKS:
+        if not 0 < len(others) <= MOST_TASKS:
             return others
         turns = Turns()
         waits = await suspended.judge(others, self._run, frozenset(), turns)
@@ -157,7 +158,7 @@ class Watch:
         waiters = self._inbox.waiters
         return (
             len(waiters) == len(self._run)
-            and not any(waiter.done() for waiter in waiters.values())
+            and not any(waiter.cancelled() for waiter in waiters.values())
             and not suspended.is_due(self._loop, self._run)
         )
 

@@ -261,8 +261,9 @@ class Run:
             return Outcome.CUT_OFF if _is_late(look, now, until) else until
 
         outcome = await self._drive(decide, deadline, on_waiting)
-        if outcome is Outcome.PARKED and self._stage is Stage.LIVE:
-            self._note_cut_off(self._watch.newly_waiting(self._places))
+        parked = outcome is Outcome.PARKED and self._stage is Stage.LIVE
+        if parked and (waiting := self._watch.newly_waiting(self._places)):
+            self._note_cut_off(waiting)
         return outcome
 
     async def _drive(
@@ -296,7 +297,7 @@ class Run:
         for the log; mostly "".
         """
         self._left_alone = self._task.done()
-        self._note_cut_off(())
+        self.cut_off, self.cut_off_at = "", frozenset()
         if self.hints is not None and self._goes_on(deadline):
             self.hints.park(self._task, self._tasks, self._inbox.waiters)
         self._unwind()

@@ -204,12 +204,10 @@ def fits(value: object, most: int) -> bool:
 
 def _is_copy(state: Any, lifespan: Mapping[str, Any]) -> bool:
     """Tell whether a state is still as the startup has made it, objects and all."""
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or len(state) != len(lifespan):
         return False
-    return (
-        len(state) == len(lifespan)
-        and all(map(is_, state, lifespan))
-        and all(map(is_, state.values(), lifespan.values()))
+    return not lifespan or (
+        all(map(is_, state, lifespan)) and all(map(is_, state.values(), lifespan.values()))
     )
 
 

@@ -72,6 +72,8 @@ SLEEP = "sleep"
 ANYIO = "anyio._backends"
 ANYIO_EVENT = "Event."
 
+# So many callbacks are looked through each time.
+_MOST_READY = 50
 # With more timers than this on an event loop, they count as unknown.
 _MOST_TIMERS = 20_000
 # So few are looked through faster than it takes to sort them by run.
@@ -109,10 +111,13 @@ def any_runnable(tasks: Iterable[_Task]) -> bool:
 def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
     """Tell whether the event loop is about to call something that a run has asked for.
 
-    Where the loop does not show it, nobody knows, and a callback counts from when it runs.
+    Where the loop does not show it, or is about to call many, nobody knows, and a callback counts
+    from when it runs.
     """
-    # A copy at once: threads add to it at any time.
-    for handle in tuple(getattr(loop, READY, ())):
+    ready = getattr(loop, READY, ())
+    if len(ready) > _MOST_READY:
+        return False
+    for handle in tuple(ready):  # a copy at once: threads add to it at any time
         context = getattr(handle, CONTEXT, None)
         if context is not None and owned.owner(context) is run:
             return True

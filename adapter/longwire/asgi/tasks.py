@@ -9,7 +9,6 @@ context only from Python 3.12 on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
@@ -107,10 +106,11 @@ async def cancel(running: Collection[asyncio.Task[Any]], limit: float) -> None:
 
 def ask_to_end(task: asyncio.Task[Any]) -> None:
     """Cancel a task."""
-    # It asks the one that the task waits for, and so on, as deep as the stack allows. Where a chain
-    # of tasks is longer, one nearer to its end takes those before it along.
-    with contextlib.suppress(RecursionError):
+    try:
+        # It asks the one that the task waits for, and so on, as deep as the stack allows.
         task.cancel()
+    except RecursionError:
+        return  # where a chain of tasks is longer, one nearer to its end takes those before along
 
 
 async def wait(running: Collection[asyncio.Task[Any]], limit: float) -> None:

@@ -38,6 +38,8 @@ _ENDING = "an ending does not count while the connect step goes on behind its re
 _TIMER = "a short timer that bounds receive() is no reason to wait"
 _CANCELLED = "a task that is cancelled inside receive() counts as waiting"
 _CALLBACK = "a callback that is due, but has not run, is not seen"
+_WORKER = "a queue that another task of the run knows is taken to be filled by the run only"
+_CLOSE = "a close is cancelled on its way, by an app that has heard of the end"
 # All but those whose framework receives by a task of its own.
 _ONE_TASK = ("plain", "starlettes", "fastapis", "litestars", "blacksheeps")
 _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -54,12 +56,14 @@ _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "crash_in_group": (_CANCELLED, _ONE_TASK),
     "crash_in_anyio": (_CANCELLED, _ONE_TASK),
     "cancel_oneself": (_CANCELLED, _ONE_TASK),
+    "by_worker": (_WORKER, (*_ONE_TASK, "quarts", "sanics")),
     "timer_while_blocked": (_CALLBACK, (*_ONE_TASK, "quarts", "sanics")),
     "by_callbacks": (_CALLBACK, (*_ONE_TASK, "quarts", "sanics")),
 }
 # A machine that is busy at the wrong moment makes these differ, or be the same; nothing else does.
 _SOMETIMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "call_later": (_CALLBACK, ()),
+    "return_silently": (_CLOSE, ("quarts",)),
     "task": (_CALLBACK, ("django_channels",)),
     **{f"poll_asked_{look}": (_TIMER, ("quarts", "falcons")) for look in LOOKS},
 }

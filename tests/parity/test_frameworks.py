@@ -67,7 +67,7 @@ def _play(host: str, folder: Path) -> Told:
     told: Told = {}
     for module in {_module(name) for name in PLAYED[host]}:  # few, for a process to start fast
         names = [name for name in PLAYED[host] if _module(name) == module]
-        told |= _play_on(host, folder / module, names, 2)
+        told |= _play_on(host, folder / module, names, 1)
     return told
 
 

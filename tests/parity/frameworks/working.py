@@ -138,6 +138,34 @@ async def by_event(socket: Socket) -> None:
         writing.cancel()
 
 
+jobs: asyncio.Queue[tuple[str, asyncio.Queue[str]]] = asyncio.Queue()
+
+
+async def work() -> None:
+    """Do the jobs of all connections of the process; begun at its startup."""
+    while True:
+        text, replies = await jobs.get()
+        await asyncio.sleep(0.05)
+        replies.put_nowait(text.upper())
+
+
+async def by_worker(socket: Socket) -> None:
+    """A task awaits what the process's worker puts into the connection's queue."""
+    await socket.accept()
+    replies: asyncio.Queue[str] = asyncio.Queue()
+
+    async def write() -> None:
+        while True:
+            await socket.send(await replies.get())
+
+    writing = begin(write())
+    try:
+        while True:
+            await jobs.put((await socket.receive(), replies))
+    finally:
+        writing.cancel()
+
+
 async def fire_and_forget(socket: Socket) -> None:
     await socket.accept()
     while True:
@@ -411,6 +439,7 @@ ENDPOINTS = [
     by_anyio,
     by_race,
     by_event,
+    by_worker,
     fire_and_forget,
     call_later,
     timer_while_blocked,

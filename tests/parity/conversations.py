@@ -40,6 +40,7 @@ _CANCELLED = "a task that is cancelled inside receive() counts as waiting"
 _CALLBACK = "a callback that is due, but has not run, is not seen"
 _WORKER = "a queue that another task of the run knows is taken to be filled by the run only"
 _CLOSE = "a close is cancelled on its way, by an app that has heard of the end"
+_TWICE = "a connect step that goes on sends a frame while a message's run sends it, too"
 # All but those whose framework receives by a task of its own.
 _ONE_TASK = ("plain", "starlettes", "fastapis", "litestars", "blacksheeps")
 _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -64,6 +65,7 @@ _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
 _SOMETIMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "call_later": (_CALLBACK, ()),
     "return_silently": (_CLOSE, ("quarts",)),
+    "feed, and spoken to": (_TWICE, ("quarts", "falcons")),
     "task": (_CALLBACK, ("django_channels",)),
     **{f"poll_asked_{look}": (_TIMER, ("quarts", "falcons")) for look in LOOKS},
 }

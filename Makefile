@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
 
-.PHONY: demo test storm chaos kills fuzz emulators check fmt lint types cov bench build clean
+.PHONY: demo test parity storm chaos kills fuzz emulators check fmt lint types cov bench build clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ test: $(VENV)/installed
 # A thousand clients join, crash, leave and come back at once; `make test` does it with fewer.
 storm: $(VENV)/installed
 	LONGWIRE_TEST_STORM=1000 $(BIN)/python -m pytest tests/test_storm.py
+
+# Every conversation of every framework, also with messages in parallel and in frozen processes.
+parity: $(VENV)/installed
+	LONGWIRE_TEST_PARITY=1 $(BIN)/python -m pytest tests/parity/test_frameworks.py
 
 # Kills, lost replies and posts, events in any order: `make chaos SEED=7 CONVERSATIONS=10000`.
 SEED ?= 1

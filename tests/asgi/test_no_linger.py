@@ -91,20 +91,14 @@ async def _converse(app: ASGIApp) -> list[str]:
         return client.frames
 
 
-UVLOOP = pytest.mark.xfail(
-    reason="uvloop shows no timers, so every second task is busy", strict=True
-)
-FALCON = pytest.mark.xfail(reason="a bare future beside a task counts as busy", strict=True)
-
-
 @pytest.mark.parametrize(
     ("app", "loop_factory"),
     [
         pytest.param(heartbeat, asyncio.new_event_loop, id="heartbeat"),
         pytest.param(writer, asyncio.new_event_loop, id="writer"),
-        pytest.param(by_falcon(), asyncio.new_event_loop, id="falcon", marks=FALCON),
-        pytest.param(heartbeat, uvloop.new_event_loop, id="heartbeat on uvloop", marks=UVLOOP),
-        pytest.param(writer, uvloop.new_event_loop, id="writer on uvloop", marks=UVLOOP),
+        pytest.param(by_falcon(), asyncio.new_event_loop, id="falcon"),
+        pytest.param(heartbeat, uvloop.new_event_loop, id="heartbeat on uvloop"),
+        pytest.param(writer, uvloop.new_event_loop, id="writer on uvloop"),
     ],
 )
 def test_an_event_is_over_when_the_app_waits_for_the_client(
@@ -130,9 +124,6 @@ print(asyncio.run(tests._converse(tests.APP)))
 
 
 @pytest.mark.parametrize("app", ["heartbeat", "writer"])
-@pytest.mark.xfail(
-    reason="the innermost frame is that of a future in Python", strict=True, raises=AssertionError
-)
 def test_nest_asyncio_changes_nothing(app: str) -> None:
     """It has tasks and futures made in Python, in the whole process."""
     source = NESTED.replace("APP", app)
@@ -164,7 +155,6 @@ sleeping: set[asyncio.Task[None]] = set()
 @pytest.mark.parametrize(
     "make", [pytest.param(lambda: _leave_asleep, id="task"), pytest.param(_ariadne, id="ariadne")]
 )
-@pytest.mark.xfail(reason="Run.stop waits linger for a task that sleeps for longer", strict=True)
 async def test_what_an_ended_app_leaves_asleep_is_not_waited_for(make: Callable[[], Any]) -> None:
     """Its timer is later than the last that may be waited for."""
     async with talk(make(), lifespan="off", linger=LINGER) as client:

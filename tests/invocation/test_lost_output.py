@@ -303,27 +303,3 @@ async def test_errors_of_tasks_that_were_cancelled_are_not_said_by_asyncio(
         await client.say("a")
     tasks.clear()
     assert "never retrieved" not in caplog.text
-
-
-async def test_a_second_close_after_the_apps_own_is_no_fault(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """As of a consumer that closes again when it is told of the end; under a server it is quiet."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        _plain(scope)
-        await receive()
-        await send({"type": "websocket.accept"})
-        await receive()
-        await send({"type": "websocket.close", "code": 4000})
-        assert (await receive())["type"] == "websocket.disconnect"
-        await send({"type": "websocket.close"})
-
-    caplog.set_level(logging.INFO, "longwire")
-    async with talk(app) as client:
-        await client.connect()
-        await client.say("a")
-        assert client.deleted
-    assert [record.levelname for record in caplog.records if record.levelno > logging.INFO] == []
-    assert "MESSAGE" in caplog.text
-    assert "raised" not in caplog.text

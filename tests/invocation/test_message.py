@@ -184,7 +184,7 @@ async def test_an_app_that_refuses_when_it_runs_again_ends_the_connection(
         assert await client.say("x") == OK
         assert client.frames == []
         assert client.deleted
-    assert "the app did not come to wait for this message (ended)" in caplog.text
+    assert "the app did not come to wait for this message (it closed with 4401)" in caplog.text
 
 
 async def test_a_client_that_is_gone_is_told_to_the_app_once() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 
-from tests.parity.scripts import LOOKS
 from tests.parity.scripts_of_one import BY_FRAMEWORK
 
 # The modules of `frameworks/`, and the package that each needs. The last two cannot be installed
@@ -34,18 +33,16 @@ CONVERSATIONS = {
 }
 
 # Those that differ still, each with the cause and, where not all differ, the frameworks that do.
-_ENDING = "an ending does not count while the connect step goes on behind its response"
-_TIMER = "a short timer that bounds receive() is no reason to wait"
-_CANCELLED = "a task that is cancelled inside receive() counts as waiting"
-_CALLBACK = "a callback that is due, but has not run, is not seen"
+_WORKER = "a queue that another task of the run knows is taken to be filled by the run only"
+_TWICE = "a connect step that goes on sends a frame while a message's run sends it, too"
 # All but those whose framework receives by a task of its own.
 _ONE_TASK = ("plain", "starlettes", "fastapis", "litestars", "blacksheeps")
-_CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {}
+_CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "by_worker": (_WORKER, (*_ONE_TASK, "quarts", "sanics")),
+}
 # A machine that is busy at the wrong moment makes these differ, or be the same; nothing else does.
 _SOMETIMES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "call_later": (_CALLBACK, ()),
-    "task": (_CALLBACK, ("django_channels",)),
-    **{f"poll_asked_{look}": (_TIMER, ("quarts", "falcons")) for look in LOOKS},
+    "feed, and spoken to": (_TWICE, ("quarts", "falcons")),
 }
 
 

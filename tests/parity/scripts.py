@@ -109,6 +109,7 @@ WORKING = {
     "by_anyio": say("a", 1, "b", 1),
     "by_race": say("a", 1, "b", 1),
     "by_event": say("a", 1, "b", 1),
+    "by_worker": say("a", 1, "b", 1),
     "fire_and_forget": say("a", 1, "b", 1),
     "call_later": say("a", 1, "b", 1),
     "timer_while_blocked": say("a", 1, "b", 1),

@@ -90,6 +90,15 @@ class HandshakeAnswer(NamedTuple):
     subprotocol: str | None = None
     dropped_headers: tuple[str, ...] = ()  # names of those of the accept: no client sees them
     status: int | None = None  # the HTTP status of a refusal
+    closed_with: tuple[object, object] | None = None  # the app's code and reason
+
+    @property
+    def words(self) -> str:
+        """Return the app's own for its end, for the log; "" where it has not closed."""
+        if self.closed_with is None:
+            return ""
+        code, reason = self.closed_with
+        return f"it closed with {code}{f', {reason!r}' if reason else ''}"
 
     @property
     def is_closing(self) -> bool:
@@ -414,7 +423,7 @@ class Run:
                 case HandshakeState.PENDING, "websocket.accept":
                     self._accept(message)
                 case HandshakeState.PENDING, "websocket.close":
-                    self._deny(403)
+                    self._deny(403, closed_with=(message.get("code"), message.get("reason")))
                 case HandshakeState.PENDING, "websocket.http.response.start":
                     self._deny(messages.status(message), HandshakeState.DENYING)
                 case HandshakeState.DENYING, "websocket.http.response.body":
@@ -461,8 +470,14 @@ class Run:
         )
         self._watch.signal()
 
-    def _deny(self, status: int, state: HandshakeState = HandshakeState.CLOSED) -> None:
-        self.answer = HandshakeAnswer(state, self._loop.time(), status=status)
+    def _deny(
+        self,
+        status: int,
+        state: HandshakeState = HandshakeState.CLOSED,
+        closed_with: tuple[object, object] | None = None,
+    ) -> None:
+        now = self._loop.time()
+        self.answer = HandshakeAnswer(state, now, status=status, closed_with=closed_with)
         self._watch.signal()
         if state is HandshakeState.CLOSED:
             self._inbox.deliver(messages.lost())
@@ -519,12 +534,14 @@ class Run:
             return  # as under uvicorn: the client was faster
         if not isinstance(reason, str):
             reason = ""  # FastAPI gives the list of validation errors
-        self.answer = self.answer._replace(state=HandshakeState.CLOSED)
+        self.answer = self.answer._replace(state=HandshakeState.CLOSED, closed_with=(code, reason))
         self._watch.signal()
-        self._inbox.deliver(messages.disconnect(code, reason))
-        if self._stage is not Stage.REPLAY and self.ended:
-            async with self._sending:
-                await self._outbox.close(code, reason)
+        try:
+            if self._stage is not Stage.REPLAY and self.ended:
+                async with self._sending:
+                    await self._outbox.close(code, reason)
+        finally:  # not before, as an app that hears of the end may cancel who closes
+            self._inbox.deliver(messages.disconnect(code, reason))
 
 
 _EXPECTED = {

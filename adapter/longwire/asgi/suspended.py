@@ -276,7 +276,7 @@ class _Recorder:
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        run = owned.owner(context or contextvars.copy_context())
+        run = owned.owner(contextvars.copy_context() if context is None else context)
         if self._is_setting or run is None:
             return self._set(delay, callback, args, context)
         timer = _RecordedTimer(self._time() + delay, callback, args)

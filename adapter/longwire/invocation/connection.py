@@ -95,7 +95,8 @@ class Connection:
         self._is_new = is_new
         self._new_until = self._greets_until = 0.0
         self._joined = True  # for all that is known
-        self._losing = asyncio.Lock()
+        self._ending = asyncio.Lock()
+        self._is_ending = False  # by the app, and API Gateway does not know yet
         self._run: Run | None = None
         self._gate: Gate | None = None
         self._unsaved: ConnectionRecord | None = None
@@ -254,7 +255,7 @@ class Connection:
 
     async def lose(self) -> bool:
         """Note that the client has proved to be gone; tell whether this event tells the app."""
-        async with self._losing:
+        async with self._ending:
             if not self.ended:
                 try:
                     if await self.take() is None:
@@ -286,10 +287,19 @@ class Connection:
         await self.leave_groups()
 
     async def end(self) -> None:
-        """Delete the connection, as its app has ended it; nobody is told any more."""
-        if self.ended:
-            return
-        await self.forget()
+        """Delete the connection, as its app has ended it; nobody is told any more.
+
+        Whoever is cancelled here can do it again.
+        """
+        async with self._ending:
+            if not self.ended:
+                self._is_ending = True
+                await self.forget()
+            if self._is_ending:
+                await self._delete()
+                self._is_ending = False
+
+    async def _delete(self) -> None:
         try:
             with self._cut_off("DELETE @connections", deadlines.NO_ROUTE):
                 await self._api.management().delete(

@@ -137,7 +137,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
             logger.warning(
                 "connection %s: the app did not come to wait for this message (%s)",
                 connection.id,
-                outcome.name.lower(),
+                run.answer.words or outcome.name.lower(),
             )
             # One that streams on and never waits takes no messages, as under a server.
             too_late = outcome is Outcome.DEADLINE and not run.streams

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -25,18 +24,11 @@ async def app(scope, receive, send):
         await asyncio.sleep(3600 if scope["path"] == "/silent" else 0.05)
 """
 
-# Each lasts for seconds, since an endpoint that never receives is given them.
-ALL = bool(os.environ.get("LONGWIRE_TEST_PARITY"))
-SILENT = [
-    pytest.mark.skipif(not ALL, reason="set LONGWIRE_TEST_PARITY=1"),
-    pytest.mark.xfail(
-        reason="a process that ends while it is stopped may be an error", strict=False
-    ),
-]
 
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("path", ["/stream", pytest.param("/silent", marks=SILENT)])
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [("/stream", signal.SIGINT), ("/stream", signal.SIGTERM), ("/silent", signal.SIGINT)],
+)
 def test_stopping_shows_no_errors(path: str, number: signal.Signals, tmp_path: Path) -> None:
     """Only whom it waits for."""
     (tmp_path / "streaming.py").write_text(APP)

@@ -201,34 +201,6 @@ def test_no_process_is_left_however_the_gateway_ends(folder: Path, how: str) -> 
             until(lambda: not alive(pid))
 
 
-ENDLESS = """
-import asyncio
-
-async def app(scope, receive, send):
-    if scope["type"] != "websocket":
-        raise NotImplementedError
-    await receive()
-    await send({"type": "websocket.accept"})
-    await send({"type": "websocket.send", "text": "hello"})
-    while scope["path"] == "/stream":
-        await asyncio.sleep(0.05)
-        await send({"type": "websocket.send", "text": "on and on"})
-    await asyncio.Event().wait()
-"""
-
-
-@pytest.mark.parametrize("path", ["/stream", "/silent"])
-def test_ctrl_c_says_no_error_of_an_app_that_never_listens(folder: Path, path: str) -> None:
-    """It goes on until it is stopped, as under a server."""
-    (folder / "endless.py").write_text(ENDLESS)
-    with Dev(folder, "endless:app", "--instances", "2") as dev:
-        with connect(f"{dev.ready()[1]}?path={path}") as client:
-            assert client.recv(20) == "hello"
-            code, out, err = dev.stop(signal.SIGINT)
-    assert code == 0
-    assert "ERROR" not in out + err
-
-
 def test_events_are_handled_though_nobody_sees_their_lines(folder: Path) -> None:
     """As with a terminal that was closed, or `| head -1`."""
     with Dev(folder, "many:app", "--instances", "1") as dev:

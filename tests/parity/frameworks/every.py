@@ -11,6 +11,8 @@ import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.parity.frameworks import working
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -39,11 +41,13 @@ async def _started(app: Any, scope: Scope) -> AsyncIterator[None]:
 
 async def _live(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
+    worker = asyncio.create_task(working.work())
     async with AsyncExitStack() as stack:
         for name in WITH_LIFESPAN & APPS.keys():
             await stack.enter_async_context(_started(APPS[name], scope))
         await send({"type": "lifespan.startup.complete"})
         await receive()
+    worker.cancel()
     await send({"type": "lifespan.shutdown.complete"})
 
 

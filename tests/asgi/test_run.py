@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from longwire.asgi.handshake import HandshakeState
 from longwire.asgi.messages import disconnect
 from longwire.asgi.quiescence import REST_ROUNDS, Outcome
-from longwire.asgi.run import HandshakeState, Run, Stage
+from longwire.asgi.run import Run, Stage
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
 if TYPE_CHECKING:

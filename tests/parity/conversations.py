@@ -33,13 +33,8 @@ CONVERSATIONS = {
 }
 
 # Those that differ still, each with the cause and, where not all differ, the frameworks that do.
-_WORKER = "a queue that another task of the run knows is taken to be filled by the run only"
 _TWICE = "a connect step that goes on sends a frame while a message's run sends it, too"
-# All but those whose framework receives by a task of its own.
-_ONE_TASK = ("plain", "starlettes", "fastapis", "litestars", "blacksheeps")
-_CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "by_worker": (_WORKER, (*_ONE_TASK, "quarts", "sanics")),
-}
+_CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {}
 # A machine that is busy at the wrong moment makes these differ, or be the same; nothing else does.
 _SOMETIMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "feed, and spoken to": (_TWICE, ("quarts", "falcons")),

@@ -12,7 +12,7 @@ import math
 import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
-from longwire.asgi import frames
+from longwire.asgi import frames, tasks
 from longwire.exceptions import ASGIMessageError, LifespanError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Lifespan:
             return self._started.result()
         if self._task is None:
             self._inbox.put_nowait({"type": "lifespan.startup"})
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="lifespan")
+            self._task = tasks.spawn_lifespan(self._run())
         done, _ = await asyncio.wait({self._started}, timeout=timeout)
         if not done:
             where = frames.describe({self._task})

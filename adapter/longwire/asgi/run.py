@@ -17,9 +17,10 @@ import logging
 import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from longwire.asgi import frames, messages, once, tasks
+from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
 from longwire.asgi.inbox import Inbox
 from longwire.asgi.quiescence import Outcome, Watch
 from longwire.deadlines import is_hang
@@ -70,40 +71,6 @@ class Stage(enum.Enum):
     LIVE = enum.auto()  # a message has been handed over
     GONE = enum.auto()  # the client has left: `send()` raises
     UNWINDING = enum.auto()  # the run is over and cleans up: nothing takes effect
-
-
-class HandshakeState(enum.Enum):
-    """How far the app's answer to `websocket.connect` has come."""
-
-    PENDING = enum.auto()
-    ACCEPTED = enum.auto()
-    DENYING = enum.auto()
-    CLOSED = enum.auto()  # refused, or accepted and then closed
-
-
-class HandshakeAnswer(NamedTuple):
-    """What the app has answered to `websocket.connect` so far."""
-
-    state: HandshakeState
-    at: float  # of the accept or the refusal, in the event loop's time
-    accepted: bool = False  # stays when the app closes the connection later
-    subprotocol: str | None = None
-    dropped_headers: tuple[str, ...] = ()  # names of those of the accept: no client sees them
-    status: int | None = None  # the HTTP status of a refusal
-    closed_with: tuple[object, object] | None = None  # the app's code and reason
-
-    @property
-    def words(self) -> str:
-        """Return the app's own for its end, for the log; "" where it has not closed."""
-        if self.closed_with is None:
-            return ""
-        code, reason = self.closed_with
-        return f"it closed with {code}{f', {reason!r}' if reason else ''}"
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether the app has ended the connection, or is about to have refused it."""
-        return self.state in (HandshakeState.DENYING, HandshakeState.CLOSED)
 
 
 @dataclass(slots=True)
@@ -435,7 +402,7 @@ class Run:
                 case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
                     raise ConnectionGoneError(self._connection_id)  # as for an end by the client
                 case state, kind:
-                    raise ASGIMessageError(f"the app sent {kind!r}, but {_EXPECTED[state]}")
+                    raise ASGIMessageError(f"the app sent {kind!r}, but {EXPECTED[state]}")
         finally:
             # Behind the frame, so that none of another task overtakes it; also when it raises.
             await self._take_turns()
@@ -542,16 +509,6 @@ class Run:
                     await self._outbox.close(code, reason)
         finally:  # not before, as an app that hears of the end may cancel who closes
             self._inbox.deliver(messages.disconnect(code, reason))
-
-
-_EXPECTED = {
-    HandshakeState.PENDING: (
-        "ASGI expects websocket.accept, websocket.close or a denial response now"
-    ),
-    HandshakeState.ACCEPTED: "ASGI expects websocket.send or websocket.close now",
-    HandshakeState.DENYING: "ASGI expects websocket.http.response.body now",
-    HandshakeState.CLOSED: "the connection is closed",
-}
 
 
 def _is_late(look: Look, now: float, until: float) -> bool:

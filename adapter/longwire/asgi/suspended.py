@@ -171,11 +171,20 @@ async def judge(
                 meeting[task] = shared
         elif where == ("asyncio.tasks", SLEEP):
             asleep.add(task)
-    woken = await known(meeting, run, turns) if meeting else set()
+    woken = await _met(meeting, run, turns) if meeting else set()
     if pumped:
         woken |= await known(pumped, clients, turns, KNOWN_CLOSELY)
     quiet.update(dict.fromkeys(woken, True))
     return Waits([task for task, is_quiet in quiet.items() if not is_quiet], asleep)
+
+
+async def _met(meeting: dict[_Task, object], run: Collection[_Task], turns: Turns) -> set[_Task]:
+    """Tell for which of these objects only the run has anybody who knows them."""
+    met = await known(meeting, run, turns)
+    if met and (workers := owned.workers(asyncio.get_running_loop())):
+        # A worker of the app that has such an object at hand may be about to use it.
+        met -= await known({task: meeting[task] for task in met}, workers, turns, KNOWN_CLOSELY)
+    return met
 
 
 def _frames(task: _Task) -> Iterator[FrameType]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import weakref
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
@@ -71,6 +72,27 @@ def spawn(coro: Coroutine[Any, Any, None], run: TaskSet, name: str) -> asyncio.T
     context = contextvars.copy_context()
     context.run(_owner.set, run)
     return context.run(asyncio.get_running_loop().create_task, coro, name=name)
+
+
+def spawn_lifespan(coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start the lifespan of an app; the tasks that it creates are the loop's `workers`."""
+    loop = asyncio.get_running_loop()
+    install(loop)
+    workers = _workers.setdefault(loop, TaskSet())
+    task = spawn(coro, workers, "lifespan")
+    workers.discard(task)
+    return task
+
+
+def workers(loop: asyncio.AbstractEventLoop) -> TaskSet:
+    """Return the tasks that the apps of a loop have begun in their lifespans."""
+    return _workers.get(loop) or _NO_WORKERS
+
+
+_workers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, TaskSet] = (
+    weakref.WeakKeyDictionary()
+)
+_NO_WORKERS = TaskSet()
 
 
 def owner(context: contextvars.Context) -> TaskSet | None:

@@ -6,11 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from longwire.asgi import once
+from longwire.asgi.handshake import HandshakeState
 from longwire.asgi.messages import is_disconnect, is_named
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.run import HandshakeState, Run
 
 if TYPE_CHECKING:
+    from longwire.asgi.run import Run
     from longwire.observability.event import Ending, Word
 
 logger = logging.getLogger("longwire")

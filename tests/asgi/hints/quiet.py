@@ -447,21 +447,20 @@ async def kept_by_the_app(ws: WebSocket) -> None:
 async def kept_in_session(ws: WebSocket) -> None:
     await ws.accept()
     session = ws.scope.setdefault("session", {"n": 0, "texts": []})
-    texts = session["texts"]
     async for text in ws.iter_text():
         session["n"] += 1
-        texts.append(text)
+        session["texts"].append(text)
         await ws.send_text(text)
 
 
 @quiet
 async def kept_in_state(ws: WebSocket) -> None:
     await ws.accept()
-    ws.state.texts = texts = []
+    ws.state.texts = []
     ws.state.n = n = 0
     async for text in ws.iter_text():
-        texts.append(text)
-        n += 1
+        ws.state.texts.append(text)
+        n = ws.state.n + 1
         ws.state.n = n
         await ws.send_text(text)
 

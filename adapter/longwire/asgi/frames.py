@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import itertools
 import os
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 _Task = asyncio.Task[Any]
 _Suspended = CoroutineType, GeneratorType, AsyncGeneratorType
 
-# Where the standard library lies.
+# The folders of packages that were installed, and where the standard library lies.
+_INSTALLED = {"site-packages", "dist-packages"}
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 # What is said of a task without any code of the app.
 NOWHERE = "unknown"
@@ -72,9 +74,13 @@ def _is_foreign(frame: FrameType) -> bool:
 
 
 def _is_installed(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_STANDARD) or any(
-        part in frame.f_code.co_filename for part in ("site-packages", "dist-packages")
-    )
+    return is_installed(frame.f_code.co_filename)
+
+
+@functools.lru_cache(4096)
+def is_installed(path: str) -> bool:
+    """Tell whether a file is of the standard library, or of a package that was installed."""
+    return path.startswith(_STANDARD) or not _INSTALLED.isdisjoint(path.split(os.sep))
 
 
 def frames_of(task: _Task) -> Iterator[FrameType]:

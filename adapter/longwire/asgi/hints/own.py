@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import sysconfig
 from types import FunctionType
 from typing import TYPE_CHECKING
+
+from longwire.asgi.frames import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,24 +24,10 @@ _FOREIGN = {
 }
 # Where classes come from whose heirs are data.
 _PLAIN_BASES = {*sys.stdlib_module_names, "pydantic", "msgspec"}
-_INSTALLED = {"site-packages", "dist-packages"}
-_STANDARD = tuple(
-    {
-        os.path.join(folder, "")
-        for folder in (
-            sysconfig.get_path("stdlib"),
-            sysconfig.get_path("platstdlib"),
-            os.path.dirname(os.__file__),
-        )
-    }
-)
 
 
-@functools.lru_cache(4096)
 def _is_file(path: str) -> bool:
-    if path.startswith("<") or _INSTALLED.intersection(path.split(os.sep)):
-        return False
-    return not path.startswith(_STANDARD)
+    return not (path.startswith("<") or is_installed(path))
 
 
 def _is_module(name: object) -> bool:

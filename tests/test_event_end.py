@@ -18,6 +18,7 @@ from starlette.endpoints import WebSocketEndpoint
 from starlette.routing import WebSocketRoute
 
 import longwire
+from longwire.exceptions import DeadlineError
 from tests.invocation.test_connect import websocket
 from tests.talk import talk
 
@@ -213,3 +214,25 @@ async def test_under_a_server_every_end_is_one_of_the_connection() -> None:
     assert seen == [False]
     server.should_exit = True
     await serving
+
+
+async def test_an_event_that_ends_before_its_connect_part_is_one_too() -> None:
+    """Its time is up while the app looks something up again; the connection goes on."""
+
+    async def app(websocket: WebSocket) -> None:
+        try:
+            if websocket.scope["extensions"]["longwire"]["phase"] == "message":
+                await asyncio.sleep(3600)
+            await websocket.accept()
+            await websocket.receive_text()
+        finally:
+            _note()
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        seen.clear()
+        client.seconds = 0.5
+        with pytest.raises(DeadlineError):
+            await client.say("a")
+        assert seen == [True]
+        assert not client.deleted

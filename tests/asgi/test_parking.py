@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import os
 import threading
 import tracemalloc
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+from starlette.websockets import WebSocketDisconnect
 
 from longwire import Longwire
 from longwire.runtime.loop import CallersLoop
@@ -552,3 +554,80 @@ async def test_no_code_of_an_apps_objects_runs_while_its_frames_are_read() -> No
         assert await client.connect() == OK
         await client.say("hi")
         assert client.frames == ["echo hi"]
+
+
+async def _sleeps_forever(websocket: WebSocket) -> None:
+    """By anyio and by asyncio."""
+    await websocket.accept()
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep_forever)
+        group.start_soon(asyncio.sleep, math.inf)
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+        group.cancel_scope.cancel()
+
+
+async def _leaves_a_writer_behind(websocket: WebSocket) -> None:
+    await websocket.accept()
+    texts: asyncio.Queue[str] = asyncio.Queue()
+
+    async def write() -> None:
+        while True:
+            await websocket.send_text(await texts.get())
+
+    left.append(asyncio.create_task(write()))
+    async for text in websocket.iter_text():
+        texts.put_nowait(text)
+
+
+async def _gathers_what_never_ends(websocket: WebSocket) -> None:
+    """Its reader returns when the client leaves, its writer and its heart do not."""
+    await websocket.accept()
+    texts: asyncio.Queue[str] = asyncio.Queue()
+
+    async def read() -> None:
+        async for text in websocket.iter_text():
+            texts.put_nowait(text)
+
+    async def write() -> None:
+        while True:
+            await websocket.send_text(await texts.get())
+
+    await asyncio.gather(read(), write(), asyncio.sleep(36_000))
+
+
+left: list[asyncio.Task[None]] = []
+
+
+@pytest.mark.parametrize(
+    "endpoint", [_sleeps_forever, _leaves_a_writer_behind, _gathers_what_never_ends]
+)
+async def test_no_event_waits_for_what_cannot_move(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an hour to linger, and two for the event; the end of a connection is one, too."""
+    async with talk(websocket(endpoint), linger=3600) as client:
+        client.seconds = 7200
+        await client.connect()
+        await client.say("a")
+        await client.leave()
+        assert client.frames == ["a"]
+    assert caplog.text == ""
+
+
+async def test_an_app_that_is_told_of_the_end_may_work_on() -> None:
+    """It waits for nobody then, and so nobody may take it for at rest."""
+    done: list[str] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        try:
+            await websocket.receive_text()
+        except WebSocketDisconnect:
+            await asyncio.sleep(0.2)
+            done.append(await asyncio.to_thread(str.lower, "LEFT"))
+
+    async with talk(websocket(app), linger=0.05) as client:
+        await client.connect()
+        await client.leave()
+        assert done == ["left"]

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.websockets import WebSocketDisconnect
 
 from longwire.asgi import run
 from longwire.invocation import connection, ending
@@ -144,10 +145,12 @@ async def test_an_end_whose_process_died_is_made_good() -> None:
     async with talk(websocket(_login), backend=store) as client:
         await client.connect()
         await _until_noted(store, client)
-        for task in list(client.handler._deferred._tasks):
-            task.cancel()
+        stored = await store.get(client.connection_id)
+        assert stored is not None
         await client.handler._deferred.wait()
-        assert await store.get(client.connection_id) is not None
+        # As that process has left it.
+        await store.put(client.connection_id, stored.value, stored.expires_at)
+        client.server.requests.clear()
         await _says(client, "ann", time.time() + 60)
         assert client.deleted
         assert client.frames == []
@@ -216,3 +219,39 @@ async def test_a_replay_that_is_faster_than_its_connect_step_does_not_end_it(
         assert not client.deleted
         await client.until_deleted()
         assert client.frames == [str(number) for number in range(40)]
+
+
+async def test_a_client_that_leaves_after_the_end_is_told_to_nobody() -> None:
+    """The app has ended the connection itself, though that has not taken effect yet."""
+    store = MemoryBackend()
+    told: list[str] = []
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        receiving = asyncio.create_task(websocket.receive_text())
+        receiving.add_done_callback(lambda task: task.exception())
+        done, _ = await asyncio.wait({receiving}, timeout=0.2)
+        if not done:
+            await websocket.close(4408)
+            return
+        try:
+            receiving.result()
+        except WebSocketDisconnect as error:
+            told.append(str(error.code))
+
+    async with talk(websocket(app), backend=store) as client:
+        await client.connect()
+        await _until_noted(store, client)
+        await client.leave()
+        assert told == []
+
+
+async def test_an_end_is_made_at_once_where_its_process_ends() -> None:
+    """Nobody else would look for it."""
+    store = MemoryBackend()
+    async with talk(websocket(_login), backend=store) as client:
+        await client.connect()
+        await _until_noted(store, client)
+        await client.handler._deferred.finish()
+        assert client.deleted
+        assert await store.get(client.connection_id) is None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire import ConnectionGoneError
-from longwire.asgi import once
+from longwire.asgi import noise
 from longwire.exceptions import EventOverError
 from tests.invocation.test_connect import websocket
 from tests.talk import talk
@@ -32,7 +32,7 @@ def said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], list[str]]:
     """Return what is said at WARNING of the places in the code of an app."""
-    monkeypatch.setattr(once, "_said", set())
+    monkeypatch.setattr(noise, "_said", set())
     return lambda: [
         record.message for record in caplog.records if record.levelno == logging.WARNING
     ]
@@ -303,3 +303,97 @@ async def test_errors_of_tasks_that_were_cancelled_are_not_said_by_asyncio(
         await client.say("a")
     tasks.clear()
     assert "never retrieved" not in caplog.text
+
+
+async def test_a_send_of_a_worker_while_an_event_begins_is_not_taken_for_its_replay(
+    said: Any,
+) -> None:
+    """It has the WebSocket of this event before the message is handed over."""
+    errors: list[BaseException] = []
+    sends: asyncio.Queue[Send] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            send = await sends.get()
+            try:
+                await send(TEXT)
+            except OSError as error:
+                errors.append(error)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            worker = asyncio.create_task(work())
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            worker.cancel()
+            return await send({"type": "lifespan.shutdown.complete"})
+        await receive()
+        await send({"type": "websocket.accept"})
+        if scope["extensions"]["longwire"]["phase"] == "message":
+            sends.put_nowait(send)
+            while not errors:
+                await asyncio.sleep(0)
+        await receive()
+        await send({"type": "websocket.send", "text": "echo"})
+        await receive()
+
+    async with talk(app) as client:
+        await client.connect()
+        await client.say("a")
+        assert [type(error) for error in errors] == [EventOverError]
+        assert client.frames == ["echo"]
+
+
+async def test_what_has_ended_by_itself_behind_the_response_is_no_news(said: Any) -> None:
+    """Nothing of it was cut off."""
+
+    async def app(websocket: WebSocket) -> None:
+        async def load() -> None:
+            await asyncio.sleep(0.2)
+            await websocket.send_text("loaded")
+
+        await websocket.accept()
+        loading = asyncio.create_task(load())
+        async for text in websocket.iter_text():
+            await websocket.send_text(text)
+        await loading
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.handler._deferred.wait()
+        assert client.frames == ["loaded"]
+        assert said() == []
+
+
+async def test_the_apps_own_task_may_wait_at_another_line(said: Any) -> None:
+    """It was there before the message, and waits for the client by way of its reader."""
+
+    async def app(websocket: WebSocket) -> None:
+        texts: asyncio.Queue[str] = asyncio.Queue()
+
+        async def read() -> None:
+            async for text in websocket.iter_text():
+                texts.put_nowait(text)
+
+        await websocket.accept()
+        reader = asyncio.create_task(read())
+        text = await texts.get()
+        while True:
+            await websocket.send_text(text)
+            text = await texts.get()
+            assert not reader.done()
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        await client.say("a")
+        assert client.frames == ["a"]
+        assert said() == []
+
+
+async def test_each_kind_of_loss_is_said_at_a_place() -> None:
+    """One that was said of it does not hide another."""
+    assert noise.level("begun", ["a"]) == logging.WARNING
+    assert noise.level("begun", ["a"]) == logging.DEBUG
+    assert noise.level("begun", ["a", "b"]) == logging.WARNING
+    assert noise.level("cut off", ["a"]) == logging.WARNING

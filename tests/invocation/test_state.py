@@ -568,3 +568,22 @@ async def test_what_is_newer_is_stored_last() -> None:
         await client.say("")
         assert await client.stored() == ({"by": ["other"], "n": [2]}, {})
         assert sorted(client.frames) == ["1", "2", "3"]
+
+
+async def test_another_name_for_what_is_kept_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """What is stored is put back as another list, which the local variable does not see."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        history = websocket.state.history = []
+        async for text in websocket.iter_text():
+            history.append(text)
+            await websocket.send_text(str(len(websocket.state.history)))
+
+    async with talk(websocket(app)) as client:
+        await client.connect()
+        for text in "abc":
+            await client.say(text)
+        assert client.frames == ["1", "1", "1"]
+    (line,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert "another name of its state's 'history' is lost" in line

@@ -20,8 +20,16 @@ _Suspended = CoroutineType, GeneratorType, AsyncGeneratorType
 # The folders of packages that were installed, and where the standard library lies.
 _INSTALLED = {"site-packages", "dist-packages"}
 _STANDARD = os.path.dirname(os.__file__) + os.sep
-# What is said of a task without any code of the app.
-NOWHERE = "unknown"
+# Those who run an app, which have no part in what it does.
+_OURS = {"asyncio", "longwire", "longwire_aws", "longwire_backends"}
+# And what apps are made of: also where it lies beside them, as in a bundle for Lambda, or in a
+# folder of its author's, as an editable install or a copy does.
+_LIBRARIES = {
+    *("longwire", "longwire_aws", "longwire_backends", "awslambdaric", "uvicorn", "hypercorn"),
+    *("anyio", "asgiref", "ariadne", "blacksheep", "channels", "django", "engineio", "falcon"),
+    *("fastapi", "fasthtml", "litestar", "ocpp", "opentelemetry", "pydantic", "quart", "sanic"),
+    *("sentry_sdk", "socketio", "starlette", "strawberry", "websockets", "werkzeug"),
+}
 # A log line names no more tasks than this.
 _MOST_NAMED = 20
 
@@ -42,9 +50,15 @@ def places(tasks: Iterable[_Task]) -> frozenset[str]:
 
 def place(task: _Task) -> str:
     """Name the innermost frame that its author can change: of the app, or else of a library."""
-    frames = [one for one in frames_of(task) if _is_foreign(one)]
-    own = [one for one in frames if not _is_installed(one)] or frames
-    return _named(own[-1]) if own else NOWHERE
+    frames = list(frames_of(task))
+    others = [one for one in frames if not _is_ours(one)] or frames
+    own = [one for one in others if not _is_library(one)] or others
+    return _named(own[-1]) if own else "unknown"
+
+
+def is_of_an_app(task: _Task) -> bool:
+    """Tell whether any code of an app, or of a library, is at work in a task."""
+    return not all(map(_is_ours, frames_of(task)))
 
 
 def is_inside(task: _Task, where: tuple[str, str]) -> bool:
@@ -53,33 +67,37 @@ def is_inside(task: _Task, where: tuple[str, str]) -> bool:
 
 
 def caller_place() -> str:
-    """Name the frame of the app, or else of a library, that calls now."""
+    """Name the frame of the app, or else the outermost of a library, that calls now."""
     frame: FrameType | None = sys._getframe()
-    while frame is not None and not _is_foreign(frame):
+    while frame is not None and _is_ours(frame):
         frame = frame.f_back
-    first, own = frame, frame
-    while own is not None and _is_foreign(own) and _is_installed(own):
-        own = own.f_back
-    if own is None or not _is_foreign(own):  # whoever runs the event loop has not called
-        own = first
-    return NOWHERE if own is None else _named(own)
+    outermost = frame
+    while frame is not None and not _is_ours(frame):  # whoever runs the event loop does not call
+        if not _is_library(frame):
+            return _named(frame)
+        outermost, frame = frame, frame.f_back
+    return "unknown" if outermost is None else _named(outermost)
 
 
 def _named(frame: FrameType) -> str:
     return f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
 
 
-def _is_foreign(frame: FrameType) -> bool:
-    return not module_of(frame).startswith(("asyncio", "longwire"))
+def _is_ours(frame: FrameType) -> bool:
+    return module_of(frame).partition(".")[0] in _OURS
 
 
-def _is_installed(frame: FrameType) -> bool:
-    return is_installed(frame.f_code.co_filename)
+def is_of_a_library(module: str, path: str) -> bool:
+    """Tell whether code, by its module and its file, is not what an app's author has written."""
+    return module.partition(".")[0] in _LIBRARIES or _is_installed(path)
+
+
+def _is_library(frame: FrameType) -> bool:
+    return is_of_a_library(module_of(frame), frame.f_code.co_filename)
 
 
 @functools.lru_cache(4096)
-def is_installed(path: str) -> bool:
-    """Tell whether a file is of the standard library, or of a package that was installed."""
+def _is_installed(path: str) -> bool:
     return path.startswith(_STANDARD) or not _INSTALLED.isdisjoint(path.split(os.sep))
 
 

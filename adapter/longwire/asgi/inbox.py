@@ -20,14 +20,14 @@ REFUSALS = 4
 class Inbox:
     """What the app is to receive, and which of its tasks wait for more."""
 
-    def __init__(self, first: Message, on_wait: Callable[[], object]) -> None:
+    def __init__(self, first: Message, on_change: Callable[[], object]) -> None:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
         self.waited = False  # whether there has ever been one
         self.told_the_end = False  # somebody has received the disconnect
         self._closed = False
         # A handful in all: the first, the event's own, and one disconnect of each kind.
         self._messages: deque[Message] = deque([first])
-        self._on_wait = on_wait
+        self._on_change = on_change
         self._refused = 0
 
     def __bool__(self) -> bool:
@@ -55,7 +55,9 @@ class Inbox:
                 await self._refuse()
             await self._wait()
         message = self._messages.popleft()
-        self.told_the_end = self.told_the_end or message["type"] == "websocket.disconnect"
+        if message["type"] == "websocket.disconnect":
+            self.told_the_end = True
+            self._on_change()
         return message
 
     async def _wait(self) -> None:
@@ -64,7 +66,7 @@ class Inbox:
             raise ASGIMessageError("receive() was called outside a task")
         self.waited = True
         self.waiters[task] = waiter = asyncio.get_running_loop().create_future()
-        self._on_wait()
+        self._on_change()
         try:
             await waiter
         finally:

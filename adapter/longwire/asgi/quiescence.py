@@ -11,7 +11,7 @@ from longwire.asgi import frames, suspended, tasks
 from longwire.asgi.reachable import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Set
 
     from longwire.asgi.inbox import Inbox
 
@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
     outcome: Outcome | None  # ENDED or PARKED; None while it may still move by itself
     waits: bool = False  # the app waits for the client, but other tasks keep it from parking
-    busy: tuple[_Task, ...] = ()  # these tasks, which may move soon
+    busy: Collection[_Task] = ()  # these tasks, which may move soon
     # When one of them can move at the earliest, in the event loop's time: minus infinity when
     # nobody knows, infinity when none can.
     next_move: float = math.inf
@@ -70,28 +70,37 @@ class Watch:
             if app.done():
                 return Look(Outcome.ENDED)
             waiters = self._inbox.waiters
-            if self._inbox or not waiters:
+            if self._inbox or not (waiters or self._inbox.told_the_end):
                 return Look(None)
             if len(self._run) > MOST_TASKS:
-                return Look(None, True, next_move=-math.inf)
+                return Look(None, bool(waiters), next_move=-math.inf)
             if len(self._run) == len(waiters) and not suspended.timers(self._loop, self._run):
                 return Look(Outcome.PARKED)
-            others = tuple(task for task in self._run if task not in waiters)
-            places = suspended.places(self._run)
+            positions = suspended.positions(self._run)
             turns = Turns()
-            waits = await suspended.judge(others, self._run, waiters.keys(), turns)
-            await turns.step(len(others))  # sorting the timers is a turn's work by itself
-            next_move, sleepers = await self._next_move(others, waits, turns)
+            look = await self._look_closely(app, turns)
             if turns.taken:
                 await self._rest()
-                if places != suspended.places(self._run):
+                if positions != suspended.positions(self._run):
                     continue
-            if next_move > self._loop.time() + self._linger:
-                return Look(Outcome.PARKED)
-            # Those that cannot move in time are not what it is waited for.
-            busy = tuple(task for task in waits.busy or others if task not in sleepers)
-            return Look(None, True, busy, next_move)
-        return Look(None, True, others, next_move=-math.inf)
+            return look
+        return Look(None, True, self._others(), -math.inf)
+
+    async def _look_closely(self, app: _Task, turns: Turns) -> Look:
+        """Tell from what each task waits for whether anything can still move."""
+        waiters, others = self._inbox.waiters, self._others()
+        waits = await suspended.judge(others, self._run, waiters.keys(), turns)
+        if self._inbox.told_the_end:
+            waits = _without_those_alone(waits)
+        await turns.step(len(others))  # sorting the timers is a turn's work by itself
+        next_move, sleepers = await self._next_move(others, waits, turns)
+        rests = next_move > self._loop.time() + self._linger
+        if rests and (waiters or app not in sleepers):
+            return Look(Outcome.PARKED)
+        # Those that cannot move in time are not what it is waited for.
+        busy = [task for task in waits.busy or others if task not in sleepers]
+        # Without waiters it has been told of the end, and is at work.
+        return Look(None, bool(waiters), busy, next_move)
 
     async def change(self, look: Look, until: float) -> None:
         """Wait until there is something new to look at, or until a time of the event loop."""
@@ -114,7 +123,7 @@ class Watch:
         if not 0 < len(others) <= MOST_TASKS:
             return others
         turns = Turns()
-        waits = await suspended.judge(others, self._run, frozenset(), turns)
+        waits = _without_those_alone(await suspended.judge(others, self._run, frozenset(), turns))
         _, sleepers = await self._next_move(others, waits, turns)
         return [task for task in waits.busy if task not in sleepers]
 
@@ -123,17 +132,19 @@ class Watch:
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
-    def places(self) -> frozenset[str]:
-        """Return where tasks wait, but not for the client."""
+    def others(self) -> dict[_Task, str]:
+        """Return where the tasks are that do not wait for the client; of many, nothing."""
         others = self._others()
-        return frozenset(map(frames.place, others if len(others) <= MOST_COMPARED else ()))
+        return {task: frames.place(task) for task in others} if len(others) <= MOST_COMPARED else {}
 
-    def newly_waiting(self, before: Collection[str]) -> list[_Task]:
-        """List those that wait for others at a place where none did before; sleepers do not."""
+    def newly_waiting(self, before: Mapping[_Task, str]) -> list[_Task]:
+        """List new tasks that wait for others where none of before did; sleepers do not."""
         others = self._others()
         if len(others) > MOST_COMPARED:
             return []
-        return [task for task in others if suspended.waits_for_others(task, before)]
+        known = set(before.values())
+        new = (task for task in others if task not in before)
+        return [task for task in new if suspended.waits_for_others(task, known)]
 
     def _others(self) -> list[_Task]:
         return [task for task in self._run if task not in self._inbox.waiters]
@@ -164,7 +175,7 @@ class Watch:
 
     async def _next_move(
         self, others: Collection[_Task], waits: suspended.Waits, turns: Turns
-    ) -> tuple[float, Collection[_Task]]:
+    ) -> tuple[float, Set[_Task]]:
         """Return when something can move by itself, and who of the busy cannot within `linger`.
 
         A time limit counts whatever it bounds, also the app's own wait for the client: an app may
@@ -173,7 +184,7 @@ class Watch:
         timers = suspended.timers(self._loop, self._run)
         if timers is None:
             # Any other task may have set one: as if all of them were busy.
-            return (-math.inf if others else math.inf), ()
+            return (-math.inf if others else math.inf), frozenset()
         ends: dict[_Task, float] = {}
         wakes: dict[asyncio.Future[Any] | None, float] = {}
         first = math.inf
@@ -191,11 +202,15 @@ class Watch:
         known = True
         for task in waits.busy:
             await turns.step()
-            move = min(
-                ends.get(task, math.inf), wakes.get(suspended.awaited_future(task), math.inf)
-            )
-            if task not in waits.asleep or move == math.inf:
+            moves = [wakes.get(suspended.awaited_future(task)), ends.get(task)]
+            known_moves = [move for move in moves if move is not None]
+            if task not in waits.asleep or not known_moves:
                 known = False
-            elif move > soon:
+            elif min(known_moves) > soon:
                 sleepers.add(task)
         return (first if known else -math.inf), sleepers
+
+
+def _without_those_alone(waits: suspended.Waits) -> suspended.Waits:
+    """Take for quiet, at the end of a connection, who waits for somebody that has ended."""
+    return waits._replace(busy=[task for task in waits.busy if task not in waits.alone])

@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import itertools
 import logging
 import math
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from longwire.asgi import frames, messages, once, tasks
+from longwire.asgi import frames, messages, noise, tasks
 from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
 from longwire.asgi.inbox import Inbox
 from longwire.asgi.quiescence import Outcome, Watch
@@ -57,6 +58,9 @@ WORKING_GRACE = 1.0
 
 # An app that has sent nothing for so long, in seconds, is no stream but slow.
 STREAM_PAUSE = 1.0
+
+# Of many tasks that are cut off, so few are looked at to see whether that has been said.
+MOST_PLACES = 20
 
 # An app that sends without end, and never waits, lets the event loop turn this often: the greeting
 # and a replay reach no socket that would make it wait.
@@ -136,7 +140,7 @@ class Run:
         self._stage = stage
         self._sends = 0
         # Where tasks waited when the message was handed over, but not for the client.
-        self._places: frozenset[str] = frozenset()
+        self._before: dict[asyncio.Task[Any], str] = {}
         self._left_alone = False  # the app had returned before its run was stopped
         self._ended = self._stopped = False
         self._connection_id = connection_id
@@ -203,7 +207,7 @@ class Run:
             self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
         self._stage = Stage.LIVE
         self._active_at = self._loop.time()
-        self._places = self._watch.places()
+        self._before = self._watch.others()
         self._inbox.deliver(message)
 
     def expect_disconnect(self, message: Message, sent: int) -> None:
@@ -237,9 +241,9 @@ class Run:
             return Outcome.CUT_OFF if _is_late(look, now, until) else until
 
         outcome = await self._drive(decide, deadline, on_waiting)
-        parked = outcome is Outcome.PARKED and self._stage is Stage.LIVE
-        if parked and (waiting := self._watch.newly_waiting(self._places)):
-            self._note_cut_off(waiting)
+        if outcome is Outcome.PARKED:
+            live = self._stage is Stage.LIVE
+            self._note_cut_off(self._watch.newly_waiting(self._before) if live else ())
         return outcome
 
     async def _drive(
@@ -314,7 +318,8 @@ class Run:
             await asyncio.sleep(0)
 
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
-        self.cut_off, self.cut_off_at = frames.describe(held_by), frames.places(held_by)
+        self.cut_off = frames.describe(held_by) if held_by else ""
+        self.cut_off_at = frozenset(map(frames.place, itertools.islice(held_by, MOST_PLACES)))
 
     def _goes_on(self, deadline: float) -> bool:
         """Tell whether the connection outlives this run, whose app waits for the client."""
@@ -417,12 +422,21 @@ class Run:
         if self.ended:
             raise ConnectionGoneError(self._connection_id)
         if self._stopped or asyncio.current_task() not in self._tasks:
-            place = frames.caller_place()
-            error = EventOverError(self._connection_id, place)
-            logger.log(once.level(place), "%s", error)
-            raise error
+            raise self._too_late()
         if self.hints is not None and message.get("type") == "websocket.send":
             self.hints.swallowed(message)
+
+    def _too_late(self) -> EventOverError:
+        """Log a send of somebody whose WebSocket is that of another time, and return its error."""
+        place = frames.caller_place()
+        error = EventOverError(self._connection_id, place)
+        logger.log(noise.level("sent late", [place]), "%s", error)
+        return error
+
+    def _is_foreign(self, task: asyncio.Task[Any] | None) -> bool:
+        """Tell whether a task is another event's or a worker's; a thread's is nobody's."""
+        owner = tasks.current_owner()
+        return task not in self._tasks and owner is not None and owner is not self._tasks
 
     # What the app's messages mean.
 
@@ -456,6 +470,8 @@ class Run:
     async def _emit(self, frame: Frame) -> None:
         match self._stage:
             case Stage.REPLAY:
+                if self._is_foreign(asyncio.current_task()):
+                    raise self._too_late()
                 self._replay(frame)
             case Stage.GONE:
                 raise ConnectionGoneError(self._connection_id)

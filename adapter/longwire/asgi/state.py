@@ -71,6 +71,7 @@ class _Noted(NamedTuple):
     # Each value with its JSON, which is "" where only another object counts as a change.
     notes: dict[Any, tuple[Any, str]]
     given: set[Any]  # keys that the connect part sets, in the next event, too
+    replaced: dict[str, tuple[Any, str]]  # its lists and dicts where others were stored
 
 
 class ScopeState:
@@ -128,6 +129,19 @@ class ScopeState:
             else:
                 flaws.append(_no_dict("session", session))
         return Changed(*changes, tuple(flaws)) if any((*changes, flaws)) else NOTHING
+
+    def renamed(self) -> list[str]:
+        """List the keys whose value of the connect part has changed, though it was replaced.
+
+        The app has it by another name, too, and does not see what is stored.
+        """
+        return [
+            key
+            for noted in (self._state, self._session)
+            if noted is not None
+            for key, (value, text) in noted.replaced.items()
+            if _note(value) != text
+        ]
 
     def change(self, changes: Changes) -> None:
         """Change it from outside the app."""
@@ -212,7 +226,7 @@ def _is_copy(state: Any, lifespan: Mapping[str, Any]) -> bool:
 
 
 def _noted_as_given(lifespan: Mapping[str, Any]) -> _Noted:
-    return _Noted({key: (value, "") for key, value in lifespan.items()}, set(lifespan))
+    return _Noted({key: (value, "") for key, value in lifespan.items()}, set(lifespan), {})
 
 
 def _restored(mapping: Any, entries: Entries, lifespan: Mapping[str, Any]) -> _Noted | None:
@@ -223,8 +237,10 @@ def _restored(mapping: Any, entries: Entries, lifespan: Mapping[str, Any]) -> _N
     for key, value in tuple(mapping.items()):
         is_own = key in entries or lifespan.get(key, _MISSING) is value
         notes[key] = value, "" if is_own else _note(value)
-    noted = _Noted(notes, set(notes))
+    noted = _Noted(notes, set(notes), {})
     for key, entry in entries.items():
+        if isinstance(old := mapping.get(key), (dict, list)) and lifespan.get(key) is not old:
+            noted.replaced[key] = old, _note(old)
         if entry:
             mapping[key] = value = entry[0]
             notes[key] = value, _note(value)
@@ -237,7 +253,7 @@ def _take(
     of: str, mapping: dict[Any, Any], noted: _Noted, changes: Changes, flaws: list[Flaw]
 ) -> None:
     """Add what has changed in a dict and note it; add what of that cannot be stored."""
-    notes, given = noted
+    notes, given, _ = noted
     noted_before, there = len(notes), 0
     for key, value in tuple(mapping.items()):
         before, text_before = notes.get(key, _NEW)

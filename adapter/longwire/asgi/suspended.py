@@ -15,7 +15,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from longwire.asgi import tasks as owned
-from longwire.asgi.frames import NOWHERE, frames_of, module_of, place
+from longwire.asgi.frames import frames_of, is_of_an_app, module_of, place
 from longwire.asgi.reachable import KNOWN_CLOSELY, STEPS_PER_TASK, known
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Waits(NamedTuple):
 
     busy: list[_Task]  # these: something that may come by itself
     asleep: set[_Task]  # these, of the busy ones: the end of an `asyncio.sleep`
+    alone: set[_Task]  # these, of the busy ones: somebody who knows an object that no task knows
 
 
 def is_runnable(task: _Task) -> bool:
@@ -124,7 +125,7 @@ def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
     return False
 
 
-def places(tasks: Iterable[_Task]) -> dict[_Task, object]:
+def positions(tasks: Iterable[_Task]) -> dict[_Task, object]:
     """Note where each task is: none has moved while it waits for the same future."""
     return {task: getattr(task, FUT_WAITER, None) for task in tasks}
 
@@ -172,10 +173,11 @@ async def judge(
         elif where == ("asyncio.tasks", SLEEP):
             asleep.add(task)
     woken = await _met(meeting, run, turns) if meeting else set()
+    alone = meeting.keys() - woken
     if pumped:
         woken |= await known(pumped, clients, turns, KNOWN_CLOSELY)
     quiet.update(dict.fromkeys(woken, True))
-    return Waits([task for task, is_quiet in quiet.items() if not is_quiet], asleep)
+    return Waits([task for task, is_quiet in quiet.items() if not is_quiet], asleep, alone)
 
 
 async def _met(meeting: dict[_Task, object], run: Collection[_Task], turns: Turns) -> set[_Task]:
@@ -206,8 +208,7 @@ def waits_for_others(task: _Task, elsewhere_than: Collection[str]) -> bool:
     frames = list(_frames(task))
     if not frames or sleeps(frames):
         return False
-    where = place(task)
-    return where != NOWHERE and where not in elsewhere_than
+    return is_of_an_app(task) and place(task) not in elsewhere_than
 
 
 def _joins_by_completion(frames: list[FrameType]) -> bool:

@@ -100,6 +100,11 @@ def owner(context: contextvars.Context) -> TaskSet | None:
     return context.get(_owner)
 
 
+def current_owner() -> TaskSet | None:
+    """Return the run whose code runs now."""
+    return _owner.get()
+
+
 def _is_task(future: asyncio.Future[Any]) -> TypeGuard[asyncio.Task[Any]]:
     # asyncio's own tasks in pure Python, which nest_asyncio and debuggers switch on, are no
     # instances of `asyncio.Task`; nor the other way round.

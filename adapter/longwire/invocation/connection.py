@@ -351,8 +351,9 @@ class Connection:
     @property
     def goes_on_after_event(self) -> bool:
         run = self._run
-        goes_on = run is not None and run.answer.accepted and not run.ended
-        return goes_on and self.unwinding and not self.is_over
+        if run is None or run.ended or self.is_over or not self.unwinding:
+            return False
+        return self._gate is None or run.answer.accepted  # in a replay it has been accepted before
 
     @property
     def is_over(self) -> bool:

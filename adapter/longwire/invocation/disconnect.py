@@ -33,7 +33,7 @@ async def disconnect(
     except StoredRecordError as error:
         logger.error("connection %s: its end was not told: %s", connection.id, error)
     await connection.leave_groups()
-    if record is not None and not record.ended:
+    if record is not None and not record.has_ended:
         await invocation.tell(record, messages.disconnect(event.code, event.reason), "told")
     await call.departures.tell()
     return {"statusCode": 200}

@@ -9,7 +9,7 @@ takes the note away, and then the conversation goes on with that event.
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from longwire.apigateway.events import RequestContext
     from longwire.invocation.connection import Connection
     from longwire.registry.record import ConnectionRecord
-
-logger = logging.getLogger("longwire")
 
 # Seconds after the response in which a message of before may come to a process that starts first.
 COLD_START = 3.0
@@ -28,36 +26,33 @@ LOOK_EVERY = 0.5
 
 async def end_unless_spoken(connection: Connection, responded_at: float) -> None:
     """End a connection, unless its client has spoken before it was to end."""
-    spoken = False
 
     def note(record: ConnectionRecord) -> bool:
-        nonlocal spoken
-        spoken = record.spoken
         record.ending_at = record.ending_at or time.time()
-        return not spoken
-
-    def settle(record: ConnectionRecord) -> bool:
-        nonlocal spoken
-        spoken = record.spoken
-        record.ended = record.ended or not spoken
-        return not spoken
+        return not record.spoken
 
     if await connection.update(note) is None:
-        return _leave(connection, spoken=spoken)
-    while time.time() < responded_at + COLD_START and await connection.pause(
-        LOOK_EVERY, early=True
-    ):
-        current = await connection.read()
-        if current is None or current.spoken:
-            return _leave(connection, spoken=current is not None)
-    if await connection.update(settle) is None:
-        return _leave(connection, spoken=spoken)
-    await connection.end()
+        return
+    try:
+        while time.time() < responded_at + COLD_START:
+            if not await connection.pause(LOOK_EVERY, early=True):
+                break
+            current = await connection.read()
+            if current is None or current.spoken:
+                return
+    except asyncio.CancelledError:  # the process ends, and nobody else would look again
+        await _settle(connection)
+        raise
+    await _settle(connection)
 
 
-def _leave(connection: Connection, *, spoken: bool) -> None:
-    if spoken:
-        logger.debug("connection %s: not ended, as its client has spoken", connection.id)
+async def _settle(connection: Connection) -> None:
+    def end(record: ConnectionRecord) -> bool:
+        record.ended = record.ended or not record.spoken
+        return not record.spoken
+
+    if await connection.update(end) is not None:
+        await connection.end()
 
 
 async def speak(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from longwire.asgi import once
+from longwire.asgi import noise
 from longwire.asgi.handshake import HandshakeState
 from longwire.asgi.messages import is_disconnect, is_named
 from longwire.asgi.quiescence import Outcome
@@ -54,7 +54,7 @@ def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
         log_cut_off(run, connection_id, "while the app waited for the client")
     elif outcome is Outcome.PARKED and run.cut_off:
         logger.log(
-            once.level(*run.cut_off_at),
+            noise.level("begun", run.cut_off_at),
             "connection %s: cancelled tasks that this message has begun, as only a later one could "
             "move them, and that is another event (docs/state.md): %s",
             connection_id,
@@ -66,7 +66,7 @@ def log_cut_off(run: Run, connection_id: str, when: str) -> None:
     """Log the tasks that were cancelled though they might have done something within `linger`."""
     if run.cut_off:
         logger.log(
-            once.level(*run.cut_off_at),
+            noise.level(when, run.cut_off_at),
             "connection %s: cancelled tasks that went on %s "
             "(ws_config['linger'] is how long they may): %s",
             connection_id,

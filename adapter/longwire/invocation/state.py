@@ -7,8 +7,10 @@ So what has changed is stored before each frame that leaves, and once more when 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
+from longwire.asgi import noise
 from longwire.asgi.state import NOTHING, Changed, merge
 from longwire.exceptions import BackendError, StateError, StoredRecordError
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     # Changes the record with nobody else's change lost.
     Update = Callable[[Callable[[ConnectionRecord], bool]], Awaitable[object]]
+
+logger = logging.getLogger("longwire")
 
 
 class OwnState:
@@ -50,6 +54,14 @@ class OwnState:
     def end(self) -> None:
         """Note that the step is over: what changes from now on does not count."""
         self._take()
+        for key in self._scope_state.renamed():
+            logger.log(
+                noise.level("renamed", [key]),
+                "connection %s: what the app has changed by another name of its state's %r is "
+                "lost: read it from the state each time (docs/state.md)",
+                self._id,
+                key,
+            )
         self._is_over = True
 
     async def store(self) -> None:

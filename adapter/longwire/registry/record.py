@@ -58,6 +58,11 @@ class ConnectionRecord:
         """What is put into its scope."""
         return Kept(self.state, self.session)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the app has ended it, so that nobody is told of an end any more."""
+        return self.ended or self.ending_at > 0.0
+
     def is_new(self, now: float) -> bool:
         """Tell whether API Gateway may not know it yet: it takes a moment after the response."""
         return self.connecting_until > now or now - self.responded_at < NEW_CONNECTION

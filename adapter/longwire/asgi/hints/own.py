@@ -8,41 +8,29 @@ import sys
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from longwire.asgi.frames import is_installed
+from longwire.asgi.frames import is_of_a_library, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType, ModuleType
 
-# Ours, and what apps are made of: also where it lies in a folder of its author's, as an editable
-# install or a copy does.
-_FOREIGN = {
-    *("longwire", "longwire_aws", "longwire_backends", "awslambdaric", "uvicorn", "hypercorn"),
-    *("anyio", "asgiref", "ariadne", "channels", "django", "engineio", "fastapi", "litestar"),
-    *("opentelemetry", "pydantic", "quart", "sentry_sdk", "socketio", "starlette", "strawberry"),
-    *("werkzeug",),
-}
 # Where classes come from whose heirs are data.
 _PLAIN_BASES = {*sys.stdlib_module_names, "pydantic", "msgspec"}
 
 
-def _is_file(path: str) -> bool:
-    return not (path.startswith("<") or is_installed(path))
-
-
-def _is_module(name: object) -> bool:
-    return str(name).partition(".")[0] not in _FOREIGN
+def _is_own(module: object, path: str) -> bool:
+    return not (path.startswith("<") or is_of_a_library(str(module), path))
 
 
 def is_frame(frame: FrameType) -> bool:
     """Tell whether the app's own code runs in a frame."""
-    return _is_file(frame.f_code.co_filename) and _is_module(frame.f_globals.get("__name__", ""))
+    return _is_own(module_of(frame), frame.f_code.co_filename)
 
 
 def is_class(kind: type) -> bool:
     """Tell whether a class is the app's own."""
     path = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    return path is not None and _is_module(kind.__module__) and _is_file(path)
+    return path is not None and _is_own(kind.__module__, path)
 
 
 @functools.lru_cache(4096)
@@ -59,7 +47,7 @@ def modules() -> list[ModuleType]:
     return [
         module
         for name, module in list(sys.modules.items())
-        if (path := getattr(module, "__file__", None)) and _is_module(name) and _is_file(path)
+        if (path := getattr(module, "__file__", None)) and _is_own(name, path)
     ]
 
 
@@ -73,7 +61,9 @@ def functions(kind: type) -> Iterator[CodeType]:
                         value = value.__func__
                     case property():
                         value = value.fget
-                if isinstance(value, FunctionType) and _is_file(value.__code__.co_filename):
+                if isinstance(value, FunctionType) and _is_own(
+                    kind.__module__, value.__code__.co_filename
+                ):
                     yield from _nested(value.__code__)
 
 

@@ -97,7 +97,7 @@ def _quart() -> Quart:
 APPS: dict[str, Callable[[], Any]] = {
     "finally": lambda: websocket(_echo),
     "WebSocketEndpoint": lambda: Starlette(routes=[WebSocketRoute("/", Endpoint)]),
-    "Litestar": lambda: Litestar([Listener], openapi_config=None),
+    "Litestar": lambda: Litestar([Listener], logging_config=None, openapi_config=None),
     "Quart": _quart,
 }
 

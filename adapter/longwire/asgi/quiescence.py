@@ -19,6 +19,10 @@ _Task = asyncio.Task[Any]
 
 # A task that yields to the event loop this many times without waiting for anything is busy.
 REST_ROUNDS = 100
+# More turns of the event loop than this without a move are rest: one is for callbacks that are due,
+# more where it does not show whether any are.
+CALM = 1
+CALM_UNSEEN = 8
 # With more tasks than this, all count as busy and none is looked at.
 MOST_TASKS = 12_000
 # With more than this, none is compared with where it was at the hand-over.
@@ -45,7 +49,7 @@ class Look(NamedTuple):
 
     outcome: Outcome | None  # ENDED or PARKED; None while it may still move by itself
     waits: bool = False  # the app waits for the client, but other tasks keep it from parking
-    busy: Collection[_Task] = ()  # these tasks, which may move soon
+    busy: tuple[_Task, ...] = ()  # these tasks, which may move soon
     # When one of them can move at the earliest, in the event loop's time: minus infinity when
     # nobody knows, infinity when none can.
     next_move: float = math.inf
@@ -84,7 +88,7 @@ class Watch:
                 if positions != suspended.positions(self._run):
                     continue
             return look
-        return Look(None, True, self._others(), -math.inf)
+        return Look(None, True, tuple(self._others()), -math.inf)
 
     async def _look_closely(self, app: _Task, turns: Turns) -> Look:
         """Tell from what each task waits for whether anything can still move."""
@@ -98,7 +102,7 @@ class Watch:
         if rests and (waiters or app not in sleepers):
             return Look(Outcome.PARKED)
         # Those that cannot move in time are not what it is waited for.
-        busy = [task for task in waits.busy or others if task not in sleepers]
+        busy = tuple(task for task in waits.busy or others if task not in sleepers)
         # Without waiters it has been told of the end, and is at work.
         return Look(None, bool(waiters), busy, next_move)
 
@@ -155,14 +159,15 @@ class Watch:
 
     async def _rest(self) -> None:
         """Wait until no task of the run can go on by itself, or one of them never stops."""
-        calm = 0
+        calm, enough = 0, CALM
         for _ in range(REST_ROUNDS):
-            if calm > 1 or len(self._run) > MOST_TASKS or self._only_waits():
+            if calm > enough or len(self._run) > MOST_TASKS or self._only_waits():
                 return
             await asyncio.sleep(0)
             # One round more than the tasks need lets callbacks (call_soon) move them again.
-            moves = suspended.any_runnable(self._run) or suspended.is_due(self._loop, self._run)
-            calm = 0 if moves else calm + 1
+            due = suspended.is_due(self._loop, self._run)
+            enough = CALM if due is not None else CALM_UNSEEN
+            calm = 0 if due or suspended.any_runnable(self._run) else calm + 1
 
     def _only_waits(self) -> bool:
         """Tell whether all tasks wait for the client: none is cancelled, no callback is due."""
@@ -170,7 +175,7 @@ class Watch:
         return (
             len(waiters) == len(self._run)
             and not any(waiter.cancelled() for waiter in waiters.values())
-            and not suspended.is_due(self._loop, self._run)
+            and suspended.is_due(self._loop, self._run) is False
         )
 
     async def _next_move(

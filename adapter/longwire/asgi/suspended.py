@@ -92,7 +92,7 @@ class Waits(NamedTuple):
 
     busy: list[_Task]  # these: something that may come by itself
     asleep: set[_Task]  # these, of the busy ones: the end of an `asyncio.sleep`
-    alone: set[_Task]  # these, of the busy ones: somebody who knows an object that no task knows
+    alone: set[_Task]  # these, of the busy ones: somebody with a queue that no other task knows
 
 
 def is_runnable(task: _Task) -> bool:
@@ -109,15 +109,14 @@ def any_runnable(tasks: Iterable[_Task]) -> bool:
     return False
 
 
-def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
+def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool | None:
     """Tell whether the event loop is about to call something that a run has asked for.
 
-    Where the loop does not show it, or is about to call many, nobody knows, and a callback counts
-    from when it runs.
+    None where the loop does not show it, and where it is about to call many.
     """
-    ready = getattr(loop, READY, ())
-    if len(ready) > _MOST_READY:
-        return False
+    ready = getattr(loop, READY, None)
+    if ready is None or len(ready) > _MOST_READY:
+        return None
     for handle in tuple(ready):  # a copy at once: threads add to it at any time
         context = getattr(handle, CONTEXT, None)
         if context is not None and owned.owner(context) is run:
@@ -173,7 +172,7 @@ async def judge(
         elif where == ("asyncio.tasks", SLEEP):
             asleep.add(task)
     woken = await _met(meeting, run, turns) if meeting else set()
-    alone = meeting.keys() - woken
+    alone = {task for task in meeting.keys() - woken if isinstance(meeting[task], asyncio.Queue)}
     if pumped:
         woken |= await known(pumped, clients, turns, KNOWN_CLOSELY)
     quiet.update(dict.fromkeys(woken, True))

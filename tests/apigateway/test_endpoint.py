@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longwire import Connections, Longwire, WSGateway
+from longwire import Connections, Longwire, WSGateway, ws_gateway
 from longwire.apigateway.endpoint import (
     is_api_host,
     is_plausible,
@@ -185,44 +185,20 @@ def test_each_partition_has_hosts_of_its_own(region: str, suffix: str) -> None:
 def _odd_hosts() -> set[str]:
     """Return thousands of hosts that are nearly one of API Gateway's, and none."""
     apis = (
-        "x",
-        "",
-        "-",
-        "x.y",
-        "x@y",
-        "x/y",
-        "x:1",
-        "x\\y",
-        "x y",
-        "x\n",
-        "ü",
-        "X",
-        "x%2f",
-        "x#",
-        "[x]",
+        *("x", "", "-", "x.y", "x@y", "x/y", "x:1", "x\\y"),
+        *("x y", "x\n", "ü", "X", "x%2f", "x#", "[x]"),
     )
     services = ("execute-api", "execute-apis", "Execute-api", "execute.api", "s3", "lambda-url", "")
     regions = (
         *REGIONS,
-        "s3",
-        "evil",
-        "eu-west-1.evil",
-        "",
-        "eu-west",
-        "EU-WEST-1",
-        "aws-cn-global",
+        *("s3", "evil", "eu-west-1.evil", "", "eu-west", "EU-WEST-1", "aws-cn-global"),
     )
     suffixes = (
         *REGIONS.values(),
         *("evil.com", "amazonaws.com.evil.com", "amazonaws.com:443", "amazonaws.com.", "amazonaws"),
-        *(
-            "amazonaws.com/",
-            "amazonaws.com@evil.com",
-            "amazonaws.com\n",
-            "amazonaws.com?",
-            "api.aws",
-        ),
-        *("evilamazonaws.com", "amazonaws.com#", "amazonaws.eu.com", "c2s.ic.gov.evil.eu", ""),
+        *("amazonaws.com/", "amazonaws.com@evil.com", "amazonaws.com\n", "amazonaws.com?"),
+        *("api.aws", "evilamazonaws.com", "amazonaws.com#", "amazonaws.eu.com", ""),
+        "c2s.ic.gov.evil.eu",
     )
     joined = {".".join(parts) for parts in itertools.product(apis, services, regions, suffixes)}
     own = {
@@ -233,8 +209,11 @@ def _odd_hosts() -> set[str]:
     return joined - own
 
 
-def test_an_odd_host_is_never_the_endpoint() -> None:
-    """Nor what a part of a send to many may name."""
+def test_an_odd_host_is_never_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor what a part of a send to many may name, nor where `WSGateway` posts to."""
+    for name, value in LAMBDA.items():
+        monkeypatch.setenv(name, value)
+    context = {"connectionId": "c=", "routeKey": "$default", "apiId": "a1b2c3d4e5", "stage": "prod"}
     odd = _odd_hosts()
     assert len(odd) > 4914
     for host in odd:
@@ -242,6 +221,7 @@ def test_an_odd_host_is_never_the_endpoint() -> None:
         assert not is_plausible(f"https://{host}/prod"), host
         url = endpoint(domain_name=host, environ=LAMBDA)
         assert url == "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/prod"
+        assert ws_gateway.endpoint({**context, "domainName": host}) == url
 
 
 @given(

@@ -86,6 +86,7 @@ def test_every_python_block_is_run() -> None:
         "rooms.py",
         "test_main.py",
         "together.py",
+        "viewer.py",
         "who.py",
     ]
 
@@ -301,11 +302,12 @@ async def test_the_authorizer_says_what_its_page_shows() -> None:
 def test_handlers_and_connections_are_made_as_shown(folder: Path) -> None:
     """Both forms of a configuration say the same."""
     script = (
-        "import forms, large, main, outside\n"
+        "import forms, large, main, outside, viewer\n"
         "assert forms.by_config.settings == forms.by_url.settings\n"
         "print(large.handler.settings.fanout.threshold)\n"
+        "print(viewer.handler.settings.client_ip_header)\n"
     )
-    assert _run(folder, "-W", "error", "-c", script) == "1000\n"
+    assert _run(folder, "-W", "error", "-c", script) == "1000\nx-forwarded-for\n"
 
 
 # Commands

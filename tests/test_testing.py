@@ -353,3 +353,18 @@ async def test_bytes_are_no_text() -> None:
     async with Gateway(app) as gateway, gateway.connect() as ws:
         with pytest.raises(TypeError, match="send_bytes"):
             await ws.send(data)
+
+
+async def test_a_client_that_floods_is_closed_with_1008() -> None:
+    """If a rate is set; what it may send is answered before."""
+    app = App()
+    async with Gateway(app, message_rate=1e-6) as gateway, gateway.connect() as ws:
+        assert await ws.receive() == "welcome"
+        await ws.send("one")
+        assert await ws.receive() == "one"
+        await ws.send("two")
+        with pytest.raises(Closed) as closed:
+            await ws.receive()
+        assert (closed.value.code, closed.value.reason) == (1008, "Too many messages")
+        await ws.close()
+    assert app.ended == [(1008, "Too many messages")]

@@ -29,7 +29,11 @@ T = TypeVar("T")
 
 logger = logging.getLogger("longwire")
 
-NO_ROUTE = "; a VPC without a route to execute-api looks like this"
+# What looks like the remedy, an execute-api VPC endpoint, makes a 403 of it.
+NO_ROUTE = (
+    "; a VPC without a route to execute-api looks like this (it needs a NAT gateway, or IPv6 "
+    "egress and a dualstack API; an execute-api VPC endpoint is for REST APIs only)"
+)
 
 # Without a Lambda context: the time that API Gateway waits for an integration, in seconds.
 DEFAULT_TIME = 29.0

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,47 @@ ANY_REGION = "us-east-1"
 _HTTP_URL = r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?(?:/[!\"$->@-~]*)?"
 
 
+class Partition(NamedTuple):
+    """A part of AWS that has keys, regions and domains of its own."""
+
+    name: str
+    regions: str  # what the names of its regions begin with
+    dns_suffix: str
+    dual_stack: str  # the suffix of hosts that have IPv6, too
+
+
+# All besides `aws` and `aws-us-gov`, whose domain is COMMERCIAL. A region that is in none of them,
+# as one that AWS has yet to open, has that domain as well.
+# https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+PARTITIONS = (
+    Partition("aws-cn", "cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    Partition("aws-eusc", "eusc-", "amazonaws.eu", "api.amazonwebservices.eu"),
+    Partition("aws-iso", "us-iso-", "c2s.ic.gov", "api.aws.ic.gov"),
+    Partition("aws-iso-b", "us-isob-", "sc2s.sgov.gov", "api.aws.scloud"),
+    Partition("aws-iso-e", "eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
+    Partition("aws-iso-f", "us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+)
+COMMERCIAL = Partition("aws", "", "amazonaws.com", "api.aws")
+
+# How AWS names regions: what hosts of AWS have in the place of one. Not any word, since somebody's
+# bucket may be called "x.execute-api", which makes it x.execute-api.s3.amazonaws.com.
+REGION_NAME = r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+"
+
+
+def partition_of(region: str) -> Partition:
+    """Return the partition of a region; "aws-cn-global" and the like are what botocore calls one.
+
+    GovCloud's domains are the usual ones, so it is not told apart.
+    """
+    for partition in PARTITIONS:
+        if region.startswith(partition.regions) or region == f"{partition.name}-global":
+            return partition
+    return COMMERCIAL
+
+
 def dns_suffix(region: str) -> str:
-    """Return the domain of a region's services: China has its own, GovCloud the usual one."""
-    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    """Return the domain of a region's services."""
+    return partition_of(region).dns_suffix
 
 
 def is_http_url(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,8 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longwire import Connections, Longwire, WSGateway
-from longwire.apigateway.endpoint import management_endpoint
+from longwire import Connections, Longwire, WSGateway, ws_gateway
+from longwire.apigateway.endpoint import (
+    is_api_host,
+    is_plausible,
+    management_endpoint,
+    signing_region,
+)
 from longwire.exceptions import ConfigurationError
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event, message_event
@@ -57,6 +63,29 @@ def endpoint(**changes: Any) -> str:
         (
             {"region_name": "us-gov-west-1"},
             "https://a1b2c3d4e5.execute-api.us-gov-west-1.amazonaws.com/prod",
+        ),
+        (
+            {
+                "domain_name": "a1b2c3d4e5.execute-api.eusc-de-east-1.amazonaws.eu",
+                "environ": LAMBDA,
+            },
+            "https://a1b2c3d4e5.execute-api.eusc-de-east-1.amazonaws.eu/prod",
+        ),
+        (
+            {"domain_name": "a1b2c3d4e5.execute-api.us-isob-east-1.sc2s.sgov.gov"},
+            "https://a1b2c3d4e5.execute-api.us-isob-east-1.sc2s.sgov.gov/prod",
+        ),
+        (
+            {"domain_name": "ws.example.com", "environ": {"AWS_REGION": "eusc-de-east-1"}},
+            "https://a1b2c3d4e5.execute-api.eusc-de-east-1.amazonaws.eu/prod",
+        ),
+        (
+            {"region_name": "us-iso-west-1"},
+            "https://a1b2c3d4e5.execute-api.us-iso-west-1.c2s.ic.gov/prod",
+        ),
+        (
+            {"domain_name": "a1b2c3d4e5.execute-api.mars-north-1.amazonaws.com"},
+            "https://a1b2c3d4e5.execute-api.mars-north-1.amazonaws.com/prod",
         ),
         (
             {"domain_name": "x.execute-api.evil.com", "environ": LAMBDA},
@@ -125,12 +154,83 @@ def test_an_unknown_region_is_an_error() -> None:
     )
 
 
+def test_a_region_in_the_environment_that_is_none_is_an_error() -> None:
+    """It would be a part of the host."""
+    with pytest.raises(ConfigurationError, match=r"AWS_REGION .* is not a region"):
+        endpoint(domain_name="ws.example.com", environ={"AWS_REGION": "evil.example.com/"})
+
+
+REGIONS = {
+    "eu-west-1": "amazonaws.com",
+    "us-gov-west-1": "amazonaws.com",
+    "cn-north-1": "amazonaws.com.cn",
+    "eusc-de-east-1": "amazonaws.eu",
+    "us-iso-east-1": "c2s.ic.gov",
+    "us-isob-east-1": "sc2s.sgov.gov",
+    "eu-isoe-west-1": "cloud.adc-e.uk",
+    "us-isof-south-1": "csp.hci.ic.gov",
+}
+
+
+@pytest.mark.parametrize(("region", "suffix"), REGIONS.items())
+def test_each_partition_has_hosts_of_its_own(region: str, suffix: str) -> None:
+    """They are the endpoint, they are signed for their region, and parts may name them."""
+    domain = f"a1b2c3d4e5.execute-api.{region}.{suffix}"
+    url = endpoint(domain_name=domain, environ=LAMBDA)
+    assert url == f"https://{domain}/prod"
+    assert is_plausible(url)
+    assert signing_region(f"{url}/@connections/c%3D", "us-east-1", LAMBDA) == region
+
+
+def _odd_hosts() -> set[str]:
+    """Return thousands of hosts that are nearly one of API Gateway's, and none."""
+    apis = (
+        *("x", "", "-", "x.y", "x@y", "x/y", "x:1", "x\\y"),
+        *("x y", "x\n", "ü", "X", "x%2f", "x#", "[x]"),
+    )
+    services = ("execute-api", "execute-apis", "Execute-api", "execute.api", "s3", "lambda-url", "")
+    regions = (
+        *REGIONS,
+        *("s3", "evil", "eu-west-1.evil", "", "eu-west", "EU-WEST-1", "aws-cn-global"),
+    )
+    suffixes = (
+        *REGIONS.values(),
+        *("evil.com", "amazonaws.com.evil.com", "amazonaws.com:443", "amazonaws.com.", "amazonaws"),
+        *("amazonaws.com/", "amazonaws.com@evil.com", "amazonaws.com\n", "amazonaws.com?"),
+        *("api.aws", "evilamazonaws.com", "amazonaws.com#", "amazonaws.eu.com", ""),
+        "c2s.ic.gov.evil.eu",
+    )
+    joined = {".".join(parts) for parts in itertools.product(apis, services, regions, suffixes)}
+    own = {
+        f"{api}.execute-api.{region}.{suffix}"
+        for api in ("x", "-")
+        for region, suffix in REGIONS.items()
+    }
+    return joined - own
+
+
+def test_an_odd_host_is_never_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor what a part of a send to many may name, nor where `WSGateway` posts to."""
+    for name, value in LAMBDA.items():
+        monkeypatch.setenv(name, value)
+    context = {"connectionId": "c=", "routeKey": "$default", "apiId": "a1b2c3d4e5", "stage": "prod"}
+    odd = _odd_hosts()
+    assert len(odd) > 4914
+    for host in odd:
+        assert not is_api_host(host), host
+        assert not is_plausible(f"https://{host}/prod"), host
+        url = endpoint(domain_name=host, environ=LAMBDA)
+        assert url == "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/prod"
+        assert ws_gateway.endpoint({**context, "domainName": host}) == url
+
+
 @given(
     api_id=st.text(),
     stage=st.text(),
     domain_name=st.none()
     | st.text()
-    | st.builds("{}.execute-api.eu-west-1.amazonaws.com{}".format, st.text(), st.text()),
+    | st.builds("{}.execute-api.eu-west-1.amazonaws.com{}".format, st.text(), st.text())
+    | st.builds("{}.execute-api.eusc-de-east-1.amazonaws.eu{}".format, st.text(), st.text()),
 )
 def test_no_event_leads_a_signed_request_to_another_host_than_awss(
     api_id: str, stage: str, domain_name: str | None
@@ -148,7 +248,9 @@ def test_no_event_leads_a_signed_request_to_another_host_than_awss(
         region_name=None,
         environ={"AWS_REGION": "eu-west-1"},
     )
-    host = r"[^/@:?#\\\s]*\.execute-api\.[a-z0-9-]+\.amazonaws\.com(\.cn)?"
+    # Only AWS has names with this at their end.
+    suffix = r"(amazonaws\.(com(\.cn)?|eu)|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk)"
+    host = rf"[^/@:?#\\\s]*\.execute-api\.[a-z0-9-]+\.{suffix}"
     assert re.fullmatch(rf"https://{host}/[^/@?#\\\s]*", url)
     assert re.fullmatch(host, urlsplit(url).netloc)
 

@@ -22,6 +22,9 @@ CAUSES = (
     "known causes: the function's role lacks the permission execute-api:ManageConnections; "
     "the endpoint has the wrong stage or is a custom domain without its mapping, or the API's "
     "execute-api endpoint is disabled (set api_gateway_endpoint_url); "
+    "the function's VPC has an execute-api endpoint with private DNS, which refuses all WebSocket "
+    "APIs (turn its private DNS off, and give the VPC a NAT gateway, or IPv6 egress and a "
+    "dualstack API); "
     "the request was not signed, or the clock of this machine is wrong"
 )
 OK = Response(200, {}, b"")
@@ -81,7 +84,8 @@ async def test_a_connection_that_times_out_is_not_tried_again() -> None:
         await post(http)
     assert str(caught.value) == (
         f"@connections/{ID}: POST timed out: e.example:443: no connection within 3 s; "
-        "a VPC without a route to execute-api looks like this"
+        "a VPC without a route to execute-api looks like this (it needs a NAT gateway, or IPv6 "
+        "egress and a dualstack API; an execute-api VPC endpoint is for REST APIs only)"
     )
 
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import re
+from importlib import resources
+from typing import Any
+
 import pytest
 
 from longwire_aws.endpoints import (
+    COMMERCIAL,
+    REGION_NAME,
     dns_suffix,
     environment_endpoint,
     environment_region,
     is_http_url,
+    partition_of,
 )
+
+
+def botocores_partitions() -> list[dict[str, Any]]:
+    """Return the table that AWS's own library has."""
+    text = resources.files("botocore").joinpath("data/partitions.json").read_text()
+    partitions: list[dict[str, Any]] = json.loads(text)["partitions"]
+    return partitions
 
 
 @pytest.mark.parametrize(
@@ -31,17 +46,40 @@ def test_a_url_has_a_scheme_a_host_and_a_path(text: str, is_one: bool) -> None:
     assert is_http_url(text) is is_one
 
 
+@pytest.mark.parametrize("theirs", botocores_partitions(), ids=lambda theirs: str(theirs["id"]))
+def test_each_region_that_botocore_knows_has_the_domains_that_it_knows(
+    theirs: dict[str, Any],
+) -> None:
+    """Also those that are no place, such as aws-cn-global."""
+    assert theirs["regions"]
+    for region in theirs["regions"]:
+        ours = partition_of(region)
+        assert dns_suffix(region) == ours.dns_suffix == theirs["outputs"]["dnsSuffix"], region
+        assert ours.dual_stack == theirs["outputs"]["dualStackDnsSuffix"], region
+        assert ours.name == theirs["id"].replace("aws-us-gov", COMMERCIAL.name)
+        place = not region.endswith("-global")
+        assert bool(re.fullmatch(REGION_NAME, region)) is place, region
+
+
 @pytest.mark.parametrize(
     ("region", "suffix"),
     [
         ("eu-west-1", "amazonaws.com"),
         ("us-gov-west-1", "amazonaws.com"),
-        ("cn-north-1", "amazonaws.com.cn"),
-        ("cn-northwest-1", "amazonaws.com.cn"),
+        ("cn-north-9", "amazonaws.com.cn"),
+        ("eusc-fr-west-1", "amazonaws.eu"),
+        ("us-iso-north-1", "c2s.ic.gov"),
+        ("us-isob-north-1", "sc2s.sgov.gov"),
+        ("eu-isoe-north-1", "cloud.adc-e.uk"),
+        ("us-isof-north-1", "csp.hci.ic.gov"),
+        ("us-isoz-north-1", "amazonaws.com"),
+        ("mars-north-1", "amazonaws.com"),
+        ("nowhere", "amazonaws.com"),
+        ("", "amazonaws.com"),
     ],
 )
-def test_each_partition_has_its_domain(region: str, suffix: str) -> None:
-    """As botocore's table of partitions has them."""
+def test_a_region_that_nobody_knows_is_where_its_name_says(region: str, suffix: str) -> None:
+    """By how a partition's regions begin, else with most others."""
     assert dns_suffix(region) == suffix
 
 

@@ -503,6 +503,16 @@ async def test_a_name_that_does_not_exist(kind: Kind) -> None:
             "b-b",
             ("dynamodb.cn-north-1.amazonaws.com.cn", "b-b.s3.cn-north-1.amazonaws.com.cn"),
         ),
+        (
+            "eusc-de-east-1",
+            "b-b",
+            ("dynamodb.eusc-de-east-1.amazonaws.eu", "b-b.s3.eusc-de-east-1.amazonaws.eu"),
+        ),
+        (
+            "us-isof-south-1",
+            "b-b",
+            ("dynamodb.us-isof-south-1.csp.hci.ic.gov", "b-b.s3.us-isof-south-1.csp.hci.ic.gov"),
+        ),
     ],
 )
 async def test_without_an_endpoint_the_host_is_of_aws(

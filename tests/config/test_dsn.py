@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_settings_of_our_own_may_be_in_the_query(scheme: str) -> None:
     settings = load(
         None,
         f"{scheme}?ttl=60&path=/ws&path_query=&linger=0.5&slow_client=1&binary=base64&state=0"
-        "&state_limit=1000"
+        "&state_limit=1000&client_ip_header=X-Forwarded-For&trusted_proxies=10.0.0.0/8, ::1"
         "&exclude_headers=Cookie, Authorization&exclude_query=Token, key&allowed_origins=https://a.example,null"
         "&api_gateway_region_name=eu-west-1&api_gateway_endpoint_url=https://b.example/c",
     )
@@ -99,6 +100,8 @@ def test_settings_of_our_own_may_be_in_the_query(scheme: str) -> None:
     assert settings.exclude_headers == frozenset({"cookie", "authorization"})
     assert settings.exclude_query == frozenset({"Token", "key"})
     assert settings.allowed_origins == frozenset({"https://a.example", "null"})
+    assert settings.client_ip_header == "x-forwarded-for"
+    assert settings.trusted_proxies == frozenset({ip_network("10.0.0.0/8"), ip_network("::1/128")})
     assert settings.region_name == "eu-west-1"
     assert settings.endpoint_url == "https://b.example/c"
     assert settings.params.get("uri") in (None, "postgresql://h/d")
@@ -157,8 +160,8 @@ BAD: list[tuple[Any, str]] = [
         "memory://?params=x",
         "dsn parameter 'params' is not a setting; use 'api_gateway_endpoint_url', "
         "'api_gateway_region_name', 'path', 'path_query', 'ttl', 'allowed_origins', "
-        "'exclude_headers', 'exclude_query', 'binary', 'linger', 'slow_client', 'state', "
-        "'state_limit' or 'fanout'",
+        "'client_ip_header', 'trusted_proxies', 'exclude_headers', 'exclude_query', 'binary', "
+        "'linger', 'slow_client', 'state', 'state_limit' or 'fanout'",
     ),
     ("postgresql://h/d?ttl=x", "dsn parameter 'ttl' must be a whole number of at least 1"),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import traceback
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 MEMORY = {"backend": "memory", "params": {}}
 SETTINGS = (
     "'backend', 'params', 'api_gateway_endpoint_url', 'api_gateway_region_name', 'path', "
-    "'path_query', 'ttl', 'allowed_origins', 'exclude_headers', 'exclude_query', "
-    "'binary', 'linger', 'slow_client', 'state', 'state_limit' or 'fanout'"
+    "'path_query', 'ttl', 'allowed_origins', 'client_ip_header', 'trusted_proxies', "
+    "'exclude_headers', 'exclude_query', 'binary', 'linger', 'slow_client', 'state', "
+    "'state_limit' or 'fanout'"
 )
 
 
@@ -127,6 +129,39 @@ BAD: list[tuple[Any, str]] = [
         "ws_config['allowed_origins'] must be a list of origins such as "
         "['https://app.example.com'], or None",
     ),
+    *[
+        (
+            MEMORY | {"client_ip_header": name, "trusted_proxies": ["10.0.0.0/8"]},
+            "ws_config['client_ip_header'] must be the name of a header that holds addresses, "
+            f"such as 'x-forwarded-for', or None, not {name!r}",
+        )
+        for name in ("", "X Forwarded For", "Forwarded", "x-é")
+    ],
+    *[
+        (
+            MEMORY | {"client_ip_header": "x-real-ip", "trusted_proxies": [network]},
+            "ws_config['trusted_proxies'] must be a list of networks such as ['10.0.0.0/8']",
+        )
+        for network in ("", "*", "10.0.0.1/8", "10.0.0.0/33", "proxy.example.com", 10)
+    ],
+    (
+        MEMORY | {"client_ip_header": "x-real-ip", "trusted_proxies": "10.0.0.0/8"},
+        "ws_config['trusted_proxies'] must be a list of networks such as ['10.0.0.0/8'], "
+        "not a value of type str",
+    ),
+    *[
+        (
+            MEMORY | alone,
+            "client_ip_header and trusted_proxies need each other: the header that names the "
+            "client, and the networks of the proxies that write it, since anybody else can write "
+            "whatever they like",
+        )
+        for alone in (
+            {"client_ip_header": "cloudfront-viewer-address"},
+            {"client_ip_header": "x-forwarded-for", "trusted_proxies": []},
+            {"trusted_proxies": ["10.0.0.0/8"]},
+        )
+    ],
     (
         MEMORY | {"exclude_query": "token"},
         "ws_config['exclude_query'] must be a list of query parameters such as ['token'], "
@@ -258,6 +293,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         path_query="path",
         ttl=7800,
         allowed_origins=None,
+        client_ip_header=None,
+        trusted_proxies=frozenset(),
         exclude_headers=frozenset(),
         exclude_query=frozenset(),
         binary="text",
@@ -278,6 +315,8 @@ def test_every_setting_can_be_given() -> None:
         "path_query": None,
         "ttl": 60,
         "allowed_origins": ("https://app.example.com:8443", "null"),
+        "client_ip_header": "X-Forwarded-For",
+        "trusted_proxies": ["10.0.0.0/8", "2001:db8::/32", "127.0.0.1"],
         "exclude_headers": ["Authorization", "cookie"],
         "exclude_query": ["Token", "key"],
         "binary": "base64",
@@ -295,6 +334,8 @@ def test_every_setting_can_be_given() -> None:
         path_query=None,
         ttl=60,
         allowed_origins=frozenset({"https://app.example.com:8443", "null"}),
+        client_ip_header="x-forwarded-for",
+        trusted_proxies=frozenset(map(ip_network, ["10.0.0.0/8", "2001:db8::/32", "127.0.0.1/32"])),
         exclude_headers=frozenset({"authorization", "cookie"}),
         exclude_query=frozenset({"Token", "key"}),
         binary="base64",

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 
 from longwire import Longwire, MessageTooLargeError
+from longwire.testing import Gateway
 from tests.lambda_events import LambdaContext, connect_event
 from tests.talk import talk
 
@@ -381,3 +382,45 @@ def test_a_synchronous_call_needs_no_event_loop() -> None:
     handler = Longwire(websocket(app), ws_config={"backend": "memory", "params": {}})
     assert handler(connect_event(), None) == OK
     handler.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "client"),
+    [
+        ({}, "130.176.1.9"),
+        (
+            {"client_ip_header": "x-forwarded-for", "trusted_proxies": ["130.176.0.0/16"]},
+            "198.51.100.7",
+        ),
+        (
+            {"client_ip_header": "CloudFront-Viewer-Address", "trusted_proxies": ["130.176.1.9"]},
+            "198.51.100.8",
+        ),
+        (
+            {"client_ip_header": "x-forwarded-for", "trusted_proxies": ["10.0.0.0/8"]},
+            "130.176.1.9",
+        ),
+    ],
+)
+async def test_the_client_is_the_viewer_if_a_trusted_proxy_says_so(
+    settings: dict[str, Any], client: str
+) -> None:
+    """In each event of the connection, and whatever is stored of its headers."""
+
+    async def app(websocket: WebSocket) -> None:
+        await websocket.accept()
+        async for _ in websocket.iter_text():
+            await websocket.send_json(websocket.scope["client"])
+
+    config = {"backend": "memory", "exclude_headers": ["x-forwarded-for"], **settings}
+    headers = [
+        ("X-Forwarded-For", "203.0.113.66, 198.51.100.7"),
+        ("CloudFront-Viewer-Address", "198.51.100.8:46532"),
+    ]
+    handler = Longwire(websocket(app), ws_config=config)
+    async with (
+        Gateway(handler) as gateway,
+        gateway.connect(headers=headers, source_ip="130.176.1.9") as ws,
+    ):
+        await ws.send("who am I?")
+        assert await ws.receive_json() == [client, 0]

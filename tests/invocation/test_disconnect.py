@@ -21,8 +21,23 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_app_receives_the_code_and_reason() -> None:
-    """Exactly as API Gateway gives them."""
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (4001, "bye"),
+        (1000, "Connection Closed Normally"),
+        (1001, "Going away"),
+        (1003, ""),
+        (1005, "Client-side close frame status not set"),
+        (1006, ""),
+        (1008, ""),
+        (1009, ""),
+        (1011, ""),
+        (1012, ""),
+    ],
+)
+async def test_the_app_receives_the_code_and_reason(code: int, reason: str) -> None:
+    """Exactly as API Gateway gives them, the client's or one of its own."""
     got: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,8 +50,8 @@ async def test_the_app_receives_the_code_and_reason() -> None:
     async with talk(app, lifespan="off") as client:
         await client.connect()
         await client.say("a")
-        assert await client.leave(4001, "bye") == OK
-    assert got == [{"type": "websocket.disconnect", "code": 4001, "reason": "bye"}]
+        assert await client.leave(code, reason) == OK
+    assert got == [{"type": "websocket.disconnect", "code": code, "reason": reason}]
 
 
 async def test_the_app_is_told_once_however_often_the_event_comes() -> None:

@@ -19,6 +19,7 @@ from longwire import Longwire
 from longwire.local.function.inline import InlineFunction
 from longwire.local.rules.connection import (
     DELETED,
+    FLOODING,
     GOING_AWAY,
     LOST,
     NO_STATUS,
@@ -109,6 +110,19 @@ async def test_a_conversation_is_connect_messages_disconnect() -> None:
     assert bench.function.types() == ["CONNECT", "MESSAGE", "MESSAGE", "MESSAGE", "DISCONNECT"]
     assert bench.function.bodies() == ["a", "b", "c"]
     assert bench.function.events[-1]["requestContext"]["disconnectStatusCode"] == 1005
+
+
+async def test_a_client_that_floods_is_closed_with_1008() -> None:
+    """What came before is handled, what comes after is not read; the function hears of the code."""
+    bench = Bench(message_rate=2.0)
+    session = await bench.connected()
+    for text in ("a", "b", "c", "d"):
+        session.receive(text)
+    await session.answered()
+    assert bench.client.endings == [FLOODING]
+    assert bench.function.bodies() == ["a", "b"]
+    assert bench.function.types() == ["CONNECT", "MESSAGE", "MESSAGE", "DISCONNECT"]
+    assert bench.function.events[-1]["requestContext"]["disconnectStatusCode"] == 1008
 
 
 async def test_a_refused_connection_gets_no_disconnect() -> None:

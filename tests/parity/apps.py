@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any
@@ -166,6 +167,7 @@ async def describe(websocket: WebSocket) -> None:
     """Send what the app can know of the handshake, but for what a proxy adds."""
     await websocket.accept()
     headers = [(name, value) for name, value in websocket.headers.items() if name[:2] == "x-"]
+    headers.sort(key=operator.itemgetter(0))  # as API Gateway does; repeats stay in order
     await websocket.send_json(
         {
             "path": websocket.url.path,

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from longwire.exceptions import ConfigurationError
-from longwire_aws.endpoints import dns_suffix, environment_region, is_http_url
+from longwire_aws.endpoints import (
+    REGION_NAME,
+    dns_suffix,
+    environment_region,
+    is_http_url,
+    is_region,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Compiled (and kept) by `re` at first use.
-_API_HOST = r"[a-z0-9-]+\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?"
+_API_HOST = rf"[a-z0-9-]+\.execute-api\.({REGION_NAME})\.([a-z0-9.-]+)"
 LOOPBACK = r"(?i)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)"
 
 
@@ -29,16 +35,21 @@ def management_endpoint(
 ) -> str:
     """Return the URL that `/@connections/...` is appended to.
 
-    It is `explicit`, else WS_MANAGEMENT_ENDPOINT, else the API's execute-api URL. It is never made
-    of a custom domain and the stage: a custom domain has mapping paths, not stages.
+    It is `explicit`, else WS_MANAGEMENT_ENDPOINT, else the API's execute-api URL: at the domain of
+    the event if that is one of AWS's for this, else at the one that the region has by AWS's table.
+    It is never made of a custom domain and the stage: a custom domain has mapping paths, not
+    stages.
 
     Raises:
         ConfigurationError: the region is unknown, or a given endpoint is not a URL.
     """
     if (given := given_endpoint(explicit, environ)) is not None:
         return given
-    region = region_name or _region(domain_name or "", environ)
-    host = f"{quote(api_id, safe='')}.execute-api.{region}.{dns_suffix(region)}"
+    if domain_name and region_name is None and is_api_host(domain_name):
+        host = domain_name
+    else:
+        region = region_name or _region(domain_name or "", environ)
+        host = f"{quote(api_id, safe='')}.execute-api.{region}.{dns_suffix(region)}"
     return f"https://{host}/{quote(stage, safe='')}"
 
 
@@ -61,7 +72,8 @@ def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | No
 
 def is_plausible(url: str) -> bool:
     """Tell whether a management API that others name can be one: API Gateway's own host."""
-    return re.fullmatch(rf"https://{_API_HOST}/[\w$%-]+", url) is not None
+    found = re.fullmatch(r"https://([^/]+)/[\w$%-]+", url)
+    return found is not None and is_api_host(found[1])
 
 
 def is_api_host(host: str) -> bool:
@@ -93,9 +105,9 @@ def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]
 
 @functools.lru_cache(maxsize=16)
 def _region_in(host: str) -> str | None:
-    """Return the region that API Gateway's own host names have in them."""
+    """Return the region that API Gateway's own host names have in them, at its own domain."""
     found = re.fullmatch(_API_HOST, host)
-    return found[1] if found else None
+    return found[1] if found and dns_suffix(found[1]) == found[2] else None
 
 
 def _region(domain_name: str, environ: Mapping[str, str]) -> str:
@@ -105,5 +117,11 @@ def _region(domain_name: str, environ: Mapping[str, str]) -> str:
             "the region of the management API is unknown: set ws_config['api_gateway_region_name'] "
             "(or the environment variable AWS_REGION), or the whole URL with "
             "ws_config['api_gateway_endpoint_url']"
+        )
+    # It becomes a part of a host name.
+    if not is_region(region):
+        raise ConfigurationError(
+            "the environment variable AWS_REGION (or AWS_DEFAULT_REGION) is not a region such as "
+            "'eu-west-1'"
         )
     return region

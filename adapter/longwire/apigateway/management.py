@@ -49,6 +49,9 @@ _FORBIDDEN_CAUSES = (
     "known causes: the function's role lacks the permission execute-api:ManageConnections; "
     "the endpoint has the wrong stage or is a custom domain without its mapping, or the API's "
     "execute-api endpoint is disabled (set api_gateway_endpoint_url); "
+    "the function's VPC has an execute-api endpoint with private DNS, which refuses all WebSocket "
+    "APIs (turn its private DNS off, and give the VPC a NAT gateway, or IPv6 egress and a "
+    "dualstack API); "
     "the request was not signed, or the clock of this machine is wrong"
 )
 _NOT_AWS = ", not in the form of API Gateway: is something else at this endpoint?"

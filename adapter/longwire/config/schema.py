@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,7 +78,20 @@ def _is_origin(text: str) -> bool:
     return text == "null" or bool(scheme and separator and host and "/" not in host)
 
 
-def _list_of(expected: str, fits: Callable[[str], object], normal: Callable[[str], str]) -> Kind:
+def _is_address_header(name: str) -> bool:
+    # "Forwarded" (RFC 7239) has addresses in a form of its own, which is not read.
+    return re.fullmatch(r"[a-z0-9_-]+", name.lower()) is not None and name.lower() != "forwarded"
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _list_of(expected: str, fits: Callable[[str], object], normal: Callable[[str], Any]) -> Kind:
     return Kind(
         expected,
         (list, tuple, set, frozenset),
@@ -117,6 +132,13 @@ PATH = Kind("a string that begins with '/'", (str,), fits=lambda path: path.star
 ORIGINS = _list_of("a list of origins such as ['https://app.example.com']", _is_origin, str)
 HEADERS = _list_of("a list of header names such as ['authorization']", bool, str.lower)
 PARAMETERS = _list_of("a list of query parameters such as ['token']", bool, str)
+ADDRESS_HEADER = Kind(
+    "the name of a header that holds addresses, such as 'x-forwarded-for'",
+    (str,),
+    fits=_is_address_header,
+    normal=str.lower,
+)
+NETWORKS = _list_of("a list of networks such as ['10.0.0.0/8']", _is_network, ip_network)
 BINARY = Kind("'text' or 'base64'", (str,), fits=lambda binary: binary in ("text", "base64"))
 FANOUT = Kind(
     "a dict such as {'queue_url': 'https://sqs.eu-west-1.amazonaws.com/123456789012/fanout'}",
@@ -135,6 +157,8 @@ OWN = (
     Key("path_query", TEXT.or_none()),
     Key("ttl", COUNT),
     Key("allowed_origins", ORIGINS.or_none()),
+    Key("client_ip_header", ADDRESS_HEADER.or_none()),
+    Key("trusted_proxies", NETWORKS),
     Key("exclude_headers", HEADERS),
     Key("exclude_query", PARAMETERS),
     Key("binary", BINARY),

@@ -17,6 +17,7 @@ from longwire.exceptions import ConfigurationError
 from longwire_backends.base import Backend, shown
 
 if TYPE_CHECKING:
+    from longwire.apigateway.client_ip import Network
     from longwire.apigateway.frames import Binary
 
 _EXAMPLE = (
@@ -52,6 +53,8 @@ class Settings:
         path_query: the query parameter that gives it; None means that there is none.
         ttl: seconds that a record lives; API Gateway ends a connection after two hours.
         allowed_origins: any other `Origin` is refused; None allows all.
+        client_ip_header: what names the client, in lower case; None believes in no header.
+        trusted_proxies: the only ones whose word that header is.
         exclude_headers: names, in lower case, that are never stored.
         exclude_query: names of query parameters that are never stored.
         binary: what becomes of bytes that the app sends; API Gateway sends text only.
@@ -70,6 +73,8 @@ class Settings:
     path_query: str | None = "path"
     ttl: int = 7800
     allowed_origins: frozenset[str] | None = None
+    client_ip_header: str | None = None
+    trusted_proxies: frozenset[Network] = frozenset()
     exclude_headers: frozenset[str] = frozenset()
     exclude_query: frozenset[str] = frozenset()
     binary: Binary = "text"
@@ -214,6 +219,12 @@ def _settings(
     named = {name.removeprefix("api_gateway_"): value for name, value in own.items()}
     if (fanout := named.get("fanout")) is not None:
         named["fanout"] = _fanout(fanout, "ws_config['fanout']")
+    if (named.get("client_ip_header") is None) != (not named.get("trusted_proxies")):
+        raise ConfigurationError(
+            "client_ip_header and trusted_proxies need each other: the header that names the "
+            "client, and the networks of the proxies that write it, since anybody else can write "
+            "whatever they like"
+        )
     return Settings(backend=backend, params=MappingProxyType(dict(params)), **named)
 
 

@@ -19,10 +19,12 @@ from longwire.exceptions import ConfigurationError, QueueError
 from longwire_aws.credentials import CredentialsError, are_in_environment
 from longwire_aws.endpoints import (
     ANY_REGION,
+    REGION_NAME,
     environment_region,
     is_http_url,
     is_https,
     is_region,
+    partition_of,
 )
 from longwire_aws.errors import Refusal, advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
@@ -36,10 +38,9 @@ if TYPE_CHECKING:
     from longwire_aws.signed import Transport
 
 # How AWS's own hosts have the region: of today, FIPS, dual-stack, VPC endpoints, and of old.
-_REGION = (
-    r"(?:[a-z0-9-]+\.)?sqs(?:-fips)?\.([a-z0-9-]+)\."
-    r"(?:(?:vpce\.)?amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)"
-    r"|([a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?"
+_HOST = (
+    rf"(?:[a-z0-9-]+\.)?sqs(?:-fips)?\.(?P<region>{REGION_NAME})\.(?:vpce\.)?(?P<domain>.+)"
+    rf"|(?P<old_region>{REGION_NAME})\.queue\.(?P<old_domain>.+)"
 )
 
 _BUSY = Backoff(first=0.05, longest=3.2)
@@ -222,12 +223,20 @@ def _backoff(failures: _Failures) -> Backoff | None:
 def _region(queue_url: str, region_name: str | None) -> str:
     if region_name is None:
         host = urlsplit(queue_url).hostname or ""
-        if match := re.fullmatch(_REGION, host):
-            return match[1] or match[2]
-        region_name = environment_region(os.environ) or ANY_REGION
+        region_name = _region_in(host) or environment_region(os.environ) or ANY_REGION
     if not is_region(region_name):
         raise ConfigurationError(f"{shown(region_name)} is not a region such as 'eu-west-1'")
     return region_name
+
+
+def _region_in(host: str) -> str | None:
+    """Return the region that SQS's own host names have in them, at its own domain."""
+    found = re.fullmatch(_HOST, host)
+    if found is None:
+        return None
+    region, domain = found["region"] or found["old_region"], found["domain"] or found["old_domain"]
+    partition = partition_of(region)
+    return region if domain in (partition.dns_suffix, partition.dual_stack) else None
 
 
 def _last(code: str) -> str:

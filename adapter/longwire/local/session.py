@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from longwire.local.rules import authorizer, results
-from longwire.local.rules.connection import DELETED, GOING_AWAY, ConnectionState
+from longwire.local.rules.connection import DELETED, FLOODING, GOING_AWAY, ConnectionState
 from longwire.local.rules.errors import FunctionError
 from longwire.local.rules.results import HandshakeRefused
 from longwire.local.rules.settings import CONNECT, DISCONNECT
@@ -176,6 +176,9 @@ class Session:
         """Take a whole text message."""
         if self.connection.state is not ConnectionState.OPEN:
             return
+        if self._gateway.floods(self.connection):
+            self._end(FLOODING)
+            return
         self._touch()
         self._backlog += 1
         if self._backlog >= BACKLOG and self._client is not None:
@@ -203,11 +206,13 @@ class Session:
         self._send(data)
 
     def close(self, close_status: CloseStatus = DELETED) -> None:
-        """End the connection from the gateway's side."""
-        if self._close_status is not None:
-            return
+        """End the connection from the gateway's side, and all that waits for its turn."""
+        if self._close_status is None:
+            self._dropping = True
+            self._end(close_status)
+
+    def _end(self, close_status: CloseStatus) -> None:
         self._close_status = close_status
-        self._dropping = True
         if self._client is not None:
             self._client.close(close_status)
             self._finish(close_status)

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
             (["dev", "a:b", "--allow-host", host], "argument --allow-host: expected a name without")
             for host in ("", "http://box", "box:3001")
         ),
+        *(
+            (
+                ["dev", "a:b", "--message-rate", n],
+                "argument --message-rate: expected a number above",
+            )
+            for n in ("0", "-1", "nan", "inf")
+        ),
         (
             ["dev", "a:b", "--file", "x", "--backend", "y"],
             "argument --backend: not allowed with argument --file",

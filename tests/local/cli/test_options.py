@@ -71,6 +71,8 @@ def test_every_option_of_the_gateway_reaches_its_settings() -> None:
             "2",
             "--integration-timeout",
             "1",
+            "--message-rate",
+            "0.5",
             "--route-selection-expression",
             "$request.body.kind",
         ]
@@ -83,6 +85,7 @@ def test_every_option_of_the_gateway_reaches_its_settings() -> None:
         lifetime=3,
         idle_timeout=2,
         integration_timeout=1,
+        message_rate=0.5,
     )
 
 

@@ -48,7 +48,10 @@ def test_the_event_is_that_of_a_request_authorizer() -> None:
         ("Sec-WebSocket-Key", "CYZZrfNgEcgzzzwL44qytQ=="),
         ("Sec-WebSocket-Version", "13"),
     )
-    assert request_event(SETTINGS, event) == {
+    request = request_event(SETTINGS, event)
+    for headers in (request["headers"], request["multiValueHeaders"]):
+        assert list(headers) == sorted(headers, key=str.lower)
+    assert request == {
         "type": "REQUEST",
         "methodArn": ARN,
         "headers": {

@@ -201,6 +201,27 @@ def test_repeated_headers_keep_order_and_first_spelling() -> None:
     assert "x-tag" not in event["headers"]
 
 
+def test_headers_are_in_the_order_of_captured_events() -> None:
+    """By name, in any case, whatever the client's order; its repeats stay in theirs."""
+    event = connect(
+        ("User-Agent", FIREFOX),
+        ("sec-websocket-version", "13"),
+        ("X-Tag", "2"),
+        ("origin", "https://app.example.com"),
+        ("x-tag", "1"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Host", HOST),
+        ("X-Tag", "3"),
+    )
+    names = [
+        *("Host", "origin", "Sec-WebSocket-Key", "sec-websocket-version", "User-Agent"),
+        *("X-Amzn-Trace-Id", "X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Tag"),
+    ]
+    assert list(event["headers"]) == names
+    assert list(event["multiValueHeaders"]) == names
+    assert event["multiValueHeaders"]["X-Tag"] == ["2", "1", "3"]
+
+
 def test_a_client_cannot_forge_how_it_was_forwarded() -> None:
     """X-Forwarded-For grows at its end; port, protocol and trace id are the gateway's own."""
     event = connect(

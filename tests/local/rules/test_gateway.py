@@ -31,7 +31,7 @@ class Counter:
         return self.count.to_bytes(4) + bytes(range(size - 4))
 
 
-def make_gateway(**settings: str) -> tuple[GatewayRules, Clock]:
+def make_gateway(**settings: object) -> tuple[GatewayRules, Clock]:
     clock = Clock()
     return GatewayRules(GatewaySettings(**settings), clock=clock, random_bytes=Counter()), clock  # type: ignore[arg-type]  # names vary
 
@@ -124,6 +124,48 @@ def test_frames_and_messages_have_limits(sizes: list[int], fits: bool) -> None:
     ending = gateway.oversize(sizes)
     assert (ending is None) is fits
     assert ending is None or ending.code == 1009
+
+
+def test_a_client_may_send_so_many_messages_in_a_second() -> None:
+    """And as many at once, if it was quiet for so long; each client for itself."""
+    gateway, clock = make_gateway(message_rate=2.0)
+    connection, other = gateway.admit(HANDSHAKE), gateway.admit(HANDSHAKE)
+    assert [gateway.floods(connection) for _ in range(3)] == [False, False, True]
+    assert not gateway.floods(other)
+    quiet = gateway.admit(HANDSHAKE)
+    clock.now += 3600
+    assert [gateway.floods(quiet) for _ in range(3)] == [False, False, True]
+    steady = gateway.admit(HANDSHAKE)
+    for _ in range(100):
+        assert not gateway.floods(steady)
+        clock.now += 0.5
+
+
+@pytest.mark.parametrize("rate", [0.25, 1.0, 5.0])
+def test_whoever_sends_faster_than_the_rate_is_found(rate: float) -> None:
+    """However slow that is: one message is always taken."""
+    gateway, clock = make_gateway(message_rate=rate)
+    connection, taken = gateway.admit(HANDSHAKE), 0
+    while not gateway.floods(connection):
+        taken += 1
+        clock.now += 0.5 / rate
+    assert 1 <= taken <= 2 * max(rate, 1)
+
+
+def test_a_clock_that_goes_back_takes_nothing_away() -> None:
+    """Nor does it let more pass."""
+    gateway, clock = make_gateway(message_rate=2.0)
+    connection = gateway.admit(HANDSHAKE)
+    assert not gateway.floods(connection)
+    clock.now -= 3600
+    assert [gateway.floods(connection) for _ in range(2)] == [False, True]
+
+
+def test_without_a_rate_nobody_floods() -> None:
+    """As AWS names no figure, that is how it is unless one is set."""
+    gateway, _ = make_gateway()
+    connection = gateway.admit(HANDSHAKE)
+    assert not any(gateway.floods(connection) for _ in range(100_000))
 
 
 def test_forbidden_frame_names_connection_and_request() -> None:

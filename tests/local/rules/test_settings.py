@@ -14,6 +14,7 @@ def test_defaults_are_the_quotas_of_aws() -> None:
     assert settings.idle_timeout == 600
     assert settings.lifetime == 7200
     assert settings.integration_timeout == 29
+    assert settings.message_rate is None
 
 
 @pytest.mark.parametrize("stage", ["$default", "", "a/b", "pröd"])
@@ -31,6 +32,13 @@ def test_times_are_above_zero(name: str, value: float) -> None:
     """A time that is over before it begins is a mistake."""
     with pytest.raises(ConfigurationError, match=f"^{name}: expected seconds above 0$"):
         GatewaySettings(**{name: value})  # type: ignore[arg-type]  # the name varies
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_a_message_rate_is_above_zero(value: float) -> None:
+    """With none, no client could say anything."""
+    with pytest.raises(ConfigurationError, match=r"^message_rate: expected messages per second"):
+        GatewaySettings(message_rate=value)
 
 
 def test_route_selection_expression_is_checked_at_once() -> None:

@@ -295,6 +295,25 @@ async def test_what_is_not_taken_closes_the_connection(
     assert function.bodies() == []
 
 
+async def test_a_client_that_floods_is_closed_with_1008(function: RecordingFunction) -> None:
+    """Not before it has got the answer to what it may send, and nobody else with it."""
+    # So slow that no time that this test takes lets a second message pass.
+    async with LocalGateway(function, GatewaySettings(message_rate=1e-6)) as gateway:
+        echo_through(gateway, function)
+        async with connect(gateway.url) as other:
+            client = await connect(gateway.url)
+            await client.send("one")
+            assert await client.recv() == "one"
+            await client.send("two")
+            await client.send("three")
+            assert await closing(client) == (1008, "Too many messages")
+            context = (await function.wait_for("DISCONNECT"))["requestContext"]
+            assert context["disconnectStatusCode"] == 1008
+            await other.send("mine")
+            assert await other.recv() == "mine"
+    assert function.bodies() == ["one", "mine"]
+
+
 async def test_the_largest_message_is_taken(
     gateway: LocalGateway, function: RecordingFunction
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -255,6 +256,12 @@ def _add_gateway(dev: argparse.ArgumentParser) -> None:
             metavar="SECONDS",
             help=f"{what} (%(default)g)",
         )
+    group.add_argument(
+        "--message-rate",
+        type=message_rate,
+        metavar="N",
+        help="close a client with 1008 that sends more than N messages a second (no limit)",
+    )
     _add_authorizer(group)
     group.add_argument(
         "--unordered",
@@ -267,6 +274,14 @@ def _add_gateway(dev: argparse.ArgumentParser) -> None:
         help="answer 403 to requests to the management API that are not signed with the AWS keys "
         "and region in the environment, as they are when this starts",
     )
+
+
+def message_rate(text: str) -> float:
+    """Read messages per second."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("expected a number above 0")
+    return number
 
 
 def _add_authorizer(group: argparse._ActionsContainer) -> None:

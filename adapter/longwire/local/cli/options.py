@@ -33,6 +33,7 @@ def settings_from(options: argparse.Namespace) -> GatewaySettings:
         stage=options.stage,
         routes=default.routes | set(options.route),
         route_selection_expression=options.route_selection_expression,
+        message_rate=options.message_rate,
         integration_timeout=options.integration_timeout,
         idle_timeout=options.idle_timeout,
         lifetime=options.lifetime,

@@ -26,6 +26,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from longwire.local.rules import policy
+from longwire.local.rules.events import by_name
 from longwire.local.rules.results import HandshakeRefused, Outcome, Raised, Returned, TimedOut
 from longwire.local.rules.settings import CONNECT, parse_identity_source
 
@@ -77,9 +78,11 @@ def request_event(settings: GatewaySettings, connect_event: LambdaEvent) -> Lamb
     event = {
         "type": "REQUEST",
         "methodArn": method_arn(settings),
-        "headers": connect_event["headers"] | _HOP_HEADERS,
-        "multiValueHeaders": connect_event["multiValueHeaders"]
-        | {name: [value] for name, value in _HOP_HEADERS.items()},
+        "headers": by_name(connect_event["headers"] | _HOP_HEADERS),
+        "multiValueHeaders": by_name(
+            connect_event["multiValueHeaders"]
+            | {name: [value] for name, value in _HOP_HEADERS.items()}
+        ),
         "queryStringParameters": connect_event.get("queryStringParameters", {}),
         "multiValueQueryStringParameters": connect_event.get("multiValueQueryStringParameters", {}),
         "stageVariables": {},

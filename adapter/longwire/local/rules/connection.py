@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ GOING_AWAY = CloseStatus(1001, "Going away")
 DELETED = CloseStatus(1000, "Connection Closed Normally")
 BINARY = CloseStatus(1003, "Binary messages are not supported")
 NOT_UTF8 = CloseStatus(1007, "Text is not UTF-8")
+# AWS says that this comes of too many requests of one client, and neither how many nor a reason.
+FLOODING = CloseStatus(1008, "Too many messages")
 TOO_BIG = CloseStatus(1009, "Message too big")
 
 
@@ -63,5 +66,8 @@ class LocalConnection:
     state: ConnectionState = ConnectionState.CONNECTING
     # Frames that the function has posted to it so far.
     posts: int = 0
+    # How many messages the client may send at once, as of a time in epoch seconds.
+    tokens: float = math.inf
+    tokens_at: float = 0.0
     # What the authorizer said of the client; it is in each of the connection's events.
     authorizer: dict[str, str] | None = None

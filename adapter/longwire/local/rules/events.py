@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from longwire.local.rules.settings import CONNECT, DISCONNECT
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from longwire.local.rules.connection import ClientHandshake, CloseStatus, LocalConnection
     from longwire.local.rules.settings import GatewaySettings
     from longwire.types import LambdaEvent
+
+_T = TypeVar("_T")
 
 # API Gateway takes these out, and replaces what a client says about forwarding.
 _DROPPED = {"connection", "upgrade", "content-length"}
@@ -42,7 +44,7 @@ def connect_event(
 ) -> LambdaEvent:
     """Build the CONNECT event."""
     handshake = connection.handshake
-    headers = _multi_value(_forwarded_headers(settings, handshake, trace_id))
+    headers = by_name(_multi_value(_forwarded_headers(settings, handshake, trace_id)))
     event: LambdaEvent = {
         "headers": {name: values[-1] for name, values in headers.items()},
         "multiValueHeaders": headers,
@@ -95,6 +97,14 @@ def disconnect_event(
         | {"disconnectStatusCode": close_status.code, "disconnectReason": close_status.reason},
         "isBase64Encoded": False,
     }
+
+
+def by_name(headers: dict[str, _T]) -> dict[str, _T]:
+    """Return headers in the order of captured events: by name, in any case; repeats stay as sent.
+
+    The four of a DISCONNECT event are in this order, too.
+    """
+    return dict(sorted(headers.items(), key=lambda header: header[0].lower()))
 
 
 def _request_context(

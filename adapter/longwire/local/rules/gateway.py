@@ -79,6 +79,18 @@ class GatewayRules:
         )
         return None if within else TOO_BIG
 
+    def floods(self, connection: LocalConnection) -> bool:
+        """Count a message of a client; tell whether it is one too many for `message_rate`."""
+        rate, now = self.settings.message_rate, self._clock()
+        if rate is None:
+            return False
+        # The token bucket of https://docs.aws.amazon.com/apigateway/latest/developerguide/
+        # websocket-api-protect.html, which holds what comes in a second.
+        gained = max(0.0, now - connection.tokens_at) * rate
+        tokens = min(connection.tokens + gained, max(1.0, rate))
+        connection.tokens, connection.tokens_at = tokens - 1, now
+        return tokens < 1
+
     def select_route(self, body: str) -> str | None:
         """Return the route of a message; None when it has none."""
         expression = self.settings.route_selection_expression

@@ -36,6 +36,8 @@ class GatewaySettings:
         route_responses: send the function's `body` back as a frame.
         message_limit: bytes of a whole message, in either direction.
         frame_limit: bytes of one frame.
+        message_rate: messages per second of one client, and as many at once; whoever sends more is
+            closed with 1008. AWS does so, but names no figure: None has no limit.
         idle_timeout: seconds without a message in either direction.
         lifetime: seconds that a connection may live.
         integration_timeout: seconds that an answer of the function is waited for.
@@ -58,6 +60,7 @@ class GatewaySettings:
     route_responses: bool = False
     message_limit: int = 128 * 1024
     frame_limit: int = 32 * 1024
+    message_rate: float | None = None
     idle_timeout: float = 600
     lifetime: float = 7200
     integration_timeout: float = 29
@@ -77,6 +80,8 @@ class GatewaySettings:
             raise ConfigurationError("identity_sources: expected a list of strings")
         for source in self.identity_sources:
             parse_identity_source(source)
+        if self.message_rate is not None and not self.message_rate > 0:
+            raise ConfigurationError("message_rate: expected messages per second above 0")
         for name in ("idle_timeout", "lifetime", "integration_timeout", "authorizer_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}: expected seconds above 0")

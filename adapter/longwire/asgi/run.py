@@ -33,7 +33,7 @@ from longwire.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
@@ -140,7 +140,7 @@ class Run:
         self._stage = stage
         self._sends = 0
         # Where tasks waited when the message was handed over, but not for the client.
-        self._before: dict[asyncio.Task[Any], str] = {}
+        self._before: Mapping[asyncio.Task[Any], str] = {}
         self._left_alone = False  # the app had returned before its run was stopped
         self._ended = self._stopped = False
         self._connection_id = connection_id

@@ -225,7 +225,7 @@ def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[Timer] |
     """
     scheduled = getattr(loop, SCHEDULED, None)
     if not isinstance(scheduled, list):
-        run.timers -= {timer for timer in run.timers if timer.cancelled()}
+        run.timers = {timer for timer in run.timers if not timer.cancelled()}
         return list(run.timers) if loop in _recorded else None
     if len(scheduled) > _MOST_TIMERS:
         return None
@@ -291,10 +291,10 @@ class _Recorder:
         timer = _RecordedTimer(self._time() + delay, callback, args)
 
         def fire() -> None:
-            run.timers.discard(timer)
+            run.timers -= {timer}
             callback(*args)
 
-        run.timers.add(timer)
+        run.timers |= {timer}
         timer.handle = self._set(delay, fire, (), context)
         return timer.handle
 

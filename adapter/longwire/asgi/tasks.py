@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Set
 
     _Factory = Callable[..., asyncio.Future[Any]]
 
@@ -26,14 +26,21 @@ UNWIND_ROUNDS = 4
 # All that are cancelled between two turns of the event loop clean up in the second.
 CANCELLED_AT_ONCE = 100
 
+_NO_TIMERS: Set[Any] = frozenset()
+
 
 class TaskSet(set[asyncio.Task[Any]]):
-    """The tasks of a run that are not done."""
+    """The tasks of a run that are not done.
+
+    Attributes:
+        timers: those that they have set, where the event loop itself does not show them.
+    """
+
+    __slots__ = ("timers",)
 
     def __init__(self) -> None:
         super().__init__()
-        # The timers that they have set, where the event loop itself does not show them.
-        self.timers: set[Any] = set()
+        self.timers: Set[Any] = _NO_TIMERS
 
 
 _owner: contextvars.ContextVar[TaskSet | None] = contextvars.ContextVar(

@@ -24,7 +24,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from longwire.runtime import waiting
+from longwire.runtime import sigterm, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ LOOK_EVERY = 0.01
 RESPONSE_LIMIT = 0.25
 # Seconds of an invocation's time that are left when its work is given up.
 LEFT_OVER = 0.05
-# Pauses before the next event is asked for again, in seconds.
+# Pauses before the next event is asked for again where Lambda has not refused it, in seconds.
 RETRY_AFTER = (0.0, 0.05, 0.2, 1.0)
 # Seconds for a last response to leave in, before a process ends itself.
 LAST_RESPONSE = 1.0
@@ -150,9 +150,9 @@ class Extension:
             return self._hold
 
     def _serve(self) -> None:
-        had_events = False
+        last = None
         while (event := self._next_event()) is not None:
-            had_events = True
+            last = event
             # Whatever happens, the next event is asked for, or Lambda would wait for it.
             with contextlib.suppress(BaseException):
                 try:
@@ -160,10 +160,16 @@ class Extension:
                 except BaseException:
                     logger.exception("what followed a response failed")
         self._alive = False
-        if had_events:
+        if last is not None:
             # Lambda would wait for this extension with every event until the function's time is up.
-            time.sleep(LAST_RESPONSE)
-            os._exit(1)
+            self._end_process(last.request_id)
+
+    def _end_process(self, request_id: str) -> None:
+        """End it between two events, if they can be told apart."""
+        until = time.monotonic() + LAST_RESPONSE
+        while time.monotonic() < until and not self._is_over(request_id):
+            time.sleep(LOOK_EVERY)
+        sigterm.end_process(1)
 
     def _finish(self, event: InvokeEvent) -> None:
         hold = self._held(event.request_id)
@@ -249,6 +255,7 @@ class _API:
 
     def next_event(self, identifier: str) -> InvokeEvent | None:
         """Wait for the next invocation, which may take hours to come; None when there is none."""
+        failure = ""
         for pause in RETRY_AFTER:
             time.sleep(pause)
             try:
@@ -256,9 +263,13 @@ class _API:
                 if status == 200:
                     event = json.loads(body)
                     return InvokeEvent(event["requestId"], event["deadlineMs"] / 1000)
-                failure = _refusal(status, body)
             except Exception as error:
                 failure = repr(error)
+            else:
+                # For good: for Lambda it waits already, on a connection that is gone.
+                failure = _refusal(status, body)
+                break
+        self.close()
         logger.error("the extension ends, as asking for its next event failed: %s", failure)
         return None
 
@@ -281,13 +292,17 @@ class _API:
             names = {name.lower(): value for name, value in response.headers.items()}
             answer = response.status, names, response.read()
         except BaseException:
-            self._connection.close()
-            self._connection = None
+            self.close()
             raise
         if timeout is not None:  # the next request may wait for longer
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        """Let go of the connection, if there is one."""
+        if self._connection is not None:
             self._connection.close()
             self._connection = None
-        return answer
 
 
 def _refusal(status: int, body: bytes) -> str:

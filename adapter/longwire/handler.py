@@ -10,7 +10,6 @@ has done (`invocation/greeting.py`, `invocation/replies.py`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import threading
@@ -42,6 +41,7 @@ from longwire.runtime.loop import (
     of_the_parent,
     refuse_running_loop,
 )
+from longwire.runtime.sigterm import SURE
 from longwire_backends.base import shown
 
 if TYPE_CHECKING:
@@ -171,10 +171,11 @@ class Longwire:
     async def _shut_down(self, seconds: float) -> None:
         """Stop what goes on and run the app's shutdown, as the process is about to end."""
         until = time.monotonic() + 0.9 * seconds
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds / 2):
-                await self._deferred.finish()
+        finishing = asyncio.ensure_future(self._deferred.finish())
+        await asyncio.wait({finishing}, timeout=min(SURE, seconds / 2))
+        # It goes on beside the shutdown if it is slow, and has what is left of the time.
         await self._lifespans.shutdown(deadlines.left(until))
+        await asyncio.wait({finishing}, timeout=deadlines.left(until))
 
     async def sweep(
         self,

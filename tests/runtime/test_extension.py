@@ -91,6 +91,37 @@ def test_a_handler_that_is_called_too_late_is_told_so(
     assert made.hold(_context("two"), lambda seconds: None) is not None
 
 
+def test_an_invocation_that_is_over_without_a_handler_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As soon as the runtime waits again, long before the limit."""
+    monkeypatch.setattr(extension, "ENTRY_LIMIT", 3600.0)
+    invocations = Invocations()
+    Extension(invocations.next_event, {"one", "two"}.__contains__)
+    for request_id in ("one", "two"):
+        invocations.asked.get(timeout=10)
+        invocations.begin(request_id)
+    invocations.asked.get(timeout=10)
+
+
+def test_an_event_that_is_tried_again_has_its_old_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With which the runtime seems to be done with it before it has begun."""
+    invocations, over = Invocations(), {"one"}
+    made = Extension(invocations.next_event, over.__contains__)
+    invocations.asked.get(timeout=10)
+    invocations.begin("one")
+    invocations.asked.get(timeout=10)
+    monkeypatch.setattr(extension, "ENTRY_LIMIT", 3600.0)
+    invocations.begin("one")
+    with pytest.raises(queue.Empty):
+        invocations.asked.get(timeout=0.1)
+    hold = made.hold(_context("one"), lambda seconds: None)
+    assert hold is not None
+    with hold:
+        pass
+    invocations.asked.get(timeout=10)
+
+
 def test_one_call_of_an_invocation_is_held() -> None:
     """A second one is told that nothing runs after its response."""
     invocations, made = _extended()

@@ -20,7 +20,8 @@
         inline          in this process
         instances       in processes of its own, as many as are needed
         instance        one of them, under Lambda's own runtime
-        runtime_api     what that runtime asks for
+        runtime_api     what that runtime asks for, and what it gets
+        runtime_server  the server for it
     server/      the sockets: server listens, http speaks to clients, then websocket
     cli/         the command `longwire`: main reads the command line, dev serves
     reload       what `longwire dev --reload` watches and restarts

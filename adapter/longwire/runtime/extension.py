@@ -5,8 +5,9 @@ all its extensions have asked for the next event. So a thread of this process re
 extension, and asks for the next one when the handler has nothing left to do.
 
 An extension has to register before the import of the handler's module is over. INVOKE reaches it
-when an invocation begins, whoever handles it; `ENTRY_LIMIT` keeps it from waiting for a handler
-that is never called.
+when an invocation begins, whoever handles it. One that is over without us is let go as soon as the
+runtime is seen to wait again (`waiting.py`); where that cannot be seen, `ENTRY_LIMIT` keeps the
+extension from waiting for a handler that is never called.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 """
@@ -22,6 +23,8 @@ import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from longwire.runtime import sigterm, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,11 +42,13 @@ REGISTER_LIMIT = 2.0
 # Seconds after the beginning of an invocation in which a handler has to begin with it; later it is
 # taken for somebody else's, and the handler does without the extension.
 ENTRY_LIMIT = 0.5
+# Seconds between two looks at whether an invocation is over without one.
+LOOK_EVERY = 0.01
 # Seconds that a response may take from the handler to Lambda, unless it is seen to arrive.
 RESPONSE_LIMIT = 0.25
 # Seconds of an invocation's time that are left when its work is given up.
 LEFT_OVER = 0.05
-# Pauses before the next event is asked for again, in seconds.
+# Pauses before the next event is asked for again where Lambda has not refused it, in seconds.
 RETRY_AFTER = (0.0, 0.05, 0.2, 1.0)
 # Seconds for a last response to leave in, before a process ends itself.
 LAST_RESPONSE = 1.0
@@ -109,8 +114,13 @@ class Hold:
 class Extension:
     """The extension of this process, and the thread that asks for its events."""
 
-    def __init__(self, next_event: Callable[[], InvokeEvent | None]) -> None:
+    def __init__(
+        self,
+        next_event: Callable[[], InvokeEvent | None],
+        is_over: Callable[[str], bool] = waiting.is_done_with,
+    ) -> None:
         self._next_event = next_event
+        self._is_over = is_over
         self._changed = threading.Condition()
         self._hold: Hold | None = None
         # The last invocation that was let go without a handler, and the last one that was held.
@@ -126,8 +136,9 @@ class Extension:
                 return None
             if request_id == self._passed:
                 logger.warning(
-                    "the handler was called more than %g s after its event had come: nothing runs "
-                    "after its response; do less before it, or in the import of the module",
+                    "the handler was called more than %g s after its event had come, or after its "
+                    "answer: nothing runs after its response; do less before it, or in the import "
+                    "of the module",
                     ENTRY_LIMIT,
                 )
                 return None
@@ -139,9 +150,9 @@ class Extension:
             return self._hold
 
     def _serve(self) -> None:
-        had_events = False
+        last = None
         while (event := self._next_event()) is not None:
-            had_events = True
+            last = event
             # Whatever happens, the next event is asked for, or Lambda would wait for it.
             with contextlib.suppress(BaseException):
                 try:
@@ -149,10 +160,16 @@ class Extension:
                 except BaseException:
                     logger.exception("what followed a response failed")
         self._alive = False
-        if had_events:
+        if last is not None:
             # Lambda would wait for this extension with every event until the function's time is up.
-            time.sleep(LAST_RESPONSE)
-            os._exit(1)
+            self._end_process(last.request_id)
+
+    def _end_process(self, request_id: str) -> None:
+        """End it between two events, if they can be told apart."""
+        until = time.monotonic() + LAST_RESPONSE
+        while time.monotonic() < until and not self._is_over(request_id):
+            time.sleep(LOOK_EVERY)
+        sigterm.end_process(1)
 
     def _finish(self, event: InvokeEvent) -> None:
         hold = self._held(event.request_id)
@@ -162,10 +179,17 @@ class Extension:
             hold.finish(event.deadline - time.time() - LEFT_OVER)
 
     def _held(self, request_id: str) -> Hold | None:
+        until = time.monotonic() + ENTRY_LIMIT
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._hold is not None and self._hold.request_id == request_id, ENTRY_LIMIT
-            )
+            # An event that is tried again has its old id, with which the runtime waits before it.
+            if is_again := request_id in (self._taken, self._passed):
+                self._taken = self._passed = ""
+            while not self._changed.wait_for(
+                lambda: self._hold is not None and self._hold.request_id == request_id, LOOK_EVERY
+            ):
+                # Under the lock, without which no handler begins with the event meanwhile.
+                if time.monotonic() > until or (not is_again and self._is_over(request_id)):
+                    break
             hold, self._hold = self._hold, None
             if hold is not None and hold.request_id == request_id:
                 self._taken = request_id
@@ -231,6 +255,7 @@ class _API:
 
     def next_event(self, identifier: str) -> InvokeEvent | None:
         """Wait for the next invocation, which may take hours to come; None when there is none."""
+        failure = ""
         for pause in RETRY_AFTER:
             time.sleep(pause)
             try:
@@ -238,9 +263,13 @@ class _API:
                 if status == 200:
                     event = json.loads(body)
                     return InvokeEvent(event["requestId"], event["deadlineMs"] / 1000)
-                failure = _refusal(status, body)
             except Exception as error:
                 failure = repr(error)
+            else:
+                # For good: for Lambda it waits already, on a connection that is gone.
+                failure = _refusal(status, body)
+                break
+        self.close()
         logger.error("the extension ends, as asking for its next event failed: %s", failure)
         return None
 
@@ -263,13 +292,17 @@ class _API:
             names = {name.lower(): value for name, value in response.headers.items()}
             answer = response.status, names, response.read()
         except BaseException:
-            self._connection.close()
-            self._connection = None
+            self.close()
             raise
         if timeout is not None:  # the next request may wait for longer
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        """Let go of the connection, if there is one."""
+        if self._connection is not None:
             self._connection.close()
             self._connection = None
-        return answer
 
 
 def _refusal(status: int, body: bytes) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from longwire.local.function import runtime_api
-from longwire.local.function.runtime_api import Failure, RuntimeAPI, RuntimeServer, Work
+from longwire.local.function.runtime_api import Failure, RuntimeAPI, Work
+from longwire.local.function.runtime_server import RuntimeServer
 from tests.local.fakes import exchange
 
 if TYPE_CHECKING:
@@ -18,14 +20,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 NEXT = "/2018-06-01/runtime/invocation/next"
+RESTORE = "/2018-06-01/runtime/restore/next"
 REGISTER = "/2020-01-01/extension/register"
 EVENT = "/2020-01-01/extension/event/next"
+INVALID_STATE = "Extension.InvalidExtensionState"
 
 
 @pytest.fixture
 def api() -> RuntimeAPI:
-    numbers = iter(range(100))
-    return RuntimeAPI(lambda: f"identifier-{next(numbers)}")
+    return RuntimeAPI(lambda: str(uuid.uuid4()))
 
 
 def _work(request_id: str = "one") -> Work:
@@ -124,9 +127,43 @@ async def test_an_extension_is_told_and_waited_for(api: RuntimeAPI) -> None:
     }
     asking = await _next(api)
     assert not api.is_idle.is_set()
-    assert (await api.answer("POST", "/2020-01-01/extension/exit/error", me, b"{}")).status == 202
+    told = asyncio.create_task(api.answer("GET", EVENT, me, b""))
+    await asyncio.sleep(0)
     assert api.is_idle.is_set()
+    assert _error(await api.answer("GET", EVENT, me, b"")) == (403, INVALID_STATE)
+    # The first one is still the one that gets the event.
+    api.begin(_work("two"))
+    assert json.loads((await told).body)["requestId"] == "two"
     asking.cancel()
+
+
+@pytest.mark.parametrize("phase", ["Init", "Exit"])
+async def test_an_extension_that_reports_its_end(api: RuntimeAPI, phase: str) -> None:
+    """Nobody waits for it any more, and the process that ends then has its error."""
+    registered = await _register(api)
+    me = {"lambda-extension-identifier": dict(registered.headers)["Lambda-Extension-Identifier"]}
+    path = f"/2020-01-01/extension/{phase.lower()}/error"
+    assert _error(await api.answer("POST", path, me, b"{}")) == (403, "Extension.MissingHeader")
+    why = me | {"lambda-extension-function-error-type": "Mine.Broken"}
+    asking = await _next(api)
+    assert not api.is_idle.is_set()
+    assert (await api.answer("POST", path, why, b"{}")).status == 202
+    assert api.is_idle.is_set()
+    assert api.has_extensions
+    assert api.extension_error == f"Extension.{phase}Error"
+    assert _error(await api.answer("GET", EVENT, me, b"")) == (403, INVALID_STATE)
+    asking.cancel()
+
+
+async def test_an_extension_that_waits_cannot_fail_to_begin(api: RuntimeAPI) -> None:
+    registered = await _register(api)
+    me = {"lambda-extension-identifier": dict(registered.headers)["Lambda-Extension-Identifier"]}
+    told = asyncio.create_task(api.answer("GET", EVENT, me, b""))
+    await asyncio.sleep(0)
+    why = me | {"lambda-extension-function-error-type": "Mine.Broken"}
+    refused = await api.answer("POST", "/2020-01-01/extension/init/error", why, b"{}")
+    assert _error(refused) == (403, INVALID_STATE)
+    told.cancel()
 
 
 @pytest.mark.parametrize(
@@ -135,6 +172,8 @@ async def test_an_extension_is_told_and_waited_for(api: RuntimeAPI) -> None:
         (b"rubbish", "InvalidRequestFormat"),
         ({"events": "INVOKE"}, "InvalidRequestFormat"),
         ([], "InvalidRequestFormat"),
+        (b"", "InvalidRequestFormat"),
+        ({"events": [["INVOKE"]]}, "InvalidRequestFormat"),
         ({"events": ["SHUTDOWN"]}, "Extension.InvalidEventType"),
         ({"events": ["INVOKE", "FOO"]}, "Extension.InvalidEventType"),
     ],
@@ -143,17 +182,51 @@ async def test_what_cannot_be_registered(api: RuntimeAPI, body: object, error: s
     assert _error(await _register(api, body=body)) == (403, error)
 
 
+@pytest.mark.parametrize("body", [{}, {"events": None}, {"events": []}, {"more": 1}, b"null"])
+async def test_an_extension_without_events(api: RuntimeAPI, body: object) -> None:
+    """It is told of none, and its environment waits for it once, at the beginning."""
+    registered = await _register(api, body=body)
+    assert registered.status == 200
+    me = {"lambda-extension-identifier": dict(registered.headers)["Lambda-Extension-Identifier"]}
+    told = asyncio.create_task(api.answer("GET", EVENT, me, b""))
+    asking = await _next(api)
+    assert api.is_idle.is_set()
+    api.begin(_work())
+    await asking
+    asking = await _next(api)
+    assert api.is_idle.is_set()
+    assert not told.done()
+    told.cancel()
+    asking.cancel()
+
+
 async def test_who_cannot_register(api: RuntimeAPI) -> None:
     assert _error(await _register(api, "")) == (403, "Extension.InvalidExtensionName")
     assert (await _register(api, "one 0")).status == 200
-    assert _error(await _register(api, "one 0")) == (403, "Extension.InvalidExtensionName")
+    assert _error(await _register(api, "one 0")) == (403, INVALID_STATE)
     for number in range(1, 10):
         assert (await _register(api, f"one {number}")).status == 200
     assert _error(await _register(api, "one more")) == (403, "Extension.TooManyExtensions")
-    stranger = {"lambda-extension-identifier": "x"}
-    unknown = (403, "Extension.UnknownExtensionIdentifier")
-    assert _error(await api.answer("GET", EVENT, stranger, b"")) == unknown
-    assert _error(await api.answer("GET", EVENT, {}, b"")) == unknown
+
+
+@pytest.mark.parametrize("path", ["event/next", "init/error", "exit/error"])
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({}, "Extension.MissingExtensionIdentifier"),
+        ({"lambda-extension-identifier": "x"}, "Extension.InvalidExtensionIdentifier"),
+        (
+            {"lambda-extension-identifier": str(uuid.UUID(int=1))},
+            "Extension.UnknownExtensionIdentifier",
+        ),
+    ],
+)
+async def test_an_extension_that_nobody_knows(
+    api: RuntimeAPI, path: str, headers: dict[str, str], error: str
+) -> None:
+    method = "GET" if path == "event/next" else "POST"
+    answer = await api.answer(method, f"/2020-01-01/extension/{path}", headers, b"{}")
+    assert _error(answer) == (403, error)
 
 
 async def test_registration_closes_with_the_first_next(api: RuntimeAPI) -> None:
@@ -162,12 +235,64 @@ async def test_registration_closes_with_the_first_next(api: RuntimeAPI) -> None:
     asking.cancel()
 
 
-async def test_other_requests(api: RuntimeAPI) -> None:
+@pytest.mark.parametrize("phase", ["init", "restore"])
+async def test_a_runtime_that_fails(api: RuntimeAPI, phase: str) -> None:
     said = b'{"errorType": "ImportError", "errorMessage": "no module"}'
-    assert (await api.answer("POST", "/2018-06-01/runtime/init/error", {}, said)).status == 202
+    path = f"/2018-06-01/runtime/{phase}/error"
+    assert (await api.answer("POST", path, {}, said)).status == 202
     assert api.failed == ("ImportError", "no module")
-    assert (await api.answer("GET", "/2018-06-01/runtime/restore/next", {}, b"")).status == 200
-    assert (await api.answer("GET", "/2018-06-01/ping", {}, b"")).status == 404
+
+
+async def test_a_runtime_that_waits_for_its_restore(api: RuntimeAPI) -> None:
+    """Its snapshot can be taken while it does, and nothing registers after that."""
+    assert not api.restore()
+    restored = asyncio.create_task(api.answer("GET", RESTORE, {}, b""))
+    await asyncio.sleep(0)
+    assert not restored.done()
+    assert api.is_idle.is_set()
+    assert _error(await _register(api)) == (403, "Extension.RegistrationClosed")
+    assert api.restore()
+    assert (await restored).status == 200
+    assert not api.is_idle.is_set()
+    asking = await _next(api)
+    assert api.is_idle.is_set()
+    refused = await api.answer("GET", RESTORE, {}, b"")
+    assert _error(refused) == (403, "InvalidStateTransition")
+    asking.cancel()
+
+
+async def test_no_answer_is_taken_after_the_invocations_time(api: RuntimeAPI) -> None:
+    asking = await _next(api)
+    api.begin(work := _work())
+    await asking
+    api.abandon()
+    late = await api.answer("POST", "/2018-06-01/runtime/invocation/one/response", {}, b"{}")
+    assert _error(late) == (400, "InvalidRequestID")
+    assert not work.answered.done()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "body"),
+    [
+        ("GET", "/2018-06-01/ping", 200, b"pong"),
+        ("POST", "/2018-06-01/ping", 405, b'"MethodNotAllowed"'),
+        ("POST", NEXT, 405, b'"MethodNotAllowed"'),
+        ("GET", REGISTER, 405, b'"MethodNotAllowed"'),
+        ("PUT", "/2018-06-01/runtime/invocation/one/response", 405, b'"MethodNotAllowed"'),
+        ("PUT", "/2022-07-01/telemetry", 202, b'"Telemetry.NotSupported"'),
+        ("PUT", "/2020-08-15/logs", 202, b'"Logs.NotSupported"'),
+        ("GET", "/2018-06-01/nothing", 404, b'"NotFound"'),
+        ("GET", "/event/next", 404, b'"NotFound"'),
+    ],
+)
+async def test_other_requests(
+    api: RuntimeAPI, method: str, path: str, status: int, body: bytes
+) -> None:
+    answer = await api.answer(method, path, {}, b"")
+    assert answer.status == status
+    assert body in answer.body
+    kind = "text/plain; charset=utf-8" if body == b"pong" else "application/json"
+    assert dict(answer.headers)["content-type"] == kind
 
 
 SECRET = "only-its-process-knows"

@@ -47,6 +47,19 @@ def _set_up() -> None:
     for handler in logging.getLogger().handlers:
         if handler.formatter is not None:
             handler.setFormatter(PrintableFormatter(handler.formatter))
+    _write_tracebacks_for_a_terminal()
+
+
+def _write_tracebacks_for_a_terminal() -> None:
+    """Have the runtime end each line of a traceback as others do.
+
+    It ends them in CR, which keeps them together in CloudWatch, and has a terminal write each line
+    over the one before it.
+    """
+    from awslambdaric import bootstrap  # here alone: the gateway imports this module, too
+
+    bootstrap.ERROR_LOG_LINE_TERMINATE = "\n"
+    bootstrap.ERROR_LOG_IDENT = " "
 
 
 def _target() -> Any:

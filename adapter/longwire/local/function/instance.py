@@ -14,7 +14,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.local.function.inline import FUNCTION_ARN, FUNCTION_NAME, MEMORY_SIZE
-from longwire.local.function.runtime_api import Failure, RuntimeAPI, RuntimeServer, Work
+from longwire.local.function.runtime_api import Failure, RuntimeAPI, Work
+from longwire.local.function.runtime_server import RuntimeServer
 from longwire.local.rules.errors import (
     FunctionExitError,
     FunctionRaisedError,
@@ -118,15 +119,19 @@ class Instance:
         self._exit = asyncio.create_task(self._process.wait())
         # What it has started is of no use without it.
         self._exit.add_done_callback(lambda _: self._kill_group())
-        idle = asyncio.create_task(self._api.is_idle.wait())
-        await asyncio.wait(
-            {idle, self._exit}, timeout=INIT_LIMIT, return_when=asyncio.FIRST_COMPLETED
-        )
-        if not idle.done():
-            idle.cancel()
-            raise InitError(*self._init_failure(self._exit))
+        await self._until_ready(self._exit)
+        # With SnapStart: its snapshot is taken, and it is restored from that at once.
+        if self._api.restore():
+            await self._until_ready(self._exit)
         self._init = (time.monotonic() - began) * 1000
         self._pause()
+
+    async def _until_ready(self, exit: asyncio.Task[int]) -> None:
+        idle = asyncio.create_task(self._api.is_idle.wait())
+        await asyncio.wait({idle, exit}, timeout=INIT_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+        if not idle.done():
+            idle.cancel()
+            raise InitError(*self._init_failure(exit))
 
     def _init_failure(self, exit: asyncio.Task[int]) -> Failure:
         if self._api.failed is not None:
@@ -191,8 +196,9 @@ class Instance:
         idle.cancel()
         problem: FunctionTimeoutError | FunctionExitError | None = None
         if self._exit.done():
+            because = f"{kind}: " if (kind := self._api.extension_error) else ""
             status = _status(self._exit.result())
-            problem = FunctionExitError(f"the function's process ended with {status}")
+            problem = FunctionExitError(f"{because}the function's process ended with {status}")
         elif not self._api.is_idle.is_set():
             problem = FunctionTimeoutError(f"Task timed out after {self._timeout:.2f} seconds")
         init, self._init = self._init, None
@@ -206,6 +212,8 @@ class Instance:
                 if work.answered.done():  # else the gateway says so
                     level = logging.INFO if self._stopping else logging.ERROR
                     logger.log(level, "%s %s", work.request_id, problem)
+                self._api.abandon()
+                await self._terminate()
                 await self.kill()
             over()
         return problem
@@ -238,16 +246,20 @@ class Instance:
             await asyncio.wait({self._settling}, timeout=SHUTDOWN_LIMIT)
 
     async def stop(self) -> None:
-        """End the process as Lambda does: with an extension it has half a second for it."""
+        """End the process as Lambda does, once it has had a moment to finish what it does."""
         await self.settle()
         self._stopping = True  # it has had its time: that it ends now is no fault
+        await self._terminate()
+        await self.kill()
+        if self._settling is not None:
+            await asyncio.wait({self._settling})
+
+    async def _terminate(self) -> None:
+        """Let a process with an extension run its shutdown, as Lambda does before it is killed."""
         if self._exit is not None and self._api.has_extensions and self.is_alive:
             self.signal(signal.SIGTERM)
             self._resume()
             await asyncio.wait({self._exit}, timeout=SHUTDOWN_LIMIT)
-        await self.kill()
-        if self._settling is not None:
-            await asyncio.wait({self._settling})
 
     def _pause(self) -> None:
         if self._freeze:
@@ -279,6 +291,7 @@ def _lambda_environ(app_dir: Path, address: str) -> dict[str, str]:
         "AWS_LAMBDA_RUNTIME_API": address,
         "AWS_REGION": region,
         "LAMBDA_TASK_ROOT": str(app_dir.resolve()),
+        "TZ": "UTC",
         "_HANDLER": ENTRY,
     }
 

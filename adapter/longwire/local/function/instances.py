@@ -62,6 +62,8 @@ class Instances:
         self._latest: dict[str, Instance] = {}
         # Events that wait for one of them, or for one to end, so that there can be another.
         self._waiters: list[asyncio.Future[Instance]] = []
+        # The first process, while it starts and no event has come that is to have it.
+        self._first: asyncio.Future[Instance] | None = None
         self._tasks = Tasks()
 
     @contextlib.asynccontextmanager
@@ -88,13 +90,27 @@ class Instances:
 
     async def ready(self) -> None:
         """Start the first process, to see whether one can be started."""
+        self._first = first = asyncio.get_running_loop().create_future()
         try:
-            self._put_back(await self._start(self._add()))
-        except InitError as error:
-            if self._changes is None:
+            instance = await self._start(self._add())
+        except BaseException as error:
+            if self._is_taken(first):
+                it_ends = ThrottledError("no process has started")
+                first.set_exception(error if isinstance(error, InitError) else it_ends)
+            if self._changes is None or not isinstance(error, InitError):
                 raise
             # The next change of a file may mend it.
             logger.error("the function's process did not start: %s", error)
+        else:
+            if self._is_taken(first):
+                first.set_result(instance)
+            else:
+                self._put_back(instance)
+        finally:
+            self._first = None
+
+    def _is_taken(self, first: asyncio.Future[Instance]) -> bool:
+        return self._first is not first and not first.cancelled()
 
     async def _watch(self, changes: AsyncIterator[str]) -> None:
         async for names in changes:
@@ -127,6 +143,10 @@ class Instances:
                 self._latest[context["connectionId"]] = instance
 
     async def _take(self, other_than: Instance | None) -> Instance:
+        if self._first is not None:
+            # On Lambda it would start for this event, which waits for it however long that takes.
+            first, self._first = self._first, None
+            return await first
         for dead in [instance for instance in self._idle if not instance.is_alive]:
             self._idle.remove(dead)
             self._end(dead)

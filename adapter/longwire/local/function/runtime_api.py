@@ -1,5 +1,8 @@
 """Lambda's Runtime API and Extensions API, as one process of the function sees them.
 
+What is asked in which state, and what is answered, is as in the Lambda core of AWS's own runtime
+interface emulator.
+
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 """
@@ -7,28 +10,44 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import re
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.local.function.inline import FUNCTION_NAME
-from longwire.local.http11 import HTTP1Connection, decode
-from longwire.local.rules import access
-from longwire.local.rules.management_api import FORBIDDEN, JSONResponse, json_response
-from longwire.local.tasks import Tasks
+from longwire.local.rules.management_api import JSONResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    import h11
 
 MAX_EXTENSIONS = 10
 # Bytes of a response, as Lambda takes them of a function that is invoked synchronously.
 RESPONSE_LIMIT = 6 * 1024 * 1024 + 100
 
-_INVOCATION = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
+RUNTIME = "/2018-06-01"
+EXTENSIONS = "/2020-01-01/extension"
+# Each path that Lambda knows, and the one method that it takes there.
+METHODS = {
+    f"{RUNTIME}/ping": "GET",
+    f"{RUNTIME}/runtime/invocation/next": "GET",
+    f"{RUNTIME}/runtime/init/error": "POST",
+    f"{RUNTIME}/runtime/restore/next": "GET",
+    f"{RUNTIME}/runtime/restore/error": "POST",
+    f"{EXTENSIONS}/register": "POST",
+    f"{EXTENSIONS}/event/next": "GET",
+    f"{EXTENSIONS}/init/error": "POST",
+    f"{EXTENSIONS}/exit/error": "POST",
+    "/2020-08-15/logs": "PUT",
+    "/2022-07-01/telemetry": "PUT",
+}
+# What is on Lambda alone, also for the emulator.
+UNSUPPORTED = {"/2020-08-15/logs": "Logs", "/2022-07-01/telemetry": "Telemetry"}
+# Not Lambda's: an app waits for its client though it goes on.
+WAITS = "/longwire/waits"
+
+_INVOCATION = re.compile(rf"{RUNTIME}/runtime/invocation/([^/]+)/(response|error)")
 _ACCEPTED = JSONResponse(202, b'{"status":"OK"}')
 
 
@@ -58,21 +77,28 @@ class Work:
 class _Extension:
     name: str
     events: list[str]
+    # While it waits for its next event, also when its connection has broken.
     waiting: asyncio.Future[Work] | None = None
+    has_begun: bool = False  # it has asked for its first event
+    has_ended: bool = False  # it has reported its end
 
 
 @dataclass(slots=True)
 class RuntimeAPI:
     """What one process may ask, and what it gets."""
 
-    # Makes the id of an extension.
+    # Makes the id of an extension, which is a UUID.
     new_identifier: Callable[[], str]
     # Why the initialization failed.
     failed: Failure | None = None
-    # Set while the runtime and all extensions wait for the next invocation.
+    # The first error with which an extension has ended; Lambda names it when the process ends.
+    extension_error: str | None = None
+    # Set while the runtime and all extensions wait for the next invocation, or for the restore of
+    # the process from its snapshot.
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
     _work: Work | None = None
     _runtime: asyncio.Future[Work] | None = None
+    _restore: asyncio.Future[None] | None = None
     _registering: bool = True
     _extensions: dict[str, _Extension] = field(default_factory=dict)
 
@@ -94,32 +120,54 @@ class RuntimeAPI:
                 extension.waiting = None
         runtime.set_result(work)
 
+    def abandon(self) -> None:
+        """Take no answer to the invocation any more: its time is up."""
+        self._work = None
+
+    def restore(self) -> bool:
+        """Let a process go on that waits to be restored from its snapshot; tell whether it does."""
+        waiting, self._restore = self._restore, None
+        if waiting is None:
+            return False
+        self.is_idle.clear()
+        waiting.set_result(None)
+        return True
+
     async def answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> JSONResponse:
         """Answer one request; one for the next event is answered when there is one."""
-        match method, path:
-            case "GET", "/2018-06-01/runtime/invocation/next":
+        if method == "POST" and path == WAITS:
+            if self._work is not None:
+                self._work.on_waiting()
+            return _ACCEPTED
+        found = _INVOCATION.fullmatch(path)
+        takes = "POST" if found else METHODS.get(path)
+        if takes is None:
+            return _error(404, "NotFound", f"there is no {path} here")
+        if method != takes:
+            return _error(405, "MethodNotAllowed", f"{path} takes {takes}, not {method}")
+        if found:
+            return self._answered(found[1], found[2], body)
+        if path in UNSUPPORTED:
+            return _error(202, f"{UNSUPPORTED[path]}.NotSupported", "it is not supported here")
+        if path.startswith(EXTENSIONS):
+            return await self._answer_extension(path.removeprefix(EXTENSIONS), headers, body)
+        return await self._answer_runtime(path.removeprefix(RUNTIME), body)
+
+    # The runtime
+
+    async def _answer_runtime(self, path: str, body: bytes) -> JSONResponse:
+        match path:
+            case "/runtime/invocation/next":
                 return await self._next_invocation()
-            case "POST", "/2018-06-01/runtime/init/error":
+            case "/runtime/restore/next":
+                return await self._next_restore()
+            case "/ping":
+                return _Pong(200, b"pong")
+            case _:
                 self.failed = _failure(body)
                 return _ACCEPTED
-            case "GET", "/2018-06-01/runtime/restore/next":
-                self._registering = False
-                return json_response(200, "restored")
-            case "POST", "/2020-01-01/extension/register":
-                return self._register(headers, body)
-            case "GET", "/2020-01-01/extension/event/next":
-                return await self._next_event(headers)
-            case "POST", "/2020-01-01/extension/init/error" | "/2020-01-01/extension/exit/error":
-                return self._end_extension(headers)
-            case "POST", "/longwire/waits":
-                if self._work is not None:
-                    self._work.on_waiting()
-                return _ACCEPTED
-        if method == "POST" and (found := _INVOCATION.fullmatch(path)):
-            return self._answered(found[1], found[2], body)
-        return _error(404, "NotFound", f"there is no {method} {path} here")
 
     async def _next_invocation(self) -> JSONResponse:
         self._registering = False
@@ -135,6 +183,15 @@ class RuntimeAPI:
         )
         return JSONResponse(200, work.event, more_headers=headers)
 
+    async def _next_restore(self) -> JSONResponse:
+        if not self._registering:
+            return _error(403, "InvalidStateTransition", "the initialization is over")
+        self._registering = False
+        self._restore = waiting = asyncio.get_running_loop().create_future()
+        self._look_idle()
+        await waiting
+        return JSONResponse(200)
+
     def _answered(self, request_id: str, how: str, body: bytes) -> JSONResponse:
         work = self._work
         if work is None or work.request_id != request_id:
@@ -148,23 +205,36 @@ class RuntimeAPI:
         work.answered.set_result(body if how == "response" else _failure(body))
         return _ACCEPTED
 
+    # Extensions
+
+    async def _answer_extension(
+        self, path: str, headers: Mapping[str, str], body: bytes
+    ) -> JSONResponse:
+        if path == "/register":
+            return self._register(headers, body)
+        extension = self._known(headers)
+        if isinstance(extension, JSONResponse):
+            return extension
+        if path == "/event/next":
+            return await self._next_event(extension)
+        return self._end(extension, "Init" if path == "/init/error" else "Exit", headers)
+
     def _register(self, headers: Mapping[str, str], body: bytes) -> JSONResponse:
         name = headers.get("lambda-extension-name", "")
-        try:
-            events = json.loads(body)["events"]
-        except (ValueError, KeyError, TypeError):
-            events = None
-        if not isinstance(events, list):
-            return _error(403, "InvalidRequestFormat", "expected a JSON object with events")
+        if not name:
+            return _error(403, "Extension.InvalidExtensionName", "Empty extension name")
+        events = _events(body)
+        if events is None:
+            return _error(403, "InvalidRequestFormat", "expected a JSON object, events as a list")
+        if not set(events) <= {"INVOKE"}:
+            return _error(403, "Extension.InvalidEventType", "expected INVOKE or nothing")
         if not self._registering:
             text = "an extension can be registered only until the function's module is imported"
             return _error(403, "Extension.RegistrationClosed", text)
-        if not set(events) <= {"INVOKE"}:
-            return _error(403, "Extension.InvalidEventType", "expected INVOKE or nothing")
         if len(self._extensions) >= MAX_EXTENSIONS:
             return _error(403, "Extension.TooManyExtensions", f"there are {MAX_EXTENSIONS}")
-        if not name or any(name == other.name for other in self._extensions.values()):
-            return _error(403, "Extension.InvalidExtensionName", f"{name!r} is missing or taken")
+        if any(name == other.name for other in self._extensions.values()):
+            return _invalid_state(f"there is an extension with the name {name!r}")
         identifier = self.new_identifier()
         self._extensions[identifier] = _Extension(name, events)
         self.is_idle.clear()
@@ -172,12 +242,23 @@ class RuntimeAPI:
         more = (("Lambda-Extension-Identifier", identifier),)
         return JSONResponse(200, json.dumps(answer).encode(), more_headers=more)
 
-    async def _next_event(self, headers: Mapping[str, str]) -> JSONResponse:
-        extension = self._extensions.get(headers.get("lambda-extension-identifier", ""))
-        if extension is None:
-            return _UNKNOWN_EXTENSION
-        waiting: asyncio.Future[Work] = asyncio.get_running_loop().create_future()
-        extension.waiting = waiting
+    def _known(self, headers: Mapping[str, str]) -> _Extension | JSONResponse:
+        """Return the extension that asks, or why it gets no answer."""
+        given = headers.get("lambda-extension-identifier", "")
+        if not given:
+            return _error(403, "Extension.MissingExtensionIdentifier", "its header is missing")
+        try:
+            identifier = str(uuid.UUID(given))
+        except ValueError:
+            return _error(403, "Extension.InvalidExtensionIdentifier", "expected a UUID")
+        unknown = _error(403, "Extension.UnknownExtensionIdentifier", "nobody has this identifier")
+        return self._extensions.get(identifier, unknown)
+
+    async def _next_event(self, extension: _Extension) -> JSONResponse:
+        if extension.waiting is not None or extension.has_ended:
+            return _invalid_state("it waits for its next event already, or has ended")
+        extension.has_begun = True
+        extension.waiting = waiting = asyncio.get_running_loop().create_future()
         self._look_idle()
         work = await waiting
         event = {
@@ -190,89 +271,46 @@ class RuntimeAPI:
         more = (("Lambda-Extension-Event-Identifier", work.request_id),)
         return JSONResponse(200, json.dumps(event).encode(), more_headers=more)
 
-    def _end_extension(self, headers: Mapping[str, str]) -> JSONResponse:
-        if self._extensions.pop(headers.get("lambda-extension-identifier", ""), None) is None:
-            return _UNKNOWN_EXTENSION
+    def _end(self, extension: _Extension, phase: str, headers: Mapping[str, str]) -> JSONResponse:
+        if not headers.get("lambda-extension-function-error-type"):
+            return _error(403, "Extension.MissingHeader", "the type of the error is missing")
+        if phase == "Init" and extension.has_begun:
+            return _invalid_state("its initialization is over")
+        extension.has_ended = True
+        self.extension_error = self.extension_error or f"Extension.{phase}Error"
         self._look_idle()
         return _ACCEPTED
 
     def _look_idle(self) -> None:
-        extensions = self._extensions.values()
-        if self._runtime is not None and all(one.waiting is not None for one in extensions):
+        if (self._runtime is not None or self._restore is not None) and all(
+            one.waiting is not None or one.has_ended for one in self._extensions.values()
+        ):
             self._work = None
             self.is_idle.set()
 
 
-class RuntimeServer:
-    """Serves a `RuntimeAPI` on a port of its own, to those who know its secret."""
+class _Pong(JSONResponse):
+    """The one answer that is not JSON."""
 
-    def __init__(self, api: RuntimeAPI, secret: str) -> None:
-        # For AWS_LAMBDA_RUNTIME_API: `host:port/secret`. Lambda's runtime puts "http://" before it
-        # and the paths of its requests behind it.
-        self.address = ""
-        self._api = api
-        self._prefix = f"/{secret}" if secret else ""
-        self._tasks = Tasks()
-        self._connections: set[_RuntimeConnection] = set()
-        self._arriving: dict[HTTP1Connection, None] = {}
-        self._server: asyncio.Server | None = None
+    __slots__ = ()
 
-    async def start(self) -> None:
-        """Listen on a free port."""
-        loop = asyncio.get_running_loop()
-        self._server = server = await loop.create_server(self._connection, access.LOOPBACK, 0)
-        self.address = f"{access.LOOPBACK}:{server.sockets[0].getsockname()[1]}{self._prefix}"
-
-    async def stop(self) -> None:
-        """Close everything at once; requests that wait are not answered."""
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self._connections):
-            connection.stop()
-        await self._tasks.settle(0)
-
-    def _connection(self) -> _RuntimeConnection:
-        return _RuntimeConnection(
-            self._api, self._prefix, self._tasks, self._connections, self._arriving
-        )
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("content-type", "text/plain; charset=utf-8")]
 
 
-class _RuntimeConnection(HTTP1Connection):
-    def __init__(
-        self,
-        api: RuntimeAPI,
-        prefix: str,
-        tasks: Tasks,
-        connections: set[_RuntimeConnection],
-        arriving: dict[HTTP1Connection, None],
-    ) -> None:
-        super().__init__(tasks.spawn, arriving, RESPONSE_LIMIT)
-        self._api = api
-        self._prefix = prefix
-        self._connections = connections
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._connections.add(self)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
-        self._connections.discard(self)
-
-    async def route(self, request: h11.Request, body: bytes) -> None:
-        given_headers = decode(request.headers)
-        host = access.host_name(given_headers)
-        if access.is_from_page(given_headers) or not access.is_own_host(host, access.LOOPBACK):
-            self.respond(FORBIDDEN)
-            return
-        headers = {name.lower(): value for name, value in given_headers}
-        method, path = request.method.decode("ascii"), request.target.decode("latin-1")
-        given, path = path[: len(self._prefix)], path[len(self._prefix) :]
-        if not hmac.compare_digest(given.encode(), self._prefix.encode()):
-            # Any process of this machine can connect, and any page of its browsers.
-            self.respond(_STRANGER)
-            return
-        self.respond(await self._api.answer(method, path, headers, body))
+def _events(body: bytes) -> list[str] | None:
+    """Return what an extension registers for; None when it cannot be read."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return None
+    if said is None:
+        return []
+    events = (said.get("events") or []) if isinstance(said, dict) else None
+    if isinstance(events, list) and all(isinstance(event, str) for event in events):
+        return events
+    return None
 
 
 def _failure(body: bytes) -> Failure:
@@ -288,7 +326,8 @@ def _error(status: int, kind: str, message: str) -> JSONResponse:
     return JSONResponse(status, body)
 
 
-_STRANGER = _error(403, "Forbidden", "only the function's own process knows this address")
-_UNKNOWN_EXTENSION = _error(
-    403, "Extension.UnknownExtensionIdentifier", "nobody has this identifier"
-)
+def _invalid_state(message: str) -> JSONResponse:
+    return _error(403, "Extension.InvalidExtensionState", message)
+
+
+STRANGER = _error(403, "Forbidden", "only the function's own process knows this address")

@@ -130,6 +130,11 @@ class ScopeState:
                 flaws.append(_no_dict("session", session))
         return Changed(*changes, tuple(flaws)) if any((*changes, flaws)) else NOTHING
 
+    def release(self) -> None:
+        """Let go of the scope: what refers to this may live until the garbage collector comes."""
+        self._scope = {}
+        self._was = self._state = self._session = None
+
     def renamed(self) -> list[str]:
         """List the keys whose value of the connect part has changed, though it was replaced.
 

@@ -172,6 +172,7 @@ class Invocation:
         """End a run, and log what its author should know of its end."""
         error = run.error
         given_up = await run.stop(self.run_until, self._unwind_until)
+        self.connection.state.release()
         log_cut_off(run, self.connection.id, "after the app had ended")
         if error is None and _is_fault(run.error):
             logger.error(

@@ -64,6 +64,11 @@ class OwnState:
             )
         self._is_over = True
 
+    def release(self) -> None:
+        """Let go of what belongs to the run, which is over."""
+        self._is_over = True
+        self._scope_state.release()
+
     async def store(self) -> None:
         """Store what has changed so far; what goes wrong with that is left to `keep`."""
         if self._is_over or self._store_fails:

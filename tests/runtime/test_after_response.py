@@ -73,6 +73,11 @@ async def talk(receive, send):
         await text(send, f"{os.getpid()} {message['text']}")
 """
 
+
+async def _until_greeted(server: ConnectionsServer, connection_id: str) -> None:
+    await server.until(lambda: len(posts(server, connection_id)) == 2)
+
+
 STREAMER = """
 async def talk(receive, send):
     for number in range(int(os.environ.get("FRAMES", "20"))):
@@ -297,25 +302,12 @@ def handler(event, context):
 """
 
 
-@pytest.mark.parametrize(
-    ("tail", "environ", "warning"),
-    [
-        (TAIL + LATE, {}, "Extension.RegistrationClosed"),
-        (TAIL, {"AWS_LAMBDA_MAX_CONCURRENCY": "1"}, "Lambda Managed Instances"),
-    ],
-    ids=["registration refused", "managed instances"],
-)
 async def test_where_no_extension_can_be_the_greeting_waits_for_the_first_message(
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    tail: str,
-    environ: dict[str, str],
-    warning: str,
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """One warning says so."""
-    if "Closed" in warning:
-        tail = tail.replace("handler = make()", "")
-    async with running(tmp_path, GREETER, tail, environ) as (process, server):
+    tail = (TAIL + LATE).replace("handler = make()", "")
+    async with running(tmp_path, GREETER, tail) as (process, server):
         for connection_id in ("Connection1=", "Connection2="):
             assert await connect(process, server, connection_id) == {"statusCode": 200}
             await process.until_idle()
@@ -325,7 +317,44 @@ async def test_where_no_extension_can_be_the_greeting_waits_for_the_first_messag
             assert posts(server, connection_id)[2].endswith(" a")
     log = "".join(capfd.readouterr())
     assert log.count("nothing can run after a response here") == 1
-    assert warning in log
+    assert "Extension.RegistrationClosed" in log
+
+
+# Managed Instances, whose processes never freeze
+
+MANAGED = {"AWS_LAMBDA_MAX_CONCURRENCY": "1"}
+
+
+async def test_a_process_that_never_freezes_greets_without_an_extension(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Right after the response: its client may wait for the server to speak first."""
+    async with running(tmp_path, GREETER, environ=MANAGED) as (process, server):
+        for connection_id in ("Connection1=", "Connection2="):
+            assert await connect(process, server, connection_id) == {"statusCode": 200}
+            await _until_greeted(server, connection_id)
+            assert posts(server, connection_id) == ["hello", "I am a greeting"]
+        for connection_id in ("Connection1=", "Connection2="):
+            await process.invoke(message_event("a", connection_id))
+            assert posts(server, connection_id)[2].endswith(" a")
+    assert "nothing can run after a response" not in "".join(capfd.readouterr())
+
+
+FEED = """
+async def talk(receive, send):
+    for number in range(5):
+        await asyncio.sleep(0.3)
+        await text(send, str(number))
+"""
+
+
+async def test_a_process_that_never_freezes_streams_behind_its_response(tmp_path: Path) -> None:
+    """The handshake is answered long before the last frame."""
+    async with running(tmp_path, FEED, environ=MANAGED) as (process, server):
+        assert await connect(process, server, "Connection=") == {"statusCode": 200}
+        assert len(posts(server, "Connection=")) < 5
+        await server.until(lambda: len(posts(server, "Connection=")) == 5)
+        assert posts(server, "Connection=") == list("01234")
 
 
 BLOCKER = """
@@ -333,6 +362,17 @@ async def talk(receive, send):
     await receive()
     time.sleep(60)
 """
+
+
+async def test_a_blocked_process_that_never_freezes_refuses_its_events(tmp_path: Path) -> None:
+    """None would be started in its place."""
+    async with running(tmp_path, BLOCKER, environ=MANAGED, timeout=1.0) as (process, server):
+        await connect(process, server, "Connection=")
+        with pytest.raises(FunctionRaisedError, match=r"^DeadlineError: .* blocks its event loop"):
+            await process.invoke(message_event("a", "Connection="))
+        for _ in range(2):
+            with pytest.raises(FunctionRaisedError, match=r"^DeadlineError: the app still blocks"):
+                await process.invoke(message_event("a", "Connection="))
 
 
 async def test_without_an_extension_a_blocked_process_ends_with_its_next_event(

@@ -34,6 +34,8 @@ logger = logging.getLogger("longwire")
 
 NAME = "longwire"
 RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
+# Set for functions on Lambda Managed Instances only.
+MANAGED = "AWS_LAMBDA_MAX_CONCURRENCY"
 API = "/2020-01-01/extension"
 IDENTIFIER = "lambda-extension-identifier"
 
@@ -203,20 +205,25 @@ _asked = False
 _asking = threading.Lock()
 
 
+def never_freezes() -> bool:
+    """Tell whether these are Lambda Managed Instances, whose processes go on between events.
+
+    So they need no extension, and internal ones get no events there.
+    """
+    return MANAGED in os.environ
+
+
 def of_this_process() -> Extension | None:
     """Return the extension of this process, registered at the first call; None if none can be."""
     global _ours, _asked
     with _asking:
-        if not _asked and RUNTIME_API in os.environ:
+        if not _asked and RUNTIME_API in os.environ and not never_freezes():
             _asked = True
             _ours = _register()
         return _ours
 
 
 def _register() -> Extension | None:
-    if "AWS_LAMBDA_MAX_CONCURRENCY" in os.environ:
-        _warn("Lambda Managed Instances give internal extensions no events")
-        return None
     api = _API(os.environ[RUNTIME_API])
     try:
         identifier = api.register()

@@ -13,15 +13,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from longwire.deadlines import Deadlines, log_leaving
+from longwire.exceptions import DeadlineError
 from longwire.runtime import sigterm, snapstart
 from longwire.runtime.after_response import AfterResponse, Deferred
-from longwire.runtime.extension import of_this_process
+from longwire.runtime.extension import Hold, never_freezes, of_this_process
 from longwire.runtime.threads import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from longwire.exceptions import DeadlineError
     from longwire.observability.event import Observed
     from longwire.observability.observer import Observer
     from longwire.runtime.after_response import Handle
@@ -51,6 +51,7 @@ class LambdaLoop:
         self._observer = observer
         self._shut_down = shut_down
         self._extension = of_this_process()
+        self._never_freezes = never_freezes()
         self._thread = LoopThread("longwire-app")
         self._was_blocked = False
         sigterm.on_sigterm(self._terminate)
@@ -58,19 +59,25 @@ class LambdaLoop:
 
     def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
         """Handle one event; raises `DeadlineError` when the app blocks its event loop."""
-        self._end_if_stuck()
         until = Deadlines.of(context).end
         observed = self._observer.begin(event, context)
-        extension = self._extension
-        hold = None if extension is None else extension.hold(context, self._finish)
-        if hold is None:
-            try:
+        hold = self._hold(context)
+        try:
+            self._refuse_if_stuck(event, observed)
+            if hold is None:
                 return self._result(event, handle(None, observed), until, observed)
-            finally:
+            with hold:
+                after = AfterResponse(self._deferred, hold.response_left)
+                return hold.watch(self._result(event, handle(after, observed), until, observed))
+        finally:
+            if self._extension is None or hold is None:  # else it is done behind the response
                 self._observer.flush(until - time.monotonic())
-        with hold:
-            after = AfterResponse(self._deferred, hold.response_left)
-            return hold.watch(self._result(event, handle(after, observed), until, observed))
+
+    def _hold(self, context: Any) -> Hold | None:
+        """Let something run after the response; None where the process is frozen then."""
+        if self._never_freezes:
+            return Hold("", lambda seconds: None)
+        return None if self._extension is None else self._extension.hold(context, self._finish)
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Wait for `aclose`; raises `DeadlineError` when it takes too long."""
@@ -93,14 +100,23 @@ class LambdaLoop:
 
         return self._thread.result(work, seconds, on_blocked)
 
-    def _end_if_stuck(self) -> None:
-        """End a process whose loop is still blocked: Lambda starts another one."""
+    def _refuse_if_stuck(self, event: LambdaEvent, observed: Observed) -> None:
+        """End a process whose loop is still blocked: Lambda starts another one.
+
+        Not where it would not, on Managed Instances; raises `DeadlineError` there.
+        """
         if not self._was_blocked:
             return
-        if self._thread.is_stuck(STUCK_LIMIT):
+        if not self._thread.is_stuck(STUCK_LIMIT):
+            self._was_blocked = False
+        elif self._never_freezes:
+            error = DeadlineError("the app still blocks its event loop")
+            log_leaving(event, STUCK_LIMIT, error)
+            observed.give_up(error)
+            raise error
+        else:
             logger.critical("the app still blocks its event loop: this process ends itself")
             os._exit(1)
-        self._was_blocked = False
 
     # In the extension's thread
 

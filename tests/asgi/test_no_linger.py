@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
-LINGER, SECONDS = 60.0, 3.0
+LINGER, SECONDS = 30.0, 3.0  # Ariadne has a timer of 60
 ACCEPT = {"type": "websocket.accept"}
 
 

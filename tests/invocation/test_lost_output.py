@@ -43,43 +43,58 @@ def _plain(scope: Scope) -> None:
         raise ValueError(scope["type"])
 
 
-async def test_a_worker_of_the_lifespan_learns_that_it_reaches_nobody(said: Any) -> None:
-    """It was given the WebSocket of an event that is over."""
-    jobs: asyncio.Queue[Send] = asyncio.Queue()
-    errors: list[BaseException] = []
+class Worker:
+    """A task of the lifespan that sends by what it is given, and notes what it learns.
 
-    async def work() -> None:
+    Attributes:
+        sends: what it is given.
+        errors: what came of it.
+    """
+
+    def __init__(self) -> None:
+        self.sends: asyncio.Queue[Send] = asyncio.Queue()
+        self.errors: list[BaseException] = []
+
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        working = asyncio.create_task(self.work())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        working.cancel()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def work(self) -> None:
         while True:
-            send = await jobs.get()
+            send = await self.sends.get()
             try:
                 await send(TEXT)
             except OSError as error:
-                errors.append(error)
+                self.errors.append(error)
+
+
+async def test_a_worker_of_the_lifespan_learns_that_it_reaches_nobody(said: Any) -> None:
+    """It was given the WebSocket of an event that is over."""
+    worker = Worker()
+    late: list[Send] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await receive()
-            worker = asyncio.create_task(work())
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            worker.cancel()
-            return await send({"type": "lifespan.shutdown.complete"})
+            return await worker.lifespan(receive, send)
         await receive()
         await send({"type": "websocket.accept"})
         late.append(send)
         await receive()
 
-    late: list[Send] = []
     async with talk(app) as client:
         await client.connect()
         for _ in range(2):
-            jobs.put_nowait(late[0])
-        while len(errors) < 2:
+            worker.sends.put_nowait(late[0])
+        while len(worker.errors) < 2:
             await asyncio.sleep(0)
-        assert [type(error) for error in errors] == [EventOverError, EventOverError]
+        assert [type(error) for error in worker.errors] == [EventOverError, EventOverError]
         [line] = said()
         assert f"connection {client.connection_id}: sent after the event of this WebSocket" in line
-        assert f"work ({__file__}:" in line
+        assert f"Worker.work ({__file__}:" in line
         assert client.frames == []
 
 
@@ -309,30 +324,16 @@ async def test_a_send_of_a_worker_while_an_event_begins_is_not_taken_for_its_rep
     said: Any,
 ) -> None:
     """It has the WebSocket of this event before the message is handed over."""
-    errors: list[BaseException] = []
-    sends: asyncio.Queue[Send] = asyncio.Queue()
-
-    async def work() -> None:
-        while True:
-            send = await sends.get()
-            try:
-                await send(TEXT)
-            except OSError as error:
-                errors.append(error)
+    worker = Worker()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await receive()
-            worker = asyncio.create_task(work())
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            worker.cancel()
-            return await send({"type": "lifespan.shutdown.complete"})
+            return await worker.lifespan(receive, send)
         await receive()
         await send({"type": "websocket.accept"})
         if scope["extensions"]["longwire"]["phase"] == "message":
-            sends.put_nowait(send)
-            while not errors:
+            worker.sends.put_nowait(send)
+            while not worker.errors:
                 await asyncio.sleep(0)
         await receive()
         await send({"type": "websocket.send", "text": "echo"})
@@ -341,7 +342,8 @@ async def test_a_send_of_a_worker_while_an_event_begins_is_not_taken_for_its_rep
     async with talk(app) as client:
         await client.connect()
         await client.say("a")
-        assert [type(error) for error in errors] == [EventOverError]
+        assert [type(error) for error in worker.errors] == [EventOverError]
+        assert len(said()) == 1
         assert client.frames == ["echo"]
 
 

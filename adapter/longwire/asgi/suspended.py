@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
     from longwire.asgi.reachable import Turns
 
+    class Timer(Protocol):
+        """A `TimerHandle`, as far as it is asked here."""
+
+        def when(self) -> float: ...
+        def cancelled(self) -> bool: ...
+
+
 _Task = asyncio.Task[Any]
 
 # All that is read here of asyncio and anyio without being documented. It differs between versions
@@ -78,13 +85,6 @@ _MOST_READY = 50
 _MOST_TIMERS = 20_000
 # So few are looked through faster than it takes to sort them by run.
 _FEW_TIMERS = 16
-
-
-class Timer(Protocol):
-    """A `TimerHandle`, as far as it is asked here."""
-
-    def when(self) -> float: ...
-    def cancelled(self) -> bool: ...
 
 
 class Waits(NamedTuple):

@@ -1,7 +1,8 @@
 """The contract of a store, and the errors that every layer shares.
 
-A store keeps two things: one *record* for each connection, and the memberships of connections in
-groups. Everything else (what a record means, who is told what) is decided above it.
+A store keeps three things: one *record* for each connection, the memberships of connections in
+groups, and, if it can, a *journal* of each connection. Everything else (what a record means, who
+is told what) is decided above it.
 
 A backend passes `tests/backends/contract.py`; third-party backends subclass the same test. Those of
 this package are named in `longwire/config/schema.py`, and made in `longwire/config/settings.py`.
@@ -15,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 class LongwireError(Exception):
@@ -101,7 +102,7 @@ class Backend(abc.ABC):
 
     Attributes:
         name: as in `ws_config["backend"]`.
-        record_limit: bytes of a record's value that the store takes at most; None for any number.
+        record_limit: bytes that the value of a record or an entry may have; None for any number.
     """
 
     name: ClassVar[str]
@@ -180,9 +181,49 @@ class Backend(abc.ABC):
             await self.group_discard(group, connection_id)
         return names
 
+    @classmethod
+    def keeps_journal(cls) -> bool:
+        """Tell whether the store has the three methods on journals, which `replay` needs."""
+        return not any(
+            getattr(cls, name) is getattr(Backend, name)
+            for name in ("append", "journal", "drop_journal")
+        )
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        """Add an entry to the connection's journal, a list that only grows until it is dropped.
+
+        False means that the journal is not as the caller has read it: somebody else has an entry
+        at this position, or, where nothing is there to read, it was dropped or has expired. Of many
+        appends to one position exactly one gets it. An answer that is lost is an error, and the
+        entry may be there: who finds it by reading must be able to tell whose it is.
+
+        Args:
+            connection_id: whose journal; it need not have a record.
+            position: from 1 on; one more than what the caller has read.
+            value: any text without NUL.
+            expires_at: the same for all entries of a journal, so that they expire together.
+        """
+        raise self._no_journal()
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        """Read the entries behind position `after`, in order, as of the last finished append.
+
+        Where a store cannot see in one request that an append leaves a gap (dynamodb), or that the
+        journal is being dropped (postgresql too), an entry may come to stand alone. It is never
+        taken for another one: to read across the gap is a `BackendError`.
+        """
+        raise self._no_journal()
+
+    async def drop_journal(self, connection_id: str) -> None:
+        """Delete the connection's journal; no error when there is none.
+
+        After an error some entries may be left; once more deletes the rest.
+        """
+        raise self._no_journal()
+
     @abc.abstractmethod
     async def sweep(self) -> int:
-        """Delete what has expired and return how many records and memberships that was.
+        """Delete what has expired; return how many records, memberships and entries that was.
 
         Stores that expire by themselves do nothing and return 0.
         """
@@ -191,12 +232,31 @@ class Backend(abc.ABC):
     async def close(self) -> None:
         """Let go of connections and threads; a later call opens them again."""
 
-    def _check_size(self, operation: str, value: str) -> None:
+    def _no_journal(self) -> NotImplementedError:
+        return NotImplementedError(
+            f"{type(self).__name__} keeps no journal: append, journal and drop_journal are missing"
+        )
+
+    def _contiguous(self, after: int, entries: Iterable[tuple[int, str]]) -> tuple[str, ...]:
+        """Return the entries behind `after`, which have to be at the positions that follow it."""
+        values: list[str] = []
+        for position, value in entries:
+            expected = after + len(values) + 1
+            if position != expected:
+                detail = (
+                    f"entry {expected} is missing and {position} is there: it was appended late"
+                )
+                raise BackendError(self.name, "journal", detail)
+            values.append(value)
+        return tuple(values)
+
+    def _check_size(self, operation: str, value: str | bytes) -> None:
         """Raise `RecordTooLargeError` when the value is over `record_limit`."""
         limit = self.record_limit
         # No character takes more than four bytes, so most values need not be encoded to know.
-        if limit is None or len(value) * 4 <= limit or (size := len(value.encode())) <= limit:
+        if limit is None or len(value) * 4 <= limit:
             return
-        raise RecordTooLargeError(
-            self.name, operation, f"a record of {size} bytes is over the store's limit of {limit}"
-        )
+        size = len(value.encode() if isinstance(value, str) else value)
+        if size > limit:
+            detail = f"a record of {size} bytes is over the store's limit of {limit}"
+            raise RecordTooLargeError(self.name, operation, detail)

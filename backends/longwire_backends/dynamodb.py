@@ -5,6 +5,7 @@
 | a record | `connection#{id}` | `record` | `value`, `version`, `expires_at` |
 | a member of a group | `group#{name}` | the connection's id | `expires_at` |
 | a group of a connection | `groups#{id}` | the group's name | `expires_at` |
+| an entry of a journal | `journal#{id}` | its position, with ten digits | `value`, `expires_at` |
 
 `expires_at` (epoch seconds) is the table's TTL attribute. DynamoDB deletes what has expired late,
 after days at times, so every read looks at it, too.
@@ -33,7 +34,7 @@ from longwire_backends.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from longwire_aws.http import Response
 
@@ -52,9 +53,12 @@ _OTHER_KEYS = (
 _CREATE_TIMEOUT = 120.0
 _CREATE_PAUSE = 0.5
 
+# Entries of a journal that are deleted at the same time.
+_DROP_WIDTH = 20
+
 
 class DynamoDBBackend(Backend):
-    """Keeps records and memberships as items of one table; `create` makes it.
+    """Keeps records, memberships and journals as items of one table; `create` makes it.
 
     Reads are strongly consistent: a message may follow its handshake at once.
 
@@ -193,8 +197,7 @@ class DynamoDBBackend(Backend):
                 item["value"]["S"], item["version"]["S"], int(item[_TTL_ATTRIBUTE]["N"])
             )
         except (KeyError, TypeError, ValueError) as error:
-            detail = f"the table {self._table} has an item that is not one of Longwire's"
-            raise BackendError(self.name, operation, detail) from error
+            raise self._foreign(operation) from error
         return record if record.expires_at > self._clock() else None
 
     # Groups
@@ -213,29 +216,36 @@ class DynamoDBBackend(Backend):
         self, group: str, *, limit: int = 1000, after: str | None = None
     ) -> Page:
         start = None if after is None else _member_key(group, after)
-        names, last = await self._query("group_members", f"group#{group}", start, limit)
-        return Page(names, last)
+        rows, last = await self._query("group_members", f"group#{group}", start, limit)
+        return Page(tuple([name for (name,) in rows]), last)
 
     async def groups(self, connection_id: str) -> tuple[str, ...]:
         found: list[str] = []
         start = None
         while True:
-            names, last = await self._query("groups", f"groups#{connection_id}", start)
-            found += names
+            rows, last = await self._query("groups", f"groups#{connection_id}", start)
+            found += [name for (name,) in rows]
             if last is None:
                 # DynamoDB sorts by UTF-8, which is the order of Python's texts.
                 return tuple(found)
             start = _joined_key(connection_id, last)
 
     async def _query(
-        self, operation: str, partition: str, start: Any, limit: int | None = None
-    ) -> tuple[tuple[str, ...], str | None]:
-        """Return the sort keys of one page that have not expired, and the last that it read."""
+        self,
+        operation: str,
+        partition: str,
+        start: Any,
+        limit: int | None = None,
+        attributes: Sequence[str] = ("sk",),
+    ) -> tuple[list[tuple[str, ...]], str | None]:
+        """Return those on one page that have not expired, and the last sort key that it read."""
         request = {
             "KeyConditionExpression": "pk = :pk",
             "FilterExpression": "#expires_at > :now",
-            "ProjectionExpression": "sk",
-            "ExpressionAttributeNames": {"#expires_at": _TTL_ATTRIBUTE},
+            "ProjectionExpression": ",".join(f"#{name}" for name in attributes),
+            "ExpressionAttributeNames": {
+                f"#{name}": name for name in (_TTL_ATTRIBUTE, *attributes)
+            },
             "ExpressionAttributeValues": {":pk": {"S": partition}, ":now": self._now()},
             "ConsistentRead": True,
         }
@@ -245,15 +255,76 @@ class DynamoDBBackend(Backend):
             request["ExclusiveStartKey"] = start
         answer = await self._call(operation, "Query", request)
         try:
-            names = tuple([item["sk"]["S"] for item in answer["Items"]])
+            rows = [tuple([item[name]["S"] for name in attributes]) for item in answer["Items"]]
             key = answer.get("LastEvaluatedKey")
             last = key["sk"]["S"] if key else None
             # Reading on from where this page began would never end.
             if last is not None and start is not None and last <= start["sk"]["S"]:
                 raise ValueError("a page that does not go on")
-            return names, last
+            return rows, last
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_dynamodb(operation) from error
+
+    # Journals
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        # That the entry before it is there could be checked too, but only in a transaction, which
+        # costs twice as much.
+        self._check_size("append", value)
+        written = await self._call(
+            "append",
+            "PutItem",
+            {
+                "Item": {
+                    **_entry_key(connection_id, position),
+                    "value": {"S": value},
+                    _TTL_ATTRIBUTE: {"N": str(expires_at)},
+                },
+                "ConditionExpression": "attribute_not_exists(pk) OR #expires_at <= :now",
+                "ExpressionAttributeNames": {"#expires_at": _TTL_ATTRIBUTE},
+                "ExpressionAttributeValues": {":now": self._now()},
+            },
+            repeatable=False,
+            unless="ConditionalCheckFailedException",
+        )
+        return written is not _UNMET
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        entries: list[tuple[int, str]] = []
+        start = _entry_key(connection_id, after) if after else None
+        while True:
+            rows, start = await self._journal_page("journal", connection_id, start, "value")
+            try:
+                entries += [(int(position), value) for position, value in rows]
+            except ValueError as error:
+                raise self._foreign("journal") from error
+            if start is None:
+                return self._contiguous(after, entries)
+
+    async def drop_journal(self, connection_id: str) -> None:
+        start = None
+        while True:
+            rows, start = await self._journal_page("drop_journal", connection_id, start)
+            keys = [_key(f"journal#{connection_id}", position) for (position,) in rows]
+            for first in range(0, len(keys), _DROP_WIDTH):
+                await self._delete("drop_journal", keys[first : first + _DROP_WIDTH])
+            if start is None:
+                return
+
+    async def _journal_page(
+        self, operation: str, connection_id: str, start: Any, *attributes: str
+    ) -> tuple[list[tuple[str, ...]], Any]:
+        """Return the positions and attributes of some entries, and where to go on, if anywhere."""
+        partition = f"journal#{connection_id}"
+        rows, last = await self._query(operation, partition, start, attributes=("sk", *attributes))
+        return rows, None if last is None else _key(partition, last)
+
+    async def _delete(self, operation: str, keys: Sequence[Any]) -> None:
+        """Delete some items at the same time."""
+        deleting = (self._call(operation, "DeleteItem", {"Key": key}) for key in keys)
+        for result in await asyncio.gather(*deleting, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     def _now(self) -> dict[str, str]:
         return {"N": str(int(self._clock()))}
@@ -386,6 +457,10 @@ class DynamoDBBackend(Backend):
             "of Longwire's; give another table_name"
         )
 
+    def _foreign(self, operation: str) -> BackendError:
+        detail = f"the table {self._table} has an item that is not one of Longwire's"
+        return BackendError(self.name, operation, detail)
+
     def _not_dynamodb(self, operation: str) -> BackendError:
         detail = f"the answer is not one of DynamoDB: is something else at {self._url}?"
         return BackendError(self.name, operation, detail)
@@ -419,6 +494,10 @@ def _member_key(group: str, connection_id: str) -> dict[str, Any]:
 
 def _joined_key(connection_id: str, group: str) -> dict[str, Any]:
     return _key(f"groups#{connection_id}", group)
+
+
+def _entry_key(connection_id: str, position: int) -> dict[str, Any]:
+    return _key(f"journal#{connection_id}", f"{position:010}")
 
 
 def _key(pk: str, sk: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class MemoryBackend(Backend):
         super().__init__(clock=clock)
         self._records: dict[str, Record] = {}
         self._groups: dict[str, dict[str, int]] = {}
+        # Each with its expiry.
+        self._journals: dict[str, tuple[tuple[str, ...], int]] = {}
         self._versions = itertools.count(1)
 
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
@@ -81,6 +83,20 @@ class MemoryBackend(Backend):
             )
         )
 
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        entries = await self.journal(connection_id)
+        if position != len(entries) + 1:
+            return False
+        self._journals[connection_id] = ((*entries, value), expires_at)
+        return True
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        entries, expires_at = self._journals.get(connection_id, ((), 0))
+        return entries[after:] if expires_at > self._clock() else ()
+
+    async def drop_journal(self, connection_id: str) -> None:
+        self._journals.pop(connection_id, None)
+
     async def sweep(self) -> int:
         now = self._clock()
         records = [key for key, record in self._records.items() if record.expires_at <= now]
@@ -90,11 +106,13 @@ class MemoryBackend(Backend):
             for member, expires_at in members.items()
             if expires_at <= now
         ]
+        journals = [key for key, (_, expires_at) in self._journals.items() if expires_at <= now]
         for connection_id in records:
             del self._records[connection_id]
         for group, member in memberships:
             await self.group_discard(group, member)
-        return len(records) + len(memberships)
+        entries = sum(len(self._journals.pop(connection_id)[0]) for connection_id in journals)
+        return len(records) + len(memberships) + entries
 
     async def close(self) -> None:
         pass

@@ -1,4 +1,4 @@
-"""What the stores in SQL databases share: the statements on their two tables."""
+"""What the stores in SQL databases share: the statements on their three tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ SWEEP_BATCH = 1000
 
 
 class SQLBackend(Backend):
-    """Keeps records in `{table}` and memberships in `{table}_group`."""
+    """Keeps records in `{table}`, memberships in `{table}_group`, journals in `{table}_journal`."""
 
     def __init__(self, table: str, *, clock: Callable[[], float]) -> None:
         # What is given as `table` was `checked_table`: it needs no escaping.
         super().__init__(clock=clock)
         self._table = table
         self._members = f"{table}_group"
+        self._entries = f"{table}_journal"
 
     @abc.abstractmethod
     async def _execute(
@@ -34,6 +35,7 @@ class SQLBackend(Backend):
         parameters: tuple[object, ...],
         *,
         repeatable: bool = True,  # running it twice does no harm
+        creates: bool = True,  # where the table is missing; else there are no rows
     ) -> Sequence[Any]:
         """Run one statement, in which `?` stands for each parameter, and return its rows."""
 
@@ -146,16 +148,59 @@ class SQLBackend(Backend):
         )
         return tuple(sorted(group for (group,) in rows))
 
-    async def sweep(self) -> int:
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        self._check_size("append", value)
         now = self._now()
-        return await self._sweep_table(self._table, now) + await self._sweep_table(
-            self._members, now
+        rows = await self._execute(
+            "append",
+            f'INSERT INTO "{self._entries}" (connection_id, position, value, expires_at)'
+            f' SELECT ?, ?, ?, ? WHERE ? = 1 OR EXISTS (SELECT 1 FROM "{self._entries}"'
+            " WHERE connection_id = ? AND position = ? AND expires_at > ?)"
+            # What has expired is in nobody's way.
+            " ON CONFLICT (connection_id, position) DO UPDATE SET value = excluded.value,"
+            f' expires_at = excluded.expires_at WHERE "{self._entries}".expires_at <= ?'
+            " RETURNING 1",
+            (
+                *(connection_id, position, value, expires_at),
+                *(position, connection_id, position - 1, now),
+                now,
+            ),
+            repeatable=False,
+        )
+        return bool(rows)
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        rows = await self._execute(
+            "journal",
+            f'SELECT position, value FROM "{self._entries}"'
+            " WHERE connection_id = ? AND position > ? AND expires_at > ? ORDER BY position",
+            (connection_id, after, self._now()),
+            creates=False,
+        )
+        return self._contiguous(after, rows)
+
+    async def drop_journal(self, connection_id: str) -> None:
+        await self._execute(
+            "drop_journal",
+            f'DELETE FROM "{self._entries}" WHERE connection_id = ?',
+            (connection_id,),
+            creates=False,
         )
 
-    async def _sweep_table(self, table: str, now: int) -> int:
+    async def sweep(self) -> int:
+        return (
+            await self._sweep_table(self._table)
+            + await self._sweep_table(self._members)
+            # A database of an earlier version has none, and its role may not create it.
+            + await self._sweep_table(self._entries, creates=False)
+        )
+
+    async def _sweep_table(self, table: str, *, creates: bool = True) -> int:
         deleted = 0
+        sweeping = self._sweeping(table)
+        now = self._now()
         while True:
-            rows = await self._execute("sweep", self._sweeping(table), (now, SWEEP_BATCH))
+            rows = await self._execute("sweep", sweeping, (now, SWEEP_BATCH), creates=creates)
             deleted += len(rows)
             if len(rows) < SWEEP_BATCH:
                 return deleted

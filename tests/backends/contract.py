@@ -17,7 +17,7 @@ from typing import ClassVar, TypeAlias
 
 import pytest
 
-from longwire_backends.base import Backend, Page, Record, RecordTooLargeError
+from longwire_backends.base import Backend, BackendError, Page, Record, RecordTooLargeError
 
 OpenBackend: TypeAlias = Callable[[Callable[[], float]], Backend]
 
@@ -52,6 +52,22 @@ ODD_TEXTS = (
     "x" * 1023 + "y",
 )
 
+# What a journal's entries are made of, besides JSON.
+ODD_VALUES = (
+    *ODD_TEXTS,
+    "",
+    "\n",
+    "\r\n",
+    " \t ",
+    "1\n2",
+    '{"body": "a\\nb\\u0000"}',
+    "\x01\x1f\x7f\x85",
+    "\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}\N{ZERO WIDTH NO-BREAK SPACE}",
+)
+
+# Bytes of the largest message of API Gateway.
+LARGEST_MESSAGE = 131_072
+
 
 class Clock:
     """Epoch seconds that pass when a test says so.
@@ -76,6 +92,10 @@ class BackendContract:
     lists_expired: ClassVar[bool] = False
     # Where the store's own limit is too large for a test: the bytes to test the check with.
     tested_limit: ClassVar[int | None] = None
+    # False for stores that cannot see that an append leaves a gap, only that there is one.
+    checks_gaps: ClassVar[bool] = True
+    # How many entries of 2,000 bytes the long journal has.
+    long_journal: ClassVar[int] = 1_000
 
     @pytest.fixture
     def open_backend(self) -> OpenBackend:
@@ -105,6 +125,13 @@ class BackendContract:
         backend = open_backend(clock)
         yield backend
         await backend.close()
+
+    @pytest.fixture
+    def journals(self, backend: Backend) -> Backend:
+        """The first instance, if its store keeps journals."""
+        if not backend.keeps_journal():
+            pytest.skip("this store keeps no journals")
+        return backend
 
     async def test_get_reads_what_put_wrote(self, backend: Backend, clock: Clock) -> None:
         """A record is read back as it was written."""
@@ -531,6 +558,251 @@ class BackendContract:
         clock.now += 60
         assert await backend.group_discard_all("a") == ("h",)
         assert await members(backend, "h") == []
+
+    async def test_a_journal_is_read_in_order(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """From the first entry on, or from behind any other."""
+        entries = [f"entry {n}" for n in range(1, 13)]
+        for position, value in enumerate(entries, 1):
+            assert await journals.append("a", position, value, clock.now + 60) is True
+        for reader in (journals, other):
+            for after in (0, 1, 9, 11, 12, 99):
+                assert await reader.journal("a", after=after) == tuple(entries[after:])
+
+    async def test_a_journal_that_nobody_began_is_empty(self, journals: Backend) -> None:
+        """There is nothing to read, and nothing to drop."""
+        assert await journals.journal("nobody") == ()
+        assert await journals.journal("nobody", after=3) == ()
+        await journals.drop_journal("nobody")
+
+    async def test_an_entry_stays_as_it_is(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """A position that is taken is refused to everybody, also to who has taken it."""
+        for position in (1, 2):
+            assert await journals.append("a", position, f"first {position}", clock.now + 60)
+        for writer in (journals, other):
+            for position in (1, 2):
+                assert await writer.append("a", position, "late", clock.now + 60) is False
+        assert await journals.journal("a") == ("first 1", "first 2")
+        assert await other.append("a", 3, "third", clock.now + 60)
+
+    async def test_one_of_twenty_appends_gets_the_position(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Whether the journal is new or not."""
+        for position in (1, 2, 3):
+            won = await asyncio.gather(
+                *(
+                    (journals, other)[n % 2].append("a", position, f"of {n}", clock.now + 60)
+                    for n in range(20)
+                )
+            )
+            assert sum(won) == 1
+            assert await journals.journal("a", after=position - 1) == (f"of {won.index(True)}",)
+
+    async def test_no_append_is_lost(self, journals: Backend, other: Backend, clock: Clock) -> None:
+        """Ten writers that read the rest and append three entries each leave all thirty."""
+
+        async def write(writer: Backend, name: str) -> None:
+            position = 0
+            for n in range(3):
+                while True:
+                    position += len(await writer.journal("a", after=position))
+                    if await writer.append("a", position + 1, f"{name} {n}", clock.now + 60):
+                        break
+
+        await asyncio.gather(*(write((journals, other)[n % 2], f"w{n}") for n in range(10)))
+        entries = await journals.journal("a")
+        assert sorted(entries) == sorted(f"w{n} {m}" for n in range(10) for m in range(3))
+        for n in range(10):
+            own = [entry for entry in entries if entry.startswith(f"w{n} ")]
+            assert own == [f"w{n} {m}" for m in range(3)]
+
+    async def test_a_read_sees_every_finished_append(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Whoever has appended, and whoever reads."""
+        for n in range(20):
+            writer, reader = (journals, other) if n % 3 else (other, journals)
+            assert await writer.append("a", n + 1, str(n), clock.now + 60)
+            assert await reader.journal("a", after=n) == (str(n),)
+
+    async def test_a_gap_is_not_read_across(self, journals: Backend, clock: Clock) -> None:
+        """Who appends without having read all is refused, or else the next reader is told."""
+        assert await journals.append("a", 1, "first", clock.now + 60)
+        appended = await journals.append("a", 3, "third", clock.now + 60)
+        assert appended is not self.checks_gaps
+        if appended:
+            with pytest.raises(BackendError, match="journal failed: entry 2 is missing and 3 is"):
+                await journals.journal("a")
+            await journals.drop_journal("a")
+            assert await journals.append("a", 1, "first", clock.now + 60)
+        assert await journals.journal("a") == ("first",)
+        assert await journals.append("a", 2, "second", clock.now + 60)
+
+    async def test_an_expired_journal_is_empty(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """From `expires_at` on nothing of it is read, or in the way of a new one."""
+        for position in (1, 2, 3):
+            assert await journals.append("a", position, f"old {position}", clock.now + 60)
+        assert await other.journal("a", after=2) == ("old 3",)
+        clock.now += 59
+        assert len(await other.journal("a")) == 3
+        clock.now += 1
+        assert await journals.journal("a") == ()
+        assert await journals.journal("a", after=1) == ()
+        for position, writer in ((1, other), (2, journals)):
+            assert await writer.append("a", position, f"new {position}", clock.now + 60)
+            assert await writer.append("a", position, "late", clock.now + 60) is False
+        assert await journals.journal("a") == ("new 1", "new 2")
+
+    async def test_sweep_counts_entries(self, journals: Backend, clock: Clock) -> None:
+        """Those that have expired are deleted, and no others."""
+        for position in (1, 2):
+            assert await journals.append("dead", position, "v", clock.now + 60)
+        assert await journals.append("alive", 1, "v", clock.now + 61)
+        clock.now += 60
+        assert await journals.sweep() == (2 if self.sweeps else 0)
+        assert await journals.sweep() == 0
+        assert await journals.journal("alive") == ("v",)
+        assert await journals.append("alive", 2, "w", clock.now + 61)
+        assert await journals.append("dead", 1, "new", clock.now + 60)
+
+    async def test_a_dropped_journal_is_empty(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Whoever drops it; then it can be begun anew, also by who has the old one in mind."""
+        for dropper in (other, journals):
+            for position in range(1, 31):
+                assert await journals.append("a", position, f"old {position}", clock.now + 60)
+            await dropper.drop_journal("a")
+            assert await journals.journal("a") == ()
+            assert await other.journal("a", after=7) == ()
+            assert await journals.append("a", 1, "new", clock.now + 60)
+            assert await other.journal("a") == ("new",)
+            await dropper.drop_journal("a")
+            await dropper.drop_journal("a")
+            assert await journals.append("a", 1, "newer", clock.now + 60)
+            await other.drop_journal("a")
+
+    async def test_a_dropped_journal_is_not_continued(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Who has not heard of it is refused, or else nobody takes the entry for the first one."""
+        assert await journals.append("a", 1, "first", clock.now + 60)
+        await other.drop_journal("a")
+        appended = await journals.append("a", 2, "second", clock.now + 60)
+        assert appended is not self.checks_gaps
+        if appended:
+            with pytest.raises(BackendError, match="entry 1 is missing"):
+                await other.journal("a")
+        else:
+            assert await journals.journal("a", after=1) == ()
+
+    async def test_a_journal_is_the_connections_own(self, journals: Backend, clock: Clock) -> None:
+        """It needs no record and is none; records, groups and other journals are left alone."""
+        assert await journals.append("a", 1, "of a", clock.now + 60)
+        assert await journals.append("ab", 1, "of ab", clock.now + 60)
+        assert await self.listed(journals) == []
+        version = await journals.put("a", "v", clock.now + 60)
+        await journals.group_add("a", "a", clock.now + 60)
+        assert await self.listed(journals) == ["a"]
+        await journals.drop_journal("a")
+        assert await journals.journal("ab") == ("of ab",)
+        assert await journals.get("a") == Record("v", version, clock.now + 60)
+        assert await members(journals, "a") == ["a"]
+        assert await journals.append("a", 1, "again", clock.now + 60)
+        await journals.take("a")
+        await journals.group_discard_all("a")
+        assert await journals.journal("a") == ("again",)
+
+    async def test_odd_journals_are_told_apart(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Any text is an id of its own."""
+        for text in ODD_TEXTS:
+            assert await journals.append(text, 1, f"of {text}", clock.now + 60)
+        for text in ODD_TEXTS:
+            assert await other.journal(text) == (f"of {text}",)
+            await other.drop_journal(text)
+            assert await journals.journal(text) == ()
+
+    async def test_odd_entries_come_back_as_they_were(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Any text without NUL is an entry."""
+        for position, value in enumerate(ODD_VALUES, 1):
+            assert await journals.append("a", position, value, clock.now + 60)
+        assert await other.journal("a") == ODD_VALUES
+
+    async def test_the_largest_message_is_an_entry(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Whatever the text, and with what is noted beside it."""
+        note = '{"id": "' + "i" * 180 + '"}'
+        texts = ("a", '"', "\\", "\n", "\x01", "é", "中", "\N{SLICE OF PIZZA}")
+        values = [note + text * (LARGEST_MESSAGE // len(text.encode())) for text in texts]
+        for position, value in enumerate(values, 1):
+            assert await journals.append("a", position, value, clock.now + 60)
+        # Not compared as a whole, of which pytest would show the difference.
+        for value, found in zip(values, await other.journal("a"), strict=True):
+            assert found == value
+
+    async def test_an_entry_over_the_limit_is_refused(
+        self, journals: Backend, clock: Clock
+    ) -> None:
+        """The error is typed and tells both sizes; the journal stays as it was."""
+        limit = journals.record_limit
+        if limit is None:
+            pytest.skip("this store takes entries of any size")
+        limit = min(limit, self.tested_limit or limit)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(journals), "record_limit", limit)
+            assert await journals.append("a", 1, "é" * 100, clock.now + 60)
+            with pytest.raises(RecordTooLargeError, match=f"limit of {limit}"):
+                await journals.append("a", 2, "é" * (limit // 2 + 1), clock.now + 60)
+            assert await journals.append("a", 2, "b", clock.now + 60)
+        assert await journals.journal("a") == ("é" * 100, "b")
+
+    async def test_a_long_journal_is_read_whole(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """Also where it comes in several pages; and it is dropped whole."""
+        entries = tuple(f"{n:-<2000}" for n in range(self.long_journal))
+        for position, value in enumerate(entries, 1):
+            assert await journals.append("a", position, value, clock.now + 60)
+        assert (await other.journal("a") == entries) is True
+        assert (await other.journal("a", after=300) == entries[300:]) is True
+        await other.drop_journal("a")
+        assert await journals.journal("a") == ()
+        assert await journals.append("a", 1, "v", clock.now + 60)
+
+    async def test_many_journals_at_once(
+        self, journals: Backend, other: Backend, clock: Clock
+    ) -> None:
+        """More than anybody would remember, in turns."""
+        for position in (1, 2):
+            for n in range(50):
+                writer = (journals, other)[n % 2]
+                assert await writer.append(str(n), position, f"{n}: {position}", clock.now + 60)
+        for n in range(50):
+            assert await journals.journal(str(n)) == (f"{n}: 1", f"{n}: 2")
+
+    async def test_a_closed_backend_keeps_its_journals(
+        self, journals: Backend, open_backend: OpenBackend, clock: Clock
+    ) -> None:
+        """It goes on where it was, and so does a new instance."""
+        assert await journals.append("a", 1, "v", clock.now + 60)
+        await journals.close()
+        assert await journals.append("a", 2, "w", clock.now + 60)
+        await journals.close()
+        second = open_backend(clock)
+        assert await second.append("a", 3, "x", clock.now + 60)
+        assert await second.journal("a") == ("v", "w", "x")
+        await second.close()
 
     async def test_a_closed_backend_opens_again(self, backend: Backend, clock: Clock) -> None:
         """Closing loses nothing and forbids nothing; closing twice is no error."""

@@ -40,6 +40,7 @@ class TestDynamoDBBackend(BackendContract):
     """As two servers understand DynamoDB."""
 
     sweeps = False
+    checks_gaps = False
 
     @pytest.fixture
     def crowd(self, server: ServerProcess, request: pytest.FixtureRequest) -> int:

@@ -48,6 +48,8 @@ class TestS3Backend(BackendContract):
 
     lists_expired = True
     tested_limit = 1000
+    # Each append sends the whole of it.
+    long_journal = 100
 
     @pytest.fixture
     def crowd(self, server: ServerProcess, request: pytest.FixtureRequest) -> int:

@@ -71,6 +71,18 @@ class Store:
     def groups(self, connection_id: str) -> Answer[tuple[str, ...]]:
         return self._ask("groups", self.backend.groups(connection_id))
 
+    def append(
+        self, connection_id: str, position: int, value: str, expires_at: int
+    ) -> Answer[bool]:
+        appended = self.backend.append(connection_id, position, value, expires_at)
+        return self._ask("append", appended)
+
+    def journal(self, connection_id: str, *, after: int = 0) -> Answer[tuple[str, ...]]:
+        return self._ask("journal", self.backend.journal(connection_id, after=after))
+
+    def drop_journal(self, connection_id: str) -> Answer[None]:
+        return self._ask("drop_journal", self.backend.drop_journal(connection_id))
+
     def sweep(self) -> Answer[int]:
         return self._ask("sweep", self.backend.sweep())
 

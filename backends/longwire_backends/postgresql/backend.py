@@ -1,4 +1,4 @@
-"""A store in two tables of a PostgreSQL database."""
+"""A store in three tables of a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -55,9 +55,17 @@ CREATE TABLE IF NOT EXISTS "{{0}}_group" (
     expires_at bigint NOT NULL,
     PRIMARY KEY (group_name, connection_id)
 );
+CREATE TABLE IF NOT EXISTS "{{0}}_journal" (
+    connection_id text COLLATE "C" NOT NULL,
+    position integer NOT NULL,
+    value text NOT NULL,
+    expires_at bigint NOT NULL,
+    PRIMARY KEY (connection_id, position)
+);
 CREATE INDEX IF NOT EXISTS "{{0}}_expiry" ON "{{0}}" (expires_at);
 CREATE INDEX IF NOT EXISTS "{{0}}_group_expiry" ON "{{0}}_group" (expires_at);
 CREATE INDEX IF NOT EXISTS "{{0}}_group_connection" ON "{{0}}_group" (connection_id, group_name);
+CREATE INDEX IF NOT EXISTS "{{0}}_journal_expiry" ON "{{0}}_journal" (expires_at);
 """
 
 # The user's own options win over these.
@@ -65,9 +73,10 @@ _DEFAULTS = {"fallback_application_name": "longwire", "keepalives_idle": 60}
 
 
 class PostgreSQLBackend(SQLBackend):
-    """Keeps records and memberships in two tables, over one connection per process.
+    """Keeps records, memberships and journals in three tables, over one connection per process.
 
-    The tables are created when the first statement finds them missing, if the role may do that.
+    The tables are created when the first statement finds one missing, if the role may do that. A
+    role that may not does without the last one until the first entry is appended.
 
     Args:
         uri: where the database is, with any option of libpq; or else the next five.
@@ -78,7 +87,8 @@ class PostgreSQLBackend(SQLBackend):
         host: the server's name or address.
         port: the server's.
         connect_timeout: whole seconds until a connection must be open; an option of `uri` wins.
-        table_name: the table of records; memberships go to `{table_name}_group`.
+        table_name: the table of records; memberships go to `{table_name}_group`, and journals to
+            `{table_name}_journal`.
         timeout: seconds until a statement must be answered.
         clock: epoch seconds; tests hand in their own.
 
@@ -123,6 +133,7 @@ class PostgreSQLBackend(SQLBackend):
         there = {
             self._table: await self._exists(self._table, "connection_id, value, version"),
             self._members: await self._exists(self._members, "group_name, connection_id"),
+            self._entries: await self._exists(self._entries, "connection_id, position, value"),
         }
         if not all(there.values()):
             await self._create_tables("create")
@@ -166,12 +177,15 @@ class PostgreSQLBackend(SQLBackend):
         parameters: tuple[object, ...],
         *,
         repeatable: bool = True,
+        creates: bool = True,
     ) -> list[Row]:
         statement = Statement(sql.replace("?", "%s"), parameters, repeatable)
         with self._errors(operation, repeatable=repeatable):
             try:
                 return await self._run(statement)
             except errors.UndefinedTable:
+                if not creates:
+                    return []
                 await self._create_tables(operation)
             return await self._run(statement)
 
@@ -196,8 +210,8 @@ class PostgreSQLBackend(SQLBackend):
     def _detail(self, error: Exception) -> str:
         if isinstance(error, OTHER_TABLE):
             return (
-                f"the table {self._table} or {self._members} is not one of Longwire's,"
-                " give another table_name"
+                f"the table {self._table}, {self._members} or {self._entries} is not one of"
+                " Longwire's, give another table_name"
             )
         if isinstance(error, ConnectTimeoutError):
             return f"{self._address} does not answer: {error} (connect_timeout); {CHECK_NETWORK}"
@@ -205,8 +219,9 @@ class PostgreSQLBackend(SQLBackend):
 
     def _init_text(self) -> str:
         return (
-            f"the role may not create the tables {self._table} and {self._members}; let a role that"
-            " may run this once: longwire init --backend postgresql"
+            f"the role may not create the tables {self._table}, {self._members} and"
+            f" {self._entries}; let a role that may run this once:"
+            " longwire init --backend postgresql"
             f' --params \'{{"table_name": "{self._table}", "uri": "..."}}\''
         )
 

@@ -40,7 +40,7 @@ _ADVICE = (
     ("(starting up|shutting down|recovery mode)", "try again when it is up"),
     ("no pg_hba.conf entry", "allow this client there, or add sslmode=require to uri"),
     ("^25006", "this server is read-only: give the address of the primary"),
-    ("^42501", "grant the role what it needs on both tables"),
+    ("^42501", "grant the role what it needs on all three tables"),
     ("^53100", "the server's disk is full: make room"),
     ("^57014", "the server has a limit or somebody who cancels: see statement_timeout"),
     ("^57P0[125]|^08|closed the connection|terminating|reset by peer|SSL connection", _LOST),

@@ -9,6 +9,7 @@ Where things are, each name behind `key_prefix`:
                           members and can be read in pages
     group-expiry:{name}   sorted set of the same ids by expiry
     groups:{id}           sorted set of group names by expiry
+    journal:{id}          list of entries: expiry, a line feed, the value
 
 A record and its id in `connections` are written in one step. They part only where Redis evicts keys
 for want of memory: a record without its id is not listed until it is written again, and an id
@@ -63,10 +64,11 @@ class _Client(NamedTuple):
 
 
 class RedisBackend(Backend):
-    """Keeps records and memberships in one database of a Redis server.
+    """Keeps records, memberships and journals in one database of a Redis server.
 
     Connects at first use, and whenever a connection was lost. A lost connection is an error only
-    to `take` and `update`, which may or may not have been done; the others are repeated once.
+    to `take`, `update` and `append`, which may or may not have been done; the others are repeated
+    once.
 
     Args:
         uri: redis:// or rediss:// (TLS), with user, password, host, port and database in it, and
@@ -246,6 +248,40 @@ class RedisBackend(Backend):
         return tuple(
             sorted(_texts(await self._execute("groups", "ZRANGEBYSCORE", key, alive, "+inf")))
         )
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        with self._errors("append"):
+            self._check_size("append", value)
+        done = await self._execute(
+            "append",
+            "EVALSHA",
+            scripts.APPEND,
+            1,
+            self._key("journal", connection_id),
+            position,
+            f"{max(expires_at, 0)}\n{value}",
+            _second(expires_at),
+            repr(self._clock()),
+            repeat=False,
+        )
+        return bool(done)
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        key = self._key("journal", connection_id)
+        rows = await self._execute("journal", "LRANGE", key, after, -1)
+        now = self._clock()
+        alive: list[tuple[int, str]] = []
+        for position, row in enumerate(rows, after + 1):
+            expires_at, line_feed, value = row.partition(b"\n")
+            if not line_feed or not expires_at.isdigit():
+                raise BackendError(self.name, "journal", f"{key!r} is {errors.NOT_OURS}")
+            if int(expires_at) > now:
+                with self._errors("journal"):
+                    alive.append((position, value.decode()))
+        return self._contiguous(after, alive)
+
+    async def drop_journal(self, connection_id: str) -> None:
+        await self._execute("drop_journal", "DEL", self._key("journal", connection_id))
 
     async def sweep(self) -> int:
         return 0

@@ -99,6 +99,21 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[2])
 """
 
+# Keys: the journal. Arguments: position, entry, expiry, now.
+# Each entry begins with its expiry.
+_APPEND = """
+local last = redis.call('LINDEX', KEYS[1], -1)
+if last and tonumber(string.match(last, '^%d+')) <= tonumber(ARGV[4]) then
+    redis.call('DEL', KEYS[1])
+end
+if redis.call('LLEN', KEYS[1]) ~= ARGV[1] - 1 then
+    return 0
+end
+redis.call('RPUSH', KEYS[1], ARGV[2])
+redis.call('EXPIREAT', KEYS[1], ARGV[3])
+return 1
+"""
+
 
 def _digest(source: str) -> str:
     return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
@@ -110,9 +125,10 @@ UPDATE = _digest(_UPDATE)
 CONNECTIONS = _digest(_CONNECTIONS)
 GROUP_ADD = _digest(_GROUP_ADD)
 GROUP_DISCARD = _digest(_GROUP_DISCARD)
+APPEND = _digest(_APPEND)
 
 # By digest.
 SOURCES = {
     _digest(source): source
-    for source in (_PUT, _TAKE, _UPDATE, _CONNECTIONS, _GROUP_ADD, _GROUP_DISCARD)
+    for source in (_PUT, _TAKE, _UPDATE, _CONNECTIONS, _GROUP_ADD, _GROUP_DISCARD, _APPEND)
 }

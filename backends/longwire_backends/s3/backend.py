@@ -5,6 +5,7 @@
 | a record | `connections/{id}` | a line with expiry, nonce and a long id, then the value |
 | a member of a group | `groups/{name}/{id}/{expires_at}` | the id |
 | a group of a connection | `memberships/{id}/{name}/{expires_at}` | the name |
+| a journal | `journals/{id}` | a line with expiry, then a line for each entry: a JSON string |
 
 What a listing has to tell is in the keys, since it shows no bodies; `keys.py` makes them. S3 has
 no expiry by the second: `sweep` deletes what has expired. A record's version is its ETag and its
@@ -23,13 +24,14 @@ from typing import TYPE_CHECKING
 
 from longwire_aws.http11 import MAX_BODY
 from longwire_backends.base import Backend, BackendError, Page, Record, new_version
-from longwire_backends.s3 import keys
+from longwire_backends.s3 import journal, keys
 from longwire_backends.s3.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from longwire_aws.http import Response
+    from longwire_backends.s3.journal import Journal
     from longwire_backends.s3.keys import Entry
 
 # Objects that one sweep looks at together.
@@ -43,7 +45,7 @@ _OVERTAKEN = frozenset({404, 409, 412})
 
 
 class S3Backend(Backend):
-    """Keeps records and memberships as objects of one bucket; `create` makes it.
+    """Keeps records, memberships and journals as objects of one bucket; `create` makes it.
 
     Args:
         bucket: its name.
@@ -82,6 +84,7 @@ class S3Backend(Backend):
             prefix=prefix,
             timeout=timeout,
         )
+        self._recent = journal.Recent()
 
     # Records
 
@@ -103,7 +106,7 @@ class S3Backend(Backend):
             tombstone = await self._replace("take", connection_id, "", 0, record.version)
             if tombstone is not None:
                 with contextlib.suppress(BackendError):  # it has expired, so `sweep` will do
-                    await self._delete_version("take", key, tombstone)
+                    await self._delete_version("take", key, _parsed(tombstone)[0])
                 return record
             if time.monotonic() > until:
                 detail = f"the record was never the one just read, for {self._timeout:.3g} s"
@@ -175,9 +178,9 @@ class S3Backend(Backend):
     def _alive(self, record: Record | None) -> Record | None:
         return record if record and record.expires_at > self._clock() else None
 
-    async def _delete_version(self, operation: str, key: str, version: str) -> bool:
+    async def _delete_version(self, operation: str, key: str, etag: str) -> bool:
         """Delete an object unless somebody has written it."""
-        response = await self._bucket.object(operation, "DELETE", key, if_match=_parsed(version)[0])
+        response = await self._bucket.object(operation, "DELETE", key, if_match=etag)
         self._bucket.check(operation, response, {204, *_OVERTAKEN})
         return response.status == 204
 
@@ -247,13 +250,71 @@ class S3Backend(Backend):
         self._bucket.check(operation, response, {200, 404})
         return [response.body.decode(*_ENCODING)] if response.status == 200 else []
 
+    # Journals
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        key, now = keys.journal_key(connection_id), self._clock()
+        until = time.monotonic() + self._timeout
+        # It is not remembered again until we know how it is: the answer may be lost.
+        known = self._recent.take(connection_id)
+        if known is None or known.alive(now).length() != position - 1:
+            known = await self._read_journal("append", key)
+        while (alive := known.alive(now)).length() == position - 1:
+            written = await self._write_journal(key, alive.grown(value, expires_at))
+            if written is not None:
+                self._recent.keep(connection_id, written)
+                return True
+            if time.monotonic() > until:
+                detail = f"the journal was never the one just read, for {self._timeout:.3g} s"
+                raise BackendError(self.name, "append", detail)
+            known = await self._read_journal("append", key)
+        return False
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        key = keys.journal_key(connection_id)
+        found = await self._read_journal("journal", key)
+        self._recent.keep(connection_id, found)
+        try:
+            return found.alive(self._clock()).entries()[after:]
+        except ValueError:
+            # No cause: it quotes what it could not read.
+            raise self._foreign("journal", key) from None
+
+    async def drop_journal(self, connection_id: str) -> None:
+        self._recent.take(connection_id)
+        await self._bucket.delete("drop_journal", keys.journal_key(connection_id))
+
+    async def _read_journal(self, operation: str, key: str) -> Journal:
+        response = await self._bucket.object(operation, "GET", key)
+        self._bucket.check(operation, response, {200, 404})
+        if response.status == 404:
+            return journal.MISSING
+        try:
+            return journal.parse(self._etag(operation, response), response.body)
+        except ValueError:
+            raise self._foreign(operation, key) from None
+
+    async def _write_journal(self, key: str, grown: Journal) -> Journal | None:
+        """Write it over the one that it has grown from; None when that is another by now."""
+        body = grown.body()
+        self._check_size("append", body)
+        response = await self._bucket.object(
+            "append", "PUT", key, body, if_match=grown.etag, if_missing=grown.etag is None
+        )
+        self._bucket.check("append", response, {200, *_OVERTAKEN})
+        if response.status != 200:
+            return None
+        return grown._replace(etag=self._etag("append", response))
+
     # Expiry
 
     async def sweep(self) -> int:
         now = self._clock()
         records = await self._each(self._bucket.keys("sweep", keys.RECORDS), self._sweep_record)
         await self._sweep_memberships(keys.MEMBERSHIPS, now)
-        return records + await self._sweep_memberships(keys.GROUPS, now)
+        memberships = await self._sweep_memberships(keys.GROUPS, now)
+        entries = await self._each(self._bucket.keys("sweep", keys.JOURNALS), self._sweep_journal)
+        return records + memberships + entries
 
     async def _sweep_memberships(self, folder: str, now: float) -> int:
         async def expired() -> AsyncIterator[str]:
@@ -268,10 +329,18 @@ class S3Backend(Backend):
         record = await self._read("sweep", key)
         if record is None or self._alive(record):
             return False
-        return await self._delete_version("sweep", key, record.version)
+        return await self._delete_version("sweep", key, _parsed(record.version)[0])
 
-    async def _each(self, found: AsyncIterator[str], work: Callable[[str], Awaitable[bool]]) -> int:
-        """Do the work for each key, for some at the same time; count what returned True."""
+    async def _sweep_journal(self, name: str) -> int:
+        key = keys.JOURNALS + name
+        found = await self._read_journal("sweep", key)
+        if found.etag is None or found.expires_at > self._clock():
+            return 0
+        deleted = await self._delete_version("sweep", key, found.etag)
+        return found.length() if deleted else 0
+
+    async def _each(self, found: AsyncIterator[str], work: Callable[[str], Awaitable[int]]) -> int:
+        """Do the work for each key, for some at the same time; return the sum."""
         done = 0
         async for batch in _batched(found, _SWEEP_WIDTH):
             results = await asyncio.gather(*map(work, batch), return_exceptions=True)

@@ -12,7 +12,7 @@ from longwire_backends.base import BackendError, ConfigurationError, RecordTooLa
 from longwire_backends.s3 import keys
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from longwire_aws.http import Response
 
@@ -55,10 +55,14 @@ class Bucket:
         body: bytes = b"",
         *,
         if_match: str | None = None,
+        if_missing: bool = False,
     ) -> Response:
         """Ask for one object, or write or delete it; its ETag must be `if_match`."""
         url = self.url + quote(self.prefix + key, safe="/")
-        return await self._ask(operation, method, url, body, if_match)
+        conditions = [("If-None-Match", "*")] if if_missing else []
+        if if_match is not None:
+            conditions.append(("If-Match", if_match))
+        return await self._ask(operation, method, url, body, conditions)
 
     async def delete(self, operation: str, key: str) -> bool:
         """Delete an object, whatever it is; that it is gone already is no error."""
@@ -129,11 +133,10 @@ class Bucket:
         method: str,
         url: str,
         body: bytes = b"",
-        if_match: str | None = None,
+        conditions: Sequence[tuple[str, str]] = (),
     ) -> Response:
-        headers = [] if if_match is None else [("If-Match", if_match)]
         return await self._service.request(
-            operation, method, url, headers, body, repeatable=if_match is None
+            operation, method, url, conditions, body, repeatable=not conditions
         )
 
     def _refused(self, operation: str, response: Response) -> BackendError:

@@ -20,6 +20,7 @@ _HASHED = "!"
 _END = "~"
 
 RECORDS, GROUPS, MEMBERSHIPS = "connections/", "groups/", "memberships/"
+JOURNALS = "journals/"
 
 
 class Entry(NamedTuple):
@@ -55,6 +56,10 @@ def long_id(key: str, name: str) -> str:
     if record_key(connection_id) != key:
         raise ValueError(f"{name} is not what its key says")
     return connection_id
+
+
+def journal_key(connection_id: str) -> str:
+    return JOURNALS + _encode(connection_id)
 
 
 def group_folder(group: str) -> str:

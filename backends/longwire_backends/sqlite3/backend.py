@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 
 class SQLite3Backend(SQLBackend):
-    """Keeps records and memberships in two tables of one file.
+    """Keeps records, memberships and journals in three tables of one file.
 
     The file and its tables are made at first use; its folder must exist. A file that is deleted or
     replaced while it is in use is opened anew, so every process sees the same one.
 
     Args:
         file_path: the database file.
-        table_name: the table of records; memberships go to `{table_name}_group`.
+        table_name: the table of records; memberships go to `{table_name}_group`, and journals to
+            `{table_name}_journal`.
         clock: epoch seconds; tests hand in their own.
 
     Raises:
@@ -74,6 +75,7 @@ class SQLite3Backend(SQLBackend):
         parameters: tuple[object, ...],
         *,
         repeatable: bool = True,
+        creates: bool = True,
     ) -> list[sqlite3.Row]:
         file = await self._opened()
         with self._errors(operation):

@@ -46,11 +46,19 @@ _TABLES = (
         expires_at INTEGER NOT NULL,
         PRIMARY KEY (group_name, connection_id)
     )""",
+    """CREATE TABLE IF NOT EXISTS "{0}_journal" (
+        connection_id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        value TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY (connection_id, position)
+    )""",
 )
 _INDEXES = (
     'CREATE INDEX IF NOT EXISTS "{0}_expiry" ON "{0}" (expires_at)',
     'CREATE INDEX IF NOT EXISTS "{0}_group_expiry" ON "{0}_group" (expires_at)',
     'CREATE INDEX IF NOT EXISTS "{0}_group_connection" ON "{0}_group" (connection_id, group_name)',
+    'CREATE INDEX IF NOT EXISTS "{0}_journal_expiry" ON "{0}_journal" (expires_at)',
 )
 
 

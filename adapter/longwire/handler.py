@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from longwire.config.settings import Settings
     from longwire.fanout.sweep import SweepResult
+    from longwire.invocation.kept_runs import KeptRuns
     from longwire.registry.base import Departure, HandOver
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.signed import Transport
@@ -99,7 +100,10 @@ class Longwire:
         self._takes_parts = self.settings.fanout is not None
         self._observer = Observer(metrics, tracing=tracing, takes_parts=self._takes_parts)
         self._lifespans = Lifespans(app, lifespan)
-        self._application = Application(app, self.settings, self._api, self._lifespans)
+        self._kept_runs = _kept_runs(self.settings, self._api)
+        self._application = Application(
+            app, self.settings, self._api, self._lifespans, self._kept_runs
+        )
         self._deferred = Deferred()
         self._one_event = threading.Lock()
         self._loop = handler_loop(
@@ -146,6 +150,8 @@ class Longwire:
         """Run the app's shutdown and let go of the store and all connections."""
         callers.forget(self._weak_caller)
         await self._deferred.finish()
+        if self._kept_runs is not None:
+            await self._kept_runs.end_all()
         await self._lifespans.shutdown()
         await self._api.aclose()
 
@@ -173,6 +179,8 @@ class Longwire:
         until = time.monotonic() + 0.9 * seconds
         finishing = asyncio.ensure_future(self._deferred.finish())
         await asyncio.wait({finishing}, timeout=min(SURE, seconds / 2))
+        if self._kept_runs is not None:
+            await self._kept_runs.end_all()
         # It goes on beside the shutdown if it is slow, and has what is left of the time.
         await self._lifespans.shutdown(deadlines.left(until))
         await asyncio.wait({finishing}, timeout=deadlines.left(until))
@@ -333,6 +341,19 @@ def _begin_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_in_child)
+
+
+def _kept_runs(configured: Settings, api: APIGateway) -> KeptRuns | None:
+    if not configured.replay:
+        return None
+    if api.backend is None or not api.backend.keeps_journal():
+        raise ConfigurationError(
+            f"replay needs a store that keeps journals: {type(api.backend).__name__} lacks append, "
+            "journal or drop_journal (longwire_backends.base.Backend says what they do)"
+        )
+    from longwire.invocation.kept_runs import KeptRuns  # nobody else pays for it
+
+    return KeptRuns()
 
 
 def _hand_over(configured: Settings) -> HandOver | None:

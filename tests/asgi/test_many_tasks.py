@@ -15,7 +15,8 @@ import pytest
 from longwire.asgi import quiescence
 from longwire.asgi.frames import describe
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.run import Run, Stage
+from longwire.asgi.run import Run
+from longwire.asgi.stage import Stage
 from longwire.asgi.suspended import timers
 from tests.asgi.test_run import ACCEPT, Recorder
 

@@ -16,7 +16,8 @@ import pytest
 from longwire.asgi import suspended as names
 from longwire.asgi import tasks
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.run import Run, Stage
+from longwire.asgi.run import Run
+from longwire.asgi.stage import Stage
 from longwire.asgi.suspended import is_runnable, timers
 from tests.asgi import waits
 from tests.asgi.test_run import ACCEPT, Recorder
@@ -42,6 +43,8 @@ WITHOUT: dict[str, object] = {
     "CONTEXT": "_gone",
     "CALLBACK": "_gone",
     "ARGS": "_gone",
+    "WHEN": "_gone",
+    "DEADLINE": "_gone",
     "TIMEOUT_OF": ("_gone",),
     "JOINING": set(),
     "MEETING": set(),

@@ -12,7 +12,8 @@ import pytest
 from longwire.asgi.handshake import HandshakeState
 from longwire.asgi.messages import disconnect
 from longwire.asgi.quiescence import REST_ROUNDS, Outcome
-from longwire.asgi.run import Run, Stage
+from longwire.asgi.run import Run
+from longwire.asgi.stage import Stage
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
 if TYPE_CHECKING:

@@ -161,7 +161,8 @@ BAD: list[tuple[Any, str]] = [
         "dsn parameter 'params' is not a setting; use 'api_gateway_endpoint_url', "
         "'api_gateway_region_name', 'path', 'path_query', 'ttl', 'allowed_origins', "
         "'client_ip_header', 'trusted_proxies', 'exclude_headers', 'exclude_query', 'binary', "
-        "'linger', 'slow_client', 'state', 'state_limit' or 'fanout'",
+        "'linger', 'slow_client', 'replay', 'replay_limit', 'state', 'state_limit' or "
+        "'fanout'",
     ),
     ("postgresql://h/d?ttl=x", "dsn parameter 'ttl' must be a whole number of at least 1"),
 ]

@@ -25,8 +25,8 @@ MEMORY = {"backend": "memory", "params": {}}
 SETTINGS = (
     "'backend', 'params', 'api_gateway_endpoint_url', 'api_gateway_region_name', 'path', "
     "'path_query', 'ttl', 'allowed_origins', 'client_ip_header', 'trusted_proxies', "
-    "'exclude_headers', 'exclude_query', 'binary', 'linger', 'slow_client', 'state', "
-    "'state_limit' or 'fanout'"
+    "'exclude_headers', 'exclude_query', 'binary', 'linger', 'slow_client', 'replay', "
+    "'replay_limit', 'state', 'state_limit' or 'fanout'"
 )
 
 

@@ -317,6 +317,7 @@ async def test_the_app_sees_the_event_and_where_it_runs() -> None:
             "phase": "connect",
             "route_key": "$connect",
             "connected_at": 1762868735513,
+            "replaying": True,  # by now: its event is over
         }
 
 

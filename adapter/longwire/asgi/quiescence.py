@@ -106,6 +106,13 @@ class Watch:
         # Without waiters it has been told of the end, and is at work.
         return Look(None, bool(waiters), busy, next_move)
 
+    async def next_move(self) -> float:
+        """Return when something can move at the earliest, though nobody waits for the client."""
+        turns, others = Turns(), self._others()
+        waits = await suspended.judge(others, self._run, frozenset(), turns)
+        next_move, _ = await self._next_move(others, waits, turns)
+        return next_move
+
     async def change(self, look: Look, until: float) -> None:
         """Wait until there is something new to look at, or until a time of the event loop."""
         self._changed = changed = self._loop.create_future()

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import itertools
 import logging
 import math
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from longwire.asgi import frames, messages, noise, tasks
+from longwire.asgi import frames, messages, noise, suspended, tasks
 from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
 from longwire.asgi.inbox import Inbox
 from longwire.asgi.quiescence import Outcome, Watch
+from longwire.asgi.stage import WITHOUT_EFFECT, Replay, Stage, SupersededError
 from longwire.deadlines import is_hang
 from longwire.exceptions import (
     ASGIMessageError,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
+    from longwire.asgi.stage import Outbox
     from longwire.types import ASGIApp, Frame, Message, Scope
 
     # What to make of a run that is not at rest: its step is over with this outcome, or is to be
@@ -59,6 +59,9 @@ WORKING_GRACE = 1.0
 # An app that has sent nothing for so long, in seconds, is no stream but slow.
 STREAM_PAUSE = 1.0
 
+# A replay does not wait for timers, but no event was longer than this, in seconds.
+MOST_SKIPPED = 900.0
+
 # Of many tasks that are cut off, so few are looked at to see whether that has been said.
 MOST_PLACES = 20
 
@@ -67,48 +70,7 @@ MOST_PLACES = 20
 SENDS_AT_ONCE = 16
 
 
-class Stage(enum.Enum):
-    """Where a run stands in the life of its connection; decides what `send()` does."""
-
-    CONNECT = enum.auto()  # the first run: effects are real
-    REPLAY = enum.auto()  # the connect step once more: effects are swallowed
-    LIVE = enum.auto()  # a message has been handed over
-    GONE = enum.auto()  # the client has left: `send()` raises
-    UNWINDING = enum.auto()  # the run is over and cleans up: nothing takes effect
-
-
-@dataclass(slots=True)
-class Replay:
-    """How the connect step goes when it is run once more."""
-
-    sent: int = 0  # frames
-    sent_at: float = 0.0  # the last of them, in the event loop's time
-    complete: bool = False  # the step was over when the app was ready for the message
-    # For an app that streams and never waits: what it learns once it has sent more frames than
-    # the connect step had, and until when (in the event loop's time) it may send all the same.
-    disconnect: tuple[Message, int, float] | None = None
-
-
-class SupersededError(Exception):
-    """Another event has told the app, or is telling it, that the client is gone."""
-
-
-class Outbox(Protocol):
-    """What a run may do to its client: the counterpart of the `Inbox`."""
-
-    def swallow(self, frame: Frame) -> None:
-        """Note that the replayed connect step has sent this frame again."""
-
-    async def send(self, frame: Frame) -> bool:
-        """Send a frame; False when the connect step had already sent it.
-
-        Raises:
-            ConnectionGoneError: the client is gone, and this run is the one to tell the app.
-            SupersededError: the client is gone, and another run tells the app.
-        """
-
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection; no error when it has ended already."""
+_BETWEEN = frozenset({Stage.KEPT, Stage.UNWINDING})
 
 
 class Run:
@@ -125,8 +87,8 @@ class Run:
         linger: float,
         on_hand_over: Callable[[], object] = lambda: None,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._active_at = self._loop.time()  # when it last did something for the client
+        self.loop = asyncio.get_running_loop()
+        self._active_at = self.loop.time()  # when it last did something for the client
         self.answer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
         self.replay = Replay()
         self.cut_off = ""  # what was still busy when the step was ended, for the log
@@ -137,19 +99,23 @@ class Run:
         self.hints: Hints | None = None
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
-        self._stage = stage
+        # Of the scope, for an app that wants to know whether it is only repeating.
+        self._told = scope.get("extensions", {}).get("longwire", {})
+        self._enter(stage)
         self._sends = 0
         # Where tasks waited when the message was handed over, but not for the client.
         self._before: Mapping[asyncio.Task[Any], str] = {}
+        self._skipped = 0.0  # seconds that a replay did not wait for
+        self._kept_at: Mapping[asyncio.Task[Any], object] = {}
         self._left_alone = False  # the app had returned before its run was stopped
         self._ended = self._stopped = False
-        self._connection_id = connection_id
+        self.connection_id = connection_id
         self._linger = linger
         self._on_hand_over = on_hand_over  # called once the replay is over
         self._tasks = tasks.TaskSet()
         self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
         self._watch = Watch(self._tasks, self._inbox, linger)
-        tasks.install(self._loop)
+        tasks.install(self.loop)
         self._task = tasks.spawn(
             _call(app, scope, self._inbox.receive, self._send), self._tasks, f"app {connection_id}"
         )
@@ -200,13 +166,83 @@ class Run:
         ready = outcome is Outcome.READY or (self.replay.complete and self.answer.accepted)
         return None if ready else outcome
 
+    async def repeat(self, message: Message | None, seconds: float, deadline: float) -> bool:
+        """Give the app an earlier message once more; tell whether it waits for the next one then.
+
+        Without a message, let the connect step come as far as it did. What was waited for within
+        so many seconds, after which the next message came, is not waited for again.
+        """
+        if message is not None:
+            self._inbox.deliver(message)
+        begun, since = self._now(), None
+        while True:
+            look = await self._watch.look(self._task)
+            if look.outcome is not None:
+                return look.outcome is Outcome.PARKED and not self.answer.is_closing
+            now, move = self._now(), look.next_move
+            until = begun + MOST_SKIPPED
+            if look.waits:
+                since = now if since is None else since
+                until = min(max(since, self.replay.sent_at) + self._linger, begun + seconds)
+                if now >= until:
+                    return True
+            elif not self._inbox:
+                move = await self._watch.next_move()
+            if self.loop.time() >= deadline:
+                return False
+            if now + (move - self.loop.time()) > until and look.waits and move > -math.inf:
+                return True
+            if not self._skip(move):
+                await self._watch.change(look, min(deadline, until - self._skipped))
+
+    def _now(self) -> float:
+        """Return the time of the event loop as it would be, had nothing been skipped."""
+        return self.loop.time() + self._skipped
+
+    def _skip(self, until: float) -> bool:
+        """Let the next timer fire now, if nothing else can move before it."""
+        seconds = until - self.loop.time()
+        if not 0.0 < seconds < MOST_SKIPPED:
+            return False
+        if not suspended.skip(self.loop, self._tasks, seconds):
+            return False
+        self._skipped += seconds
+        return True
+
+    def keep(self) -> None:
+        """Let it wait, between two events, without any effect."""
+        self._enter(Stage.KEPT)
+        self._kept_at = suspended.positions(self._tasks)
+
+    def stands_still(self) -> bool:
+        """Tell whether it has been kept and has not moved since."""
+        return (
+            self._stage is Stage.KEPT
+            and self.loop is asyncio.get_running_loop()
+            and suspended.stand_still(self.loop, self._tasks, self._kept_at)
+        )
+
+    def resume(self, outbox: Outbox) -> None:
+        """Go on with it in another event, with its outbox; a hand-over follows."""
+        self._outbox = outbox
+        self._enter(Stage.REPLAY)
+
+    def abandon(self) -> None:
+        """Cancel the app without effect, as somebody else goes on with its connection."""
+        self._task.cancel()
+        self._unwind()
+
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
         self._on_hand_over()
         if self.hints is not None:
             self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
-        self._stage = Stage.LIVE
-        self._active_at = self._loop.time()
+        self._enter(Stage.LIVE)
+        self.deliver(message)
+
+    def deliver(self, message: Message) -> None:
+        """Give the app a further message of its client."""
+        self._active_at = self.loop.time()
         self._before = self._watch.others()
         self._inbox.deliver(message)
 
@@ -216,14 +252,14 @@ class Run:
         Its replay may send as many frames as the connect step did, and go on for as long as a step
         may linger; what it sends after that raises.
         """
-        self.replay.disconnect = message, sent, self._loop.time() + self._linger
+        self.replay.disconnect = message, sent, self.loop.time() + self._linger
 
     def mark_gone(self, message: Message) -> None:
         """Let `send()` raise from now on, and `receive()` return the disconnect once."""
         if self._stage not in (Stage.GONE, Stage.UNWINDING):
             if self._stage is Stage.REPLAY:
                 self._on_hand_over()
-            self._stage = Stage.GONE
+            self._enter(Stage.GONE)
             self._inbox.deliver(message)
 
     async def until_over(
@@ -255,7 +291,7 @@ class Run:
             look = await self._watch.look(self._task)
             if look.outcome is not None:
                 return look.outcome
-            now = self._loop.time()
+            now = self.loop.time()
             if look.waits and since is None:
                 since = now
                 if on_waiting is not None:
@@ -286,11 +322,11 @@ class Run:
             if self._left_alone:
                 # One that waits for the client waits for ever: nothing comes any more.
                 moving = await self._watch.moving()
-                await tasks.wait(moving, min(self._linger, deadline - self._loop.time()))
+                await tasks.wait(moving, min(self._linger, deadline - self.loop.time()))
                 self._note_cut_off([task for task in moving if not task.done()])
             await self._leave_sanic()
-            await tasks.cancel([self._task], give_up_at - self._loop.time())
-            await tasks.cancel(list(self._tasks), give_up_at - self._loop.time())
+            await tasks.cancel([self._task], give_up_at - self.loop.time())
+            await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
         finally:  # also when nobody waits for it any longer
             self._stopped = True
             for task in (self._task, *self._tasks):
@@ -325,16 +361,21 @@ class Run:
         """Tell whether the connection outlives this run, whose app waits for the client."""
         waits = self.answer.accepted and self._inbox.waiters and not self._inbox
         has_acted = self._stage in (Stage.CONNECT, Stage.LIVE)
-        return bool(waits) and has_acted and not self.ended and self._loop.time() < deadline
+        return bool(waits) and has_acted and not self.ended and self.loop.time() < deadline
 
     def _unwind(self) -> None:
-        self._ended, self._stage = self.ended, Stage.UNWINDING
+        self._ended = self.ended
+        self._enter(Stage.UNWINDING)
         self._inbox.close()
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage
+        self._told["replaying"] = stage in WITHOUT_EFFECT
 
     @property
     def has_effect(self) -> bool:
         """Whether what the app does beside its messages takes effect, as in `Connections`."""
-        return self._stage not in (Stage.REPLAY, Stage.UNWINDING)
+        return self._stage not in WITHOUT_EFFECT
 
     @property
     def unwinding(self) -> bool:
@@ -359,7 +400,7 @@ class Run:
     @property
     def streams(self) -> bool:
         """Whether its replay has sent again and again, lately too, and never waited."""
-        lately = self._loop.time() - self.replay.sent_at < STREAM_PAUSE
+        lately = self.loop.time() - self.replay.sent_at < STREAM_PAUSE
         return self.replay.sent > 1 and lately and not self._inbox.waited
 
     @property
@@ -387,7 +428,7 @@ class Run:
     # What the app calls.
 
     async def _send(self, message: Message) -> None:
-        if self._stage is Stage.UNWINDING:
+        if self._stage in _BETWEEN:
             await self._take_turns()
             return self._clean_up(message)
         try:
@@ -405,7 +446,7 @@ class Run:
                 case HandshakeState.ACCEPTED, "websocket.close":
                     await self._close(message)
                 case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
-                    raise ConnectionGoneError(self._connection_id)  # as for an end by the client
+                    raise ConnectionGoneError(self.connection_id)  # as for an end by the client
                 case state, kind:
                     raise ASGIMessageError(f"the app sent {kind!r}, but {EXPECTED[state]}")
         finally:
@@ -420,8 +461,9 @@ class Run:
     def _clean_up(self, message: Message) -> None:
         """Do nothing for an app that cleans up; raise for all else, which reaches nobody."""
         if self.ended:
-            raise ConnectionGoneError(self._connection_id)
-        if self._stopped or asyncio.current_task() not in self._tasks:
+            raise ConnectionGoneError(self.connection_id)
+        is_kept = self._stage is Stage.KEPT
+        if is_kept or self._stopped or asyncio.current_task() not in self._tasks:
             raise self._too_late()
         if self.hints is not None and message.get("type") == "websocket.send":
             self.hints.swallowed(message)
@@ -429,7 +471,7 @@ class Run:
     def _too_late(self) -> EventOverError:
         """Log a send of somebody whose WebSocket is that of another time, and return its error."""
         place = frames.caller_place()
-        error = EventOverError(self._connection_id, place)
+        error = EventOverError(self.connection_id, place)
         logger.log(noise.level("sent late", [place]), "%s", error)
         return error
 
@@ -444,7 +486,7 @@ class Run:
         subprotocol, dropped = messages.accepted(message)
         self.answer = HandshakeAnswer(
             HandshakeState.ACCEPTED,
-            self._loop.time(),
+            self.loop.time(),
             accepted=True,
             subprotocol=subprotocol,
             dropped_headers=tuple(dropped),
@@ -457,7 +499,7 @@ class Run:
         state: HandshakeState = HandshakeState.CLOSED,
         closed_with: tuple[object, object] | None = None,
     ) -> None:
-        now = self._loop.time()
+        now = self.loop.time()
         self.answer = HandshakeAnswer(state, now, status=status, closed_with=closed_with)
         self._watch.signal()
         if state is HandshakeState.CLOSED:
@@ -474,7 +516,7 @@ class Run:
                     raise self._too_late()
                 self._replay(frame)
             case Stage.GONE:
-                raise ConnectionGoneError(self._connection_id)
+                raise ConnectionGoneError(self.connection_id)
             case _:
                 await self._send_now(frame)
         if self._inbox.waiters:
@@ -483,18 +525,18 @@ class Run:
     def _replay(self, frame: Frame) -> None:
         if self.replay.disconnect is not None:
             message, sent, tolerated_until = self.replay.disconnect
-            if self.replay.sent >= sent and self._loop.time() >= tolerated_until:
+            if self.replay.sent >= sent and self.loop.time() >= tolerated_until:
                 self.mark_gone(message)
-                raise ConnectionGoneError(self._connection_id)
+                raise ConnectionGoneError(self.connection_id)
         self.replay.sent += 1
-        self.replay.sent_at = self._loop.time()
+        self.replay.sent_at = self._now()
         self._outbox.swallow(frame)
 
     async def _send_now(self, frame: Frame) -> None:
         try:
             async with self._sending:
                 if await self._outbox.send(frame):
-                    self._active_at = self._loop.time()
+                    self._active_at = self.loop.time()
         except ConnectionGoneError:
             self.mark_gone(messages.lost())
             raise
@@ -503,8 +545,7 @@ class Run:
                 self.hang = error
             raise
         except SupersededError:
-            self._task.cancel()
-            self._unwind()
+            self.abandon()
             raise asyncio.CancelledError from None
 
     async def _close(self, message: Message) -> None:

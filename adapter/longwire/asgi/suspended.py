@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import heapq
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -19,7 +20,7 @@ from longwire.asgi.frames import frames_of, is_of_an_app, module_of, place
 from longwire.asgi.reachable import KNOWN_CLOSELY, STEPS_PER_TASK, known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Set
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
     from types import FrameType
 
     from longwire.asgi.reachable import Turns
@@ -49,6 +50,9 @@ SCHEDULED = "_scheduled"
 CONTEXT = "_context"
 CALLBACK = "_callback"
 ARGS = "_args"
+# When a timer is due, and a scope of anyio, which looks again when its timer fires.
+WHEN = "_when"
+DEADLINE = "_deadline"
 # The module of futures made in Python, as nest_asyncio and debuggers have them.
 FUTURES = "asyncio.futures"
 # The tasks that an `asyncio.timeout` and a scope of anyio would cancel.
@@ -242,6 +246,34 @@ def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[Timer] |
     if by_run is None:
         return None
     return [timer for timer in by_run.get(id(run), ()) if not timer.cancelled()]
+
+
+def skip(loop: asyncio.AbstractEventLoop, run: owned.TaskSet, seconds: float) -> bool:
+    """Make the timers of a run due by so many seconds earlier; False where the loop has its own."""
+    scheduled = getattr(loop, SCHEDULED, None)
+    of_run = timers(loop, run) if isinstance(scheduled, list) else None
+    if not (of_run and all(hasattr(timer, WHEN) for timer in of_run)):
+        return False
+    for timer in of_run:
+        setattr(timer, WHEN, timer.when() - seconds)
+        scope = getattr(getattr(timer, CALLBACK, None), "__self__", None)
+        if isinstance(due := getattr(scope, DEADLINE, None), float):
+            setattr(scope, DEADLINE, due - seconds)
+    heapq.heapify(cast("Any", scheduled))
+    _sorted.pop(loop, None)
+    return True
+
+
+def stand_still(
+    loop: asyncio.AbstractEventLoop, run: owned.TaskSet, since: Mapping[_Task, object]
+) -> bool:
+    """Tell whether none of a run has moved since those `positions`, and none is about to."""
+    if set(run) != set(since) or any_runnable(run) or is_due(loop, run) is not False:
+        return False
+    if any(awaited_future(task) is not future for task, future in since.items()):
+        return False
+    known, now = timers(loop, run), loop.time()
+    return known is not None and all(timer.when() > now for timer in known)
 
 
 def record_timers(loop: asyncio.AbstractEventLoop) -> None:

@@ -164,6 +164,8 @@ OWN = (
     Key("binary", BINARY),
     Key("linger", SECONDS),
     Key("slow_client", SECONDS),
+    Key("replay", FLAG),
+    Key("replay_limit", COUNT),
     Key("state", FLAG),
     Key("state_limit", STATE_BYTES),
     Key("fanout", FANOUT.or_none()),

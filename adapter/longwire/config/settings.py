@@ -60,6 +60,8 @@ class Settings:
         binary: what becomes of bytes that the app sends; API Gateway sends text only.
         linger: seconds that a busy task may take to send something more.
         slow_client: seconds for which a client that does not read is tried again.
+        replay: an app's own variables last as long as its connection.
+        replay_limit: messages that a connection may have with it.
         state: what an app changes in `scope["state"]` is there for the connection's next event.
         state_limit: bytes of JSON that this may take for each connection.
         fanout: None serves groups of any size in one process.
@@ -80,6 +82,8 @@ class Settings:
     binary: Binary = "text"
     linger: float = 2.0
     slow_client: float = PATIENCE
+    replay: bool = False
+    replay_limit: int = 1000
     state: bool = True
     state_limit: int = 32 * 1024
     fanout: Fanout | None = None
@@ -225,6 +229,12 @@ def _settings(
             "client, and the networks of the proxies that write it, since anybody else can write "
             "whatever they like"
         )
+    if named.get("replay"):
+        if named.get("state"):
+            raise ConfigurationError(
+                "replay and state exclude each other: a replay makes the state of a connection anew"
+            )
+        named["state"] = False
     return Settings(backend=backend, params=MappingProxyType(dict(params)), **named)
 
 

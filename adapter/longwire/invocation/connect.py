@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 from longwire.apigateway.client_ip import client_ip
 from longwire.asgi import messages, scope
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.run import Stage, SupersededError
+from longwire.asgi.stage import Stage, SupersededError
 from longwire.exceptions import ConnectionGoneError
 from longwire.invocation.ending import end_unless_spoken
 from longwire.invocation.greeting import Greeting, end_connect_step, owe, release_greeting
 from longwire.invocation.invocation import TELL_TIME, Application, Call, Invocation
 from longwire.invocation.outcome import handshake_status, log_ending, note_ending
+from longwire.invocation.tell import tell
 from longwire.registry.record import ConnectionRecord
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import ConnectEvent
+    from longwire.asgi.run import Run
+    from longwire.invocation.conversing import Conversing
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import LambdaResponse
 
@@ -45,6 +48,19 @@ async def connect(
     return await _ConnectStep(invocation, ConnectionRecord(handshake)).respond()
 
 
+def _new_conversing(invocation: Invocation, run: Run, record: ConnectionRecord) -> Conversing:
+    from longwire.invocation.conversing import Conversing  # nobody else pays for it
+    from longwire.registry.turn import Turn, new_owner
+
+    connection = invocation.connection
+    turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())
+    return Conversing(invocation, run, turn, record)
+
+
+def _by_nobody() -> bool:
+    return False
+
+
 def _refuse(call: Call, connection_id: str, status: int, why: str) -> LambdaResponse:
     """Answer a handshake that the app does not get to see."""
     logger.warning("connection %s: %s; refused", connection_id, why)
@@ -66,6 +82,11 @@ class _ConnectStep:
             record, self._greeting, Stage.CONNECT, "connect", gate=self._greeting
         )
         self._stopped = asyncio.Event()
+        # With `replay`, its turn begins if it goes on behind the response.
+        self._conversing: Conversing | None = None
+        if invocation.kept_runs is not None:
+            self._conversing = _new_conversing(invocation, self._run, record)
+        self._outcome = Outcome.UNANSWERED
 
     async def respond(self) -> LambdaResponse:
         run, after, connection = self._run, self._call.after, self._connection
@@ -112,6 +133,8 @@ class _ConnectStep:
             )
         record.ended = run.ended
         record.answered = self._greeting.sent
+        if self._conversing is not None and outcome is Outcome.PARKED:
+            self._outcome, self._conversing.at_rest = outcome, True
         going_on = outcome is Outcome.UNANSWERED
         if after is not None:
             await self._answer_and_go_on(after, going_on=going_on)
@@ -123,12 +146,13 @@ class _ConnectStep:
                 self._connection.id,
             )
         # Anything slow goes first: the record says when the response leaves.
-        await self._stop()
+        if self._conversing is None or going_on:
+            await self._stop()
         await self._call.departures.tell(TELL_TIME)
         record.greeting = self._greeting.frames
         record.responded_at = time.time()
         await self._connection.answer(record)
-        return True
+        return self._conversing is None or going_on
 
     async def _answer_and_go_on(self, after: AfterResponse, *, going_on: bool) -> None:
         run, record, frames = self._run, self._record, self._greeting.frames
@@ -136,6 +160,8 @@ class _ConnectStep:
         greets = frames or (going_on and not run.is_shared())
         record.greeting_until = self._connection.lease_greeting() if greets else 0.0
         record.connecting_until = self._connection.lease if going_on else 0.0
+        if self._conversing is not None and going_on:
+            await self._conversing.turn.begin()
         record.responded_at = time.time()
         # What has joined a group is stored already; what has ended is stored only to be greeted.
         stored = record.joined or not record.ended or bool(frames)
@@ -160,8 +186,7 @@ class _ConnectStep:
         except ConnectionGoneError:
             if not self._record.ended:
                 await self._stopped.wait()  # or the run that is told would let it act again
-                gone = messages.lost()
-                await self._invocation.tell(self._record, gone, "gone")
+                await tell(self._invocation, self._record, messages.lost(), "gone")
         except SupersededError:
             self._superseded()
         finally:
@@ -169,32 +194,47 @@ class _ConnectStep:
 
     async def _go_on(self, after: AfterResponse) -> None:
         """Deliver the greeting while the connect step goes on, and what it still sends."""
-        run = self._run
+        run, conversing = self._run, self._conversing
         try:
-            try:
-                await after.response_left()
-                await self._greeting.deliver(run.is_shared)
-                if run.is_shared() and not self._greeting.frames:
-                    await self._connection.update(release_greeting)
-            except ConnectionGoneError:
-                run.mark_gone(messages.lost())
-            outcome = await run.until_over(self._invocation.run_until)
-            log_ending(run, outcome, self._connection.id)
-            note_ending(self._call.ending, run, outcome)
-            if self._greeting.frames:
-                return
-            if not run.ended:
-                await self._connection.update(end_connect_step)
-            elif run.is_shared() and not self._connection.ended:
-                await end_unless_spoken(self._connection, self._record.responded_at)
+            if conversing is None:
+                await self._greet_and_go_on(after)
             else:
-                await self._connection.end()
+                async with conversing:
+                    await self._greet_and_go_on(after)
         except SupersededError:
             self._superseded()
         finally:
             # Both at once: if the process is about to end, the app may clean up for too long.
             await asyncio.gather(self._stop(), self._hand_back(ended=run.ended))
             await self._call.departures.tell()
+
+    async def _greet_and_go_on(self, after: AfterResponse) -> None:
+        run, conversing, greeting = self._run, self._conversing, self._greeting
+        # With `replay` no other event runs the app meanwhile.
+        shared = run.is_shared if conversing is None else _by_nobody
+        try:
+            await after.response_left()
+            await greeting.deliver(shared)
+            if run.is_shared() and not greeting.frames:
+                await self._connection.update(release_greeting)
+        except ConnectionGoneError:
+            run.mark_gone(messages.lost())
+        if conversing is None:
+            self._outcome = await run.until_over(self._invocation.run_until)
+        else:
+            conversing.give_first()
+            self._outcome = await conversing.until_rest()
+        log_ending(run, self._outcome, self._connection.id)
+        note_ending(self._call.ending, run, self._outcome)
+        if greeting.frames:
+            return
+        has_spoken = conversing is not None and conversing.turn.conversation.begun > 0
+        if not run.ended:
+            await self._connection.update(end_connect_step)
+        elif run.is_shared() and not (self._connection.ended or has_spoken):
+            await end_unless_spoken(self._connection, self._record.responded_at)
+        else:
+            await self._connection.end()
 
     async def _clean_up(self) -> None:
         """Let an app that has refused finish what it is doing."""
@@ -205,7 +245,10 @@ class _ConnectStep:
             await self._stop()
 
     async def _stop(self) -> None:
-        await self._invocation.stop(self._run)
+        if self._conversing is None:
+            await self._invocation.stop(self._run)
+        else:
+            await self._conversing.keep_or_stop(self._outcome, self._greeting)
         self._stopped.set()
 
     async def _hand_back(self, *, ended: bool = False) -> None:

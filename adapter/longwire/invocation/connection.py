@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from longwire import deadlines
 from longwire.apigateway.frames import encode
 from longwire.asgi import messages
-from longwire.asgi.run import Run, SupersededError
+from longwire.asgi.stage import SupersededError
 from longwire.exceptions import (
     BackendError,
     ConnectionGoneError,
@@ -31,6 +31,7 @@ from longwire.registry.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from longwire.asgi.run import Run
     from longwire.asgi.state import Kept
     from longwire.config.settings import Settings
     from longwire.deadlines import Deadlines
@@ -91,7 +92,7 @@ class Connection:
         self._endpoint = endpoint
         self._settings = settings
         self._times = times
-        self._store = Store(api.backend, times.store, self._cut_off)
+        self.store = Store(api.backend, times.store, self._cut_off)
         self._is_new = is_new
         self._new_until = self._greets_until = 0.0
         self._joined = True  # for all that is known
@@ -156,11 +157,11 @@ class Connection:
 
     async def save(self, new: ConnectionRecord) -> None:
         """Store the record of a new connection."""
-        await self._store.put(self.id, self._dumps(new), self.expires_at)
+        await self.store.put(self.id, self._dumps(new), self.expires_at)
 
     async def read(self) -> ConnectionRecord | None:
         """Return the stored record; raises `StoredRecordError` for one that nobody can read."""
-        stored = await self._store.get(self.id)
+        stored = await self.store.get(self.id)
         if stored is None:
             return None
         self.expires_at = stored.expires_at
@@ -175,12 +176,12 @@ class Connection:
 
         What is `known` is not read once more, unless it has changed meanwhile.
         """
-        while stored := known or await self._store.get(self.id):
+        while stored := known or await self.store.get(self.id):
             known, current = None, self._loads(stored)
             if not change(current):
                 return None
             value = self._dumps(current)
-            version = await self._store.update(self.id, value, stored.expires_at, stored.version)
+            version = await self.store.update(self.id, value, stored.expires_at, stored.version)
             if version is not None:
                 self._last, self.kept = stored._replace(value=value, version=version), current.kept
                 return current
@@ -196,7 +197,7 @@ class Connection:
 
     async def take(self) -> ConnectionRecord | None:
         """Take the record out; whoever gets it tells the app of the end."""
-        stored = await self._store.take(self.id)
+        stored = await self.store.take(self.id)
         if stored is None:
             return None
         self.ended = True
@@ -272,7 +273,7 @@ class Connection:
         if not self._joined:
             return
         try:
-            names = await self._store.group_discard_all(self.id)
+            names = await self.store.group_discard_all(self.id)
             self.left_groups = tuple(sorted({*self.left_groups, *names}))
         except BackendError as error:  # the next send to a group ends a membership that stays
             logger.error("connection %s: it may still be in groups: %s", self.id, error)

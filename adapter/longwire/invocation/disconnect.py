@@ -11,6 +11,7 @@ from longwire.asgi import messages
 from longwire.deadlines import Deadlines
 from longwire.exceptions import LongwireError, StoredRecordError
 from longwire.invocation.invocation import Application, Call, Departures, Invocation
+from longwire.invocation.tell import tell
 from longwire.observability.event import Ending
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ async def disconnect(
         logger.error("connection %s: its end was not told: %s", connection.id, error)
     await connection.leave_groups()
     if record is not None and not record.has_ended:
-        await invocation.tell(record, messages.disconnect(event.code, event.reason), "told")
+        gone = messages.disconnect(event.code, event.reason)
+        await tell(invocation, record, gone, "told")
     await call.departures.tell()
     return {"statusCode": 200}
 

@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from longwire.asgi.run import SupersededError
+from longwire.asgi.stage import SupersededError
 from longwire.exceptions import (
     NOT_SENT,
     ConnectionGoneError,
@@ -66,6 +66,11 @@ class Greeting:
     def frames(self) -> list[Frame]:
         """What the client is to get and has not got yet."""
         return [frame for frame, _ in self._owed]
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether the client is to get something that it may not have yet."""
+        return self._frames > 0 and not self.is_open
 
     def swallow(self, frame: Frame) -> None:
         raise TypeError("a connect step replays nothing")

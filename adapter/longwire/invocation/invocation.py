@@ -15,11 +15,10 @@ from longwire import deadlines
 from longwire.apigateway.events import ConnectEvent, Event
 from longwire.asgi import scope
 from longwire.asgi.messages import is_disconnect
-from longwire.asgi.run import Outbox, Run, Stage
+from longwire.asgi.run import Run
 from longwire.asgi.state import ScopeState
 from longwire.invocation.connection import Connection, Gate
-from longwire.invocation.outcome import log_cut_off, log_ending, note_ending
-from longwire.invocation.replies import ClosedOutbox
+from longwire.invocation.outcome import log_cut_off
 from longwire.invocation.state import OwnState
 from longwire.registry.caller import Caller, calling
 
@@ -27,14 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.asgi.lifespan import Lifespans
+    from longwire.asgi.stage import Outbox, Stage
     from longwire.config.settings import Settings
     from longwire.deadlines import Deadlines
-    from longwire.observability.event import Ending, Word
+    from longwire.invocation.kept_runs import KeptRun, KeptRuns
+    from longwire.observability.event import Ending
     from longwire.registry.api_gateway import APIGateway
     from longwire.registry.base import Departed, Departure
     from longwire.registry.record import ConnectionRecord
     from longwire.runtime.after_response import AfterResponse
-    from longwire.types import ASGIApp, LambdaEvent, Message
+    from longwire.types import ASGIApp, LambdaEvent, Scope
 
 logger = logging.getLogger("longwire")
 
@@ -49,6 +50,7 @@ class Application(NamedTuple):
     settings: Settings
     api: APIGateway
     lifespans: Lifespans
+    kept_runs: KeptRuns | None = None  # with `replay`
 
 
 class Departures:
@@ -111,6 +113,10 @@ class Invocation:
             call.times,
             is_new=isinstance(event, ConnectEvent),
         )
+        self.kept_runs = application.kept_runs
+        # Who calls in its run, and the run's scope; None before there is one.
+        self.caller: Caller | None = None
+        self.scope: Scope | None = None
         self._application = application
         self._request = event.context
         self._endpoint = endpoint
@@ -128,15 +134,9 @@ class Invocation:
     ) -> Run:
         """Call the app; a connect step has a gate, and a record that is not stored yet."""
         call, connection = self.call, self.connection
-        caller = Caller(
-            self._application.api.at(self._endpoint),
-            call.times.send,
-            loop=asyncio.get_running_loop(),
-            own=connection,
-            departed=call.departures.found,
-        )
+        caller = self.caller = self._new_caller()
         lifespan = self._application.lifespans.current().state
-        asgi_scope = scope.asgi_scope(
+        asgi_scope = self.scope = scope.asgi_scope(
             record.handshake,
             state=lifespan,
             extension=scope.extension(self._request, phase, connection.expires_at),
@@ -159,14 +159,41 @@ class Invocation:
                 linger=self.settings.linger,
                 on_hand_over=state.restore,
             )
-        # Lambda's own context has no such attribute, so nobody pays for it there.
-        if getattr(call.context, "wants_hints", None) is True:
+        if self.wants_hints and self.kept_runs is None:
             from longwire.asgi.hints.hints import Hints
 
             run.hints = Hints(self._application.app, asgi_scope, _tell)
             caller.on_swallowed = run.hints.swallowed
         connection.begin(run, state, gate, None if gate is None else record)
         return run
+
+    def resume(self, kept: KeptRun, outbox: Outbox, phase: str) -> None:
+        """Go on with a kept run: all that belongs to an event becomes this event's."""
+        connection, kept_scope = self.connection, kept.scope
+        connection.expires_at = kept.expires_at
+        kept.caller.go_on(self._new_caller())
+        self.caller, self.scope = kept.caller, kept_scope
+        # In place, as an app may have copied the scope.
+        of_event = scope.extension(self._request, phase, kept.expires_at)
+        kept_scope["extensions"]["longwire"].update(of_event)
+        kept_scope["aws.event"], kept_scope["aws.context"] = self.call.raw, self.call.context
+        kept.run.resume(outbox)
+        connection.begin(kept.run, kept.state)
+
+    def _new_caller(self) -> Caller:
+        return Caller(
+            self._application.api.at(self._endpoint),
+            self.call.times.send,
+            loop=asyncio.get_running_loop(),
+            own=self.connection,
+            departed=self.call.departures.found,
+        )
+
+    @property
+    def wants_hints(self) -> bool:
+        """Whether it runs on a developer's machine."""
+        # Lambda's own context has no such attribute, so nobody pays for it there.
+        return getattr(self.call.context, "wants_hints", None) is True
 
     async def stop(self, run: Run) -> None:
         """End a run, and log what its author should know of its end."""
@@ -186,20 +213,6 @@ class Invocation:
                 self.connection.id,
                 given_up,
             )
-
-    async def tell(self, record: ConnectionRecord, message: Message, word: Word) -> None:
-        """Tell the app that its client is gone; `word` is how the event ends then."""
-        run = self.run(record, ClosedOutbox(), Stage.REPLAY, "disconnect")
-        run.expect_disconnect(message, record.sent.total())
-        try:
-            outcome = await run.until_ready(record.answered, self.run_until)
-            if outcome is None:
-                run.mark_gone(message)
-                outcome = await run.until_over(self.run_until)
-            log_ending(run, outcome, self.connection.id)
-            note_ending(self.call.ending, run, outcome, word)
-        finally:
-            await self.stop(run)
 
 
 def _tell(hint: str) -> None:

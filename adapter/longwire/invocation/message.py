@@ -6,35 +6,22 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from longwire.asgi import messages
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.run import Stage, SupersededError
-from longwire.exceptions import (
-    ASGIMessageError,
-    ConnectionGoneError,
-    DeadlineError,
-    MessageTooLargeError,
-    StoredRecordError,
-)
-from longwire.invocation.ending import speak
-from longwire.invocation.greeting import greeted
+from longwire.asgi.stage import Stage
+from longwire.exceptions import DeadlineError, StoredRecordError
+from longwire.invocation.find import find
 from longwire.invocation.invocation import Application, Call, Invocation
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import Replies
 
 if TYPE_CHECKING:
-    from longwire.apigateway.events import MessageEvent, RequestContext
+    from longwire.apigateway.events import MessageEvent
     from longwire.asgi.run import Run
     from longwire.invocation.connection import Connection
     from longwire.registry.record import ConnectionRecord
     from longwire.types import LambdaResponse, Message
 
 logger = logging.getLogger("longwire")
-
-# A message may overtake the write of its connection's record: while the connection is younger than
-# this (milliseconds), the record is looked up again after these pauses (seconds).
-YOUNG_CONNECTION = 5000
-LOOK_AGAIN_AFTER = (0.05, 0.1, 0.2)
 
 
 async def message(
@@ -49,62 +36,19 @@ async def message(
     invocation = Invocation(application, call, event, endpoint)
     connection = invocation.connection
     try:
-        record = await _find(invocation, event.context)
-        if record is not None:
-            record = await speak(connection, record, event.context)
-            if record is None:
-                call.ending.note("closed")
-        if record is not None and await _greeted(invocation, record):
-            key = "text" if isinstance(event.body, str) else "bytes"
-            await _reply(invocation, record, {"type": "websocket.receive", key: event.body})
+        key = "text" if isinstance(event.body, str) else "bytes"
+        received = {"type": "websocket.receive", key: event.body}
+        if application.kept_runs is not None:
+            from longwire.invocation import replay  # nobody else pays for it
+
+            await replay.message(invocation, event.context, received, find)
+        elif (record := await find(invocation, event.context)) is not None:
+            await _reply(invocation, record, received)
     except StoredRecordError as error:
         logger.error("connection %s: deleted: %s", connection.id, error)
         await connection.end()
     await call.departures.tell()
     return {"statusCode": 200}
-
-
-async def _find(invocation: Invocation, request: RequestContext) -> ConnectionRecord | None:
-    """Read the stored record; a connection without one is deleted."""
-    connection = invocation.connection
-    record = await connection.read()
-    for pause in LOOK_AGAIN_AFTER if _is_young(request) else ():
-        if record is None:
-            if not await connection.pause(pause):
-                raise DeadlineError("no time was left for its stored record to come")
-            record = await connection.read()
-    if record is None:
-        logger.warning(
-            "connection %s: deleted: it has no stored record (expired, lost, or "
-            "$disconnect was faster)",
-            connection.id,
-        )
-        invocation.call.ending.note("no_record")
-        await connection.end()
-    return record
-
-
-def _is_young(request: RequestContext) -> bool:
-    now, then = request.request_time, request.connected_at
-    return now is None or then is None or now - then < YOUNG_CONNECTION
-
-
-async def _greeted(invocation: Invocation, record: ConnectionRecord) -> bool:
-    """Let the greeting go first; tell whether the connection goes on after it."""
-    try:
-        current = await greeted(invocation.connection, record)
-    except ConnectionGoneError:
-        await invocation.tell(record, messages.lost(), "gone")
-        return False
-    except SupersededError:
-        current = None
-    except (ASGIMessageError, MessageTooLargeError) as error:  # `binary` was another then
-        raise StoredRecordError(f"its greeting cannot be sent: {error}") from error
-    # Unless a run says more.
-    invocation.call.ending.note("gone" if current is None else "closed")
-    if current is not None and current.ended:
-        await invocation.connection.end()
-    return current is not None and not current.ended
 
 
 async def _is_sending(connection: Connection, run: Run) -> bool:

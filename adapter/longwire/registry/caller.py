@@ -101,6 +101,11 @@ class Caller:
         self.on_swallowed: Callable[[], object] | None = None
         self.is_closed = False  # its event is over: whoever goes on has to find another caller
 
+    def go_on(self, other: Caller) -> None:
+        """Become the caller of another event, in which the same code goes on."""
+        self.registry, self.deadline, self.loop = other.registry, other.deadline, other.loop
+        self.own, self.departed = other.own, other.departed
+
     def without_run(self) -> Caller:
         """Return a caller for work that was decided while the run had effect, and outlives it."""
         return Caller(self.registry, self.deadline, loop=self.loop, departed=self.departed)

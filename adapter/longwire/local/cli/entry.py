@@ -26,7 +26,7 @@ from longwire.local.function.instance import LIFELINE
 # The variable with the options of the command line that say what the function is, as JSON.
 OPTIONS = "LONGWIRE_DEV_OPTIONS"
 
-NAMES = ("target", "app_dir", "path", "file", "backend", "params", "instances")
+NAMES = ("target", "app_dir", "path", "replay", "file", "backend", "params", "instances")
 
 
 def options_for(options: argparse.Namespace) -> str:

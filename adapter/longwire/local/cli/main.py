@@ -182,6 +182,12 @@ def _add_app(dev: argparse.ArgumentParser) -> None:
     _add_app_dir(group)
     group.add_argument("--path", help="the path an ASGI app sees when the client gives none (/)")
     group.add_argument(
+        "--replay",
+        action="store_true",
+        default=None,
+        help="an ASGI app's own variables last as long as its connection",
+    )
+    group.add_argument(
         "--timeout",
         type=function_timeout,
         default=DEFAULT_TIMEOUT,

@@ -58,7 +58,7 @@ def target_from(options: argparse.Namespace) -> Any:
     target = import_target(options.target, options.app_dir)
     if kind(target) == "asgi":
         return Longwire(target, ws_config=_ws_config(options))
-    for name in ("path", "backend", "params", "file"):
+    for name in ("path", "replay", "backend", "params", "file"):
         if getattr(options, name, None) is not None:
             raise ConfigurationError(
                 f"--{name}: {options.target} is a handler, and its own configuration decides; "
@@ -95,8 +95,9 @@ def _ws_config(options: argparse.Namespace) -> dict[str, Any]:
         "backend": "sqlite3",
         "params": {"file_path": options.file or DEFAULT_FILE},
     }
-    if getattr(options, "path", None) is not None:
-        config["path"] = options.path
+    for name in ("path", "replay"):
+        if getattr(options, name, None) is not None:
+            config[name] = getattr(options, name)
     return config
 
 

@@ -1,0 +1,201 @@
+"""What is kept of a conversation with `replay`: its journal, and what the entries of it say.
+
+A journal is an append-only list for each connection. Whoever appends an entry has read all before
+it, and gets the position only if nobody else has it. It is the only thing about which the events of
+a connection agree: whose turn it is, which messages the app has been given, and in which order.
+
+| entry | who appends it | what it says |
+|---|---|---|
+| message | the event of a message, or of the end | it came; with a lease, its event has the turn |
+| lease | who has the turn, or takes it over | it is alive, and has begun with message `n` |
+| rest | who has the turn | the app waits for the client after `n`; it is nobody's turn |
+| once | who has the turn | what `longwire.once` got in message `n` (0: in the connect part) |
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longwire.exceptions import RecordVersionError, StoredRecordError
+
+if TYPE_CHECKING:
+    from longwire.types import Message
+
+VERSION = 1
+MESSAGE, LEASE, REST, ONCE = "M", "L", "R", "O"
+# A text is kept in base64 where its JSON would be longer than it by so many characters in ten: the
+# largest message of control characters would not fit into an item of DynamoDB.
+MOST_ESCAPES = 3
+
+
+# Seconds for which a turn is somebody's who says no more: so long waits the next message of a
+# client whose event's process has died.
+LEASE_TIME = 3.0
+
+
+class Told(NamedTuple):
+    """What the app is to receive, as API Gateway got it."""
+
+    at: int  # when API Gateway got it, in epoch milliseconds
+    message: Message
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it is that the client has gone."""
+        return bool(self.message["type"] == "websocket.disconnect")
+
+
+class Result(NamedTuple):
+    """What `longwire.once` got."""
+
+    number: int  # of the message in which it was called; 0 in the connect part
+    key: str
+    value: Any
+
+
+class FramesSent(NamedTuple):
+    """What the app sent in one turn, where somebody wants to compare it with a replay."""
+
+    frames: int
+    digest: str
+
+
+def message_entry(owner: str, until: float, told: Told) -> str:
+    """Return the entry of a message; `until` is 0 where the turn is somebody else's."""
+    return _entry(MESSAGE, owner, until, told.at, *_dump(told.message))
+
+
+def lease_entry(owner: str, until: float, begun: int) -> str:
+    return _entry(LEASE, owner, until, begun)
+
+
+def rest_entry(owner: str, begun: int, sent: FramesSent | None = None) -> str:
+    return _entry(REST, owner, begun, *(sent or ()))
+
+
+def once_entry(owner: str, result: Result) -> str:
+    """Raises `ValueError` or `TypeError` for a value that JSON cannot hold."""
+    return _entry(ONCE, owner, *result)
+
+
+def _entry(*parts: Any) -> str:
+    return json.dumps([VERSION, *parts], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _dump(message: Message) -> tuple[Any, ...]:
+    if message["type"] == "websocket.disconnect":
+        return "end", message["code"], message.get("reason", "")
+    data = message.get("bytes")
+    if data is not None:
+        return "bytes", base64.b64encode(data).decode()
+    text = message["text"]
+    if len(json.dumps(text, ensure_ascii=False)) <= len(text) * (10 + MOST_ESCAPES) // 10 + 64:
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which no store can keep
+            pass
+        else:
+            return "text", text
+    return "utf-8", base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
+
+
+def _load(form: str, data: Any, reason: str | None = None) -> Message:
+    match form:
+        case "end" if type(data) is int and isinstance(reason, str):
+            return {"type": "websocket.disconnect", "code": data, "reason": reason}
+        case "text" if isinstance(data, str):
+            return {"type": "websocket.receive", "text": data}
+        case "bytes":
+            return {"type": "websocket.receive", "bytes": base64.b64decode(data, validate=True)}
+        case "utf-8":
+            text = base64.b64decode(data, validate=True).decode("utf-8", "surrogatepass")
+            return {"type": "websocket.receive", "text": text}
+        case _:
+            raise ValueError(f"a message of the form {form!r}")
+
+
+class Conversation:
+    """What the entries of a journal say, read one by one; nobody else changes it."""
+
+    def __init__(self) -> None:
+        self.position = 0  # of the last entry
+        self.size = 0  # characters of all entries
+        self.messages: list[Told] = []
+        self.results: list[Result] = []
+        self.sent: dict[int, FramesSent] = {}  # by the number of the message
+        self.begun_at: list[float] = []  # when the app was given each, in epoch seconds
+        self.owner = ""  # who has the turn; "" for nobody
+        self.until = 0.0  # until when, in epoch seconds
+        self._numbers: dict[str, int] = {}  # of the messages, by the ids of their events
+
+    def number_of(self, owner: str) -> int | None:
+        """Return the number of an event's message, from 1 on; None if it is not there."""
+        return self._numbers.get(owner)
+
+    @property
+    def begun(self) -> int:
+        """How many messages the app has been given."""
+        return len(self.begun_at)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages nobody has begun with."""
+        return len(self.messages) - self.begun
+
+    def add(self, entry: str) -> None:
+        """Read the next entry; raises `StoredRecordError` for one that is not ours."""
+        try:
+            version, kind, owner, *rest = json.loads(entry)
+            if version != VERSION:
+                raise RecordVersionError(f"its journal is of version {version!r}, not {VERSION}")
+            if type(owner) is not str or not owner:
+                raise ValueError("nobody's entry")
+            self._read(kind, owner, rest)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            # Its text must not have a value in it, which may be a secret.
+            detail = f"entry {self.position + 1} of its journal is not one of ours"
+            raise StoredRecordError(f"{detail} ({type(error).__name__})") from None
+        self.position += 1
+        self.size += len(entry)
+
+    def _read(self, kind: str, owner: str, rest: list[Any]) -> None:
+        match kind, rest:
+            case "M", [float(until) | int(until), int(at), str(form), *data]:
+                self._add_message(owner, until, Told(at, _load(form, *data)))
+            case "L", [float(until) | int(until), int(begun)]:
+                if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
+                    raise ValueError("a lease of another message")
+                self._give_turn(owner, until, begun)
+            case "R", [int(begun), *sent]:
+                self._check_owner(owner, begun)
+                if sent:
+                    self.sent[begun] = FramesSent(*sent)
+                self.owner, self.until = "", 0.0
+            case "O", [int(number), str(key), value]:
+                self._check_owner(owner, number)
+                self.results.append(Result(number, key, value))
+            case _:
+                raise ValueError(f"an entry of the kind {kind!r}")
+
+    def _add_message(self, owner: str, until: float, told: Told) -> None:
+        if owner in self._numbers:
+            raise ValueError("a message that is there twice")
+        if until and self.waiting:
+            raise ValueError("a turn that leaves messages out")
+        self.messages.append(told)
+        self._numbers[owner] = len(self.messages)
+        if until:
+            self._give_turn(owner, until, len(self.messages))
+
+    def _give_turn(self, owner: str, until: float, begun: int) -> None:
+        if begun > self.begun:
+            self.begun_at.append(until - LEASE_TIME)
+        self.owner, self.until = owner, until
+
+    def _check_owner(self, owner: str, begun: int) -> None:
+        """Raise for an entry of somebody whose turn it is not."""
+        # The connect part has no turn while nobody else can have one.
+        if begun != self.begun or (self.owner or owner) != owner:
+            raise ValueError("an entry out of turn")

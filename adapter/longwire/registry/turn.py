@@ -1,0 +1,288 @@
+"""Whose turn is it? One event at a time runs the app of a connection, with `replay`.
+
+A turn is a lease in the connection's journal (`journal.py`). Who has it gives the app one message
+after the other, also those whose events are others: they wait until it has begun with theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from longwire.exceptions import BackendError, DeadlineError
+from longwire.registry import journal
+from longwire.registry.journal import LEASE_TIME, Conversation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from longwire.registry.journal import FramesSent, Result, Told
+    from longwire.registry.store import Store
+
+logger = logging.getLogger("longwire")
+
+# Seconds after which a turn is looked after: most are over before.
+BUSY_AFTER = 0.1
+# How often an event looks whether its message has been begun with, and who has the turn whether
+# there are more: in seconds, longer each time.
+PAUSES = (0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)
+
+
+def new_owner() -> str:
+    """Return the id of an event, under which it takes its turn."""
+    return os.urandom(8).hex()
+
+
+class TurnLostError(Exception):
+    """Somebody else has the turn by now: this run must stop without effect."""
+
+
+class Turn:
+    """What one event knows of its connection's journal, and whether it has the turn."""
+
+    def __init__(self, store: Store, connection_id: str, expires_at: int, owner: str) -> None:
+        self.conversation = Conversation()
+        self.owner = owner  # the id of this event, and of no other
+        self._store = store
+        self._id = connection_id
+        self._expires_at = expires_at
+        self._until = 0.0  # until when it is surely ours, in `time.monotonic()`
+        self._appending = asyncio.Lock()  # by the app's own tasks, too
+
+    def pass_on(self, store: Store, owner: str) -> None:
+        """Go on with it in another event."""
+        self._store, self.owner = store, owner
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether nobody else has it, for all that is known."""
+        return self.conversation.owner == self.owner
+
+    # To get it
+
+    async def take(self, told: Told, on_waiting: Callable[[], object]) -> bool:
+        """Take the turn for a message; False when somebody else has begun with it.
+
+        Who gets it goes on with the first message that nobody has begun with. `on_waiting` is
+        called when somebody else has it.
+
+        Raises:
+            DeadlineError: somebody else has it, and did not come to this message in time.
+        """
+        conversation = self.conversation
+        async with self._appending:
+            while (number := conversation.number_of(self.owner)) is None:
+                await self._append_message(told)
+            if not self.is_ours:
+                on_waiting()
+            pauses, seen, free_at = iter(PAUSES), 0.0, 0.0
+            while not self.is_ours:
+                if conversation.begun >= number:
+                    return False
+                if conversation.until != seen:
+                    seen = conversation.until
+                    # Nobody's clock is believed for longer than a lease.
+                    free_at = time.monotonic() + min(seen - time.time(), LEASE_TIME)
+                if not conversation.owner or time.monotonic() >= free_at:
+                    await self._lease(conversation.begun + 1)
+                    continue
+                pause = min(next(pauses, PAUSES[-1]), max(0.0, free_at - time.monotonic()))
+                if time.monotonic() + pause >= self._store.deadline:
+                    raise DeadlineError("an event before it did not come to this message in time")
+                await asyncio.sleep(pause)
+                await self.read()
+        return True
+
+    async def _append_message(self, told: Told) -> None:
+        conversation, until = self.conversation, time.monotonic() + LEASE_TIME
+        free = not conversation.owner or conversation.until <= time.time()
+        leased = free and not conversation.waiting
+        lease = time.time() + LEASE_TIME if leased else 0.0
+        if await self._append(journal.message_entry(self.owner, lease, told)) and leased:
+            self._until = until
+
+    async def go_on(self, told: Told) -> bool:
+        """Take the turn, if nothing has happened since this was read last."""
+        until = time.monotonic() + LEASE_TIME
+        entry = journal.message_entry(self.owner, time.time() + LEASE_TIME, told)
+        async with self._appending:
+            taken = await self._append(entry)
+        if taken:
+            self._until = until
+        return taken
+
+    async def begin(self) -> None:
+        """Take the turn of a new connection, whose connect step goes on."""
+        async with self._appending:
+            await self._lease(0)
+
+    # To have it
+
+    async def begin_next(self) -> Told | None:
+        """Begin with the next message; None when there is none. Raises `TurnLostError`."""
+        conversation = self.conversation
+        async with self._appending:
+            while conversation.waiting:
+                if await self._lease(conversation.begun + 1):
+                    return conversation.messages[conversation.begun - 1]
+                self._check()
+        return None
+
+    async def rest(
+        self, begun: int, sent: FramesSent | None = None, *, whoever_waits: bool = False
+    ) -> bool:
+        """End the turn if no message after the first `begun` has come. Raises `TurnLostError`."""
+        conversation = self.conversation
+        async with self._appending:
+            if conversation.begun != begun or (conversation.waiting and not whoever_waits):
+                return False
+            if await self._append(journal.rest_entry(self.owner, begun, sent)):
+                return True
+            self._check()
+        return False
+
+    async def give_up(self) -> None:
+        """End the turn, whoever waits for it."""
+        async with self._appending:
+            while self.is_ours:
+                await self._append(journal.rest_entry(self.owner, self.conversation.begun))
+
+    async def ensure(self) -> None:
+        """Make sure that the turn is still ours, if it may not be. Raises `TurnLostError`."""
+        if time.monotonic() >= self._until:
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Keep the turn before half of the lease is over. Raises `TurnLostError`."""
+        async with self._appending:
+            while time.monotonic() > self._until - LEASE_TIME / 2:
+                if not await self._lease(self.conversation.begun):
+                    self._check()
+
+    async def keep(self, result: Result) -> None:
+        """Keep a result of `once`. Raises `TurnLostError`, and what JSON raises for its value."""
+        entry = journal.once_entry(self.owner, result)
+        async with self._appending:
+            while not await self._append(entry):
+                self._check()
+
+    def _check(self) -> None:
+        if not self.is_ours:
+            raise TurnLostError
+
+    async def _lease(self, begun: int) -> bool:
+        until = time.monotonic() + LEASE_TIME
+        entry = journal.lease_entry(self.owner, time.time() + LEASE_TIME, begun)
+        if await self._append(entry):
+            self._until = until
+            return True
+        return False
+
+    # The journal
+
+    async def read(self) -> None:
+        """Read what others have written; raises `StoredRecordError` for what is not ours."""
+        for entry in await self._store.journal(self._id, after=self.conversation.position):
+            self.conversation.add(entry)
+
+    async def drop(self) -> None:
+        """Let go of the journal, as the connection has ended."""
+        await self._store.drop_journal(self._id)
+
+    async def _append(self, entry: str) -> bool:
+        """Append an entry; False when somebody was faster, and has been read."""
+        position = self.conversation.position + 1
+        try:
+            done = await self._store.append(self._id, position, entry, self._expires_at)
+        except BackendError:
+            # Its answer may be lost: each entry says who wrote it.
+            if not await self._find(position, entry):
+                raise
+            return True
+        if done:
+            self.conversation.add(entry)
+            return True
+        return await self._find(position, entry)
+
+    async def _find(self, position: int, entry: str) -> bool:
+        """Read on, and tell whether the entry at a position is this one."""
+        found = await self._store.journal(self._id, after=position - 1)
+        for one in found:
+            self.conversation.add(one)
+        return bool(found) and found[0] == entry
+
+
+class Attendant:
+    """Keeps the turn while the app is busy, and gives it the messages that come in meanwhile.
+
+    `give` gets each message that is begun with; `lost` is called when the turn is somebody else's.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        give: Callable[[Told], None],
+        lost: Callable[[], None],
+        takes_until: float,  # in `time.monotonic()`; it takes no more after that
+    ) -> None:
+        self._turn = turn
+        self._give = give
+        self._lost = lost
+        self._takes_until = takes_until
+        self._is_open = False
+        self._stopping = False
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        # Most turns are over before.
+        self._timer = asyncio.get_running_loop().call_later(BUSY_AFTER, self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._attend())
+
+    @property
+    def takes(self) -> bool:
+        """Whether it still takes others' messages, whose events have time of their own."""
+        return self._is_open and time.monotonic() < self._takes_until
+
+    def open(self) -> None:
+        """Take others' messages from now on."""
+        self._is_open = True
+
+    def wake(self) -> None:
+        """Say that there is a message."""
+        self._woken.set()
+        if self._task is None and not self._stopping:
+            self._timer.cancel()
+            self._begin()
+
+    async def stop(self) -> None:
+        """Stop, but not before what it has begun is done."""
+        self._timer.cancel()
+        self._stopping = True
+        self._woken.set()
+        if self._task is not None:
+            await self._task
+
+    async def _attend(self) -> None:
+        pauses = iter(PAUSES)
+        while not self._stopping:
+            try:
+                await self._turn.renew()
+                await self._turn.read()
+                told = await self._turn.begin_next() if self.takes else None
+            except TurnLostError:
+                return self._lost()
+            except BackendError as error:
+                logger.warning("a turn is not kept for now: %s", error)
+                told = None
+            if told is not None:
+                self._give(told)
+                pauses = iter(PAUSES)
+                continue
+            self._woken.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), next(pauses, PAUSES[-1]))

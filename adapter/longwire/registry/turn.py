@@ -38,7 +38,7 @@ def new_owner() -> str:
 
 
 class TurnLostError(Exception):
-    """Somebody else has the turn by now: this run must stop without effect."""
+    """The turn is somebody else's, or the connection has ended: stop without effect."""
 
 
 class Turn:
@@ -73,28 +73,34 @@ class Turn:
         Raises:
             DeadlineError: somebody else has it, and did not come to this message in time.
         """
+        try:
+            async with self._appending:
+                return await self._take(told, on_waiting)
+        except TurnLostError:
+            return False  # the connection has ended since
+
+    async def _take(self, told: Told, on_waiting: Callable[[], object]) -> bool:
         conversation = self.conversation
-        async with self._appending:
-            while (number := conversation.number_of(self.owner)) is None:
-                await self._append_message(told)
-            if not self.is_ours:
-                on_waiting()
-            pauses, seen, free_at = iter(PAUSES), 0.0, 0.0
-            while not self.is_ours:
-                if conversation.begun >= number:
-                    return False
-                if conversation.until != seen:
-                    seen = conversation.until
-                    # Nobody's clock is believed for longer than a lease.
-                    free_at = time.monotonic() + min(seen - time.time(), LEASE_TIME)
-                if not conversation.owner or time.monotonic() >= free_at:
-                    await self._lease(conversation.begun + 1)
-                    continue
-                pause = min(next(pauses, PAUSES[-1]), max(0.0, free_at - time.monotonic()))
-                if time.monotonic() + pause >= self._store.deadline:
-                    raise DeadlineError("an event before it did not come to this message in time")
-                await asyncio.sleep(pause)
-                await self.read()
+        while (number := conversation.number_of(self.owner)) is None:
+            await self._append_message(told)
+        if not self.is_ours:
+            on_waiting()
+        pauses, seen, free_at = iter(PAUSES), 0.0, 0.0
+        while not self.is_ours:
+            if conversation.begun >= number:
+                return False
+            if conversation.until != seen:
+                seen = conversation.until
+                # Nobody's clock is believed for longer than a lease.
+                free_at = time.monotonic() + min(seen - time.time(), LEASE_TIME)
+            if not conversation.owner or time.monotonic() >= free_at:
+                await self._lease(conversation.begun + 1)
+                continue
+            pause = min(next(pauses, PAUSES[-1]), max(0.0, free_at - time.monotonic()))
+            if time.monotonic() + pause >= self._store.deadline:
+                raise DeadlineError("an event before it did not come to this message in time")
+            await asyncio.sleep(pause)
+            await self.read()
         return True
 
     async def _append_message(self, told: Told) -> None:
@@ -109,8 +115,11 @@ class Turn:
         """Take the turn, if nothing has happened since this was read last."""
         until = time.monotonic() + LEASE_TIME
         entry = journal.message_entry(self.owner, time.time() + LEASE_TIME, told)
-        async with self._appending:
-            taken = await self._append(entry)
+        try:
+            async with self._appending:
+                taken = await self._append(entry)
+        except TurnLostError:
+            return False
         if taken:
             self._until = until
         return taken
@@ -184,10 +193,20 @@ class Turn:
 
     # The journal
 
-    async def read(self) -> None:
-        """Read what others have written; raises `StoredRecordError` for what is not ours."""
-        for entry in await self._store.journal(self._id, after=self.conversation.position):
+    async def read(self) -> tuple[str, ...]:
+        """Read what others have written, and return the entries.
+
+        Raises:
+            StoredRecordError: it is not ours.
+            TurnLostError: the journal has been dropped.
+        """
+        known = min(self.conversation.position, 1)  # the last one, which is there until the end
+        found = await self._store.journal(self._id, after=self.conversation.position - known)
+        if len(found) < known:
+            raise TurnLostError
+        for entry in found[known:]:
             self.conversation.add(entry)
+        return found[known:]
 
     async def drop(self) -> None:
         """Let go of the journal, as the connection has ended."""
@@ -210,10 +229,8 @@ class Turn:
 
     async def _find(self, position: int, entry: str) -> bool:
         """Read on, and tell whether the entry at a position is this one."""
-        found = await self._store.journal(self._id, after=position - 1)
-        for one in found:
-            self.conversation.add(one)
-        return bool(found) and found[0] == entry
+        found = await self.read()
+        return self.conversation.position >= position and found[0] == entry
 
 
 class Attendant:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.runtime import extension
+from longwire.runtime import extension, sigterm
 from longwire.runtime.extension import Extension, Hold, InvokeEvent
 
 if TYPE_CHECKING:
@@ -122,6 +122,27 @@ def test_an_event_that_is_tried_again_has_its_old_id(monkeypatch: pytest.MonkeyP
     invocations.asked.get(timeout=10)
 
 
+def test_a_process_without_further_events_ends_when_its_last_answer_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As soon as the runtime waits again, and not before."""
+    ended: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr(sigterm, "end_process", ended.put)
+    monkeypatch.setattr(extension, "ENTRY_LIMIT", 3600.0)
+    monkeypatch.setattr(extension, "LAST_RESPONSE", 3600.0)
+    events, over = [InvokeEvent("one", time.time() + 60), None], set[str]()
+    made = Extension(lambda: events.pop(0), over.__contains__)
+    hold = made.hold(_context("one"), lambda seconds: None)
+    assert hold is not None
+    with hold:
+        pass
+    with pytest.raises(queue.Empty):
+        ended.get(timeout=0.1)
+    over.add("one")
+    assert ended.get(timeout=10) == 1
+    assert made.hold(_context("two"), lambda seconds: None) is None
+
+
 def test_one_call_of_an_invocation_is_held() -> None:
     """A second one is told that nothing runs after its response."""
     invocations, made = _extended()
@@ -161,7 +182,7 @@ async def test_a_response_that_is_not_seen_to_leave_is_not_waited_for_long(
 
 DYING = """
 import logging, sys
-from longwire.runtime import extension
+from longwire.runtime import extension, sigterm
 from longwire.runtime.extension import Extension, InvokeEvent
 logging.basicConfig(level=logging.ERROR)
 extension.ENTRY_LIMIT = extension.LAST_RESPONSE = 0.01

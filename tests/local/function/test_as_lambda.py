@@ -12,7 +12,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from longwire.local.rules.errors import FunctionExitError, FunctionRaisedError
+from longwire.local.rules.errors import (
+    FunctionExitError,
+    FunctionRaisedError,
+    FunctionTimeoutError,
+)
 from tests.lambda_process import lambda_process
 from tests.local.running import READY, Dev
 
@@ -87,6 +91,40 @@ async def test_the_runtimes_tracebacks_are_readable(
     assert "[ERROR] ValueError: no\nTraceback (most recent call last):\n  File " in out
     assert "\r" not in out.replace("\r\n", "\n")
     assert "\u00a0" not in out
+
+
+LATE = """
+import asyncio, pathlib, time
+from longwire import Longwire
+
+ending = pathlib.Path(__file__).with_name("ending")
+
+async def app(scope, receive, send):  # that does not end its shutdown
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    ending.touch()
+    await asyncio.sleep(3600)
+
+longwire = Longwire(app, ws_config={"backend": "memory"}, http=lambda event, context: "started")
+
+def handler(event, context):
+    if event:
+        return longwire(event, context)
+    while not ending.exists():
+        time.sleep(0.01)
+    return "late"
+"""
+
+
+@pytest.mark.anyio
+async def test_what_is_answered_after_the_time_out_is_nothing(tmp_path: Path) -> None:
+    """Though the process goes on for the moment that its shutdown has."""
+    async with lambda_process(tmp_path, LATE, {}, timeout=2.0) as process:
+        assert await process.invoke({"path": "/"}) == "started"
+        with pytest.raises(FunctionTimeoutError):
+            await process.invoke({})
+    assert (tmp_path / "ending").exists()
 
 
 REPORTING = """

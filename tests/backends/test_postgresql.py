@@ -394,6 +394,11 @@ def test_each_operation_is_one_statement(
         await backend.groups("a")
         await backend.group_discard("g", "a")
         await backend.take("a")
+        for position in (1, 2):
+            assert await backend.append("a", position, "v", FAR)
+        assert await backend.append("a", 2, "w", FAR) is False
+        await backend.journal("a")
+        await backend.drop_journal("a")
         await backend.sweep()
 
     for _ in range(2):
@@ -407,6 +412,12 @@ def test_each_operation_is_one_statement(
             "INSERT",
             "DELETE",
             "SELECT",
+            "SELECT",
+            "DELETE",
+            "DELETE",
+            "INSERT",
+            "INSERT",
+            "INSERT",
             "SELECT",
             "DELETE",
             "DELETE",

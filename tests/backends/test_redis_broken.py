@@ -29,6 +29,7 @@ REPLY = b"$%d\r\n%s\r\n" % (len(RECORD), RECORD)
 NULL = b"$-1\r\n"
 NOBODY = b"*0\r\n"
 NO_PAGE = b"*2\r\n" + NOBODY + NULL
+NO_JOURNAL = b"*2\r\n$0\r\n\r\n$0\r\n\r\n"
 RESET = b"<reset>"
 SILENCE = b"<silence>"
 
@@ -155,7 +156,7 @@ async def test_a_name_that_does_not_exist_is_reported() -> None:
 @pytest.mark.parametrize("broken", [RESET, b"$10\r\nabc" + RESET], ids=["before", "amid"])
 async def test_a_lost_answer_is_asked_for_again(operation: str, broken: bytes) -> None:
     """What can be done twice is done twice, on a new connection."""
-    lists = dict.fromkeys(("group_members", "groups", "journal"), NOBODY)
+    lists = {"group_members": NOBODY, "groups": NOBODY, "journal": NO_JOURNAL}
     last = {**lists, "connections": NO_PAGE}.get(operation, NULL)
     async with scripted(broken, last) as (backend, script):
         await OPERATIONS[operation](backend)

@@ -141,7 +141,7 @@ async def test_a_response_is_seen_to_leave(monkeypatch: pytest.MonkeyPatch) -> N
     hold = Hold("one", lambda seconds: None)
     response = hold.watch({"statusCode": 200})
     assert response == {"statusCode": 200}
-    leaving = asyncio.create_task(hold.response_left())
+    leaving = asyncio.create_task(hold.response_left(3600.0))
     done, _ = await asyncio.wait({leaving}, timeout=0.05)
     assert not done
     del response
@@ -155,8 +155,28 @@ async def test_a_response_that_is_not_seen_to_leave_is_not_waited_for_long(
     monkeypatch.setattr(extension, "RESPONSE_LIMIT", 0.01)
     hold = Hold("one", lambda seconds: None)
     response = hold.watch({"statusCode": 200})
-    await hold.response_left()
+    assert await hold.response_left(3600.0)
     assert response
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "copied"])
+async def test_a_response_has_not_left_while_the_runtime_is_at_work(
+    monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """Middleware around the handler may keep it, or answer with a copy."""
+    monkeypatch.setattr(extension, "RESPONSE_LIMIT", 0.01)
+    work = {"one"}
+    hold = Hold("one", lambda seconds: None, work.__contains__)
+    response = hold.watch({"statusCode": 200})
+    assert hold.sees
+    if not kept:
+        del response
+    assert not await hold.response_left(0.05)
+    leaving = asyncio.create_task(hold.response_left(3600.0))
+    done, _ = await asyncio.wait({leaving}, timeout=0.05)
+    assert not done
+    work.clear()
+    assert await leaving
 
 
 DYING = """

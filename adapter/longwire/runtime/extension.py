@@ -44,9 +44,9 @@ REGISTER_LIMIT = 2.0
 # Seconds after the beginning of an invocation in which a handler has to begin with it; later it is
 # taken for somebody else's, and the handler does without the extension.
 ENTRY_LIMIT = 0.5
-# Seconds between two looks at whether an invocation is over without one.
+# Seconds between two looks at what the runtime does.
 LOOK_EVERY = 0.01
-# Seconds that a response may take from the handler to Lambda, unless it is seen to arrive.
+# Seconds that a response may take from the handler to Lambda where it is not seen to leave.
 RESPONSE_LIMIT = 0.25
 # Seconds of an invocation's time that are left when its work is given up.
 LEFT_OVER = 0.05
@@ -75,9 +75,15 @@ class Hold:
     `finish` does the rest in the extension's thread, in so many seconds.
     """
 
-    def __init__(self, request_id: str, finish: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        request_id: str,
+        finish: Callable[[float], None],
+        is_at_work_on: Callable[[str], bool] = waiting.is_at_work_on,
+    ) -> None:
         self.request_id = request_id
         self.finish = finish
+        self._is_at_work_on = is_at_work_on
         self.released = threading.Event()
         self._left = False
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -98,13 +104,25 @@ class Hold:
         weakref.finalize(watched, self._leave).atexit = False
         return watched
 
-    async def response_left(self) -> None:
-        """Wait until the response has left."""
+    @property
+    def sees(self) -> bool:
+        """Whether a response that something around the handler holds back is seen not to leave."""
+        return self._is_at_work_on(self.request_id)
+
+    async def response_left(self, seconds: float) -> bool:
+        """Wait until the response has left; False if it surely has not after so many seconds."""
+        until = time.monotonic() + seconds
         seen = asyncio.Event()
         self._waiter = asyncio.get_running_loop(), seen
         if not self._left:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(seen.wait(), RESPONSE_LIMIT)
+                await asyncio.wait_for(seen.wait(), min(seconds, RESPONSE_LIMIT))
+        # What surrounds the handler may keep the response, or answer with a copy of it, later.
+        while self._is_at_work_on(self.request_id):
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(LOOK_EVERY)
+        return True
 
     def _leave(self) -> None:
         self._left = True

@@ -196,19 +196,18 @@ class API(extension._API):
 
 api = API("127.0.0.1:1")
 Extension(lambda: api.next_event("me"))
-import time; time.sleep(1.5)
+import time; time.sleep(20)
 print("lives")
 """
 
 
-@pytest.mark.parametrize(("events", "code"), [(1, 1), (0, 0)])
-def test_an_extension_that_cannot_ask_any_more_ends_its_process(events: int, code: int) -> None:
-    """Lambda would wait for it with every event. Where it never had one, nobody waits for it."""
+@pytest.mark.parametrize("events", [0, 1])
+def test_an_extension_that_cannot_ask_any_more_ends_its_process(events: int) -> None:
+    """Lambda would wait for it with every event; where it never had one, with Init."""
     done = subprocess.run(
         [sys.executable, "-c", DYING, str(events)], capture_output=True, text=True, timeout=30
     )
-    assert done.returncode == code
-    assert ("lives" in done.stdout) is (code == 0)
+    assert (done.returncode, done.stdout) == (1, "")
     assert "asking for its next event failed: OSError('Lambda does not answer')" in done.stderr
 
 

@@ -138,3 +138,17 @@ async def test_a_send_from_elsewhere_leaves_a_held_back_connection_in_peace(
             async with asyncio.timeout(20):
                 while notes(tmp_path) != ["told"]:
                     await elsewhere.invoke(message_event("all", "Other="))
+
+
+async def test_a_response_that_is_held_back_until_its_time_is_up(tmp_path: Path) -> None:
+    """The greeting waits for the first message, though its event may be another process's."""
+    async with running(tmp_path, GREETER, COPIED, {"HOLDS": "3.7"}, timeout=4.0) as (
+        process,
+        server,
+    ):
+        assert await connect(process, server, "Connection=") == {"statusCode": 200}
+        await process.until_idle()
+        assert posts(server, "Connection=") == []
+        await process.invoke(message_event("a", "Connection="))
+        hello, greeting, reply = posts(server, "Connection=")
+        assert (hello, greeting, reply[-2:]) == ("hello", "I am a greeting", " a")

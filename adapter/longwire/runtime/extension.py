@@ -22,6 +22,7 @@ import os
 import threading
 import time
 import weakref
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from longwire.runtime import sigterm, waiting
@@ -39,7 +40,7 @@ MANAGED = "AWS_LAMBDA_MAX_CONCURRENCY"
 API = "/2020-01-01/extension"
 IDENTIFIER = "lambda-extension-identifier"
 
-# Seconds that registering may take.
+# Seconds for which the import of the handler's module waits for a registration.
 REGISTER_LIMIT = 2.0
 # Seconds after the beginning of an invocation in which a handler has to begin with it; later it is
 # taken for somebody else's, and the handler does without the extension.
@@ -132,20 +133,27 @@ class Hold:
 
 
 class Extension:
-    """The extension of this process, and the thread that asks for its events."""
+    """The extension of this process, and the thread that registers it and asks for its events.
+
+    Attributes:
+        registered: done when it is registered; if it could not be, with the error.
+    """
 
     def __init__(
         self,
         next_event: Callable[[], InvokeEvent | None],
         is_over: Callable[[str], bool] = waiting.is_done_with,
+        register: Callable[[], None] = lambda: None,
     ) -> None:
+        self.registered: Future[None] = Future()
+        self._register = register
         self._next_event = next_event
         self._is_over = is_over
         self._changed = threading.Condition()
         self._hold: Hold | None = None
         # The last invocation that was let go without a handler, and the last one that was held.
         self._passed = self._taken = ""
-        self._alive = True
+        self._alive = False
         threading.Thread(target=self._serve, name="longwire-extension", daemon=True).start()
 
     def hold(self, context: Any, finish: Callable[[float], None]) -> Hold | None:
@@ -170,9 +178,16 @@ class Extension:
             return self._hold
 
     def _serve(self) -> None:
-        last = None
+        try:
+            self._register()
+        except Exception as error:
+            self.registered.set_exception(error)
+            return
+        self._alive = True
+        self.registered.set_result(None)
+        last = ""
         while (event := self._next_event()) is not None:
-            last = event
+            last = event.request_id
             # Whatever happens, the next event is asked for, or Lambda would wait for it.
             with contextlib.suppress(BaseException):
                 try:
@@ -180,12 +195,12 @@ class Extension:
                 except BaseException:
                     logger.exception("what followed a response failed")
         self._alive = False
-        if last is not None:
-            # Lambda would wait for this extension with every event until the function's time is up.
-            self._end_process(last.request_id)
+        # Lambda would wait for this extension with every event until the function's time is up, or
+        # with Init, and give the process no event at all.
+        self._end_process(last)
 
     def _end_process(self, request_id: str) -> None:
-        """End it between two events, if they can be told apart."""
+        """End it between two events, if they can be told apart; "" is before the first."""
         until = time.monotonic() + LAST_RESPONSE
         while time.monotonic() < until and not self._is_over(request_id):
             time.sleep(LOOK_EVERY)
@@ -243,12 +258,30 @@ def of_this_process() -> Extension | None:
 
 def _register() -> Extension | None:
     api = _API(os.environ[RUNTIME_API])
-    try:
+    identifier = ""
+
+    def register() -> None:
+        nonlocal identifier
         identifier = api.register()
-    except Exception as error:
+
+    extension = Extension(lambda: api.next_event(identifier), register=register)
+    registered = extension.registered
+    wait({registered}, REGISTER_LIMIT)
+    if not registered.done():
+        # It goes on: Lambda may know the extension already, and would wait for its first request.
+        _warn(f"registering as an extension is not answered within {REGISTER_LIMIT:g} s")
+        registered.add_done_callback(_tell_late)
+    elif (error := registered.exception()) is not None:
         _warn(f"registering as an extension failed: {error}")
         return None
-    return Extension(lambda: api.next_event(identifier))
+    return extension
+
+
+def _tell_late(registered: Future[None]) -> None:
+    if (error := registered.exception()) is not None:
+        logger.warning("registering as an extension failed: %s", error)
+    else:
+        logger.warning("registered as an extension, late: from now on responses go first")
 
 
 def _warn(why: str) -> None:
@@ -272,7 +305,8 @@ class _API:
         """Return the identifier of the extension."""
         names = {"lambda-extension-name": NAME}
         body = json.dumps({"events": ["INVOKE"]})
-        status, headers, answer = self._request("POST", "/register", names, body, REGISTER_LIMIT)
+        status, headers, answer = self._request("POST", "/register", names, body)
+        self.close()
         identifier = headers.get(IDENTIFIER)
         if status != 200 or not identifier:
             raise RuntimeError(_refusal(status, answer))
@@ -304,12 +338,11 @@ class _API:
         path: str,
         headers: dict[str, str],
         body: str = "",
-        timeout: float | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         import http.client  # most web frameworks have imported it; nobody pays for it off Lambda
 
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._address, timeout=timeout)
+            self._connection = http.client.HTTPConnection(self._address)
         try:
             json_type = {"content-type": "application/json"}
             self._connection.request(method, self._base + path, body, json_type | headers)
@@ -319,8 +352,6 @@ class _API:
         except BaseException:
             self.close()
             raise
-        if timeout is not None:  # the next request may wait for longer
-            self.close()
         return answer
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
 
-.PHONY: demo test parity storm chaos kills fuzz emulators check fmt lint types cov bench build clean
+.PHONY: demo test parity storm chaos kills fuzz emulators runtimes check fmt lint types cov bench build clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +57,10 @@ fuzz: $(VENV)/installed
 emulators: $(VENV)/installed
 	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
 
+# Releases of Lambda's own runtime from 3.0 to the newest; pip fetches them.
+runtimes: $(VENV)/installed
+	LONGWIRE_TEST_RUNTIMES=1 $(BIN)/python -m pytest -rs tests/runtime/test_releases.py
+
 check: lint types cov storm
 
 fmt: $(VENV)/installed
@@ -84,4 +88,4 @@ $(MANGUM)/installed: benchmarks/mangum.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(MANGUM) .emulators dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

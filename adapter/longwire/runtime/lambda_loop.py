@@ -67,7 +67,7 @@ class LambdaLoop:
             if hold is None:
                 return self._result(event, handle(None, observed), until, observed)
             with hold:
-                after = AfterResponse(self._deferred, hold.response_left)
+                after = AfterResponse(self._deferred, hold.response_left, sees=hold.sees)
                 return hold.watch(self._result(event, handle(after, observed), until, observed))
         finally:
             if self._extension is None or hold is None:  # else it is done behind the response
@@ -76,7 +76,7 @@ class LambdaLoop:
     def _hold(self, context: Any) -> Hold | None:
         """Let something run after the response; None where the process is frozen then."""
         if self._never_freezes:
-            return Hold("", lambda seconds: None)
+            return Hold(getattr(context, "aws_request_id", ""), lambda seconds: None)
         return None if self._extension is None else self._extension.hold(context, self._finish)
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -238,3 +238,43 @@ def test_a_handshake_that_waits_for_a_process_that_cannot_start(tmp_path: Path, 
     assert dev.process.returncode == 2
     assert "not today" in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+HELD_BACK = """
+import asyncio, os, time
+from longwire import Longwire
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": "welcome"})
+    for number in range(3 if scope["query_string"] else 0):
+        await asyncio.sleep(1)
+        await send({"type": "websocket.send", "text": str(number)})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+longwire = Longwire(app, ws_config={"backend": "sqlite3", "params": {"file_path": "store"}})
+
+def handler(event, context):
+    response = longwire(event, context)
+    if event["requestContext"]["eventType"] == "CONNECT":
+        time.sleep(2.5)  # as a flush of telemetry
+    return {**response} if "queryStringParameters" in event else response
+"""
+
+
+@pytest.mark.parametrize(("query", "then"), [("", []), ("?stream=1", ["0", "1", "2"])])
+def test_a_response_that_a_wrapper_holds_back(tmp_path: Path, query: str, then: list[str]) -> None:
+    """Or a copy of it. The greeting comes once, after it; then the client can talk."""
+    (tmp_path / "wrapped.py").write_text(HELD_BACK)
+    with Dev(tmp_path, "wrapped:handler", "--instances", "2") as dev:
+        with connect(f"{dev.ready()[1]}/{query}") as client:
+            assert [client.recv(20) for _ in ["welcome", *then]] == ["welcome", *then]
+            for text in "abc":
+                client.send(text)
+                assert client.recv(20) == text
+        _, out, err = dev.stop(signal.SIGINT)
+    assert "no stored record" not in out + err

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.runtime import extension, sigterm
-from longwire.runtime.extension import Extension, Hold, InvokeEvent
+from longwire.runtime import extension, hold, sigterm
+from longwire.runtime.extension import Extension, InvokeEvent
+from longwire.runtime.hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,11 +159,11 @@ def test_one_call_of_an_invocation_is_held() -> None:
 
 async def test_a_response_is_seen_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as Lambda's runtime lets go of it."""
-    monkeypatch.setattr(extension, "RESPONSE_LIMIT", 3600.0)
-    hold = Hold("one", lambda seconds: None)
-    response = hold.watch({"statusCode": 200})
+    monkeypatch.setattr(hold, "RESPONSE_LIMIT", 3600.0)
+    held = Hold("one", lambda seconds: None)
+    response = held.watch({"statusCode": 200})
     assert response == {"statusCode": 200}
-    leaving = asyncio.create_task(hold.response_left(3600.0))
+    leaving = asyncio.create_task(held.response_left(3600.0))
     done, _ = await asyncio.wait({leaving}, timeout=0.05)
     assert not done
     del response
@@ -173,10 +174,10 @@ async def test_a_response_that_is_not_seen_to_leave_is_not_waited_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Middleware around the handler may keep it."""
-    monkeypatch.setattr(extension, "RESPONSE_LIMIT", 0.01)
-    hold = Hold("one", lambda seconds: None)
-    response = hold.watch({"statusCode": 200})
-    assert await hold.response_left(3600.0)
+    monkeypatch.setattr(hold, "RESPONSE_LIMIT", 0.01)
+    held = Hold("one", lambda seconds: None)
+    response = held.watch({"statusCode": 200})
+    assert await held.response_left(3600.0)
     assert response
 
 
@@ -185,15 +186,15 @@ async def test_a_response_has_not_left_while_the_runtime_is_at_work(
     monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     """Middleware around the handler may keep it, or answer with a copy."""
-    monkeypatch.setattr(extension, "RESPONSE_LIMIT", 0.01)
+    monkeypatch.setattr(hold, "RESPONSE_LIMIT", 0.01)
     work = {"one"}
-    hold = Hold("one", lambda seconds: None, work.__contains__)
-    response = hold.watch({"statusCode": 200})
-    assert hold.sees
+    held = Hold("one", lambda seconds: None, work.__contains__)
+    response = held.watch({"statusCode": 200})
+    assert held.sees
     if not kept:
         del response
-    assert not await hold.response_left(0.05)
-    leaving = asyncio.create_task(hold.response_left(3600.0))
+    assert not await held.response_left(0.05)
+    leaving = asyncio.create_task(held.response_left(3600.0))
     done, _ = await asyncio.wait({leaving}, timeout=0.05)
     assert not done
     work.clear()

@@ -16,7 +16,8 @@ from longwire.deadlines import Deadlines, log_leaving
 from longwire.exceptions import DeadlineError
 from longwire.runtime import sigterm, snapstart
 from longwire.runtime.after_response import AfterResponse, Deferred
-from longwire.runtime.extension import Hold, never_freezes, of_this_process
+from longwire.runtime.extension import never_freezes, of_this_process
+from longwire.runtime.hold import Hold
 from longwire.runtime.threads import LoopThread
 
 if TYPE_CHECKING:

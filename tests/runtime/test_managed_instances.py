@@ -226,6 +226,25 @@ async def test_one_app_that_blocks_the_loop(tmp_path: Path) -> None:
     assert sorted(ended) == ["deadline"] * 8 + ["parked"] * 4
 
 
+HTTP = """
+def http(event, context):
+    everybody.wait(15)
+    return {"statusCode": 200, "body": context.aws_request_id}
+
+everybody = threading.Barrier(8)
+handler = Longwire(app, dsn="memory://", http=http)
+"""
+
+
+async def test_other_events_that_wait_for_each_other(tmp_path: Path) -> None:
+    """Each in a thread, of which there are more than an event loop has by itself."""
+    async with function(tmp_path, HTTP) as here:
+        answers = await asyncio.gather(*[here.instance.invoke({"http": 1}) for _ in range(8)])
+        assert [answer.response for answer in answers] == [
+            {"statusCode": 200, "body": answer.request_id} for answer in answers
+        ]
+
+
 CLOSES = """
 def handler(event, context):
     if "close" not in event:

@@ -42,28 +42,34 @@ class Turnstile:
 
     def __enter__(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_shut)
+            self._until_open()
             self._inside += 1
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         with self._changed:
             self._inside -= 1
-            self._changed.notify_all()
+            if self._is_shut:
+                self._changed.notify_all()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Wait until all are out, and keep others out."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_shut)
+            self._until_open()
             self._is_shut = True
         try:
             with self._changed:
-                self._changed.wait_for(lambda: not self._inside)
+                while self._inside:
+                    self._changed.wait()
             yield
         finally:
             with self._changed:
                 self._is_shut = False
                 self._changed.notify_all()
+
+    def _until_open(self) -> None:
+        while self._is_shut:
+            self._changed.wait()
 
 
 class LoopThread:

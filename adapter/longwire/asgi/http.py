@@ -85,6 +85,7 @@ def _in_thread(call: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]
     """Call in a thread, as `asyncio.to_thread` does, but leave the loop's own threads to the app.
 
     Those are few: handlers that wait for the app would have them all, and the app wait for one.
+    They stay from event to event, as beginning one takes as long as the rest of such an event.
     """
     loop = asyncio.get_running_loop()
     pool = _threads.get(loop)

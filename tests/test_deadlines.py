@@ -566,6 +566,8 @@ def test_an_app_that_blocks_the_event_loop_of_lambda() -> None:
     with pytest.raises(DeadlineError, match=r"no end within 0\.2 s: .* loop, in .*blocks \("):
         thread.result(blocks(), 0.2, seen.append)
     assert len(seen) == 1
+    with pytest.raises(DeadlineError, match=r"no end within 0 s: no time was left for it"):
+        thread.result(works(), 0.0)
     released.set()
     assert thread.result(works(), 10) == 1
 

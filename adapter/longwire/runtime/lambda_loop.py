@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from longwire.deadlines import Deadlines, log_leaving
+from longwire.deadlines import Deadlines, left, log_leaving
 from longwire.exceptions import DeadlineError
 from longwire.runtime import sigterm, snapstart
 from longwire.runtime.after_response import AfterResponse, Deferred
@@ -107,7 +107,7 @@ class LambdaLoop:
         observed: Observed,
     ) -> Any:
         """Wait for the thread, but not for an app that blocks it until Lambda ends the process."""
-        seconds = until - time.monotonic()
+        seconds = left(until)
 
         def on_blocked(error: DeadlineError) -> None:
             if self._note_blocked():  # said once, whoever else is waiting for the loop

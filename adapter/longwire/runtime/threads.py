@@ -127,7 +127,8 @@ class LoopThread:
             if waiting.done():  # just now, or with this very error
                 return waiting.result()
             self.loop.call_soon_threadsafe(lambda: task.cancel())
-            blocked = DeadlineError(f"no end within {seconds:.3g} s: {self._reason()}")
+            reason = self._reason() if seconds else "no time was left for it"
+            blocked = DeadlineError(f"no end within {seconds:.3g} s: {reason}")
             on_blocked(blocked)
             raise blocked from None
 

@@ -58,7 +58,7 @@ FLOORS = (
     {"functions"},
     {"handler", "manager"},
     {"connections"},
-    {"middleware", "ws_gateway", "event_end"},
+    {"middleware", "ws_gateway", "event_end", "replaying"},
     {"invocation", "fanout"},
     {"registry"},
     {"runtime"},
@@ -208,6 +208,8 @@ def test_public_names_are_these() -> None:
         "LongwireError",
         "ManagementError",
         "MessageTooLargeError",
+        "OnceError",
+        "ReplayFilter",
         "SendResult",
         "SlowClientError",
         "StateError",
@@ -215,6 +217,7 @@ def test_public_names_are_these() -> None:
         "WebSocketManager",
         "get_websocket_manager",
         "is_event_end",
+        "once",
         "websocket_handler",
     ]
     assert longwire_backends.__all__ == [

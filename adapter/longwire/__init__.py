@@ -13,6 +13,7 @@ from longwire.exceptions import (
     LongwireError,
     ManagementError,
     MessageTooLargeError,
+    OnceError,
     SlowClientError,
     StateError,
 )
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from longwire.functions.handler import websocket_handler
     from longwire.manager import WebSocketManager, get_websocket_manager
     from longwire.middleware import ConnectionsMiddleware
+    from longwire.replaying import ReplayFilter, once
     from longwire.ws_gateway import WSGateway
 
 __version__ = "0.1.0"
@@ -41,6 +43,8 @@ __all__ = [
     "LongwireError",
     "ManagementError",
     "MessageTooLargeError",
+    "OnceError",
+    "ReplayFilter",
     "SendResult",
     "SlowClientError",
     "StateError",
@@ -48,6 +52,7 @@ __all__ = [
     "WebSocketManager",
     "get_websocket_manager",
     "is_event_end",
+    "once",
     "websocket_handler",
 ]
 
@@ -58,11 +63,13 @@ for _name in ("longwire", "longwire_backends"):
 _LATER = {
     "Connections": "longwire.connections",
     "ConnectionsMiddleware": "longwire.middleware",
+    "ReplayFilter": "longwire.replaying",
     "SendResult": "longwire.fanout.result",
     "WSGateway": "longwire.ws_gateway",
     "WebSocketManager": "longwire.manager",
     "get_websocket_manager": "longwire.manager",
     "is_event_end": "longwire.event_end",
+    "once": "longwire.replaying",
     "websocket_handler": "longwire.functions.handler",
 }
 

@@ -9,6 +9,7 @@ LongwireError
 ├── LifespanError                        the app's startup failed
 ├── DeadlineError (TimeoutError)         the app or a function did not end within its event's time
 ├── StateError (ValueError)              what an app keeps in its state cannot be stored
+├── OnceError (ValueError)               a key or a result of longwire.once cannot be one
 ├── StoredRecordError                    what a store returned is not a record of ours
 │   └── RecordVersionError               it is one of a Longwire that this one does not know
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
@@ -45,6 +46,7 @@ __all__ = [
     "LongwireError",
     "ManagementError",
     "MessageTooLargeError",
+    "OnceError",
     "QueueError",
     "RecordTooLargeError",
     "RecordVersionError",
@@ -103,6 +105,20 @@ class StateError(LongwireError, ValueError):
         self.reason = reason
 
 
+class OnceError(LongwireError, ValueError):
+    """What was given to `longwire.once`, or came of it, cannot be kept.
+
+    Attributes:
+        key: the key, "" where it is no str.
+        reason: what is wrong, without the value, which may be a secret.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"longwire.once({key[:100]!r}): {reason}")
+        self.key = key
+        self.reason = reason
+
+
 class StoredRecordError(LongwireError):
     """A stored record is damaged, or none of ours; the text has nothing of what is in it."""
 
@@ -128,7 +144,7 @@ class ConnectionGoneError(LongwireError, OSError):
 
 
 class EventOverError(LongwireError, OSError):
-    """A WebSocket was used after its event was over: what was sent reaches nobody.
+    """A WebSocket, or `longwire.once`, was used after its event was over: nothing was done.
 
     Each message of a connection is an event with a WebSocket of its own. Only code that outlives
     an event meets this, such as a worker of the lifespan, a thread, or a task of another event.
@@ -138,11 +154,14 @@ class EventOverError(LongwireError, OSError):
         connection_id: whose.
     """
 
-    def __init__(self, connection_id: str, place: str) -> None:
-        super().__init__(
-            f"connection {connection_id}: sent after the event of this WebSocket was over, so it "
-            f"reaches nobody: send by longwire.Connections instead, in {place}"
-        )
+    def __init__(self, connection_id: str, place: str, *, once: str | None = None) -> None:
+        if once is None:
+            what = "sent after the event of this WebSocket was over, so it reaches nobody"
+            hint = "send by longwire.Connections instead"
+        else:
+            what = f"longwire.once({once[:100]!r}) was asked for after its event was over"
+            hint = "nothing was called, as an app may clean up several times (docs/state.md)"
+        super().__init__(f"connection {connection_id}: {what}: {hint}, in {place}")
         self.connection_id = connection_id
 
 

@@ -22,6 +22,8 @@ class Inbox:
 
     def __init__(self, first: Message, on_change: Callable[[], object]) -> None:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
+        # Of these futures, those of who waits for what comes after a message, and receives nothing.
+        self._held: set[asyncio.Future[None]] = set()
         self.waited = False  # whether there has ever been one
         self.told_the_end = False  # somebody has received the disconnect
         self._closed = False
@@ -60,6 +62,33 @@ class Inbox:
             self._on_change()
         return message
 
+    async def hold(self) -> None:
+        """Wait for `go_on`, which comes only after a further message."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.waiters[task] = waiter = asyncio.get_running_loop().create_future()
+        self._held.add(waiter)
+        self._on_change()
+        try:
+            await waiter
+        finally:
+            del self.waiters[task]
+            self._held.discard(waiter)
+
+    def go_on(self) -> bool:
+        """Let those go on who are held; tell whether there are any."""
+        for waiter in self._held:
+            if not waiter.done():
+                waiter.set_result(None)
+        return bool(self._held)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether what is here is not received because all who wait are held."""
+        return bool(self._messages and self._held) and all(
+            waiter in self._held and not waiter.done() for waiter in self.waiters.values()
+        )
+
     async def _wait(self) -> None:
         task = asyncio.current_task()
         if task is None:
@@ -83,6 +112,6 @@ class Inbox:
 
     def _wake(self) -> None:
         for waiter in self.waiters.values():
-            if not waiter.done():
+            if not waiter.done() and waiter not in self._held:
                 waiter.set_result(None)
                 return

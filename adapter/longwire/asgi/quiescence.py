@@ -73,6 +73,8 @@ class Watch:
                 await self._rest()
             if app.done():
                 return Look(Outcome.ENDED)
+            if self._inbox.is_held_up:
+                return Look(Outcome.PARKED)
             waiters = self._inbox.waiters
             if self._inbox or not (waiters or self._inbox.told_the_end):
                 return Look(None)

@@ -378,6 +378,19 @@ class Run:
         return self._stage not in WITHOUT_EFFECT
 
     @property
+    def repeats(self) -> bool:
+        """Whether it does again what it has done before."""
+        return self._stage is Stage.REPLAY
+
+    async def hold(self) -> None:
+        """Wait, in a replay, for `go_on`; so does whoever receives, meanwhile."""
+        await self._inbox.hold()
+
+    def go_on(self) -> bool:
+        """Let those go on who are held; tell whether there are any."""
+        return self._inbox.go_on()
+
+    @property
     def unwinding(self) -> bool:
         """Whether the run is over and only cleans up."""
         return self._stage is Stage.UNWINDING

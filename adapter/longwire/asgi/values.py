@@ -10,6 +10,7 @@ from typing import Any
 # Levels of lists and dicts in a value: far fewer than make JSON's recursion fail.
 MAX_DEPTH = 100
 _ATOMS = (str, int, float, bool, NoneType)
+_CONTAINERS = (dict, list, tuple)
 encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -29,15 +30,18 @@ def text(value: object) -> str:
         return ""
 
 
-def wrong(value: Any, text: str) -> str:
-    """Return why JSON would not give a value back as it is; "" if it does."""
+def wrong(value: Any, text: str, *, tuples: bool = False) -> str:
+    """Return why JSON would not give a value back as it is; "" if it does.
+
+    With `tuples`, those may become lists.
+    """
     seen: set[int] = set()  # a value may contain itself
     level: list[Any] = [value]
     while level:
         inner: list[Any] = []
         for one in level:
             kind = type(one)
-            if kind is dict or kind is list:
+            if kind is dict or kind is list or (tuples and kind is tuple):
                 if kind is dict and not all(type(key) is str for key in one):
                     return "it has a dict with keys that are no str"
                 if id(one) not in seen:
@@ -54,10 +58,10 @@ def wrong(value: Any, text: str) -> str:
 def _is_shallow(level: list[Any], depth: int) -> bool:
     """Tell whether values that do not contain themselves have so few levels."""
     for _ in range(depth):
-        level = [each for one in level if isinstance(one, (dict, list)) for each in _inside(one)]
+        level = [each for one in level if isinstance(one, _CONTAINERS) for each in _inside(one)]
         if not level:
             return True
-    return not any(isinstance(one, (dict, list)) for one in level)
+    return not any(isinstance(one, _CONTAINERS) for one in level)
 
 
 def are_plain(parsed: list[Any], most: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from longwire.apigateway.client_ip import client_ip
 from longwire.asgi import messages, scope
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
-from longwire.exceptions import ConnectionGoneError
+from longwire.exceptions import BackendError, ConnectionGoneError
 from longwire.invocation.ending import end_unless_spoken
 from longwire.invocation.greeting import Greeting, end_connect_step, owe, release_greeting
 from longwire.invocation.invocation import TELL_TIME, Application, Call, Invocation
@@ -109,6 +110,8 @@ class _ConnectStep:
                 await self._stop()
             if status != 200:
                 await connection.refuse(joined=self._record.joined)
+            if status != 200 or (self._record.ended and not settled):
+                await self._forget_results()
         departures = self._call.departures
         if departures.found and after is not None:
             await after.start(departures.tell(), "others that are gone")
@@ -174,6 +177,15 @@ class _ConnectStep:
             await after.start(work, f"greeting of {self._connection.id}")
         elif after.sees:
             await after.start(self._response_left(after), f"response of {self._connection.id}")
+
+    async def _forget_results(self) -> None:
+        """Drop what `longwire.once` has kept, as no event goes on with the connection."""
+        if self._conversing is None:
+            return
+        self._conversing.results.close()
+        if self._conversing.turn.conversation.position:
+            with contextlib.suppress(BackendError):  # then it is there until it expires
+                await self._conversing.turn.drop()
 
     # Behind the response
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from longwire.deadlines import Deadlines
     from longwire.invocation.state import OwnState
     from longwire.registry.api_gateway import APIGateway
+    from longwire.registry.results import OnceResults
     from longwire.types import Frame
     from longwire_backends import Record
 
@@ -88,6 +89,7 @@ class Connection:
         self.expires_at = int(time.time()) + settings.ttl
         self.left_groups: tuple[str, ...] = ()
         self.state: OwnState  # once there is a run
+        self.results: OnceResults | None = None
         self._api = api
         self._endpoint = endpoint
         self._settings = settings

@@ -12,6 +12,7 @@ from longwire.asgi.quiescence import Outcome
 from longwire.exceptions import BackendError
 from longwire.invocation.kept_runs import KeptRun
 from longwire.invocation.outcome import log_ending, note_ending
+from longwire.registry.results import OnceResults
 from longwire.registry.turn import Attendant, TurnLostError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Conversing:
         self.run = run
         self._record = record
         self._attendant: Attendant | None = None
+        self.results = self._connection.results = OnceResults(turn, run)
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
@@ -80,7 +82,9 @@ class Conversing:
         self._attendant.open()
 
     def give(self, told: Told, give: Callable[..., object] | None = None) -> None:
-        """Give the app a message, or tell it the end."""
+        """Give the app the message that was begun with last, or tell it the end."""
+        self.results.begin(self.turn.conversation.begun)
+        self.results.settle()
         if told.is_end:
             self._connection.ended = True  # who has told it has its record
             self.run.mark_gone(told.message)

@@ -196,14 +196,19 @@ async def _replay(
 ) -> int | None:
     """Give the app the earlier messages once more; return at which it went another way, if so."""
     conversation, until = turn.conversation, invocation.run_until
+    results = invocation.connection.results
+    assert results is not None
     if await run.until_ready(record.answered, until) is not None:
         return 0
     given, before = conversation.messages[: conversation.begun], [record.responded_at]
     before += conversation.begun_at
     earlier: Message | None = None
     for number, told in enumerate(given):
+        results.begin(number)
         seconds = max(0.0, told.at / 1000 - before[number])
         if not await run.repeat(earlier, seconds, until):
+            return number
+        if results.settle() and not await run.repeat(None, seconds, until):
             return number
         earlier = told.message
     return None

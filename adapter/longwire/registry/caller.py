@@ -14,6 +14,7 @@ from longwire.registry.store import Store
 
 if TYPE_CHECKING:
     from longwire.registry.base import Departed, OwnedState, Registry
+    from longwire.registry.results import OnceResults
     from longwire.types import Frame
 
 NO_STORE = (
@@ -34,10 +35,12 @@ class OwnConnection(Protocol):
         greets: frames to it have to wait for the response to its handshake.
         left_groups: the groups in which it was, once it has ended.
         state: what its app keeps.
+        results: what `longwire.once` has got in its run; None without `replay`.
     """
 
     id: str
     left_groups: tuple[str, ...]
+    results: OnceResults | None
 
     @property
     def state(self) -> OwnedState: ...

@@ -55,6 +55,13 @@ class Result(NamedTuple):
     value: Any
 
 
+class KeptResult(NamedTuple):
+    """A result as the journal has it."""
+
+    value: Any
+    begun: int  # how many messages the app had been given when it was kept
+
+
 class FramesSent(NamedTuple):
     """What the app sent in one turn, where somebody wants to compare it with a replay."""
 
@@ -123,7 +130,8 @@ class Conversation:
         self.position = 0  # of the last entry
         self.size = 0  # characters of all entries
         self.messages: list[Told] = []
-        self.results: list[Result] = []
+        # By the number of the message and the key, in the order in which the app got them.
+        self.results: dict[tuple[int, str], list[KeptResult]] = {}
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
         self.begun_at: list[float] = []  # when the app was given each, in epoch seconds
         self.owner = ""  # who has the turn; "" for nobody
@@ -174,8 +182,10 @@ class Conversation:
                     self.sent[begun] = FramesSent(*sent)
                 self.owner, self.until = "", 0.0
             case "O", [int(number), str(key), value]:
-                self._check_owner(owner, number)
-                self.results.append(Result(number, key, value))
+                self._check_owner(owner, self.begun)
+                if not 0 <= number <= self.begun:
+                    raise ValueError("a result of a message that nobody has begun with")
+                self.results.setdefault((number, key), []).append(KeptResult(value, self.begun))
             case _:
                 raise ValueError(f"an entry of the kind {kind!r}")
 

@@ -1,0 +1,639 @@
+"""`longwire.once` and `ReplayFilter`: what an app with `replay` does not do, or say, twice."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import functools
+import itertools
+import math
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import longwire
+from longwire import BackendError, Longwire, OnceError
+from longwire.exceptions import EventOverError
+from longwire.testing import Gateway
+from longwire_backends.memory import MemoryBackend
+from tests.invocation.test_connect import OK, websocket
+from tests.talk import Talk, talk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.websockets import WebSocket
+
+pytestmark = pytest.mark.anyio
+
+
+class Journals(MemoryBackend):
+    """Counts what is appended; `faults` are raised by appends to come, done or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.appended: list[str] = []
+        self.faults: list[tuple[str, bool]] = []  # of an entry with this in it; is it done?
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        fault, is_done = next((one for one in self.faults if one[0] in value), ("", True))
+        done = is_done and await super().append(connection_id, position, value, expires_at)
+        if done:
+            self.appended.append(value)
+        if fault:
+            self.faults.remove((fault, is_done))
+            raise BackendError("memory", "append", "the answer is lost")
+        return done
+
+    @property
+    def results(self) -> list[str]:
+        return [value for value in self.appended if value.startswith('[1,"O"')]
+
+
+class Cold(Talk):
+    """A client each of whose events is handled by a process that has had no other."""
+
+    backend: Journals
+    new: Callable[[], Longwire]
+
+    async def say(self, body: str, *, base64: bool = False) -> Any:
+        self.renew()
+        return await super().say(body, base64=base64)
+
+    async def leave(self, code: int = 1001, reason: str = "") -> Any:
+        self.renew()
+        return await super().leave(code, reason)
+
+    def renew(self) -> None:
+        self.handler = self.new()
+
+    async def journal(self) -> tuple[str, ...]:
+        return await self.backend.journal(self.connection_id)
+
+
+@asynccontextmanager
+async def cold(app: Any, **ws_config: Any) -> AsyncIterator[Cold]:
+    backend = Journals()
+    handlers = []
+    async with talk(app, backend=backend, replay=True, **ws_config) as first:
+        config = {
+            "backend": backend,
+            "api_gateway_endpoint_url": first.server.url,
+            "replay": True,
+            **ws_config,
+        }
+
+        def new() -> Longwire:
+            handlers.append(Longwire(app, ws_config=config))
+            return handlers[-1]
+
+        client = Cold(first.handler, first.server, first.connection_id)
+        client.backend, client.new = backend, new
+        try:
+            yield client
+        finally:
+            for handler in handlers:
+                await handler.aclose()
+
+
+class Shop:
+    """Takes money: what nobody wants twice."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.fails = 0
+
+    async def charge(self, what: str) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        if self.fails:
+            self.fails -= 1
+            raise TimeoutError("the card did not answer")
+        self.taken.append(what)
+        return {"receipt": len(self.taken)}
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+def paying(shop: Shop) -> Any:
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for text in ws.iter_text():
+            paid = await longwire.once("pay", lambda text=text: shop.charge(text))
+            await ws.send_text(f"{text} {paid['receipt']}")
+
+    return websocket(app)
+
+
+async def test_what_was_paid_is_not_paid_again_in_another_process(shop: Shop) -> None:
+    """Each message is handled by a process that repeats all before it."""
+    async with cold(paying(shop)) as client:
+        await client.connect()
+        for text in "abc":
+            assert await client.say(text) == OK
+        assert client.frames == ["a 1", "b 2", "c 3"]
+        assert shop.taken == ["a", "b", "c"]
+        assert len(client.backend.results) == 3
+        await client.leave()
+        assert shop.taken == ["a", "b", "c"]
+        assert await client.journal() == ()
+
+
+async def test_a_kept_run_goes_on_and_keeps_what_it_gets(shop: Shop) -> None:
+    """In the event that it goes on in; another process knows it then."""
+    async with cold(paying(shop)) as client:
+        await client.connect()
+        await Talk.say(client, "a")
+        await Talk.say(client, "b")
+        await client.say("c")
+        assert client.frames == ["a 1", "b 2", "c 3"]
+        assert shop.taken == ["a", "b", "c"]
+
+
+async def test_a_secret_of_the_connect_part_stays(shop: Shop) -> None:
+    """A plain function; the app compares with what its first process has chosen."""
+
+    async def app(ws: WebSocket) -> None:
+        secret = await longwire.once("secret", random.random)
+        await ws.accept()
+        async for _ in ws.iter_text():
+            await ws.send_text(str(secret))
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("")
+        await client.say("")
+        assert len(set(client.frames)) == 1
+        assert len(client.backend.results) == 1
+
+
+@pytest.mark.parametrize("how", ["refuse", "return"])
+async def test_a_connection_that_does_not_go_on_leaves_no_journal(how: str) -> None:
+    async def app(ws: WebSocket) -> None:
+        await longwire.once("id", lambda: 1)
+        if how == "refuse":
+            await ws.close()
+        else:
+            await ws.accept()
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        assert len(client.backend.results) == 1
+        assert await client.journal() == ()
+
+
+async def test_the_connect_part_that_goes_on_behind_the_response_keeps_results_too(
+    shop: Shop,
+) -> None:
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        await asyncio.sleep(0.01)
+        await ws.send_json(await longwire.once("pay", lambda: shop.charge("entry")))
+        async for _ in ws.iter_text():
+            await ws.send_text("again")
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("")
+        await client.say("")
+        assert shop.taken == ["entry"]
+        assert client.frames[-2:] == ["again", "again"]
+
+
+async def test_a_key_gives_its_results_in_order() -> None:
+    """Several within one message, and other keys between them."""
+    numbers = itertools.count()
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        seen = []
+        async for _ in ws.iter_text():
+            for _ in range(3):
+                seen.append(await longwire.once("n", lambda: next(numbers)))
+            seen.append(await longwire.once("other", lambda: next(numbers)))
+            await ws.send_json(seen)
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("")
+        await client.say("")
+        assert client.frames == ["[0,1,2,3]", "[0,1,2,3,4,5,6,7]"]
+
+
+async def test_a_failure_is_raised_and_is_not_kept(shop: Shop) -> None:
+    """A second try in the same message finds the result of that try when it is repeated."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for text in ws.iter_text():
+            for _ in range(3):
+                try:
+                    paid = await longwire.once("pay", lambda text=text: shop.charge(text))
+                except TimeoutError:
+                    await ws.send_text("once more")
+                else:
+                    await ws.send_text(str(paid["receipt"]))
+                    break
+
+    async with cold(websocket(app)) as client:
+        shop.fails = 1
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["once more", "1", "2"]
+        assert shop.taken == ["a", "b"]
+
+
+async def test_what_has_no_result_is_called_again_and_not_kept_in_a_replay(shop: Shop) -> None:
+    """As after a failure: only a message's own event keeps what it gets."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for text in ws.iter_text():
+            try:
+                paid = await longwire.once(text, lambda text=text: shop.charge(text))
+            except TimeoutError:
+                await ws.send_text("sorry")
+            else:
+                await ws.send_text(str(paid["receipt"]))
+
+    async with cold(websocket(app)) as client:
+        shop.fails = 1
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        await client.say("c")
+        assert client.frames[0] == "sorry"
+        assert shop.taken == ["a", "b", "a", "c"]
+        assert len(client.backend.results) == 2
+
+
+async def test_a_result_waits_for_the_message_that_came_meanwhile(shop: Shop) -> None:
+    """What is asked for after it finds its own result again, though nothing is slow then."""
+    asked = asyncio.Event()
+    answers: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def model(what: str) -> str:
+        shop.taken.append(what)
+        asked.set()
+        if what == "model":
+            await answers
+        return what
+
+    async def app(ws: WebSocket) -> None:
+        async def agent() -> None:
+            for key in ("model", "tool"):
+                seen.append(await longwire.once(key, lambda key=key: model(key)))
+            await ws.send_json(seen)
+
+        await ws.accept()
+        seen: list[str] = []
+        working = set()
+        async for text in ws.iter_text():
+            seen.append(text)
+            if text == "go":
+                working.add(asyncio.create_task(agent()))
+            else:
+                await ws.send_json(seen)
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        going = asyncio.create_task(Talk.say(client, "go"))
+        await asked.wait()
+        await Talk.say(client, "1")
+        await client.until('["go","1"]')
+        answers.set_result(None)
+        await going
+        await client.say("2")
+        assert client.frames[1:] == ['["go","1","model","tool"]', '["go","1","model","tool","2"]']
+        assert shop.taken == ["model", "tool"]
+
+
+async def test_an_app_that_asks_itself_meets_its_messages_in_order_again(shop: Shop) -> None:
+    """Two came while it waited for the result, and it had received neither."""
+    asked = asyncio.Event()
+    answers: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def model() -> str:
+        shop.taken.append("model")
+        asked.set()
+        return await answers
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        seen: list[Any] = []
+        async for text in ws.iter_text():
+            seen.append(text)
+            if text == "go":
+                seen.append(await longwire.once("model", model))
+                seen.append(await longwire.once("tool", lambda: len(shop.taken)))
+            await ws.send_json(seen)
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        going = asyncio.create_task(Talk.say(client, "go"))
+        await asked.wait()
+        # Both are with the app before the model answers.
+        await asyncio.gather(Talk.say(client, "1"), Talk.say(client, "2"))
+        answers.set_result("yes")
+        await going
+        await client.say("3")
+        assert client.frames[-1] == '["go","yes",1,"1","2","3"]'
+        assert shop.taken == ["model"]
+        assert len(client.backend.results) == 2
+
+
+async def test_the_same_key_in_two_tasks_at_once_is_an_error() -> None:
+    errors: list[OnceError] = []
+
+    async def app(ws: WebSocket) -> None:
+        async def ask() -> None:
+            try:
+                await longwire.once("k", lambda: asyncio.sleep(0.01))
+            except OnceError as error:
+                errors.append(error)
+
+        await ws.accept()
+        async for _ in ws.iter_text():
+            await asyncio.gather(ask(), ask())
+            await ws.send_text("done")
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("")
+        (error,) = errors
+        assert error.key == "k"
+        assert "give each a key of its own" in str(error)
+        await client.say("")  # a replay says so, too
+        assert len(errors) == 3
+
+
+async def test_one_key_for_two_functions_is_an_error() -> None:
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            await longwire.once("k", lambda: 1)
+            for factory in (lambda: 2, random.random, functools.partial(int, "7")):
+                with pytest.raises(OnceError, match="two functions"):
+                    await longwire.once("k", factory)
+            for _ in range(2):
+                await longwire.once("l", functools.partial(int, "7"))
+            await ws.send_text("done")
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("")
+        await client.say("")
+        assert client.frames == ["done", "done"]
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+_endless: list[Any] = []
+_endless.append(_endless)
+SECRET = "s3cret"
+
+deep: Any = SECRET
+for _ in range(200):
+    deep = [deep]
+WRONG: dict[str, tuple[Any, str]] = {
+    "nan": ([SECRET, math.nan], "not finite"),
+    "set": ({SECRET}, "type set"),
+    "bytes": (SECRET.encode(), "type bytes"),
+    "keys": ({1: SECRET}, "keys that are no str"),
+    "cycle": (_endless, "contains itself"),
+    "surrogate": (SECRET + "\ud800", "surrogate"),
+    "enum": (Colour.RED, "type Colour"),
+    "in a tuple": (({SECRET},), "type set"),
+    "deep": (deep, "levels deep"),
+    "large": (SECRET * 50_000, "300002 bytes of JSON, over 262144"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_a_result_that_cannot_be_kept_is_an_error_everywhere(name: str) -> None:
+    """Also where there is no replay, so that it is found before it matters."""
+    value, reason = WRONG[name]
+    with pytest.raises(OnceError, match=reason) as outside:
+        await longwire.once("token", lambda: value)
+    assert SECRET not in str(outside.value)
+    assert outside.value.key == "token"
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            with pytest.raises(OnceError, match=reason):
+                await longwire.once("token", lambda: value)
+            await ws.send_text("said")
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("")
+        assert client.frames == ["said"]
+        assert client.backend.results == []
+
+
+@pytest.mark.parametrize(
+    ("key", "factory", "reason"),
+    [
+        ("", dict, "must not be empty"),
+        (5, dict, "not of type int"),
+        ("\ud800", dict, "surrogate"),
+        ("k", 5, "a callable without arguments: int"),
+    ],
+)
+async def test_what_can_be_no_key_or_factory_is_an_error(
+    key: Any, factory: Any, reason: str
+) -> None:
+    with pytest.raises(OnceError, match=reason):
+        await longwire.once(key, factory)
+
+
+async def test_a_coroutine_in_place_of_a_function_is_an_error() -> None:
+    called = asyncio.sleep(0)
+    with pytest.raises(OnceError, match="pass the function, and do not call it"):
+        await longwire.once("k", called)  # type: ignore[call-overload]
+    called.close()
+
+
+RESULTS: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -0.0,
+    "\x00é😀",
+    [],
+    {"a": [1, {"b": None}]},
+    (1, ("a",)),
+)
+
+
+async def test_a_result_is_the_same_live_and_repeated() -> None:
+    """In type, too: what JSON gives back, also where nothing is kept."""
+    seen: list[str] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            for number, result in enumerate(RESULTS):
+                seen.append(repr(await longwire.once(str(number), lambda result=result: result)))
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("")
+        await client.say("")
+        count = len(RESULTS)
+        assert seen[:count] == seen[count : 2 * count] == seen[2 * count :]
+        plain = [repr(await longwire.once("k", lambda one=one: one)) for one in RESULTS]
+        assert plain == seen[:count]
+        assert plain[-1] == "[1, ['a']]"
+
+
+async def test_what_the_app_does_to_a_result_does_not_change_it() -> None:
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            cart = await longwire.once("cart", lambda: ["a"])
+            cart.append("b")
+            await ws.send_json(cart)
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("")
+        await client.say("")
+        assert client.frames == ['["a","b"]'] * 2
+
+
+async def test_without_replay_it_calls(shop: Shop) -> None:
+    """Each message runs the app from the top, with a connection of its own."""
+    async with talk(paying(shop)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["a 1", "b 2"]
+
+
+async def test_it_works_in_tests_of_users(shop: Shop) -> None:
+    config = {"backend": "memory", "replay": True}
+    async with Gateway(paying(shop), ws_config=config) as gateway, gateway.connect() as ws:
+        await ws.send("a")
+        assert await ws.receive() == "a 1"
+        await ws.send("b")
+        assert await ws.receive() == "b 2"
+
+
+async def test_a_result_whose_append_lost_its_answer_is_there_once(shop: Shop) -> None:
+    async with cold(paying(shop)) as client:
+        client.backend.faults.append(('"pay"', True))
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        assert client.frames == ["a 1", "b 2"]
+        assert shop.taken == ["a", "b"]
+        assert len(client.backend.results) == 2
+
+
+async def test_a_result_that_could_not_be_kept_is_not_returned(shop: Shop) -> None:
+    """The store says why; nobody takes for done what the next event would not know."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for text in ws.iter_text():
+            try:
+                await longwire.once("pay", lambda text=text: shop.charge(text))
+            except BackendError:
+                await ws.send_text("unsure")
+
+    async with cold(websocket(app)) as client:
+        client.backend.faults.append(('"pay"', False))
+        await client.connect()
+        await client.say("a")
+        assert client.frames == ["unsure"]
+
+
+async def test_a_run_whose_turn_is_lost_gets_no_result(shop: Shop) -> None:
+    """Another process has taken it over meanwhile: this one stops, without effect."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> str:
+        shop.taken.append("slow")
+        asked.set()
+        await answered.wait()
+        return "late"
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            await ws.send_text(await longwire.once("slow", slow))
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        going = asyncio.create_task(client.say("a"))
+        await asked.wait()
+        # As of a process that has found its lease to be over.
+        position = len(await client.journal()) + 1
+        entry = f'[1,"L","other",{2**32},1]'
+        await client.backend.append(client.connection_id, position, entry, 2**32)
+        answered.set()
+        assert await going == OK
+        assert client.frames == []
+        assert client.backend.results == []
+
+
+async def test_an_app_that_cleans_up_may_not_ask(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may do so at the end of each event, in each process."""
+    errors: list[BaseException] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            async for text in ws.iter_text():
+                await ws.send_text(text)
+        finally:
+            try:
+                await longwire.once("bill", lambda: shop.charge("bill"))
+            except EventOverError as error:
+                errors.append(error)
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.handler.aclose()
+        assert len(errors) == 1
+        assert shop.taken == []
+        assert "longwire.once('bill') was asked for after its event was over" in caplog.text
+        assert "test_replaying.py" in str(errors[0])
+
+
+async def test_the_real_end_may_ask(shop: Shop) -> None:
+    """Its number is that of the end, so that the last message's results are not its own."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws.iter_text():
+            await longwire.once("pay", lambda: shop.charge("message"))
+        await longwire.once("pay", lambda: shop.charge("end"))
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.leave()
+        assert shop.taken == ["message", "end"]
+        assert await client.journal() == ()
+
+
+@pytest.mark.parametrize("number", [-1, 2, True, "1", None])
+async def test_a_result_of_a_message_that_was_not_begun_with_is_no_entry(number: Any) -> None:
+    from longwire.exceptions import StoredRecordError
+    from longwire.registry.journal import Conversation, Result, once_entry
+
+    with pytest.raises(StoredRecordError):
+        Conversation().add(once_entry("me", Result(number, "k", 1)))

@@ -64,6 +64,7 @@ class Watch:
         self._inbox = inbox
         self._linger = linger  # seconds ahead within which a timer matters
         self._changed: asyncio.Future[None] | None = None
+        self._timers: list[suspended.Timer] | None = None  # of the run, when last looked at
         suspended.record_timers(self._loop)
 
     async def look(self, app: _Task) -> Look:
@@ -71,17 +72,8 @@ class Watch:
         for _ in range(LOOKS):
             if not (self._inbox and self._inbox.waiters):
                 await self._rest()
-            if app.done():
-                return Look(Outcome.ENDED)
-            if self._inbox.is_held_up:
-                return Look(Outcome.PARKED)
-            waiters = self._inbox.waiters
-            if self._inbox or not (waiters or self._inbox.told_the_end):
-                return Look(None)
-            if len(self._run) > MOST_TASKS:
-                return Look(None, bool(waiters), next_move=-math.inf)
-            if len(self._run) == len(waiters) and not suspended.timers(self._loop, self._run):
-                return Look(Outcome.PARKED)
+            if (seen := self._look_at_once(app)) is not None:
+                return seen
             positions = suspended.positions(self._run)
             turns = Turns()
             look = await self._look_closely(app, turns)
@@ -91,6 +83,23 @@ class Watch:
                     continue
             return look
         return Look(None, True, tuple(self._others()), -math.inf)
+
+    def _look_at_once(self, app: _Task) -> Look | None:
+        """Tell what shows without a closer look; None where that needs one."""
+        if app.done():
+            return Look(Outcome.ENDED)
+        if self._inbox.is_held_up:
+            return Look(Outcome.PARKED)
+        waiters = self._inbox.waiters
+        if self._inbox or not (waiters or self._inbox.told_the_end):
+            return Look(None)
+        if len(self._run) > MOST_TASKS:
+            return Look(None, bool(waiters), next_move=-math.inf)
+        if len(self._run) == len(waiters):
+            self._timers = suspended.timers(self._loop, self._run)
+            if not self._timers:
+                return Look(Outcome.PARKED)
+        return None
 
     async def _look_closely(self, app: _Task, turns: Turns) -> Look:
         """Tell from what each task waits for whether anything can still move."""
@@ -107,6 +116,10 @@ class Watch:
         busy = tuple(task for task in waits.busy or others if task not in sleepers)
         # Without waiters it has been told of the end, and is at work.
         return Look(None, bool(waiters), busy, next_move)
+
+    def standstill(self) -> suspended.Standstill:
+        """Note where a run is that has been seen to be at rest."""
+        return suspended.Standstill(suspended.positions(self._run), self._timers)
 
     async def next_move(self) -> float:
         """Return when something can move at the earliest, though nobody waits for the client."""
@@ -195,7 +208,7 @@ class Watch:
         A time limit counts whatever it bounds, also the app's own wait for the client: an app may
         look for a moment whether the client has spoken, and go on.
         """
-        timers = suspended.timers(self._loop, self._run)
+        timers = self._timers = suspended.timers(self._loop, self._run)
         if timers is None:
             # Any other task may have set one: as if all of them were busy.
             return (-math.inf if others else math.inf), frozenset()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
     from longwire.asgi.stage import Outbox
+    from longwire.asgi.suspended import Standstill
     from longwire.types import ASGIApp, Frame, Message, Scope
 
     # What to make of a run that is not at rest: its step is over with this outcome, or is to be
@@ -106,7 +107,7 @@ class Run:
         # Where tasks waited when the message was handed over, but not for the client.
         self._before: Mapping[asyncio.Task[Any], str] = {}
         self._skipped = 0.0  # seconds that a replay did not wait for
-        self._kept_at: Mapping[asyncio.Task[Any], object] = {}
+        self._kept_at: Standstill | None = None
         self._left_alone = False  # the app had returned before its run was stopped
         self._ended = self._stopped = False
         self.connection_id = connection_id
@@ -212,14 +213,15 @@ class Run:
     def keep(self) -> None:
         """Let it wait, between two events, without any effect."""
         self._enter(Stage.KEPT)
-        self._kept_at = suspended.positions(self._tasks)
+        self._kept_at = self._watch.standstill()
 
     def stands_still(self) -> bool:
         """Tell whether it has been kept and has not moved since."""
         return (
-            self._stage is Stage.KEPT
+            self._kept_at is not None
+            and self._stage is Stage.KEPT
             and self.loop is asyncio.get_running_loop()
-            and suspended.stand_still(self.loop, self._tasks, self._kept_at)
+            and self._kept_at.lasts(self.loop, self._tasks)
         )
 
     def resume(self, outbox: Outbox) -> None:

@@ -20,7 +20,7 @@ from longwire.asgi.frames import frames_of, is_of_an_app, module_of, place
 from longwire.asgi.reachable import KNOWN_CLOSELY, STEPS_PER_TASK, known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+    from collections.abc import Callable, Collection, Iterable, Iterator, Set
     from types import FrameType
 
     from longwire.asgi.reachable import Turns
@@ -264,16 +264,20 @@ def skip(loop: asyncio.AbstractEventLoop, run: owned.TaskSet, seconds: float) ->
     return True
 
 
-def stand_still(
-    loop: asyncio.AbstractEventLoop, run: owned.TaskSet, since: Mapping[_Task, object]
-) -> bool:
-    """Tell whether none of a run has moved since those `positions`, and none is about to."""
-    if set(run) != set(since) or any_runnable(run) or is_due(loop, run) is not False:
-        return False
-    if any(awaited_future(task) is not future for task, future in since.items()):
-        return False
-    known, now = timers(loop, run), loop.time()
-    return known is not None and all(timer.when() > now for timer in known)
+class Standstill(NamedTuple):
+    """A run at rest, to see later whether it has moved."""
+
+    positions: dict[_Task, object]
+    timers: list[Timer] | None
+
+    def lasts(self, loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
+        """Tell whether none of the run has moved since, and none is about to."""
+        if run != self.positions.keys() or any_runnable(run) or is_due(loop, run) is not False:
+            return False
+        if any(awaited_future(task) is not future for task, future in self.positions.items()):
+            return False
+        now = loop.time()
+        return self.timers is not None and all(timer.when() > now for timer in self.timers)
 
 
 def record_timers(loop: asyncio.AbstractEventLoop) -> None:
@@ -386,6 +390,8 @@ def _sort_by_run(
 ) -> dict[int, list[Timer]] | None:
     by_run: dict[int, list[Timer]] = {}
     for timer in scheduled:
+        if timer.cancelled():
+            continue
         context = getattr(timer, CONTEXT, None)
         if context is None:
             return None

@@ -114,7 +114,9 @@ class Conversation:
         self.faults = Faults(self.weather, Random(random.random()), replay=replay)
         self.store = store
         journals = store if replay else None
-        self.gateway = Gateway(self.app, self.faults, Random(random.random()), self._start, journals)
+        self.gateway = Gateway(
+            self.app, self.faults, Random(random.random()), self._start, journals
+        )
         self._linger = random.choice((0.3, 2.0)) if not self.weather.is_calm else 2.0
         self._loop = loop
         self._random = random
@@ -267,16 +269,16 @@ class Conversation:
                 if not 0 < expires_at <= limit:
                     self.gateway.violated(f"{member} is in {group} until {expires_at}")
 
+        for name, (_, expires_at) in self.store._journals.items():
+            if not 0 < expires_at <= limit:
+                self.gateway.violated(f"the journal of {name} expires at {expires_at}")
+
     def _look_at_expired_store(self) -> None:
         self._loop.clock.now += LIFETIME
         at_once(self.store.sweep())
         left = self.store._records, self.store._groups, self.store._journals
         if any(left):
             self.gateway.violated(f"left: {left}")
-
-        for name, (_, expires_at) in self.store._journals.items():
-            if not 0 < expires_at <= limit:
-                self.gateway.violated(f"the journal of {name} expires at {expires_at}")
 
     def outcome(self, index: int) -> Outcome:
         clients = self.gateway.clients.values()

@@ -167,15 +167,19 @@ class Run:
         ready = outcome is Outcome.READY or (self.replay.complete and self.answer.accepted)
         return None if ready else outcome
 
-    async def repeat(self, message: Message | None, seconds: float, deadline: float) -> bool:
+    async def repeat(
+        self, message: Message | None, seconds: float, deadline: float, *, parked: bool
+    ) -> bool:
         """Give the app an earlier message once more; tell whether it waits for the next one then.
 
         Without a message, let the connect step come as far as it did. What was waited for within
-        so many seconds, after which the next message came, is not waited for again.
+        so many seconds, after which the next message came, is not waited for again. With `parked`
+        only the client could move the app then, so that is waited for.
         """
         if message is not None:
             self._inbox.deliver(message)
         begun, since = self._now(), None
+        linger = math.inf if parked else self._linger
         while True:
             look = await self._watch.look(self._task)
             if look.outcome is not None:
@@ -184,7 +188,7 @@ class Run:
             until = begun + MOST_SKIPPED
             if look.waits:
                 since = now if since is None else since
-                until = min(max(since, self.replay.sent_at) + self._linger, begun + seconds)
+                until = min(max(since, self.replay.sent_at) + linger, begun + seconds)
                 if now >= until:
                     return True
             elif not self._inbox:
@@ -210,13 +214,16 @@ class Run:
         self._skipped += seconds
         return True
 
+    def note_rest(self) -> None:
+        """Note where it has come to rest; it may be kept if it does not move any more."""
+        self._kept_at = self._watch.standstill()
+
     def keep(self) -> None:
         """Let it wait, between two events, without any effect."""
         self._enter(Stage.KEPT)
-        self._kept_at = self._watch.standstill()
 
     def stands_still(self) -> bool:
-        """Tell whether it has been kept and has not moved since."""
+        """Tell whether it has been kept and has not moved since it came to rest."""
         return (
             self._kept_at is not None
             and self._stage is Stage.KEPT

@@ -139,6 +139,7 @@ class _ConnectStep:
         record.answered = self._greeting.sent
         if self._conversing is not None and outcome is Outcome.PARKED:
             self._outcome, self._conversing.at_rest = outcome, True
+            run.note_rest()
         going_on = outcome is Outcome.UNANSWERED
         if after is not None:
             await self._answer_and_go_on(after, going_on=going_on)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
+# Seconds until an end that the store has not noted is tried once more.
+TRY_AGAIN = 0.1
 # The part of an event's time in which it takes messages of others, which have time of their own.
 TAKES_FOR = 0.5
 
@@ -67,7 +69,7 @@ class Conversing:
         if self._runs.attendants.get(self._connection.id) is self._attendant:
             del self._runs.attendants[self._connection.id]
         await self._attendant.stop()
-        with contextlib.suppress(BackendError):  # the lease ends by itself
+        with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
             if self._connection.ended:
                 await self.turn.drop()
             elif not self.at_rest:
@@ -76,14 +78,13 @@ class Conversing:
     def give_first(self) -> None:
         """Give the app the message with which this turn has begun, and take others from now on."""
         assert self._attendant is not None
-        conversation = self.turn.conversation
-        if conversation.begun:
-            self.give(conversation.messages[conversation.begun - 1], self.run.hand_over)
+        if (told := self.turn.to_give()) is not None:
+            self.give(told, self.run.hand_over)
         self._attendant.open()
 
     def give(self, told: Told, give: Callable[..., object] | None = None) -> None:
         """Give the app the message that was begun with last, or tell it the end."""
-        self.results.begin(self.turn.conversation.begun)
+        self.results.begin(self.turn.given)
         self.results.settle()
         if told.is_end:
             self._connection.ended = True  # who has told it has its record
@@ -93,24 +94,45 @@ class Conversing:
 
     async def until_rest(self, on_waiting: Callable[[], object] | None = None) -> Outcome:
         """Give the app what comes in, until it has ended or is at rest."""
-        run, turn, attendant = self.run, self.turn, self._attendant
-        assert attendant is not None
+        run, turn = self.run, self.turn
         while True:
-            begun = turn.conversation.begun
+            given = turn.given
             outcome = await run.until_over(self._invocation.run_until, on_waiting)
             is_over = run.ended or run.unwinding or run.disconnect_delivered
             if is_over or outcome is Outcome.DEADLINE:
                 return outcome
-            try:
-                if turn.conversation.begun != begun:
-                    continue
-                if attendant.takes and (told := await turn.begin_next()) is not None:
-                    self.give(told)
-                elif await turn.rest(begun, whoever_waits=not attendant.takes):
-                    self.at_rest = True
-                    return outcome
-            except TurnLostError:
-                run.abandon()
+            if turn.given == given and await self._rests(given, outcome):
+                return outcome
+
+    async def _rests(self, given: int, outcome: Outcome) -> bool:
+        """End the turn, or give the run its next message; tell whether nothing is left to do."""
+        run, turn, attendant = self.run, self.turn, self._attendant
+        assert attendant is not None
+        if parked := outcome is Outcome.PARKED:
+            run.note_rest()
+        takes = attendant.takes or not self.has_given_own
+        try:
+            if (told := await turn.begin_next(takes=takes)) is not None:
+                self.give(told)
+            else:
+                self.at_rest = await turn.rest(given, parked=parked, whoever_waits=not takes)
+        except TurnLostError:
+            run.abandon()
+        except BackendError as error:
+            if not self.has_given_own:
+                raise
+            # All that was given has been handled; without an end of it others wait longer.
+            if not (attendant.takes and await self._connection.pause(TRY_AGAIN, early=True)):
+                name = self._connection.id
+                logger.warning("connection %s: its turn did not end: %s", name, error)
+                return True
+        return self.at_rest
+
+    @property
+    def has_given_own(self) -> bool:
+        """Whether the app has been given the message of this event, if it is about one."""
+        number = self.turn.conversation.number_of(self.turn.owner)
+        return number is None or number <= self.turn.given
 
     def note(self, outcome: Outcome, word: Word | None = None) -> None:
         """Log and note how it has ended."""
@@ -120,7 +142,7 @@ class Conversing:
     async def keep_or_stop(self, outcome: Outcome, greeting: Greeting | None = None) -> None:
         """Keep the run if another event may go on with it, else stop it."""
         invocation = self._invocation
-        if not (self.at_rest and outcome is Outcome.PARKED):
+        if not self.at_rest or outcome is not Outcome.PARKED or self.run.unwinding:
             return await invocation.stop(self.run)
         assert invocation.caller is not None
         assert invocation.scope is not None

@@ -7,6 +7,7 @@ effect. What comes in meanwhile is given to the same run.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
-from longwire.exceptions import DeadlineError
+from longwire.exceptions import DeadlineError, StoredRecordError
 from longwire.invocation.conversing import Conversing
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
@@ -67,22 +68,25 @@ async def message(
     """
     told = Told(request.request_time or int(time.time() * 1000), received)
     conversing = await _go_on(invocation, told, lambda: find(invocation, request))
-    if conversing is None:
-        record = await find(invocation, request)
-        if record is not None:
-            await _begin(invocation, record, told, "parked")
-    else:
-        await _converse(invocation, conversing)
+    if conversing is not None:
+        return await _converse(invocation, conversing)
+    # Before the record, which goes first when a connection ends.
+    turn = await _read(invocation)
+    if (record := await find(invocation, request)) is not None:
+        await _begin(invocation, record, turn, told, "parked")
 
 
 async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, word: Word) -> None:
     """Tell the app, when it is its turn, that its client is gone; this event has the record."""
     told = Told(int(time.time() * 1000), gone)
-    conversing = await _go_on(invocation, told)
-    if conversing is None:
-        await _begin(invocation, record, told, word)
-    else:
-        await _converse(invocation, conversing, word)
+    try:
+        conversing = await _go_on(invocation, told)
+        if conversing is None:
+            await _begin(invocation, record, await _read(invocation), told, word)
+        else:
+            await _converse(invocation, conversing, word)
+    except StoredRecordError as error:
+        logger.error("connection %s: its end was not told: %s", invocation.connection.id, error)
 
 
 # With the run that was kept
@@ -100,10 +104,14 @@ async def _go_on(
     if kept is None:
         return None
     try:
-        if kept.greets and find is not None and await find() is None:
+        # Nothing in its journal says that the connection goes on, before its first entry.
+        is_sure = kept.turn.conversation.position > 0 and not kept.greets
+        if not is_sure and find is not None and await find() is None:
             return None
         kept.turn.pass_on(connection.store, new_owner())
-        if not (kept.run.stands_still() and _has_room(invocation, kept.turn, told)):
+        if kept.expires_at <= time.time() or not kept.run.stands_still():
+            return None
+        if not _has_room(invocation, kept.turn, told):
             return None
         if not await kept.turn.go_on(told):
             return None
@@ -134,6 +142,13 @@ async def _converse(
             await _note(invocation, conversing, outcome, word)
     finally:
         await conversing.keep_or_stop(outcome)
+    _check_given(invocation, conversing)
+
+
+def _check_given(invocation: Invocation, conversing: Conversing) -> None:
+    """Raise `DeadlineError` if this event's own message is still to be given to the app."""
+    if not (conversing.has_given_own or conversing.run.ended or invocation.connection.ended):
+        raise DeadlineError("its turn was over before the app had this message")
 
 
 async def _note(
@@ -147,12 +162,21 @@ async def _note(
 # With a run that is made anew
 
 
-async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, word: Word) -> None:
+async def _read(invocation: Invocation) -> Turn:
+    """Return the turn of this event, which has read the connection's journal."""
+    connection = invocation.connection
+    turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())
+    await turn.read()
+    return turn
+
+
+async def _begin(
+    invocation: Invocation, record: ConnectionRecord, turn: Turn, told: Told, word: Word
+) -> None:
     """Wait for the turn, and make the run anew, unless another event's run gets the message."""
     runs, connection = invocation.kept_runs, invocation.connection
     assert runs is not None
-    turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())
-    await turn.read()
+    turn.expires_at = connection.expires_at
     if not _has_room(invocation, turn, told):
         invocation.call.ending.note("closed")
         await connection.end()
@@ -162,7 +186,7 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
         if (attendant := runs.attendants.get(connection.id)) is not None:
             attendant.wake()
 
-    if not await turn.take(told, on_waiting):
+    if not await turn.take(told, invocation.call.times.send, on_waiting):
         return invocation.call.ending.note(word)
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end
     replies = ClosedOutbox() if ends else TurnReplies(invocation, record, turn)
@@ -187,7 +211,9 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
                 at = None
     finally:
         await conversing.keep_or_stop(outcome)
-    if at is not None and not told.is_end:
+    if at is None:
+        _check_given(invocation, conversing)
+    elif not told.is_end:
         raise DeadlineError("the app did not come to wait for this message in time")
 
 
@@ -200,15 +226,19 @@ async def _replay(
     assert results is not None
     if await run.until_ready(record.answered, until) is not None:
         return 0
-    given, before = conversation.messages[: conversation.begun], [record.responded_at]
-    before += conversation.begun_at
+    begun_at = [record.responded_at, *conversation.begun_at]
     earlier: Message | None = None
-    for number, told in enumerate(given):
+    for number, told in enumerate(conversation.messages[: conversation.begun]):
         results.begin(number)
-        seconds = max(0.0, told.at / 1000 - before[number])
-        if not await run.repeat(earlier, seconds, until):
+        parked, seconds = conversation.rested.get(number), math.inf
+        if parked is None:  # it was still busy when it was given the next one
+            seconds = max(0.0, begun_at[number + 1] - begun_at[number])
+        repeat = functools.partial(
+            run.repeat, seconds=seconds, deadline=until, parked=parked is True
+        )
+        if not await repeat(earlier):
             return number
-        if results.settle() and not await run.repeat(None, seconds, until):
+        if results.settle() and not await repeat(None):
             return number
         earlier = told.message
     return None

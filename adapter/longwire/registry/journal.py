@@ -78,8 +78,11 @@ def lease_entry(owner: str, until: float, begun: int) -> str:
     return _entry(LEASE, owner, until, begun)
 
 
-def rest_entry(owner: str, begun: int, sent: FramesSent | None = None) -> str:
-    return _entry(REST, owner, begun, *(sent or ()))
+def rest_entry(
+    owner: str, begun: int, sent: FramesSent | None = None, *, parked: bool = False
+) -> str:
+    """Return the entry of a turn's end; `parked` says that only the client could move the app."""
+    return _entry(REST, owner, begun, parked, *(sent or ()))
 
 
 def once_entry(owner: str, result: Result) -> str:
@@ -134,6 +137,8 @@ class Conversation:
         self.results: dict[tuple[int, str], list[KeptResult]] = {}
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
         self.begun_at: list[float] = []  # when the app was given each, in epoch seconds
+        # After which of them a turn has ended, and whether only the client could move the app then.
+        self.rested = {0: False}
         self.owner = ""  # who has the turn; "" for nobody
         self.until = 0.0  # until when, in epoch seconds
         self._numbers: dict[str, int] = {}  # of the messages, by the ids of their events
@@ -161,7 +166,7 @@ class Conversation:
             if type(owner) is not str or not owner:
                 raise ValueError("nobody's entry")
             self._read(kind, owner, rest)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
             # Its text must not have a value in it, which may be a secret.
             detail = f"entry {self.position + 1} of its journal is not one of ours"
             raise StoredRecordError(f"{detail} ({type(error).__name__})") from None
@@ -176,13 +181,16 @@ class Conversation:
                 if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
                     raise ValueError("a lease of another message")
                 self._give_turn(owner, until, begun)
-            case "R", [int(begun), *sent]:
-                self._check_owner(owner, begun)
+            case "R", [int(begun), bool(parked), *sent]:
+                self._check_owner(owner)
+                if begun != self.begun:
+                    raise ValueError("a rest after another message")
                 if sent:
                     self.sent[begun] = FramesSent(*sent)
+                self.rested[begun] = parked
                 self.owner, self.until = "", 0.0
             case "O", [int(number), str(key), value]:
-                self._check_owner(owner, self.begun)
+                self._check_owner(owner)
                 if not 0 <= number <= self.begun:
                     raise ValueError("a result of a message that nobody has begun with")
                 self.results.setdefault((number, key), []).append(KeptResult(value, self.begun))
@@ -202,10 +210,12 @@ class Conversation:
     def _give_turn(self, owner: str, until: float, begun: int) -> None:
         if begun > self.begun:
             self.begun_at.append(until - LEASE_TIME)
+        elif not begun:  # the connect part goes on
+            self.rested.pop(0, None)
         self.owner, self.until = owner, until
 
-    def _check_owner(self, owner: str, begun: int) -> None:
+    def _check_owner(self, owner: str) -> None:
         """Raise for an entry of somebody whose turn it is not."""
         # The connect part has no turn while nobody else can have one.
-        if begun != self.begun or (self.owner or owner) != owner:
+        if (self.owner or owner) != owner:
             raise ValueError("an entry out of turn")

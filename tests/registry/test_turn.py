@@ -119,8 +119,8 @@ def test_a_first_message_takes_the_turn_with_one_append(play: Play) -> None:
 
         assert await take(mine, "one")
         assert store.appends == 1
-        assert mine.to_give() == told("one")
-        assert mine.to_give() is None
+        assert await mine.begin_next(takes=False) == told("one")
+        assert await mine.begin_next(takes=False) is None
         assert await mine.rest(1, parked=True)
         with pytest.raises(TurnLostError):
             await mine.ensure()
@@ -141,7 +141,7 @@ def test_who_waits_is_told_once_its_message_is_begun_with(play: Play) -> None:
         assert waiting == [1]
         assert not took.done()
 
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         assert await mine.begin_next() is None  # nothing is known of it yet
         assert not await mine.rest(1, parked=True)  # but this is refused, and tells
         assert await mine.begin_next() == told("two")
@@ -160,14 +160,14 @@ def test_a_turn_that_is_over_goes_to_the_first_message_that_waits(play: Play) ->
         took = asyncio.create_task(take(other, "two"))
         await asyncio.sleep(0.3)
         await mine.read()
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         assert not await mine.rest(1, parked=True)
         assert await mine.rest(1, parked=True, whoever_waits=True)
 
         began = time.monotonic()
         assert await took
         assert time.monotonic() - began < 0.5
-        assert other.to_give() == told("two")
+        assert await other.begin_next(takes=False) == told("two")
 
     play(story())
 
@@ -185,7 +185,9 @@ def test_a_lease_that_is_over_is_taken_over_once(play: Play) -> None:
         assert [task.result() for task in done] == [True]
         assert 2.5 < time.monotonic() - began < 3.5
         (first,) = [other for other in others if other.is_ours]
-        assert first.to_give() == told("b")  # whoever it is begins with the first that waits
+        assert await first.begin_next(takes=False) == told(
+            "b"
+        )  # whoever it is begins with the first that waits
         assert await first.begin_next() == told("c")
         for task in taking:
             task.cancel()
@@ -199,9 +201,9 @@ def test_whose_turn_was_taken_over_writes_nothing_any_more(play: Play) -> None:
         store = Faulty()
         mine, other = turn(store, "a"), turn(store, "b")
         assert await take(mine, "one")
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         assert await take(other, "two")
-        assert other.to_give() == told("two")
+        assert await other.begin_next(takes=False) == told("two")
         before = await store.journal(C)
 
         for work in (
@@ -262,6 +264,25 @@ def test_a_turn_is_renewed_before_half_of_it_is_over_and_no_sooner(play: Play) -
     play(story())
 
 
+def test_what_was_stopped_before_it_gave_its_message_looks_whether_it_still_may(play: Play) -> None:
+    async def story() -> None:
+        store = Faulty()
+        mine, other = turn(store, "a"), turn(store, "b")
+        assert await take(mine, "one")
+        await asyncio.sleep(LEASE_TIME + 1)
+        assert await mine.begin_next(takes=False) == told("one")  # nobody wanted it meanwhile
+        assert await mine.rest(1, parked=True)
+
+        mine.pass_on(mine._store, "c")
+        assert await mine.go_on(told("two"))
+        assert await take(other, "three")
+        assert await other.begin_next(takes=False) == told("three")
+        with pytest.raises(TurnLostError):
+            await mine.begin_next(takes=False)
+
+    play(story())
+
+
 # Answers that are lost
 
 
@@ -271,7 +292,7 @@ def test_an_entry_whose_answer_was_lost_is_there_once(play: Play) -> None:
         mine = turn(store, "a")
         store.faults = ["lost"] * 5
         assert await take(mine, "one")
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         await mine.keep(Result(1, "key", 5))
         await asyncio.sleep(LEASE_TIME - 1)
         await mine.renew()
@@ -293,7 +314,7 @@ def test_an_entry_that_was_not_written_is_an_error_and_may_be_tried_again(play: 
         store = Faulty()
         mine = turn(store, "a")
         assert await take(mine, "one")
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         store.faults = ["refused"]
         with pytest.raises(BackendError):
             await mine.rest(1, parked=True)
@@ -311,7 +332,7 @@ def test_a_message_that_was_begun_with_late_is_given_all_the_same(play: Play) ->
         store = Faulty()
         mine, other = turn(store, "a"), turn(store, "b")
         assert await take(mine, "one")
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         took = asyncio.create_task(take(other, "two"))
         await asyncio.sleep(0.1)
         await mine.read()
@@ -337,10 +358,10 @@ def test_of_two_who_come_at_once_one_waits_for_the_other(play: Play) -> None:
         assert one.done()
         assert one.result()
         assert not two.done()
-        assert first.to_give() == told("a")
+        assert await first.begin_next(takes=False) == told("a")
         await first.give_up()
         assert await two
-        assert second.to_give() == told("b")
+        assert await second.begin_next(takes=False) == told("b")
 
     play(story())
 
@@ -368,7 +389,7 @@ def test_a_look_while_an_entry_is_appended_reads_none_twice(play: Play, another_
         store = Faulty()
         mine, other = turn(store, "a"), turn(store, "b")
         assert await take(mine, "one")
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         await other.read()
         if another_came:
             assert await other._append(journal.message_entry("b", 0.0, told("two")))
@@ -424,7 +445,7 @@ def test_who_waits_for_too_long_says_so_and_leaves_its_message(play: Play) -> No
         assert await take(mine, "one")
         with pytest.raises(DeadlineError):
             await take(other, "two", seconds=1.0)
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         await mine.read()
         assert await mine.begin_next() == told("two")
 
@@ -440,7 +461,7 @@ def test_who_waits_sees_that_the_connection_has_ended(play: Play) -> None:
         await asyncio.sleep(0.1)
         await mine.drop()
         assert await took is False
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         await asyncio.sleep(2)
         for work in (mine.renew, mine.read, lambda: mine.rest(1, parked=True)):
             with pytest.raises(TurnLostError):
@@ -455,7 +476,7 @@ def test_nobody_goes_on_after_a_journal_that_was_dropped(play: Play) -> None:
         store = Faulty()
         mine = turn(store, "a")
         assert await take(mine, "one")
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         assert await mine.rest(1, parked=True)
         await store.drop_journal(C)
         mine.pass_on(mine._store, "b")
@@ -470,7 +491,7 @@ def test_who_left_messages_for_others_does_not_go_on_before_them(play: Play) -> 
         store = Faulty()
         mine, other = turn(store, "a"), turn(store, "b")
         assert await take(mine, "one")
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         with pytest.raises(DeadlineError):
             await take(other, "two", seconds=0.1)
         await mine.read()
@@ -513,7 +534,7 @@ def test_a_busy_turn_takes_what_comes_and_is_kept(play: Play) -> None:
         mine = turn(store, "a")
         assert await take(mine, "one")
         attendant, seen = _attend(mine)
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         attendant.open()
         assert not await take(turn(store, "b"), "two")
         await asyncio.sleep(10)
@@ -535,7 +556,7 @@ def test_nothing_is_given_before_the_first_message(play: Play) -> None:
         took = asyncio.create_task(take(turn(store, "b"), "two"))
         await asyncio.sleep(5)
         assert seen == []
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         attendant.open()
         assert await took is False
         await attendant.stop()
@@ -549,7 +570,7 @@ def test_a_turn_that_has_had_its_time_takes_no_more(play: Play) -> None:
         mine = turn(store, "a")
         assert await take(mine, "one")
         attendant, seen = _attend(mine, seconds=1.0)
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         attendant.open()
         await asyncio.sleep(1)
         with pytest.raises(DeadlineError):
@@ -586,7 +607,7 @@ def test_a_turn_at_rest_is_not_lost(play: Play) -> None:
         mine = turn(store, "a")
         assert await take(mine, "one")
         attendant, seen = _attend(mine)
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         attendant.open()
         await asyncio.sleep(1)
         assert await mine.rest(1, parked=True)
@@ -606,7 +627,7 @@ def test_an_attendant_stops_at_once_whatever_it_is_doing(play: Play) -> None:
             mine = turn(store, f"a{moment}")
             assert await take(mine, f"{moment}")
             attendant, _ = _attend(mine)
-            assert mine.to_give() is not None
+            assert await mine.begin_next(takes=False) is not None
             attendant.open()
             await asyncio.sleep(moment / 1000)
             began = time.monotonic()
@@ -624,7 +645,7 @@ def test_an_attendant_who_is_woken_looks_at_once_whatever_it_is_doing(play: Play
             mine = turn(store, f"a{moment}")
             assert await take(mine, "one")
             attendant, seen = _attend(mine)
-            assert mine.to_give() is not None
+            assert await mine.begin_next(takes=False) is not None
             attendant.open()
             await asyncio.sleep(moment / 1000)
             other = turn(store, f"b{moment}")
@@ -647,7 +668,7 @@ def test_a_store_that_fails_for_a_moment_costs_no_turn(play: Play) -> None:
         mine = turn(store, "a")
         assert await take(mine, "one")
         attendant, seen = _attend(mine)
-        assert mine.to_give() == told("one")
+        assert await mine.begin_next(takes=False) == told("one")
         attendant.open()
         store.faults = ["refused", "late", "lost", "refused"]
         await asyncio.sleep(10)
@@ -673,7 +694,7 @@ async def test_twenty_messages_of_six_owners_are_begun_with_once_and_in_their_or
         mine = turn(backends[number % 2], f"owner{number}")
         if not await take(mine, f"m{number}"):
             return
-        told = mine.to_give()
+        told = await mine.begin_next(takes=False)
         while True:
             while told is not None:
                 given.append(told.message["text"])

@@ -243,7 +243,7 @@ class _ConnectStep:
         if conversing is None:
             self._outcome = await run.until_over(self._invocation.run_until)
         else:
-            conversing.give_first()
+            await conversing.give_first()
             self._outcome = await conversing.until_rest()
         log_ending(run, self._outcome, self._connection.id)
         note_ending(self._call.ending, run, self._outcome)

@@ -75,10 +75,14 @@ class Conversing:
             elif not self.at_rest:
                 await self.turn.give_up()
 
-    def give_first(self) -> None:
+    async def give_first(self) -> None:
         """Give the app the message with which this turn has begun, and take others from now on."""
         assert self._attendant is not None
-        if (told := self.turn.to_give()) is not None:
+        try:
+            told = await self.turn.begin_next(takes=False)
+        except TurnLostError:
+            return self.run.abandon()
+        if told is not None:
             self.give(told, self.run.hand_over)
         self._attendant.open()
 

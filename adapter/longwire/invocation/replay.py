@@ -136,7 +136,7 @@ async def _converse(
     outcome = Outcome.DEADLINE
     try:
         async with conversing:
-            conversing.give_first()
+            await conversing.give_first()
             on_waiting = getattr(invocation.call.context, "waits_for_client", None)
             outcome = await conversing.until_rest(on_waiting)
             await _note(invocation, conversing, outcome, word)
@@ -200,7 +200,7 @@ async def _begin(
                 if isinstance(replies, TurnReplies):
                     complete = run.replay.complete or turn.conversation.begun > 1
                     replies.begin(complete=complete)
-                conversing.give_first()
+                await conversing.give_first()
                 on_waits = getattr(invocation.call.context, "waits_for_client", None)
                 outcome = await conversing.until_rest(on_waits)
                 await _note(invocation, conversing, outcome, word if told.is_end else None)

@@ -138,26 +138,25 @@ class Turn:
 
     # To have it
 
-    def to_give(self) -> Told | None:
-        """Return the message that has been begun with and is to be given to its run now."""
-        if self.given >= self.conversation.begun:
-            return None
-        self.given += 1
-        return self.conversation.messages[self.given - 1]
-
     async def begin_next(self, *, takes: bool = True) -> Told | None:
-        """Return the next message for its run, if there is one. Raises `TurnLostError`.
+        """Return the message that its run is to be given now, if any. Raises `TurnLostError`.
 
-        With `takes`, one is begun with if there is any.
+        With `takes`, one is begun with if none has been.
         """
         conversation = self.conversation
         async with self._appending:
             while True:
                 self._check()
                 # Also one whose entry was written though its answer was an error.
-                if (told := self.to_give()) is not None or not (takes and conversation.waiting):
-                    return told
-                await self._lease(conversation.begun + 1)
+                if self.given < conversation.begun:
+                    if time.monotonic() < self._until:
+                        self.given += 1
+                        return conversation.messages[self.given - 1]
+                    await self._lease(conversation.begun)  # it was stopped, or its answer was late
+                elif takes and conversation.waiting:
+                    await self._lease(conversation.begun + 1)
+                else:
+                    return None
 
     async def rest(
         self,

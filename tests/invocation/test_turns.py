@@ -241,7 +241,7 @@ async def test_a_message_whose_journal_is_damaged_ends_the_connection(caplog: An
 # Who waits
 
 
-async def test_a_message_that_another_event_has_taken_is_answered_at_once() -> None:
+async def test_a_message_is_answered_once_the_app_has_it() -> None:
     app = Counter()
     begun, done = asyncio.Event(), asyncio.Event()
 
@@ -254,11 +254,31 @@ async def test_a_message_that_another_event_has_taken_is_answered_at_once() -> N
         await first.connect()
         saying = asyncio.create_task(first.say("a"))
         await begun.wait()
-        assert await second.say("b") == {"statusCode": 200}
+        also = asyncio.create_task(second.say("b"))
+        await asyncio.wait([also], timeout=0.5)
+        assert not also.done()
         assert app.handled == ["a"]
         done.set()
-        await saying
+        assert await saying == await also == {"statusCode": 200}
         await first.until("a 1", "b 2")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_no_message_is_answered_that_the_app_has_not_got(count: int) -> None:
+    """Whoever has no time left for the others leaves them to their own events."""
+    app = Counter()
+    app.busy = lambda text: asyncio.sleep(0.3)
+    async with processes(app, count) as all_of_them:
+        for one in all_of_them:
+            one.seconds = 1.5
+        await all_of_them[0].connect()
+        saying = [all_of_them[n % count].say(f"m{n}") for n in range(8)]
+        answers = await asyncio.gather(*saying, return_exceptions=True)
+
+    answered = {f"m{n}" for n, answer in enumerate(answers) if answer == {"statusCode": 200}}
+    assert all(isinstance(one, (dict, DeadlineError)) for one in answers)
+    assert answered <= set(app.handled)
+    assert len(app.handled) == len(set(app.handled))
 
 
 async def test_whose_turn_never_comes_is_told() -> None:

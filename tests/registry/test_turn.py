@@ -517,12 +517,15 @@ def test_a_damaged_journal_is_told(play: Play) -> None:
 # The attendant
 
 
-def _attend(mine: Turn, seconds: float = 60.0) -> tuple[Attendant, list[str]]:
+def _attend(
+    mine: Turn, seconds: float = 60.0, wants: Callable[[], bool] = lambda: True
+) -> tuple[Attendant, list[str]]:
     seen: list[str] = []
     attendant = Attendant(
         mine,
         lambda one: seen.append(one.message["text"]),
         lambda: seen.append("lost"),
+        wants,
         time.monotonic() + seconds,
     )
     return attendant, seen
@@ -577,6 +580,26 @@ def test_a_turn_that_has_had_its_time_takes_no_more(play: Play) -> None:
             await take(turn(store, "b"), "two", seconds=5.0)
         await attendant.stop()
         assert seen == []
+
+    play(story())
+
+
+def test_an_app_that_is_at_work_is_given_nothing_ahead(play: Play) -> None:
+    async def story() -> None:
+        store, wants = Faulty(), False
+        mine = turn(store, "a")
+        assert await take(mine, "one")
+        attendant, seen = _attend(mine, wants=lambda: wants)
+        assert await mine.begin_next(takes=False) == told("one")
+        attendant.open()
+        took = asyncio.create_task(take(turn(store, "b"), "two"))
+        await asyncio.sleep(5)
+        assert seen == []
+        assert not took.done()
+        wants = True
+        assert await took is False
+        assert seen == ["two"]
+        await attendant.stop()
 
     play(story())
 

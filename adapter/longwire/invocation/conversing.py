@@ -55,7 +55,9 @@ class Conversing:
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
-        self._attendant = Attendant(self.turn, self.give, self.run.abandon, takes_until)
+        self._attendant = Attendant(
+            self.turn, self.give, self.run.abandon, self.run.waits_for_client, takes_until
+        )
         self._runs.attendants[self._connection.id] = self._attendant
         return self
 

@@ -269,7 +269,8 @@ class Turn:
 class Attendant:
     """Keeps the turn while the app is busy, and gives it the messages that come in meanwhile.
 
-    `give` gets each message that is begun with; `lost` is called when the turn is somebody else's.
+    `give` gets each message that is begun with, if the app `wants` one: what it cannot begin with
+    yet may wait, in the time of its own event. `lost` is called when the turn is somebody else's.
     """
 
     def __init__(
@@ -277,11 +278,13 @@ class Attendant:
         turn: Turn,
         give: Callable[[Told], None],
         lost: Callable[[], None],
+        wants: Callable[[], bool],
         takes_until: float,  # in `time.monotonic()`; it takes no more after that
     ) -> None:
         self._turn = turn
         self._give = give
         self._lost = lost
+        self._wants = wants
         self._takes_until = takes_until
         self._is_open = False
         self._stopping = False
@@ -317,6 +320,9 @@ class Attendant:
         if self._task is not None:
             await self._task
 
+    async def _next(self) -> Told | None:
+        return await self._turn.begin_next(takes=self.takes and self._wants())
+
     async def _attend(self) -> None:
         pauses = iter(PAUSES)
         while not self._stopping:
@@ -324,7 +330,7 @@ class Attendant:
             try:
                 await self._turn.renew()
                 await self._turn.read()
-                told = await self._turn.begin_next(takes=self.takes) if self._is_open else None
+                told = await self._next() if self._is_open else None
             except TurnLostError:
                 return None if self._turn.at_rest else self._lost()
             except BackendError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -357,3 +358,27 @@ async def test_of_two_runs_that_are_kept_at_once_the_later_stays_and_the_other_i
         assert both._size == 0
         await both.put("x", newer)
         await both.end_all()
+
+
+async def test_a_record_that_was_written_slowly_makes_nobody_gone() -> None:
+    """What the record says of the response was long ago when the client could speak first."""
+
+    class Slow(MemoryBackend):
+        async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+            await asyncio.sleep(0.6)
+            return await super().put(connection_id, value, expires_at)
+
+    app = Counter()
+    async with processes(app, 2, [Slow()]) as both:
+        await both[0].connect()
+        both[0].vanish()
+        event = message_event("a", both[0].connection_id)
+        event["requestContext"]["requestTimeEpoch"] = int(time.time() * 1000)
+        saying = asyncio.create_task(both[1].handler.handle(event, LambdaContext(20.0)))
+        await both[0].server.until(
+            lambda: any(method == "POST" for method, *_ in both[0].server.requests)
+        )
+        both[0].server.known.add(both[0].connection_id)
+        await saying
+        await both[0].until("a 1")
+        assert app.ends == 0

@@ -85,6 +85,7 @@ class Conversing:
         except TurnLostError:
             return self.run.abandon()
         if told is not None:
+            self._connection.note_heard(self.turn.conversation.messages[0].at / 1000)
             self.give(told, self.run.hand_over)
         self._attendant.open()
 

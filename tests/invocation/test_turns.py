@@ -382,3 +382,29 @@ async def test_a_record_that_was_written_slowly_makes_nobody_gone() -> None:
         await saying
         await both[0].until("a 1")
         assert app.ends == 0
+
+
+async def test_a_reply_that_comes_after_its_turn_was_taken_over_is_an_error() -> None:
+    """Its process was stopped meanwhile: nothing leaves it any more, and the client is told."""
+    app = Counter()
+    begun, done = asyncio.Event(), asyncio.Event()
+
+    async def busy(text: str) -> None:
+        if text == "a" and not begun.is_set():
+            begun.set()
+            await done.wait()
+
+    app.busy = busy
+    store = MemoryBackend()
+    async with processes(app, 2, [store]) as (first, second):
+        await first.connect()
+        saying = asyncio.create_task(first.say("a"))
+        await begun.wait()
+        attendant = first.handler._kept_runs.attendants[first.connection_id]  # type: ignore[union-attr]
+        async with attendant._turn._appending:  # as if its process stood still
+            assert await second.say("b") == {"statusCode": 200}
+            done.set()
+        with pytest.raises(DeadlineError):
+            await saying
+        await first.until("b 2")
+        assert app.handled == ["a", "b"]

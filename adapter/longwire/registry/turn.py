@@ -50,6 +50,7 @@ class Turn:
         self.expires_at = expires_at
         self.given = 0  # so many messages its run has been given
         self.at_rest = False  # it is over, as nothing was left to do
+        self.is_lost = False  # somebody else has taken it over
         self._store = store
         self._id = connection_id
         self._until = 0.0  # until when it is surely ours, in `time.monotonic()`
@@ -210,6 +211,7 @@ class Turn:
 
     def _check(self) -> None:
         if not self.is_ours:
+            self.is_lost = not self.at_rest
             raise TurnLostError
 
     async def _lease(self, begun: int) -> bool:

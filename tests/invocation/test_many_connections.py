@@ -1,4 +1,4 @@
-"""Runs that are kept between events, with `replay`: bounded, whatever comes through one process."""
+"""Thousands of connections through one process, with `replay`: what is kept of them is bounded."""
 
 from __future__ import annotations
 

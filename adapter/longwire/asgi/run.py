@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import itertools
 import logging
 import math
@@ -87,6 +88,7 @@ class Run:
         connection_id: str,
         linger: float,
         on_hand_over: Callable[[], object] = lambda: None,
+        goes_on: bool = False,  # in another event, perhaps
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._active_at = self.loop.time()  # when it last did something for the client
@@ -108,12 +110,13 @@ class Run:
         self._before: Mapping[asyncio.Task[Any], str] = {}
         self._skipped = 0.0  # seconds that a replay did not wait for
         self._kept_at: Standstill | None = None
+        self._context: contextvars.Context | None = None
         self._left_alone = False  # the app had returned before its run was stopped
         self._ended = self._stopped = False
         self.connection_id = connection_id
         self._linger = linger
         self._on_hand_over = on_hand_over  # called once the replay is over
-        self._tasks = tasks.TaskSet()
+        self._tasks = tasks.TaskSet(goes_on=goes_on)
         self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
         self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self.loop)
@@ -213,6 +216,7 @@ class Run:
     def keep(self) -> None:
         """Let it wait, between two events, without any effect."""
         self._enter(Stage.KEPT)
+        self._context = contextvars.copy_context()  # of the event
         self._kept_at = self._watch.standstill()
 
     def stands_still(self) -> bool:
@@ -228,6 +232,8 @@ class Run:
         """Go on with it in another event, with its outbox; a hand-over follows."""
         self._outbox = outbox
         self._enter(Stage.REPLAY)
+        if self._context is not None:
+            self._tasks.pass_on(self._context, contextvars.copy_context())
 
     def abandon(self) -> None:
         """Cancel the app without effect, as somebody else goes on with its connection."""

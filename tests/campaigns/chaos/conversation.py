@@ -114,7 +114,9 @@ class Conversation:
         self.faults = Faults(self.weather, Random(random.random()), replay=replay)
         self.store = store
         journals = store if replay else None
-        self.gateway = Gateway(self.app, self.faults, Random(random.random()), self._start, journals)
+        self.gateway = Gateway(
+            self.app, self.faults, Random(random.random()), self._start, journals
+        )
         self._linger = random.choice((0.3, 2.0)) if not self.weather.is_calm else 2.0
         self._loop = loop
         self._random = random

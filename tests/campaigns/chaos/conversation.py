@@ -268,6 +268,9 @@ class Conversation:
             for member, expires_at in members.items():
                 if not 0 < expires_at <= limit:
                     self.gateway.violated(f"{member} is in {group} until {expires_at}")
+        for name, (_, expires_at) in self.store._journals.items():
+            if not 0 < expires_at <= limit:
+                self.gateway.violated(f"the journal of {name} expires at {expires_at}")
 
     def _look_at_expired_store(self) -> None:
         self._loop.clock.now += LIFETIME
@@ -275,10 +278,6 @@ class Conversation:
         left = self.store._records, self.store._groups, self.store._journals
         if any(left):
             self.gateway.violated(f"left: {left}")
-
-        for name, (_, expires_at) in self.store._journals.items():
-            if not 0 < expires_at <= limit:
-                self.gateway.violated(f"the journal of {name} expires at {expires_at}")
 
     def outcome(self, index: int) -> Outcome:
         clients = self.gateway.clients.values()

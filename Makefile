@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
 
-.PHONY: demo test parity storm chaos kills fuzz emulators check fmt lint types cov bench build clean
+.PHONY: demo test parity storm chaos kills fuzz runtimes emulators check fmt lint types cov bench build clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,19 @@ SECONDS ?= 60
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.campaigns.fuzz --seed $(SEED) --seconds $(SECONDS)
 
+# What relies on the inside of Lambda's runtime, under more of its releases than the installed one.
+RUNTIMES ?= 3.0.0 3.1.1 4.0.4 4.1.0 4.2.2
+UNDER_RUNTIMES = tests/local/function/test_as_lambda.py \
+	$(addprefix tests/runtime/test_, extension_api.py passed_events.py waiting.py)
+runtimes: $(RUNTIMES:%=.runtimes/%)
+	for folder in $^; do \
+		echo $$folder; \
+		PYTHONPATH=$$folder $(BIN)/python $(PYTEST) $(UNDER_RUNTIMES) || exit 1; \
+	done
+
+.runtimes/%: | $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ awslambdaric==$*
+
 # Emulators of API Gateway and Lambda that others wrote; the first run fetches one with npm.
 emulators: $(VENV)/installed
 	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
@@ -84,4 +97,4 @@ $(MANGUM)/installed: benchmarks/mangum.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(MANGUM) .emulators dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

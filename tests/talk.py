@@ -96,7 +96,7 @@ async def grow_old(handler: Longwire, *connection_ids: str) -> None:
     for connection_id in connection_ids:
         while stored := await backend.get(connection_id):
             known = record.loads(stored.value)
-            known.responded_at = 0.0
+            known.responded_at = known.leaving_until = 0.0
             value = record.dumps(known, exclude_headers=frozenset())
             if await backend.update(connection_id, value, stored.expires_at, stored.version):
                 break

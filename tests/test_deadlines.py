@@ -12,6 +12,7 @@ import logging
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -565,7 +566,37 @@ def test_an_app_that_blocks_the_event_loop_of_lambda() -> None:
     with pytest.raises(DeadlineError, match=r"no end within 0\.2 s: .* loop, in .*blocks \("):
         thread.result(blocks(), 0.2, seen.append)
     assert len(seen) == 1
+    with pytest.raises(DeadlineError, match=r"no end within 0 s: no time was left for it"):
+        thread.result(works(), 0.0)
     released.set()
+    assert thread.result(works(), 10) == 1
+
+
+def test_an_app_that_ends_the_process_ends_it_for_all_who_wait() -> None:
+    """Whichever of them has done it; the loop is of use to who has not gone."""
+    thread = LoopThread("test")
+    both = threading.Barrier(2)
+
+    async def waits() -> None:
+        both.wait()
+        await asyncio.Event().wait()
+
+    async def exits() -> None:
+        raise SystemExit(7)
+
+    async def ends() -> None:
+        await asyncio.create_task(exits())
+
+    async def works() -> int:
+        return 1
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(thread.result, waits(), 10)
+        both.wait()
+        with pytest.raises(SystemExit, match="7"):
+            thread.result(ends(), 10)
+        with pytest.raises(SystemExit, match="7"):
+            waiting.result()
     assert thread.result(works(), 10) == 1
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, get_args
@@ -105,7 +104,6 @@ class Longwire:
             app, self.settings, self._api, self._lifespans, self._kept_runs
         )
         self._deferred = Deferred()
-        self._one_event = threading.Lock()
         self._loop = handler_loop(
             self._deferred, self._observer, self.close, self._shut_down, self._lifespans.shutdown
         )
@@ -117,6 +115,9 @@ class Longwire:
     def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on an event loop of this handler's own.
 
+        Threads that call it at the same time wait for each other, but on Lambda Managed Instances:
+        there their events run side by side on the one loop.
+
         Raises:
             EventError: the event is malformed, or nothing can answer it.
             LifespanError: the app's startup failed.
@@ -126,9 +127,8 @@ class Longwire:
             EventLoopError: an event loop is running here already.
         """
         refuse_running_loop()
-        with self._one_event:
-            handle = functools.partial(self._handle, event, context)
-            return self._loop.handle(event, context, handle)
+        handle = functools.partial(self._handle, event, context)
+        return self._loop.handle(event, context, handle)
 
     async def handle(self, event: LambdaEvent, context: Any = None) -> Any:
         """Handle one Lambda event on the running event loop, which goes on running after it.
@@ -156,20 +156,18 @@ class Longwire:
         await self._api.aclose()
 
     def close(self) -> None:
-        """Do what `aclose` does, after synchronous use.
+        """Do what `aclose` does, after synchronous use, once the events of other threads are over.
 
         Raises:
             EventLoopError: an event loop is running here already.
         """
         refuse_running_loop()
-        with self._one_event:
-            self._loop.close(self.aclose)
+        self._loop.close(self.aclose)
 
     def _begin_in_child(self) -> None:
         """Begin anew in a forked process: loops, locks and tasks are its parent's."""
         of_the_parent.extend((self._deferred, self._lifespans.leave_to_parent()))
         self._deferred = Deferred()
-        self._one_event = threading.Lock()
         self._loop = loop_of_child(self._loop, self._observer, self._lifespans.shutdown)
         if self._latest is not None:
             self._latest = *self._latest[:2], None

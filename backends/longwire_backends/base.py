@@ -209,8 +209,9 @@ class Backend(abc.ABC):
         """Read the entries behind position `after`, in order, as of the last finished append.
 
         Where a store cannot see in one request that an append leaves a gap (dynamodb), or that the
-        journal is being dropped (postgresql too), an entry may come to stand alone. It is never
-        taken for another one: to read across the gap is a `BackendError`.
+        journal is being dropped (postgresql too), an entry may come to stand alone: to read across
+        the gap is a `BackendError`. It lies there until it is dropped or expires, which does no
+        harm as API Gateway uses no connection id again.
         """
         raise self._no_journal()
 
@@ -244,7 +245,8 @@ class Backend(abc.ABC):
             expected = after + len(values) + 1
             if position != expected:
                 detail = (
-                    f"entry {expected} is missing and {position} is there: it was appended late"
+                    f"entry {expected} is missing and {position} is there: the journal was dropped"
+                    " meanwhile, or not read to its end before it was appended to"
                 )
                 raise BackendError(self.name, "journal", detail)
             values.append(value)

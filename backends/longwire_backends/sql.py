@@ -150,21 +150,23 @@ class SQLBackend(Backend):
 
     async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
         self._check_size("append", value)
-        now = self._now()
+        entry, now = (connection_id, position, value, expires_at), self._now()
+        # Without the entry before it there is no row to insert.
+        source = (
+            f'SELECT ?, ?, ?, ? FROM "{self._entries}"'
+            " WHERE connection_id = ? AND position = ? AND expires_at > ?"
+        )
+        before: tuple[object, ...] = (connection_id, position - 1, now)
+        if position == 1:
+            source, before = "VALUES (?, ?, ?, ?)", ()
         rows = await self._execute(
             "append",
-            f'INSERT INTO "{self._entries}" (connection_id, position, value, expires_at)'
-            f' SELECT ?, ?, ?, ? WHERE ? = 1 OR EXISTS (SELECT 1 FROM "{self._entries}"'
-            " WHERE connection_id = ? AND position = ? AND expires_at > ?)"
+            f'INSERT INTO "{self._entries}" (connection_id, position, value, expires_at) {source}'
             # What has expired is in nobody's way.
             " ON CONFLICT (connection_id, position) DO UPDATE SET value = excluded.value,"
             f' expires_at = excluded.expires_at WHERE "{self._entries}".expires_at <= ?'
             " RETURNING 1",
-            (
-                *(connection_id, position, value, expires_at),
-                *(position, connection_id, position - 1, now),
-                now,
-            ),
+            (*entry, *before, now),
             repeatable=False,
         )
         return bool(rows)

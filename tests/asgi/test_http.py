@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,21 @@ async def test_mangum_answers_on_a_running_loop() -> None:
         *(handler.handle(HTTP_EVENT, LambdaContext()) for _ in range(10))
     )
     assert {answer["statusCode"] for answer in answers} == {201}
+    await handler.aclose()
+
+
+@pytest.mark.anyio
+async def test_handlers_leave_the_loops_threads_to_the_app() -> None:
+    """Many at once: they wait for the app, which waits for a thread."""
+
+    async def in_thread(request: Request) -> JSONResponse:
+        return JSONResponse(await asyncio.to_thread(str, "done"))
+
+    app = Starlette(routes=[Route("/hello", in_thread, methods=["POST"])])
+    handler = Longwire(app, ws_config=MEMORY)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    answers = await asyncio.gather(*(handler.handle(HTTP_EVENT, LambdaContext()) for _ in range(3)))
+    assert [answer["body"] for answer in answers] == ['"done"'] * 3
     await handler.aclose()
 
 

@@ -181,6 +181,7 @@ class Kind:
     update: bytes
     take: tuple[bytes, ...]  # the last one is to the request that takes
     tidying: int  # requests that follow it
+    append: tuple[bytes, ...]  # the last one is to the request that appends
     group_members: bytes
     # The service has too much to do, or is broken; with what the error says.
     throttled: tuple[tuple[bytes, str], ...]
@@ -220,6 +221,7 @@ DYNAMODB = Kind(
     update=reply(200, "{}"),
     take=(reply(200, json.dumps({"Attributes": _ITEM})),),
     tidying=0,
+    append=(reply(200, "{}"),),
     group_members=reply(200, '{"Items":[{"sk":{"S":"a"}}]}'),
     throttled=(
         (
@@ -246,6 +248,7 @@ S3 = Kind(
     update=_WRITTEN,
     take=(_OBJECT, _WRITTEN),
     tidying=1,
+    append=(xml_refusal("NoSuchKey", "The specified key does not exist.", 404), _WRITTEN),
     group_members=reply(200, _LISTING),
     throttled=(
         (

@@ -67,6 +67,22 @@ wait()
 asyncio.run(main())
 """
 
+APPENDER = """
+async def append(writer):
+    position = 0
+    for n in range(5):
+        while True:
+            position += len(await backend.journal("a", after=position))
+            if await backend.append("a", position + 1, f"{writer} {n}", FAR):
+                break
+
+async def main(me):
+    await asyncio.gather(append(f"{me} 1"), append(f"{me} 2"))
+
+wait()
+asyncio.run(main(sys.argv[1]))
+"""
+
 # The child uses the store while its parent has it open, and again when the parent has closed it.
 FORK = """
 to_child, to_parent = os.pipe(), os.pipe()
@@ -162,6 +178,18 @@ class ProcessContract:
         outcomes = sorted(finish(process) for process in processes)
         assert outcomes == [(0, "['v']\n", ""), (0, "[]\n", "")]
         assert run(backend, backend.get("a")) is None
+
+    def test_two_processes_lose_no_entry(self, source: str, backend: Backend) -> None:
+        """Each of four writers finds all of its own in the journal, in its order."""
+        if not backend.keeps_journal():
+            pytest.skip("this store keeps no journals")
+        run_together([start(source, APPENDER, name) for name in ("p", "q")])
+        entries = run(backend, backend.journal("a"))
+        writers = [f"{name} {n}" for name in ("p", "q") for n in (1, 2)]
+        assert sorted(entries) == [f"{writer} {n}" for writer in writers for n in range(5)]
+        for writer in writers:
+            own = [entry for entry in entries if entry.startswith(writer)]
+            assert own == [f"{writer} {n}" for n in range(5)]
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
     def test_a_fork_shares_the_store(self, source: str, backend: Backend) -> None:

@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-RECORD_OPERATIONS = ("put", "get", "take", "update")
-ONCE = ("take", "update")
+RECORD_OPERATIONS = ("put", "get", "take", "update", "append")
+ONCE = ("take", "update", "append")
 
 
 @pytest.fixture(params=[DYNAMODB, S3], ids=lambda kind: kind.name)
@@ -124,6 +124,8 @@ async def perform(backend: Backend, kind: Kind, operation: str) -> None:
             assert await backend.take("a") == record
         case "update":
             assert await backend.update("a", VALUE, FAR, kind.version)
+        case "append":
+            assert await backend.append("a", 1, VALUE, FAR)
         case "group_members":
             assert (await backend.group_members("g")).members == ("a",)
         case "create":
@@ -132,8 +134,9 @@ async def perform(backend: Backend, kind: Kind, operation: str) -> None:
 
 def answers(kind: Kind, operation: str) -> tuple[tuple[bytes, ...], bytes]:
     """Return the answers before the one that does it, and that one."""
-    if operation == "take":
-        return kind.take[:-1], kind.take[-1]
+    if operation in ("take", "append"):
+        steps = getattr(kind, operation)
+        return steps[:-1], steps[-1]
     return (), getattr(kind, operation)
 
 
@@ -201,7 +204,7 @@ async def test_a_broken_answer_is_asked_for_again(kind: Kind, operation: str, ho
 async def test_what_may_have_been_done_is_not_done_again(
     kind: Kind, operation: str, how: str
 ) -> None:
-    """The answer to a take or update that worked may be what was lost."""
+    """The answer to a take, update or append that worked may be what was lost."""
     breaking, said = BREAKS[how]
     first, last = answers(kind, operation)
     # On a connection of its own: an old one that breaks is replaced, since it may have been idle
@@ -236,7 +239,7 @@ async def test_a_server_that_does_not_answer_in_time(kind: Kind, operation: str)
 
 @pytest.mark.parametrize("operation", RECORD_OPERATIONS)
 async def test_a_throttled_request_is_repeated(kind: Kind, operation: str) -> None:
-    """Also a take or an update: it was surely not done."""
+    """Also a take, an update or an append: it was surely not done."""
     first, last = answers(kind, operation)
     for throttled, _ in kind.throttled:
         server = CannedServer(*first, throttled, throttled, last)
@@ -279,7 +282,7 @@ async def test_a_failure_of_the_service_is_repeated(kind: Kind, operation: str) 
 
 @pytest.mark.parametrize("operation", ONCE)
 async def test_a_failure_of_the_service_may_have_been_a_success(kind: Kind, operation: str) -> None:
-    """So a take or an update is not repeated."""
+    """So a take, an update or an append is not repeated."""
     failed, said = kind.failed
     first, last = answers(kind, operation)
     server = CannedServer(*first, failed, *first, last)

@@ -101,6 +101,8 @@ def test_items_are_laid_out_as_documented(server: ServerProcess, boto3_client: A
     async def fill(backend: Backend) -> dict[str, str]:
         versions = {text: await backend.put(text, "v", FAR) for text in ODD_TEXTS}
         await backend.group_add("../g#", "/a#", FAR)
+        assert await backend.append("/a#", 1, "first", FAR)
+        assert await backend.append("/a#", 2, "second", FAR)
         await backend.close()
         return versions
 
@@ -118,9 +120,12 @@ def test_items_are_laid_out_as_documented(server: ServerProcess, boto3_client: A
     ]
     expected.append({"pk": {"S": "group#../g#"}, "sk": {"S": "/a#"}, **expiry})
     expected.append({"pk": {"S": "groups#/a#"}, "sk": {"S": "../g#"}, **expiry})
+    for position, value in (("0000000001", "first"), ("0000000002", "second")):
+        key = {"pk": {"S": "journal#/a#"}, "sk": {"S": position}}
+        expected.append({**key, "value": {"S": value}, **expiry})
 
-    def order(item: dict[str, dict[str, str]]) -> str:
-        return item["pk"]["S"]
+    def order(item: dict[str, dict[str, str]]) -> list[str]:
+        return [item["pk"]["S"], item["sk"]["S"]]
 
     items = boto3_client.scan(TableName=table, ConsistentRead=True)["Items"]
     assert sorted(items, key=order) == sorted(expected, key=order)
@@ -327,7 +332,13 @@ async def test_each_operation_is_one_request(ministack: ServerProcess, aws_keys:
             assert await backend.groups("a") == ()
             assert proxy.turns == 6
             assert proxy.connections == 1
-            proxy.turns = 0
+            for position in (1, 2, 3):
+                assert await backend.append("a", position, "v", FAR)
+            assert await backend.journal("a") == ("v", "v", "v")
+            assert proxy.turns == 10
+            assert proxy.connections == 1
+            await backend.drop_journal("a")
+            proxy.connections, proxy.turns = 1, 0
         await backend.close()
 
 
@@ -388,6 +399,68 @@ async def test_the_groups_of_a_connection_are_read_to_the_end(aws_keys: None) ->
     starts = [json.loads(request.body).get("ExclusiveStartKey") for request in server.requests]
     key = {"pk": {"S": "groups#a"}}
     assert starts == [None, key | {"sk": {"S": "c"}}, key | {"sk": {"S": "d"}}]
+
+
+@pytest.mark.anyio
+async def test_a_journal_is_read_and_dropped_to_the_end(aws_keys: None) -> None:
+    """DynamoDB ends a page after 1 MB, and a page may be empty."""
+
+    def page(positions: range, last: int | None) -> bytes:
+        items = [{"sk": {"S": f"{n:010}"}, "value": {"S": f"of {n}"}} for n in positions]
+        answer: dict[str, object] = {"Items": items}
+        if last:
+            answer["LastEvaluatedKey"] = key(last)
+        return reply(200, json.dumps(answer))
+
+    def key(position: int) -> dict[str, object]:
+        return {"pk": {"S": "journal#a"}, "sk": {"S": f"{position:010}"}}
+
+    pages = [page(range(8, 10), 9), page(range(0), 9_999), page(range(10, 51), None)]
+    async with CannedServer(*pages) as server:
+        backend = DynamoDBBackend("table", endpoint_url=server.url)
+        assert await backend.journal("a", after=7) == tuple(f"of {n}" for n in range(8, 51))
+        requests = [json.loads(request.body) for request in server.requests]
+        assert [request["ExclusiveStartKey"] for request in requests] == [
+            key(7),
+            key(9),
+            key(9_999),
+        ]
+        assert [request["ConsistentRead"] for request in requests] == [True] * 3
+        del server.requests[:]
+        deleted = reply(200, "{}")
+        server.answers = [pages[0], deleted, deleted, pages[1], pages[2], deleted]
+        await backend.drop_journal("a")
+        keys = [json.loads(r.body)["Key"] for r in server.requests if b'"Key"' in r.body]
+        assert sorted(keys, key=str) == [key(n) for n in range(8, 51)]
+        await backend.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("position", ["", "a", "first"])
+async def test_an_entry_of_somebody_else(aws_keys: None, position: str) -> None:
+    """Its sort key is no position."""
+    answer = {"Items": [{"sk": {"S": position}, "value": {"S": "v"}}]}
+    async with CannedServer(reply(200, json.dumps(answer))) as server:
+        backend = DynamoDBBackend("table", endpoint_url=server.url)
+        with pytest.raises(BackendError, match="journal failed: the table table has an item that"):
+            await backend.journal("a")
+        await backend.close()
+
+
+@pytest.mark.anyio
+async def test_the_pages_of_a_journal_are_few(aws_keys: None, ministack: ServerProcess) -> None:
+    """Two megabytes come in two or three answers."""
+    table = f"t-{uuid.uuid4().hex}"
+    creator = DynamoDBBackend(table, endpoint_url=ministack.url)
+    await creator.create()
+    for n in range(16):
+        assert await creator.append("a", n + 1, "v" * 131_072, FAR)
+    await creator.close()
+    async with CountingProxy(ministack.port) as proxy:
+        backend = DynamoDBBackend(table, endpoint_url=f"http://127.0.0.1:{proxy.port}")
+        assert len(await backend.journal("a")) == 16
+        assert 1 <= proxy.turns <= 3
+        await backend.close()
 
 
 @pytest.mark.anyio

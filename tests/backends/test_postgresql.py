@@ -59,7 +59,7 @@ def backend(parameters: dict[str, Any]) -> Iterator[PostgreSQLBackend]:
 
 
 class TestPostgreSQLBackend(BackendContract):
-    """Its storage is a pair of tables."""
+    """Its storage is three tables."""
 
     tested_limit: ClassVar[int | None] = 1000
 
@@ -78,6 +78,7 @@ def test_any_identifier_is_a_table(parameters: dict[str, Any], table_name: str) 
     assert asyncio.run(backend.create()) == (
         f"created table {table_name}",
         f"created table {table_name}_group",
+        f"created table {table_name}_journal",
     )
     assert asyncio.run(put_take_close(backend)) == "v"
 
@@ -178,22 +179,24 @@ def test_two_tables_share_nothing(parameters: dict[str, Any]) -> None:
 
 
 def test_create_tells_what_it_did(backend: PostgreSQLBackend, parameters: dict[str, Any]) -> None:
-    """The second time both tables are there."""
+    """The second time all tables are there."""
     table = parameters["table_name"]
     assert asyncio.run(backend.create()) == (
         f"created table {table}",
         f"created table {table}_group",
+        f"created table {table}_journal",
     )
     assert asyncio.run(backend.create()) == (
         f"table {table} is there already",
         f"table {table}_group is there already",
+        f"table {table}_journal is there already",
     )
 
 
 def test_a_dropped_table_is_made_again(
     backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_server: PostgreSQLServer
 ) -> None:
-    """Whichever of the two is missing, and whatever finds it so."""
+    """Whichever is missing, and whatever finds it so."""
     table = parameters["table_name"]
 
     async def scenario() -> None:
@@ -205,6 +208,40 @@ def test_a_dropped_table_is_made_again(
         postgresql_server.execute(f'DROP TABLE "{table}", "{table}_group"')
         assert await backend.sweep() == 0
         assert (await backend.create())[0] == f"table {table} is there already"
+        postgresql_server.execute(f'DROP TABLE "{table}_journal"')
+        assert await backend.append("a", 1, "v", FAR)
+        assert await backend.journal("a") == ("v",)
+
+    asyncio.run(scenario())
+
+
+def test_a_database_of_an_earlier_version(
+    backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_server: PostgreSQLServer
+) -> None:
+    """It has no journals; only an append makes a place for them, or `longwire init`."""
+    table = parameters["table_name"]
+
+    async def scenario() -> None:
+        version = await backend.put("a", "v", FAR)
+        await backend.put("dead", "v", 1)
+        await backend.group_add("g", "a", FAR)
+        postgresql_server.execute(f'DROP TABLE "{table}_journal"')
+        assert await backend.update("a", "w", FAR, version)
+        assert await backend.groups("a") == ("g",)
+        assert await backend.sweep() == 1
+        assert await backend.journal("a") == ()
+        await backend.drop_journal("a")
+        assert await backend.take("a")
+        assert postgresql_server.execute(f"SELECT to_regclass('{table}_journal')") == [(None,)]
+        assert await backend.append("a", 1, "v", FAR)
+        assert await backend.append("a", 2, "w", FAR)
+        assert await backend.journal("a") == ("v", "w")
+        postgresql_server.execute(f'DROP TABLE "{table}_journal"')
+        assert await backend.create() == (
+            f"table {table} is there already",
+            f"table {table}_group is there already",
+            f"created table {table}_journal",
+        )
 
     asyncio.run(scenario())
 
@@ -238,8 +275,8 @@ def test_a_table_of_somebody_else_is_reported(
             with pytest.raises(BackendError) as raised:
                 await doing
             assert str(raised.value) == (
-                f"postgresql: {operation} failed: the table {table} or {table}_group is not one"
-                " of Longwire's, give another table_name"
+                f"postgresql: {operation} failed: the table {table}, {table}_group or"
+                f" {table}_journal is not one of Longwire's, give another table_name"
             )
 
     asyncio.run(scenario())
@@ -357,6 +394,11 @@ def test_each_operation_is_one_statement(
         await backend.groups("a")
         await backend.group_discard("g", "a")
         await backend.take("a")
+        for position in (1, 2):
+            assert await backend.append("a", position, "v", FAR)
+        assert await backend.append("a", 2, "w", FAR) is False
+        await backend.journal("a")
+        await backend.drop_journal("a")
         await backend.sweep()
 
     for _ in range(2):
@@ -370,6 +412,12 @@ def test_each_operation_is_one_statement(
             "INSERT",
             "DELETE",
             "SELECT",
+            "SELECT",
+            "DELETE",
+            "DELETE",
+            "INSERT",
+            "INSERT",
+            "INSERT",
             "SELECT",
             "DELETE",
             "DELETE",

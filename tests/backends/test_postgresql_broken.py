@@ -228,11 +228,14 @@ def test_an_answer_that_breaks_off(behind: PostgreSQLBackend, postgresql_proxy: 
             behind.groups("a"),
             behind.group_discard("g", "a"),
             behind.sweep(),
+            behind.journal("a"),
+            behind.drop_journal("a"),
         ):
             postgresql_proxy.cut = 3
             await repeating
         for operation, once in (
             ("update", behind.update("a", "w", FAR, version)),
+            ("append", behind.append("a", 1, "x", FAR)),
             ("take", behind.take("a")),
         ):
             postgresql_proxy.cut = 3
@@ -244,6 +247,7 @@ def test_an_answer_that_breaks_off(behind: PostgreSQLBackend, postgresql_proxy: 
             # The server did it, once.
             record = await behind.get("a")
             assert record is None if operation == "take" else record and record.value == "w"
+        assert await behind.journal("a") == ("x",)
 
     asyncio.run(scenario())
     assert works(behind)
@@ -433,8 +437,8 @@ def test_a_role_that_may_not_create(
     postgresql_server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     poor = PostgreSQLBackend(**parameters | {"user": role, "password": "x"})
     text = (
-        f"failed: the role may not create the tables {table} and {table}_group; let a role that may"
-        " run this once: longwire init --backend postgresql --params"
+        f"failed: the role may not create the tables {table}, {table}_group and {table}_journal;"
+        " let a role that may run this once: longwire init --backend postgresql --params"
         f""" '{{"table_name": "{table}", "uri": "..."}}'"""
     )
     for operation, doing in (("get", poor.get("a")), ("create", poor.create())):
@@ -444,9 +448,18 @@ def test_a_role_that_may_not_create(
     failure(
         poor.get("a"),
         f"get failed: permission denied for table {table};"
-        " grant the role what it needs on both tables",
+        " grant the role what it needs on all three tables",
     )
+    # The tables of an earlier version: all is well, until an entry is appended.
+    postgresql_server.execute(f'DROP TABLE "{table}_journal"')
     postgresql_server.execute(f'GRANT ALL ON "{table}", "{table}_group" TO {role}')
+    assert works(poor)
+    assert asyncio.run(poor.sweep()) == 0
+    assert asyncio.run(poor.journal("a")) == ()
+    failure(poor.append("a", 1, "v", FAR), f"append {text}")
+    asyncio.run(backend.create())
+    postgresql_server.execute(f'GRANT ALL ON "{table}_journal" TO {role}')
+    assert asyncio.run(poor.append("a", 1, "v", FAR))
     assert works(poor)
     asyncio.run(poor.close())
 

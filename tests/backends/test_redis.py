@@ -200,12 +200,15 @@ async def test_a_key_of_another_type_is_reported(
     redis_server.command(b"SADD", f"{prefix}record:a".encode(), b"x")
     redis_server.command(b"SADD", f"{prefix}group:g".encode(), b"x")
     redis_server.command(b"SADD", f"{prefix}connections".encode(), b"x")
+    redis_server.command(b"SADD", f"{prefix}journal:a".encode(), b"x")
     for operation, doing in {
         "get": backend.get("a"),
         "take": backend.take("a"),
         "update": backend.update("a", "v", FAR, "x"),
         "put": backend.put("b", "v", FAR),
         "connections": backend.connections(),
+        "append": backend.append("a", 1, "v", FAR),
+        "journal": backend.journal("a"),
         "group_add": backend.group_add("g", "a", FAR),
         "group_members": backend.group_members("g"),
     }.items():
@@ -215,6 +218,40 @@ async def test_a_key_of_another_type_is_reported(
             f"redis: {operation} failed: a key under {prefix} is not one of Longwire's, give"
             " another key_prefix"
         )
+    await backend.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("entry", [b"", b"v", b"1", b"x\nv", b"\nv"])
+async def test_an_entry_of_somebody_else_is_reported(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str, entry: bytes
+) -> None:
+    """It does not begin with its expiry."""
+    backend = connect()
+    redis_server.command(b"RPUSH", f"{prefix}journal:a".encode(), entry)
+    with pytest.raises(BackendError) as raised:
+        await backend.journal("a")
+    assert str(raised.value) == (
+        f"redis: journal failed: '{prefix}journal:a' is not one of Longwire's, give another"
+        " key_prefix"
+    )
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_a_journal_expires_in_redis(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """By itself, as a whole, at the expiry that was given last."""
+    backend = connect()
+    key = f"{prefix}journal:a".encode()
+    soon = int(time.time()) + 1000
+    for position in (1, 2):
+        assert await backend.append("a", position, "v", soon)
+    assert redis_server.command(b"LRANGE", key, b"0", b"-1").count(b"%d\nv" % soon) == 2
+    assert 900 < int(redis_server.command(b"TTL", key)[1:]) <= 1001
+    await backend.drop_journal("a")
+    assert redis_server.command(b"EXISTS", key).startswith(b":0")
     await backend.close()
 
 
@@ -434,6 +471,9 @@ async def test_scripts_that_the_server_forgot_are_sent_again(start_redis: StartR
         assert version
         server.command(b"SCRIPT", b"FLUSH")
         await backend.group_add("g", "a", FAR)
+        server.command(b"SCRIPT", b"FLUSH")
+        entries = await backend.journal("a")
+        assert await backend.append("a", len(entries) + 1, "v", FAR)
     for _ in range(2):
         server.command(b"SCRIPT", b"FLUSH")
         assert await listed(backend) == ["a"]

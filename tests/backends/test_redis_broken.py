@@ -29,6 +29,7 @@ REPLY = b"$%d\r\n%s\r\n" % (len(RECORD), RECORD)
 NULL = b"$-1\r\n"
 NOBODY = b"*0\r\n"
 NO_PAGE = b"*2\r\n" + NOBODY + NULL
+NO_JOURNAL = b"*2\r\n$0\r\n\r\n$0\r\n\r\n"
 RESET = b"<reset>"
 SILENCE = b"<silence>"
 
@@ -42,8 +43,11 @@ OPERATIONS: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "group_discard": lambda backend: backend.group_discard("g", "a"),
     "group_members": lambda backend: backend.group_members("g"),
     "groups": lambda backend: backend.groups("a"),
+    "append": lambda backend: backend.append("a", 1, "v", FAR),
+    "journal": lambda backend: backend.journal("a"),
+    "drop_journal": lambda backend: backend.drop_journal("a"),
 }
-ONCE = ("take", "update")
+ONCE = ("take", "update", "append")
 
 
 class Script:
@@ -152,7 +156,8 @@ async def test_a_name_that_does_not_exist_is_reported() -> None:
 @pytest.mark.parametrize("broken", [RESET, b"$10\r\nabc" + RESET], ids=["before", "amid"])
 async def test_a_lost_answer_is_asked_for_again(operation: str, broken: bytes) -> None:
     """What can be done twice is done twice, on a new connection."""
-    last = {"group_members": NOBODY, "groups": NOBODY, "connections": NO_PAGE}.get(operation, NULL)
+    lists = {"group_members": NOBODY, "groups": NOBODY, "journal": NO_JOURNAL}
+    last = {**lists, "connections": NO_PAGE}.get(operation, NULL)
     async with scripted(broken, last) as (backend, script):
         await OPERATIONS[operation](backend)
     assert script.received[0] == script.received[1]
@@ -188,7 +193,7 @@ async def test_a_server_that_has_never_answered_may_expect_tls() -> None:
 @pytest.mark.parametrize("operation", ONCE)
 @pytest.mark.parametrize("broken", [RESET, b"$10\r\nabc" + RESET], ids=["before", "amid"])
 async def test_what_may_have_been_done_is_not_repeated(operation: str, broken: bytes) -> None:
-    """A second GETDEL would find nothing, and a second update another version."""
+    """A second GETDEL would find nothing, a second update another version, an append itself."""
     async with scripted(REPLY, broken, REPLY) as (backend, script):
         await backend.get("a")
         error = await failure(OPERATIONS[operation](backend))

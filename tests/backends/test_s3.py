@@ -282,6 +282,20 @@ async def test_each_operation_is_one_request(ministack: ServerProcess, aws_keys:
             assert await members(backend, "g") == []
             assert await backend.groups("a") == ()
             assert proxy.turns == 8
+            # The first append has to read; the others know what they have written.
+            for position in (1, 2, 3):
+                assert await backend.append("a", position, "v", FAR)
+            assert proxy.turns == 12
+            assert await backend.journal("a") == ("v", "v", "v")
+            assert await backend.append("a", 4, "v", FAR)
+            assert proxy.turns == 14
+            assert await backend.append("a", 4, "v", FAR) is False
+            await backend.drop_journal("a")
+            assert proxy.turns == 16
+            assert await backend.journal("a") == ()
+            assert await backend.append("a", 1, "v", FAR)
+            await backend.drop_journal("a")
+            assert proxy.turns == 19
             assert proxy.connections == 1
             proxy.turns = 0
         await backend.close()

@@ -135,6 +135,26 @@ def test_a_table_of_somebody_else_is_reported(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_of_an_earlier_version(tmp_path: Path) -> None:
+    """It has no journals; what it has is kept."""
+    path = tmp_path / "store.db"
+    asyncio.run(put_get_close(SQLite3Backend(path)))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE connection_journal")
+    backend = SQLite3Backend(path)
+
+    async def scenario() -> None:
+        before = await backend.connections()
+        assert before.members
+        assert await backend.sweep() == 0
+        assert await backend.append("a", 1, "v", FAR)
+        assert await backend.journal("a") == ("v",)
+        assert await backend.connections() == before
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_folder_that_cannot_be_written_is_reported() -> None:
     """The file that cannot be made is named; once it can be, the same object works."""
     with tempfile.TemporaryDirectory() as folder:

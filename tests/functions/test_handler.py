@@ -30,6 +30,7 @@ from longwire.functions.handler import WebSocketHandler, websocket_handler
 from longwire.local.function.inline import ThreadFunction, kind
 from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway
+from longwire.registry import record
 from longwire.ws_gateway import WSGateway
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
@@ -325,6 +326,18 @@ def test_a_record_lives_as_long_as_its_connection() -> None:
     join(disconnect_event(ID), LambdaContext())
     assert asyncio.run(backend.get(ID)) is None
     assert asyncio.run(backend.groups(ID)) == ()
+
+
+def test_a_connection_is_new_until_its_handshake_is_surely_answered() -> None:
+    """What surrounds the handler may hold the answer back, until its event's time is up."""
+    backend = MemoryBackend()
+    handler = websocket_handler(lambda event, context: None, ws_config={"backend": backend})
+    handler(connect_event(ID), LambdaContext(20))
+    stored = asyncio.run(backend.get(ID))
+    assert stored is not None
+    known = record.loads(stored.value)
+    assert known.is_new(time.time() + 15)
+    assert not known.is_new(time.time() + 25)
 
 
 def test_without_a_store_there_are_no_groups(server: ConnectionsServer) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import time
@@ -80,7 +81,7 @@ async def _written(event: dict[str, Any], **arguments: Any) -> list[str]:
 async def test_each_event_is_one_line_in_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     """Written in one piece, with the connection as a property and not as a dimension."""
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "my-function")
-    monkeypatch.setattr(observe, "_warm", False)
+    monkeypatch.setattr(observe, "_events", itertools.count())
     before = time.time() * 1000
     (line,) = await _written(connect_event(), metrics="My/App")
     assert line.index("\n") == len(line) - 1

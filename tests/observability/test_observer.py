@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import re
@@ -115,7 +116,7 @@ async def test_a_conversation_is_one_record_for_each_event(told: Told, tmp_path:
 
 async def test_a_record_is_one_readable_line(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what the attributes say."""
-    monkeypatch.setattr(observe, "_warm", False)
+    monkeypatch.setattr(observe, "_events", itertools.count())
     async with talk(websocket(_echo)) as client:
         await client.connect()
         await client.say("one")
@@ -136,7 +137,7 @@ async def test_only_the_first_event_of_a_process_is_cold(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever handler gets it."""
-    monkeypatch.setattr(observe, "_warm", False)
+    monkeypatch.setattr(observe, "_events", itertools.count())
     for _ in range(2):
         async with talk(websocket(_echo)) as client:
             await client.connect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import subprocess
 import sys
@@ -138,7 +139,7 @@ async def test_a_broken_output_of_metrics_costs_no_span(
 
 async def test_each_event_is_one_span(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
     """In OpenTelemetry's words where it has some; nothing of the client's is in it."""
-    monkeypatch.setattr(observe, "_warm", False)
+    monkeypatch.setattr(observe, "_events", itertools.count())
     connect = connect_event(headers={"Cookie": ["secret"]}, query={"token": ["secret"]})
     context = LambdaContext()
     context.aws_request_id = "r-1"  # type: ignore[attr-defined] # as Lambda's own has one
@@ -233,6 +234,20 @@ async def test_a_message_continues_the_trace_of_its_invocation(
     monkeypatch.setenv("_X_AMZN_TRACE_ID", FULL)
     await _handle(message_event(""))
     assert spans.named("CONNECT $connect").context.trace_id != TRACE_ID
+    message = spans.named("MESSAGE $default")
+    assert message.context.trace_id == TRACE_ID
+    assert message.parent is not None
+    assert message.parent.span_id == PARENT_ID
+
+
+async def test_a_runtime_with_several_invocations_tells_the_trace_of_each(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the context: the variable is the whole process's."""
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root={TRACE[:-1]}0;Parent=1111111111111111;Sampled=1")
+    context = LambdaContext()
+    context.xray_trace_id = FULL  # type: ignore[attr-defined]
+    await _handle(connect_event(), message_event(""), context=context)
     message = spans.named("MESSAGE $default")
     assert message.context.trace_id == TRACE_ID
     assert message.parent is not None

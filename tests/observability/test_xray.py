@@ -18,7 +18,7 @@ FULL = f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1"
 
 def _parent(header: object = None, variable: str | None = None) -> Parent | None:
     event = {} if header is None else {"headers": {"X-Amzn-Trace-Id": header}}
-    return parent_of(event, {} if variable is None else {"_X_AMZN_TRACE_ID": variable})
+    return parent_of(event, variable)
 
 
 @pytest.mark.parametrize(

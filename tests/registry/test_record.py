@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,14 @@ from longwire.asgi.state import Changed, Kept, merge
 from longwire.config.schema import MOST_STATE
 from longwire.exceptions import RecordVersionError, StoredRecordError
 from longwire.registry import record as records
-from longwire.registry.record import MAX_DIGESTS, ConnectionRecord, digest, dumps, loads
+from longwire.registry.record import (
+    MAX_DIGESTS,
+    NEW_CONNECTION,
+    ConnectionRecord,
+    digest,
+    dumps,
+    loads,
+)
 
 HANDSHAKE = Handshake(
     scheme="wss",
@@ -105,6 +113,7 @@ def _full() -> Any:
         greeting_until=12.5,
         connecting_until=13.5,
         responded_at=1,
+        leaving_until=15.5,
         joined=True,
         gone_at=14.5,
         left_groups=("blue", "green"),
@@ -138,7 +147,13 @@ WRONG: list[tuple[str, Any]] = [
     ("greeting", [[{"text": "x" * (MAX_MESSAGE + 1)}], [{"text": "x", "bytes": "eA=="}]]),
     *[
         (time, [None, "1", True, -1, -0.1, [], {}, 10**400, float("nan"), float("inf")])
-        for time in ("greeting_until", "connecting_until", "responded_at", "gone_at")
+        for time in (
+            "greeting_until",
+            "connecting_until",
+            "responded_at",
+            "leaving_until",
+            "gone_at",
+        )
     ],
     *[(flag, [None, "1", 1, 0, [], {}]) for flag in ("joined", "ended")],
     ("left", [5, None, "ab", {}, [5], [None], [["a"]], ["\ud800"]]),
@@ -297,3 +312,21 @@ def test_the_largest_state_can_be_read() -> None:
         assert len(flaws) == 1
         record = ConnectionRecord(HANDSHAKE, state=kept.state, session=kept.session)
         assert loads(dumps(record)) == record
+
+
+@pytest.mark.parametrize(
+    ("times", "until"),
+    [
+        ({}, NEW_CONNECTION),
+        ({"responded_at": 100.0}, 100.0 + NEW_CONNECTION),
+        ({"responded_at": 100.0, "leaving_until": 130.0}, 130.0 + NEW_CONNECTION),
+        ({"responded_at": 100.0, "connecting_until": 130.0}, 130.0),
+    ],
+)
+def test_a_connection_is_new_until_its_answer_has_left_for_long(
+    times: dict[str, float], until: float
+) -> None:
+    """Where it may be held back, from then on when it surely has left."""
+    known = replace(ConnectionRecord(HANDSHAKE), **times)  # type: ignore[arg-type]
+    assert known.is_new(until - 0.1)
+    assert not known.is_new(until + 0.1)

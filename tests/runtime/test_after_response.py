@@ -364,8 +364,10 @@ async def talk(receive, send):
 """
 
 
-async def test_a_blocked_process_that_never_freezes_refuses_its_events(tmp_path: Path) -> None:
-    """None would be started in its place."""
+async def test_a_blocked_process_that_never_freezes_refuses_its_events(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """None would be started in its place; the log says once what blocks it."""
     async with running(tmp_path, BLOCKER, environ=MANAGED, timeout=1.0) as (process, server):
         await connect(process, server, "Connection=")
         with pytest.raises(FunctionRaisedError, match=r"^DeadlineError: .* blocks its event loop"):
@@ -373,6 +375,8 @@ async def test_a_blocked_process_that_never_freezes_refuses_its_events(tmp_path:
         for _ in range(2):
             with pytest.raises(FunctionRaisedError, match=r"^DeadlineError: the app still blocks"):
                 await process.invoke(message_event("a", "Connection="))
+    log = "".join(capfd.readouterr())
+    assert log.count("Connection=: MESSAGE failed after ") == 1
 
 
 async def test_without_an_extension_a_blocked_process_ends_with_its_next_event(

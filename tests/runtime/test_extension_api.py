@@ -8,6 +8,8 @@ import json
 import logging
 import socket
 import threading
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +19,7 @@ from tests.lambda_events import message_event
 from tests.runtime.test_after_response import GREETER, TAIL, connect, notes, posts, running
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FALLBACK = "nothing can run after a response here (registering as an extension failed: "
@@ -55,11 +58,23 @@ class Api:
                     connection.sendall(answer)
                     connection.close()
 
+    def answer(self, answer: bytes) -> None:
+        """Answer the first request, which has none yet."""
+        self._open[0].sendall(answer)
+
     def close(self) -> None:
         for one in (self._server, *self._open):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a thread."""
+    limit = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -80,7 +95,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nlambda-extension-identifier: a\r\n\r\nno",
         b"rubbish\r\n\r\n",
         b"",
-        None,
     ],
 )
 def test_a_registration_that_fails_is_one_warning(
@@ -94,6 +108,38 @@ def test_a_registration_that_fails_is_one_warning(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert caplog.text.count(FALLBACK) == 1
     assert api.asked == ["POST /2020-01-01/extension/register HTTP/1.1"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_registration_that_is_never_answered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The import of the handler's module goes on without it."""
+    api = Api(None)
+    monkeypatch.setenv(extension.RUNTIME_API, api.address)
+    waiting = extension._register()
+    assert waiting is not None
+    assert waiting.hold(SimpleNamespace(aws_request_id="one"), lambda seconds: None) is None
+    assert caplog.text.count("registering as an extension is not answered within 0.2 s") == 1
+    api.close()
+    assert isinstance(waiting.registered.exception(20), OSError)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_registration_that_is_answered_late(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its extension asks for its events, as Lambda waits for that; and it is used from then on."""
+    api = Api(None, None)  # never closed: an extension without its API ends the process
+    monkeypatch.setenv(extension.RUNTIME_API, api.address)
+    late = extension._register()
+    assert late is not None
+    api.answer(response(200, b"{}", "Lambda-Extension-Identifier: me"))
+    late.registered.result(20)
+    until(lambda: len(api.asked) == 2)
+    assert api.asked[1] == "GET /2020-01-01/extension/event/next HTTP/1.1"
+    assert late.hold(SimpleNamespace(aws_request_id="one"), lambda seconds: None) is not None
+    assert "registered as an extension, late" in caplog.text
 
 
 @pytest.mark.usefixtures("quick")
@@ -248,7 +294,7 @@ async def test_the_process_of_a_refused_extension_ends_cleanly(
 
 
 def test_nothing_is_kept_open_by_a_registration() -> None:
-    """The connection with a short limit is not that on which events are waited for."""
+    """Events are waited for on a connection of their own."""
     api = Api(response(200, b"{}", "Lambda-Extension-Identifier: me"), EVENT)
     with contextlib.closing(extension._API(api.address)) as asking:
         assert asking.register() == "me"

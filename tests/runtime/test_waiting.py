@@ -31,6 +31,11 @@ def _seen(request_id: str) -> bool:
         return pool.submit(waiting.is_done_with, request_id).result()
 
 
+def _seen_at_work(request_id: str) -> bool:
+    with ThreadPoolExecutor() as pool:
+        return pool.submit(waiting.is_at_work_on, request_id).result()
+
+
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = ModuleType(waiting.LOOP)
@@ -56,6 +61,22 @@ def test_a_runtime_waits_for_the_event_after_this_one(
     assert _function(module, name, lambda: _seen(request_id))() is seen
 
 
+@pytest.mark.usefixtures("loop")
+@pytest.mark.parametrize(
+    ("module", "name", "request_id", "seen"),
+    [
+        (*waiting.HANDLES, "one", True),
+        (*waiting.HANDLES, "two", False),
+        ("my_app", waiting.HANDLES[1], "one", False),
+        (*waiting.WAITS, "one", False),
+    ],
+)
+def test_a_runtime_is_at_work_until_it_has_posted_the_response(
+    module: str, name: str, request_id: str, seen: bool
+) -> None:
+    assert _function(module, name, lambda: _seen_at_work(request_id))() is seen
+
+
 def test_a_runtime_that_looks_different(loop: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is seen, and nothing is raised."""
     wait = _function(MODULE, NAME, lambda: _seen("one"))
@@ -71,3 +92,4 @@ def test_the_runtime_that_is_installed_looks_like_this() -> None:
     client = pytest.importorskip(MODULE)
     assert hasattr(bootstrap, waiting.REQUEST_ID)
     assert hasattr(client.LambdaRuntimeClient, NAME)
+    assert hasattr(bootstrap, waiting.HANDLES[1])

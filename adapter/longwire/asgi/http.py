@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import inspect
+import weakref
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from longwire.exceptions import EventError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
 
     from longwire.types import ASGIApp, LambdaHandler, Message, Receive, Scope, Send
 
@@ -23,6 +26,8 @@ NOBODYS = (
     "this is not an API Gateway WebSocket event, and there is nothing to answer others: give "
     "Longwire(app, http=<a Lambda handler>)"
 )
+# More events than an environment of Lambda Managed Instances has at once by default.
+MOST_THREADS = 512
 WHAT = "what answers events that are no WebSocket events (http=...)"
 
 
@@ -50,7 +55,7 @@ async def respond(
     elif inspect.iscoroutinefunction(answering) or inspect.iscoroutinefunction(answering.__call__):
         return await within(seconds, WHAT, answering(event, context))
     try:
-        return await within(seconds, WHAT, asyncio.to_thread(_call, answering, event, context))
+        return await within(seconds, WHAT, _in_thread(_call, answering, event, context))
     finally:
         for run in running:
             run.cancel()  # with it the thread of a Mangum that waits for the app
@@ -74,6 +79,26 @@ def _check_known(mangum: Any, event: Any, context: object) -> None:
         _ = mangum.infer(event, context).scope  # which is made of what every event of its has
     except Exception as error:  # whatever its looking into an event of any shape comes to
         raise EventError(f"{NOBODYS} that knows it, as Mangum does not") from error
+
+
+def _in_thread(call: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+    """Call in a thread, as `asyncio.to_thread` does, but leave the loop's own threads to the app.
+
+    Those are few: handlers that wait for the app would have them all, and the app wait for one.
+    They stay from event to event, as beginning one takes as long as the rest of such an event.
+    """
+    loop = asyncio.get_running_loop()
+    pool = _threads.get(loop)
+    if pool is None:
+        from concurrent.futures import ThreadPoolExecutor  # for who has HTTP events
+
+        pool = _threads[loop] = ThreadPoolExecutor(MOST_THREADS, "longwire-http")
+    return loop.run_in_executor(pool, contextvars.copy_context().run, call, *arguments)
+
+
+_threads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def _call(handler: LambdaHandler, event: Any, context: object) -> Any:

@@ -40,21 +40,24 @@ async def _connect(event: ConnectEvent, store: Store, ttl: int, answer: Answer) 
     handshake = scope.handshake(event, path="/", path_query=None)._replace(
         query_string="", headers=(), subprotocols=()
     )
+    # Until its handshake is answered, nobody may take the connection for one that is gone. Nobody
+    # sees here when the answer leaves, so nobody may until it surely has.
+    until = time.time() + deadlines.left(store.deadline)
+    known = record.ConnectionRecord(
+        handshake, connecting_until=until, leaving_until=until, joined=True
+    )
 
-    async def save(*, connecting_until: float = 0.0, responded_at: float = 0.0) -> None:
-        known = record.ConnectionRecord(
-            handshake, connecting_until=connecting_until, responded_at=responded_at, joined=True
-        )
+    async def save() -> None:
         await store.put(connection_id, record.dumps(known), int(time.time()) + ttl)
 
-    # Until its handshake is answered, nobody may take the connection for one that is gone.
-    await save(connecting_until=time.time() + deadlines.left(store.deadline))
+    await save()
     accepted = False
     try:
         response = await answer()
         accepted = 200 <= response["statusCode"] < 300
         if accepted:
-            await save(responded_at=time.time())
+            known.connecting_until, known.responded_at = 0.0, time.time()
+            await save()
         return response
     finally:
         if not accepted:

@@ -16,6 +16,7 @@ from longwire.exceptions import BackendError, ConnectionGoneError
 from longwire.invocation.ending import end_unless_spoken
 from longwire.invocation.greeting import Greeting, end_connect_step, owe, release_greeting
 from longwire.invocation.invocation import TELL_TIME, Application, Call, Invocation
+from longwire.invocation.leaving import response_left
 from longwire.invocation.outcome import handshake_status, log_ending, note_ending
 from longwire.invocation.tell import tell
 from longwire.registry.record import ConnectionRecord
@@ -154,6 +155,8 @@ class _ConnectStep:
         await self._call.departures.tell(TELL_TIME)
         record.greeting = self._greeting.frames
         record.responded_at = time.time()
+        # Nobody sees here when it leaves.
+        record.leaving_until = self._connection.lease
         await self._connection.answer(record)
         return self._conversing is None or going_on
 
@@ -172,6 +175,8 @@ class _ConnectStep:
         if frames or record.ended or going_on:
             work = self._go_on(after) if going_on else self._greet(after)
             await after.start(work, f"greeting of {self._connection.id}")
+        elif after.sees:
+            await after.start(self._response_left(after), f"response of {self._connection.id}")
 
     async def _forget_results(self) -> None:
         """Drop what `longwire.once` has kept, as no event goes on with the connection."""
@@ -184,10 +189,13 @@ class _ConnectStep:
 
     # Behind the response
 
+    async def _response_left(self, after: AfterResponse) -> None:
+        await response_left(after, self._connection, self._record, self._call.times)
+
     async def _greet(self, after: AfterResponse) -> None:
         """Deliver the greeting of an app whose connect step is over."""
         try:
-            await after.response_left()
+            await self._response_left(after)
             await self._greeting.deliver()
             if self._greeting.frames:
                 return
@@ -225,7 +233,7 @@ class _ConnectStep:
         # With `replay` no other event runs the app meanwhile.
         shared = run.is_shared if conversing is None else _by_nobody
         try:
-            await after.response_left()
+            await self._response_left(after)
             await greeting.deliver(shared)
             if run.is_shared() and not greeting.frames:
                 await self._connection.update(release_greeting)

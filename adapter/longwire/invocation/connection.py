@@ -168,7 +168,9 @@ class Connection:
             return None
         self.expires_at = stored.expires_at
         known = self._loads(stored)
-        self._new_until = known.responded_at + NEW_TO_REPLIES
+        # Whoever reads it has heard from the client, so it has been answered.
+        answered_at = min(max(known.responded_at, known.leaving_until), time.time())
+        self._new_until = answered_at + NEW_TO_REPLIES
         return known
 
     async def update(

@@ -6,6 +6,7 @@ behind its response, inherit that, so several events on one loop do not mix.
 
 from __future__ import annotations
 
+import itertools
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -35,8 +36,8 @@ Word = Literal[
 
 ERRORS: frozenset[Word] = frozenset({"raised", "deadline", "failed"})
 
-# Whether this process has had an event.
-_warm = False
+# Counts the events of this process; it is asked from several threads at once.
+_events = itertools.count()
 
 
 class Ending:
@@ -90,10 +91,9 @@ class Observed:
     )
 
     def __init__(self, raw: Any, context: Any, tell: Callable[[Observed], None] | None) -> None:
-        global _warm
         self.raw = raw
         self.context = context
-        self.cold, _warm = not _warm, True  # the first event of this process
+        self.cold = next(_events) == 0  # the first event of this process
         self.ending = Ending()
         self.span: Span | None = None  # with tracing
         self.store_requests = 0

@@ -52,7 +52,7 @@ class Tracing:
         }
         span = self._tracer.start_span(
             identity.name,
-            _parent(observed.raw),
+            _parent(observed),
             SpanKind.CONSUMER if identity.phase == "queue" else SpanKind.SERVER,
             {name: value for name, value in attributes.items() if value is not None},
         )
@@ -100,13 +100,14 @@ def _version() -> str | None:
         return None
 
 
-def _parent(raw: object) -> Context | None:
+def _parent(observed: Observed) -> Context | None:
     """Return the context that a span continues; None for the current one.
 
     A span that is current already, such as that of an instrumentation around the handler, knows
     the trace better.
     """
-    parent = xray.parent_of(raw, os.environ)
+    lambdas = xray.of_invocation(observed.context, os.environ)
+    parent = xray.parent_of(observed.raw, lambdas)
     if parent is None or trace.get_current_span().get_span_context().is_valid:
         return None
     known = trace.SpanContext(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HEADER = "x-amzn-trace-id"
 VARIABLE = "_X_AMZN_TRACE_ID"
-"""Where Lambda's runtime puts that of each invocation."""
+"""Where Lambda's runtime puts that of each invocation; the variable is the whole process's."""
 
 _ROOT = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE)
 _PARENT = re.compile(r"[0-9a-f]{16}", re.IGNORECASE)
@@ -36,19 +36,28 @@ class _Header(NamedTuple):
     sampled: bool | None
 
 
-def parent_of(raw: object, environ: Mapping[str, str]) -> Parent | None:
+def of_invocation(context: object, environ: Mapping[str, str]) -> object:
+    """Return the header that Lambda gave with an invocation, if it did.
+
+    A runtime that has several invocations at once has it in the context of each.
+    """
+    told: object = getattr(context, "xray_trace_id", None)
+    return environ.get(VARIABLE) if told is None else told
+
+
+def parent_of(raw: object, lambdas: object) -> Parent | None:
     """Return what an event continues; None where nothing (readable) tells of a trace.
 
-    The event's own header comes before Lambda's variable, which fills in what the header leaves
-    open if both are about the same trace. API Gateway's header mostly has nothing but Root: then
-    the last half of Root is the parent, so that all spans of the trace hang together under one
-    that nobody has recorded.
+    The event's own header comes before Lambda's, which fills in what the own one leaves open if
+    both are about the same trace. API Gateway's header mostly has nothing but Root: then the last
+    half of Root is the parent, so that all spans of the trace hang together under one that nobody
+    has recorded.
 
-    A header that says Sampled=0 is heard. Lambda's variable says so in every function that has not
-    turned X-Ray on, which decides nothing for who has asked for OpenTelemetry's spans. What nobody
-    has decided is sampled.
+    A header that says Sampled=0 is heard. Lambda's says so in every function that has not turned
+    X-Ray on, which decides nothing for who has asked for OpenTelemetry's spans. What nobody has
+    decided is sampled.
     """
-    ours = _parse(environ.get(VARIABLE))
+    ours = _parse(lambdas)
     if ours is not None and ours.sampled is False:
         ours = ours._replace(sampled=None)
     told = _parse(_header(raw)) or ours

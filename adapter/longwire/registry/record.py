@@ -28,7 +28,7 @@ VERSION = 1
 MAX_DIGESTS = 256
 # Characters of a record: more than any that we write, and few enough to be read in an event's time.
 MAX_SIZE = 64 * 1024 * 1024
-# For how many seconds after a handshake was answered "gone" may mean "not known yet".
+# For how many seconds after the answer to a handshake has left "gone" may mean "not known yet".
 NEW_CONNECTION = 2.0
 
 
@@ -44,7 +44,8 @@ class ConnectionRecord:
     connecting_until: float = 0.0  # the connect step may still send until then
     spoken: bool = False  # the client has spoken meanwhile
     ending_at: float = 0.0  # when it ended the connection, unless the client had spoken before
-    responded_at: float = 0.0
+    responded_at: float = 0.0  # when its handshake was answered
+    leaving_until: float = 0.0  # that answer may be held back, and leave until then
     joined: bool = False  # it may be in groups, or have been
     gone_at: float = 0.0  # when it proved to be gone: whoever takes the record tells the app
     left_groups: tuple[str, ...] = ()  # the groups in which it was then
@@ -65,7 +66,8 @@ class ConnectionRecord:
 
     def is_new(self, now: float) -> bool:
         """Tell whether API Gateway may not know it yet: it takes a moment after the response."""
-        return self.connecting_until > now or now - self.responded_at < NEW_CONNECTION
+        left_at = max(self.responded_at, self.leaving_until)
+        return self.connecting_until > now or now - left_at < NEW_CONNECTION
 
     def remember(self, frame: Frame) -> None:
         """Note that the connect step has sent this frame."""
@@ -103,6 +105,7 @@ def dumps(
         "spoken": record.spoken,
         "ending_at": record.ending_at,
         "responded_at": record.responded_at,
+        "leaving_until": record.leaving_until,
         "joined": record.joined,
         "gone_at": record.gone_at,
         "left": record.left_groups,
@@ -144,6 +147,7 @@ def loads(value: str) -> ConnectionRecord:
         stored.get("spoken", False),
         stored.get("ending_at", 0.0),
         stored.get("responded_at", 0.0),
+        stored.get("leaving_until", 0.0),
         stored.get("joined", False),
         stored.get("gone_at", 0.0),
         tuple(stored.get("left", ())),
@@ -208,6 +212,7 @@ _FITS: dict[str, Callable[[object], bool]] = {
     "spoken": _is_flag,
     "ending_at": _is_time,
     "responded_at": _is_time,
+    "leaving_until": _is_time,
     "joined": _is_flag,
     "gone_at": _is_time,
     "left": texts,

@@ -193,6 +193,11 @@ class Turn:
 
     # The journal
 
+    async def look(self) -> None:
+        """Read what others have written, while the turn may be at work. Raises as `read`."""
+        async with self._appending:  # or what is being appended would be read twice
+            await self.read()
+
     async def read(self) -> tuple[str, ...]:
         """Read what others have written, and return the entries.
 
@@ -289,7 +294,7 @@ class Attendant:
         while not self._stopping:
             try:
                 await self._turn.renew()
-                await self._turn.read()
+                await self._turn.look()
                 told = await self._turn.begin_next() if self.takes else None
             except TurnLostError:
                 return self._lost()

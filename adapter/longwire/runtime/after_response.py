@@ -82,17 +82,27 @@ class Deferred:
             observed.release()
 
 
-async def _soon() -> None:
+async def _soon(seconds: float) -> bool:
     await asyncio.sleep(RESPONSE_TIME)
+    return True
 
 
 class AfterResponse:
-    """What one event goes on with once its response has left."""
+    """What one event goes on with once its response has left.
+
+    `response_left` waits for that; it is False if the response surely has not left after so many
+    seconds, which only what `sees` can tell.
+    """
 
     def __init__(
-        self, deferred: Deferred, response_left: Callable[[], Awaitable[None]] = _soon
+        self,
+        deferred: Deferred,
+        response_left: Callable[[float], Awaitable[bool]] = _soon,
+        *,
+        sees: bool = False,
     ) -> None:
         self.response_left = response_left
+        self.sees = sees
         self._deferred = deferred
 
     async def start(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -14,17 +14,17 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
 import os
 import threading
 import time
-import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.runtime import sigterm, waiting
+from longwire.runtime.hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,15 +39,13 @@ MANAGED = "AWS_LAMBDA_MAX_CONCURRENCY"
 API = "/2020-01-01/extension"
 IDENTIFIER = "lambda-extension-identifier"
 
-# Seconds that registering may take.
+# Seconds for which the import of the handler's module waits for a registration.
 REGISTER_LIMIT = 2.0
 # Seconds after the beginning of an invocation in which a handler has to begin with it; later it is
 # taken for somebody else's, and the handler does without the extension.
 ENTRY_LIMIT = 0.5
-# Seconds between two looks at whether an invocation is over without one.
+# Seconds between two looks at whether an invocation is over without a handler.
 LOOK_EVERY = 0.01
-# Seconds that a response may take from the handler to Lambda, unless it is seen to arrive.
-RESPONSE_LIMIT = 0.25
 # Seconds of an invocation's time that are left when its work is given up.
 LEFT_OVER = 0.05
 # Pauses before the next event is asked for again where Lambda has not refused it, in seconds.
@@ -63,71 +61,28 @@ class InvokeEvent(NamedTuple):
     deadline: float  # in epoch seconds
 
 
-class WatchedResponse(dict[str, Any]):
-    """A response that can be seen to be let go, as Lambda's runtime does once it has left."""
-
-    __slots__ = ("__weakref__",)
-
-
-class Hold:
-    """One invocation that stays open until its work is done; a context manager for its handler.
-
-    `finish` does the rest in the extension's thread, in so many seconds.
-    """
-
-    def __init__(self, request_id: str, finish: Callable[[float], None]) -> None:
-        self.request_id = request_id
-        self.finish = finish
-        self.released = threading.Event()
-        self._left = False
-        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if error is not None:
-            self._leave()
-        self.released.set()
-
-    def watch(self, response: Any) -> Any:
-        """Return the response, if it is a dict, in a form that shows when it has left."""
-        if type(response) is not dict:
-            return response
-        watched = WatchedResponse(response)
-        weakref.finalize(watched, self._leave).atexit = False
-        return watched
-
-    async def response_left(self) -> None:
-        """Wait until the response has left."""
-        seen = asyncio.Event()
-        self._waiter = asyncio.get_running_loop(), seen
-        if not self._left:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(seen.wait(), RESPONSE_LIMIT)
-
-    def _leave(self) -> None:
-        self._left = True
-        if self._waiter is not None:
-            loop, seen = self._waiter
-            loop.call_soon_threadsafe(seen.set)
-
-
 class Extension:
-    """The extension of this process, and the thread that asks for its events."""
+    """The extension of this process, and the thread that registers it and asks for its events.
+
+    Attributes:
+        registered: done when it is registered; if it could not be, with the error.
+    """
 
     def __init__(
         self,
         next_event: Callable[[], InvokeEvent | None],
         is_over: Callable[[str], bool] = waiting.is_done_with,
+        register: Callable[[], None] = lambda: None,
     ) -> None:
+        self.registered: Future[None] = Future()
+        self._register = register
         self._next_event = next_event
         self._is_over = is_over
         self._changed = threading.Condition()
         self._hold: Hold | None = None
         # The last invocation that was let go without a handler, and the last one that was held.
         self._passed = self._taken = ""
-        self._alive = True
+        self._alive = False
         threading.Thread(target=self._serve, name="longwire-extension", daemon=True).start()
 
     def hold(self, context: Any, finish: Callable[[float], None]) -> Hold | None:
@@ -152,9 +107,16 @@ class Extension:
             return self._hold
 
     def _serve(self) -> None:
-        last = None
+        try:
+            self._register()
+        except Exception as error:
+            self.registered.set_exception(error)
+            return
+        self._alive = True
+        self.registered.set_result(None)
+        last = ""
         while (event := self._next_event()) is not None:
-            last = event
+            last = event.request_id
             # Whatever happens, the next event is asked for, or Lambda would wait for it.
             with contextlib.suppress(BaseException):
                 try:
@@ -162,12 +124,12 @@ class Extension:
                 except BaseException:
                     logger.exception("what followed a response failed")
         self._alive = False
-        if last is not None:
-            # Lambda would wait for this extension with every event until the function's time is up.
-            self._end_process(last.request_id)
+        # Lambda would wait for this extension with every event until the function's time is up, or
+        # with Init, and give the process no event at all.
+        self._end_process(last)
 
     def _end_process(self, request_id: str) -> None:
-        """End it between two events, if they can be told apart."""
+        """End it between two events, if they can be told apart; "" is before the first."""
         until = time.monotonic() + LAST_RESPONSE
         while time.monotonic() < until and not self._is_over(request_id):
             time.sleep(LOOK_EVERY)
@@ -225,12 +187,30 @@ def of_this_process() -> Extension | None:
 
 def _register() -> Extension | None:
     api = _API(os.environ[RUNTIME_API])
-    try:
+    identifier = ""
+
+    def register() -> None:
+        nonlocal identifier
         identifier = api.register()
-    except Exception as error:
+
+    extension = Extension(lambda: api.next_event(identifier), register=register)
+    registered = extension.registered
+    wait({registered}, REGISTER_LIMIT)
+    if not registered.done():
+        # It goes on: Lambda may know the extension already, and would wait for its first request.
+        _warn(f"registering as an extension is not answered within {REGISTER_LIMIT:g} s")
+        registered.add_done_callback(_tell_late)
+    elif (error := registered.exception()) is not None:
         _warn(f"registering as an extension failed: {error}")
         return None
-    return Extension(lambda: api.next_event(identifier))
+    return extension
+
+
+def _tell_late(registered: Future[None]) -> None:
+    if (error := registered.exception()) is not None:
+        logger.warning("registering as an extension failed: %s", error)
+    else:
+        logger.warning("registered as an extension, late: from now on responses go first")
 
 
 def _warn(why: str) -> None:
@@ -254,7 +234,8 @@ class _API:
         """Return the identifier of the extension."""
         names = {"lambda-extension-name": NAME}
         body = json.dumps({"events": ["INVOKE"]})
-        status, headers, answer = self._request("POST", "/register", names, body, REGISTER_LIMIT)
+        status, headers, answer = self._request("POST", "/register", names, body)
+        self.close()
         identifier = headers.get(IDENTIFIER)
         if status != 200 or not identifier:
             raise RuntimeError(_refusal(status, answer))
@@ -286,12 +267,11 @@ class _API:
         path: str,
         headers: dict[str, str],
         body: str = "",
-        timeout: float | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         import http.client  # most web frameworks have imported it; nobody pays for it off Lambda
 
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._address, timeout=timeout)
+            self._connection = http.client.HTTPConnection(self._address)
         try:
             json_type = {"content-type": "application/json"}
             self._connection.request(method, self._base + path, body, json_type | headers)
@@ -301,8 +281,6 @@ class _API:
         except BaseException:
             self.close()
             raise
-        if timeout is not None:  # the next request may wait for longer
-            self.close()
         return answer
 
     def close(self) -> None:

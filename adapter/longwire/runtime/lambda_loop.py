@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from longwire.deadlines import Deadlines, log_leaving
+from longwire.deadlines import Deadlines, left, log_leaving
 from longwire.exceptions import DeadlineError
 from longwire.runtime import sigterm, snapstart
 from longwire.runtime.after_response import AfterResponse, Deferred
-from longwire.runtime.extension import Hold, never_freezes, of_this_process
-from longwire.runtime.threads import LoopThread
+from longwire.runtime.extension import never_freezes, of_this_process
+from longwire.runtime.hold import Hold
+from longwire.runtime.threads import LoopThread, Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextlib import AbstractContextManager
 
     from longwire.observability.event import Observed
     from longwire.observability.observer import Observer
@@ -53,21 +56,34 @@ class LambdaLoop:
         self._extension = of_this_process()
         self._never_freezes = never_freezes()
         self._thread = LoopThread("longwire-app")
-        self._was_blocked = False
+        # An app has blocked the loop, which has not gone on since.
+        self._is_blocked = False
+        self._noting = threading.Lock()
+        if self._never_freezes:
+            turnstile = Turnstile()
+            self._handling: AbstractContextManager[object] = turnstile
+            self._closing: Callable[[], AbstractContextManager[object]] = turnstile.alone
+        else:
+            self._handling = one_event = threading.Lock()
+            self._closing = lambda: one_event
         sigterm.on_sigterm(self._terminate)
         snapstart.before(close)
 
     def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
         """Handle one event; raises `DeadlineError` when the app blocks its event loop."""
+        with self._handling:
+            return self._handle(event, context, handle)
+
+    def _handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
         until = Deadlines.of(context).end
         observed = self._observer.begin(event, context)
         hold = self._hold(context)
         try:
-            self._refuse_if_stuck(event, observed)
+            self._refuse_if_stuck(observed)
             if hold is None:
                 return self._result(event, handle(None, observed), until, observed)
             with hold:
-                after = AfterResponse(self._deferred, hold.response_left)
+                after = AfterResponse(self._deferred, hold.response_left, sees=hold.sees)
                 return hold.watch(self._result(event, handle(after, observed), until, observed))
         finally:
             if self._extension is None or hold is None:  # else it is done behind the response
@@ -76,12 +92,13 @@ class LambdaLoop:
     def _hold(self, context: Any) -> Hold | None:
         """Let something run after the response; None where the process is frozen then."""
         if self._never_freezes:
-            return Hold("", lambda seconds: None)
+            return Hold(getattr(context, "aws_request_id", ""), lambda seconds: None)
         return None if self._extension is None else self._extension.hold(context, self._finish)
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Wait for `aclose`; raises `DeadlineError` when it takes too long."""
-        self._thread.result(aclose(), CLOSE_LIMIT)
+        with self._closing():
+            self._thread.result(aclose(), CLOSE_LIMIT)
 
     def _result(
         self,
@@ -91,32 +108,40 @@ class LambdaLoop:
         observed: Observed,
     ) -> Any:
         """Wait for the thread, but not for an app that blocks it until Lambda ends the process."""
-        seconds = until - time.monotonic()
+        seconds = left(until)
 
         def on_blocked(error: DeadlineError) -> None:
-            self._was_blocked = True
-            log_leaving(event, seconds, error)
+            if self._note_blocked():  # said once, whoever else is waiting for the loop
+                log_leaving(event, seconds, error)
             observed.give_up(error)
 
         return self._thread.result(work, seconds, on_blocked)
 
-    def _refuse_if_stuck(self, event: LambdaEvent, observed: Observed) -> None:
+    def _note_blocked(self) -> bool:
+        """Note that the loop is blocked, until it goes on; tell whether that is new."""
+        with self._noting:
+            if self._is_blocked:
+                return False
+            self._is_blocked = True
+        self._thread.loop.call_soon_threadsafe(self._note_turn)
+        return True
+
+    def _note_turn(self) -> None:
+        self._is_blocked = False
+
+    def _refuse_if_stuck(self, observed: Observed) -> None:
         """End a process whose loop is still blocked: Lambda starts another one.
 
         Not where it would not, on Managed Instances; raises `DeadlineError` there.
         """
-        if not self._was_blocked:
+        if not (self._is_blocked and self._thread.is_stuck(STUCK_LIMIT)):
             return
-        if not self._thread.is_stuck(STUCK_LIMIT):
-            self._was_blocked = False
-        elif self._never_freezes:
+        if self._never_freezes:
             error = DeadlineError("the app still blocks its event loop")
-            log_leaving(event, STUCK_LIMIT, error)
             observed.give_up(error)
             raise error
-        else:
-            logger.critical("the app still blocks its event loop: this process ends itself")
-            os._exit(1)
+        logger.critical("the app still blocks its event loop: this process ends itself")
+        os._exit(1)
 
     # In the extension's thread
 
@@ -124,8 +149,8 @@ class LambdaLoop:
         """Wait for what goes on behind the response."""
         until = time.monotonic() + seconds
         # Until Lambda ends the process with its event's time, so that no later event finds it so.
-        if self._was_blocked:
-            self._was_blocked = self._thread.is_stuck(seconds + GRACE)
+        if self._is_blocked:
+            self._thread.is_stuck(seconds + GRACE)
         if not self._deferred.is_idle:
             self._wait(until - time.monotonic())
         self._observer.flush(until - time.monotonic())

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,7 +33,7 @@ class HandlerLoop(Protocol):
         """Handle one event: `handle` is given where its work goes on behind the response."""
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do what `aclose` does; a later event begins anew."""
+        """Do what `aclose` does while no event is handled; a later one begins anew."""
 
 
 def handler_loop(
@@ -62,27 +63,34 @@ class CallersLoop:
         self._observer = observer
         self._abandon = abandon
         self._runner: asyncio.Runner | None = None
+        self._one_event = threading.Lock()
 
     def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-            self._abandoned = weakref.finalize(self, _close_abandoned, self._runner, self._abandon)
-            self._abandoned.atexit = False
-            _open.add(self)
-        # Not `Runner.run`: its guard against Ctrl-C costs a fifth of an event.
-        try:
-            return self._runner.get_loop().run_until_complete(handle(None, None))
-        finally:
-            self._observer.flush()
+        with self._one_event:
+            if self._runner is None:
+                self._runner = self._begin()
+            # Not `Runner.run`: its guard against Ctrl-C costs a fifth of an event.
+            try:
+                return self._runner.get_loop().run_until_complete(handle(None, None))
+            finally:
+                self._observer.flush()
+
+    def _begin(self) -> asyncio.Runner:
+        runner = asyncio.Runner()
+        self._abandoned = weakref.finalize(self, _close_abandoned, runner, self._abandon)
+        self._abandoned.atexit = False
+        _open.add(self)
+        return runner
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        if self._runner is None:
-            return
-        with self._runner:
-            self._runner.run(aclose())
-        self._runner = None
-        self._abandoned.detach()
-        _open.discard(self)
+        with self._one_event:
+            if self._runner is None:
+                return
+            with self._runner:
+                self._runner.run(aclose())
+            self._runner = None
+            self._abandoned.detach()
+            _open.discard(self)
 
     def close_abandoned(self) -> None:
         """Run the app's shutdown, as the process ends and nobody has closed the handler."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from longwire.exceptions import DeadlineError, EventLoopError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 logger = logging.getLogger("longwire")
 
@@ -28,12 +29,56 @@ _loops: dict[tuple[int, str], asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()
 
 
+class Turnstile:
+    """Lets in any number at a time, or one alone, which those who come later wait for.
+
+    It is the context manager of the many.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._is_shut = False
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._until_open()
+            self._inside += 1
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._is_shut:
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until all are out, and keep others out."""
+        with self._changed:
+            self._until_open()
+            self._is_shut = True
+        try:
+            with self._changed:
+                while self._inside:
+                    self._changed.wait()
+            yield
+        finally:
+            with self._changed:
+                self._is_shut = False
+                self._changed.notify_all()
+
+    def _until_open(self) -> None:
+        while self._is_shut:
+            self._changed.wait()
+
+
 class LoopThread:
     """An event loop that runs in a thread of this name for as long as the process lives."""
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
-        self._waiting: Future[Any] | None = None
+        # What is being done, and who waits for it; for the thread of the loop alone.
+        self._waiting: dict[asyncio.Task[None], Future[Any]] = {}
         running = threading.Event()
         self.loop.call_soon(running.set)
         thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -47,12 +92,13 @@ class LoopThread:
         seconds: float,
         on_blocked: Callable[[DeadlineError], object] = lambda _: None,
     ) -> T:
-        """Wait for work that is done on the loop, one at a time.
+        """Wait for work that is done on the loop, beside that of other threads.
 
         It keeps its own deadline: if it is not done in so many seconds, something blocks the loop,
         and `DeadlineError` is raised. `sys.exit` on the loop raises `SystemExit` here.
         """
         waiting: Future[T] = Future()
+        task: asyncio.Task[None]
 
         async def settle() -> None:
             try:
@@ -65,18 +111,24 @@ class LoopThread:
                     waiting.set_result(value)
 
         def begin() -> None:
-            self._task = self.loop.create_task(settle())
-            self._task.add_done_callback(lambda _: work.close())  # if it never came to its turn
+            nonlocal task
+            task = self.loop.create_task(settle())
+            self._waiting[task] = waiting
+            task.add_done_callback(over)
 
-        self._waiting = waiting
+        def over(task: asyncio.Task[None]) -> None:
+            del self._waiting[task]
+            work.close()  # if it never came to its turn
+
         self.loop.call_soon_threadsafe(begin)
         try:
             return waiting.result(seconds)
         except TimeoutError:
             if waiting.done():  # just now, or with this very error
                 return waiting.result()
-            self.loop.call_soon_threadsafe(lambda: self._task.cancel())
-            blocked = DeadlineError(f"no end within {seconds:.3g} s: {self._reason()}")
+            self.loop.call_soon_threadsafe(lambda: task.cancel())
+            reason = self._reason() if seconds else "no time was left for it"
+            blocked = DeadlineError(f"no end within {seconds:.3g} s: {reason}")
             on_blocked(blocked)
             raise blocked from None
 
@@ -102,12 +154,12 @@ class LoopThread:
             try:
                 self.loop.run_forever()
             except (SystemExit, KeyboardInterrupt) as error:
-                # asyncio lets these two end its loop; they are for who waits in the main thread.
-                waiting, self._waiting = self._waiting, None
-                if waiting is None or waiting.done():
+                # asyncio lets these two end its loop; they are for who waits in other threads.
+                waiting = [one for one in self._waiting.values() if not one.done()]
+                if not waiting:
                     logger.error("the app tried to end the process: %r; it goes on", error)
-                else:
-                    waiting.set_exception(error)
+                for one in waiting:
+                    one.set_exception(error)
 
 
 def run(

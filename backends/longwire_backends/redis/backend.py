@@ -268,17 +268,22 @@ class RedisBackend(Backend):
 
     async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
         key = self._key("journal", connection_id)
-        rows = await self._execute("journal", "LRANGE", key, after, -1)
+        lengths, joined = await self._execute("journal", "EVALSHA", scripts.JOURNAL, 1, key, after)
+        with self._errors("journal"):
+            return self._contiguous(after, self._alive_entries(key, after, lengths, joined))
+
+    def _alive_entries(
+        self, key: str, after: int, lengths: bytes, joined: bytes
+    ) -> Iterator[tuple[int, str]]:
         now = self._clock()
-        alive: list[tuple[int, str]] = []
-        for position, row in enumerate(rows, after + 1):
-            expires_at, line_feed, value = row.partition(b"\n")
+        end = 0
+        for position, length in enumerate(map(int, lengths.split()), after + 1):
+            start, end = end, end + length
+            expires_at, line_feed, value = joined[start:end].partition(b"\n")
             if not line_feed or not expires_at.isdigit():
                 raise BackendError(self.name, "journal", f"{key!r} is {errors.NOT_OURS}")
             if int(expires_at) > now:
-                with self._errors("journal"):
-                    alive.append((position, value.decode()))
-        return self._contiguous(after, alive)
+                yield position, value.decode()
 
     async def drop_journal(self, connection_id: str) -> None:
         await self._execute("drop_journal", "DEL", self._key("journal", connection_id))

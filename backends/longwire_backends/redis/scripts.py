@@ -114,6 +114,17 @@ redis.call('EXPIREAT', KEYS[1], ARGV[3])
 return 1
 """
 
+# Keys: the journal. Arguments: the index of the first entry.
+# Returns how long each entry is, and all of them in one: redis-py is slow to read long lists.
+_JOURNAL = """
+local entries = redis.call('LRANGE', KEYS[1], ARGV[1], -1)
+local lengths = {}
+for n, entry in ipairs(entries) do
+    lengths[n] = #entry
+end
+return {table.concat(lengths, ' '), table.concat(entries)}
+"""
+
 
 def _digest(source: str) -> str:
     return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
@@ -126,9 +137,19 @@ CONNECTIONS = _digest(_CONNECTIONS)
 GROUP_ADD = _digest(_GROUP_ADD)
 GROUP_DISCARD = _digest(_GROUP_DISCARD)
 APPEND = _digest(_APPEND)
+JOURNAL = _digest(_JOURNAL)
 
 # By digest.
 SOURCES = {
     _digest(source): source
-    for source in (_PUT, _TAKE, _UPDATE, _CONNECTIONS, _GROUP_ADD, _GROUP_DISCARD, _APPEND)
+    for source in (
+        _PUT,
+        _TAKE,
+        _UPDATE,
+        _CONNECTIONS,
+        _GROUP_ADD,
+        _GROUP_DISCARD,
+        _APPEND,
+        _JOURNAL,
+    )
 }

@@ -7,6 +7,7 @@ what every run of it sends again, so these frames depend on nothing but the conn
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire import Connections
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     Body = Callable[[Socket], Awaitable[None]]
 
 connections = Connections()
+
+# Frames that the streamer sends for each message.
+PIECES = 20
 
 
 async def echo(ws: Socket) -> None:
@@ -147,6 +151,49 @@ async def to_all(ws: Socket) -> None:
         await ws.send("reply", f"{text}.0")
 
 
+async def counter(ws: Socket) -> None:
+    """Number its replies, by a list that it keeps in a local variable."""
+    await ws.accept()
+    await ws.send("greet", 0)
+    history: list[str] = []
+    while (text := await ws.receive()) is not None:
+        await ws.think()
+        await ws.send("reply", f"{text}.{len(history)}")
+        history.append(text)
+
+
+async def slow_counter(ws: Socket) -> None:
+    """Think for so long that the next message mostly comes meanwhile."""
+    await ws.accept()
+    history: list[str] = []
+    while (text := await ws.receive()) is not None:
+        await asyncio.sleep(0.4)
+        await ws.think()
+        await ws.send("reply", f"{text}.{len(history)}")
+        history.append(text)
+
+
+async def streamer(ws: Socket) -> None:
+    """Stream for each message, until the next one stops that."""
+    await ws.accept()
+    count, streaming = 0, None
+
+    async def go_on(text: str, number: int) -> None:
+        with contextlib.suppress(LongwireError):
+            for piece in range(PIECES):
+                await asyncio.sleep(0.05)
+                await ws.send("piece", f"{text}.{number}.{piece}")
+
+    while (text := await ws.receive()) is not None:
+        if streaming is not None:
+            streaming.cancel()
+        await ws.send("reply", f"{text}.{count}")
+        streaming = asyncio.create_task(go_on(text, count))
+        count += 1
+    if streaming is not None:
+        streaming.cancel()
+
+
 async def closer(ws: Socket) -> None:
     await ws.accept()
     await ws.send("greet", 0)
@@ -196,6 +243,8 @@ class Kind(NamedTuple):
         ends_after: how many messages it takes; 0 for none, None for any number.
         accepts: whether there is a connection at all.
         in_order: whether its frames have one order only.
+        counts: it numbers its replies, which only `replay` makes right.
+        pieces: how many frames it streams after its reply.
     """
 
     body: Body
@@ -206,6 +255,8 @@ class Kind(NamedTuple):
     ends_after: int | None = None
     accepts: bool = True
     in_order: bool = True
+    counts: bool = False
+    pieces: int = 0
 
 
 KINDS = (
@@ -226,6 +277,12 @@ KINDS = (
     Kind(returner, ends_after=1),
     Kind(refuser, accepts=False),
 )
+COUNTING = (
+    Kind(counter, greets=1, counts=True),
+    Kind(slow_counter, counts=True),
+)
+# As many as of the others.
+KINDS_IN_TURNS = KINDS + COUNTING * 5 + (Kind(streamer, counts=True, pieces=PIECES),) * 4
 
 
 def make_app(choose: Callable[[Any], Body], witness: Witness, process: Host) -> Any:

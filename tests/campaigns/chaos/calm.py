@@ -43,8 +43,8 @@ async def calm_day(
     for client in clients:
         _compare(gateway, kind, client, expected[client.id])
     await _leave(gateway, clients)
-    if store._records or store._groups:
-        gateway.violated(f"left: {store._records} {store._groups}")
+    if store._records or store._groups or store._journals:
+        gateway.violated(f"left: {store._records} {store._groups} {store._journals}")
 
 
 def _answers(
@@ -58,7 +58,9 @@ def _answers(
         for other in gateway.clients.values():
             if other is not client:
                 yield other.id, [f"{client.id} all {text}"]
-    yield client.id, [f"{client.id} reply {text}.{number}" for number in range(kind.replies)]
+    count = int(text[1:]) if kind.counts else 0
+    yield client.id, [f"{client.id} reply {text}.{count + one}" for one in range(kind.replies)]
+    yield client.id, [f"{client.id} piece {text}.{count}.{one}" for one in range(kind.pieces)]
 
 
 def _members(gateway: Gateway, kind: Kind, client: Client, text: str) -> Iterator[Client]:

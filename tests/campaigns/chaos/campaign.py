@@ -40,6 +40,7 @@ class Totals:
         self.faults: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()
         self.tolerated: Counter[str] = Counter()
+        self.windows: Counter[str] = Counter()
         self.apps: Counter[str] = Counter()
         self.bad: list[Outcome] = []
         self._digest = hashlib.blake2b(digest_size=6)
@@ -55,6 +56,7 @@ class Totals:
         self.faults += outcome.faults
         self.kills += outcome.kills
         self.tolerated += outcome.tolerated
+        self.windows += outcome.windows
         self.apps[outcome.app] += 1
         self._digest.update("\n".join(outcome.lines).encode())
         if outcome.violations:
@@ -72,6 +74,8 @@ class Totals:
         yield f"kills ({self.kills.total()}) in {len(self.kills)} phases:"
         for phase, count in sorted(self.kills.items()):
             yield f"  {count:4d}  {phase}"
+        if self.windows:
+            yield f"turns: {_counted(self.windows)}"
         if self.tolerated:
             yield f"tolerated, see known.py: {_counted(self.tolerated)}"
 
@@ -86,6 +90,7 @@ def campaign(
     *,
     patience: int = 1,
     make_store: Callable[..., MemoryBackend] = MemoryBackend,
+    replay: bool = False,
 ) -> Totals:
     """Play conversations until so many have violated something."""
     totals = Totals()
@@ -93,7 +98,7 @@ def campaign(
     gc.freeze()  # what there is already need not be looked at after each conversation
     try:
         for index in indexes:
-            totals.add(converse(seed, index, make_store))
+            totals.add(converse(seed, index, make_store, replay=replay))
             if len(totals.bad) >= patience:
                 break
     finally:
@@ -108,18 +113,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", type=int, metavar="INDEX", help="play this one, and tell it")
     parser.add_argument("--patience", type=int, default=1, help="violating ones to stop at")
+    parser.add_argument("--replay", action="store_true", help="let apps keep their variables")
     options = parser.parse_args()
     if options.only is not None:
-        outcome = converse(options.seed, options.only)
+        outcome = converse(options.seed, options.only, replay=options.replay)
         print(*outcome.lines, sep="\n")
         return 1 if outcome.violations else 0
-    ok = _simulated(options.seed, options.conversations, options.patience)
+    ok = _simulated(options.seed, options.conversations, options.patience, replay=options.replay)
     return 0 if _real(options.seed, options.real) and ok else 1
 
 
-def _simulated(seed: int, conversations: int, patience: int) -> bool:
+def _simulated(seed: int, conversations: int, patience: int, *, replay: bool) -> bool:
     began = time.perf_counter()
-    totals = campaign(seed, range(conversations), patience=patience)
+    totals = campaign(seed, range(conversations), patience=patience, replay=replay)
     rate = totals.conversations / (time.perf_counter() - began)
     print(f"chaos, seed {seed}: {rate:.0f} conversations a second")
     print(*totals.lines(), sep="\n")

@@ -32,6 +32,9 @@ class Here:
     def tell(self, process: Any, connection_id: str, code: int) -> None:
         say(told=connection_id, code=code)
 
+    def heard(self, process: Any, connection_id: str, texts: tuple[str, ...]) -> None:
+        say(heard=connection_id, texts=texts)
+
     def violated(self, what: str) -> None:
         say(violated=what)
 

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from longwire_backends.memory import MemoryBackend
-from tests.campaigns.chaos.apps import KINDS, Kind, make_app
+from tests.campaigns.chaos.apps import KINDS, KINDS_IN_TURNS, Kind, make_app
 from tests.campaigns.chaos.calm import calm_day
 from tests.campaigns.chaos.clock import Clock, SimulatedLoop, StalledError, shown
 from tests.campaigns.chaos.event import here
@@ -48,10 +48,15 @@ class Outcome:
     faults: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
     tolerated: Counter[str] = field(default_factory=Counter)
+    windows: Counter[str] = field(default_factory=Counter)
 
 
 def converse(
-    seed: int, index: int, make_store: Callable[..., MemoryBackend] = MemoryBackend
+    seed: int,
+    index: int,
+    make_store: Callable[..., MemoryBackend] = MemoryBackend,
+    *,
+    replay: bool = False,
 ) -> Outcome:
     """Play one conversation; the same seed and index play the same one."""
     clock = Clock()
@@ -59,7 +64,8 @@ def converse(
         loop = SimulatedLoop(clock)
         loop.set_task_factory(_owned)
         randomness.seed(f"{seed}/{index}")  # the jitter of Longwire's own waits
-        conversation = Conversation(Random(f"{seed}/{index}"), loop, make_store(clock=clock.time))
+        random, store = Random(f"{seed}/{index}"), make_store(clock=clock.time)
+        conversation = Conversation(random, loop, store, replay=replay)
         with Listener(conversation.gateway, conversation.faults, loop):
             try:
                 loop.run_until_complete(conversation.play())
@@ -99,13 +105,16 @@ def _close(loop: SimulatedLoop) -> None:
 class Conversation:
     """Some clients of one app, of one to many processes, and one store."""
 
-    def __init__(self, random: Random, loop: SimulatedLoop, store: MemoryBackend) -> None:
-        self.kind: Kind = random.choice(KINDS)
+    def __init__(
+        self, random: Random, loop: SimulatedLoop, store: MemoryBackend, *, replay: bool
+    ) -> None:
+        self.kind: Kind = random.choice(KINDS_IN_TURNS if replay else KINDS)
         self.app = self.kind.body.__name__
         self.weather = draw_weather(random)
-        self.faults = Faults(self.weather, Random(random.random()))
+        self.faults = Faults(self.weather, Random(random.random()), replay=replay)
         self.store = store
-        self.gateway = Gateway(self.app, self.faults, Random(random.random()), self._start)
+        journals = store if replay else None
+        self.gateway = Gateway(self.app, self.faults, Random(random.random()), self._start, journals)
         self._linger = random.choice((0.3, 2.0)) if not self.weather.is_calm else 2.0
         self._loop = loop
         self._random = random
@@ -120,6 +129,7 @@ class Conversation:
             self._loop,
             goes_on=self._random.random() < 0.6,
             linger=self._linger,
+            replay=self.gateway.journals is not None,
         )
 
     async def play(self) -> None:
@@ -260,8 +270,13 @@ class Conversation:
     def _look_at_expired_store(self) -> None:
         self._loop.clock.now += LIFETIME
         at_once(self.store.sweep())
-        if self.store._records or self.store._groups:
-            self.gateway.violated(f"left: {self.store._records} {self.store._groups}")
+        left = self.store._records, self.store._groups, self.store._journals
+        if any(left):
+            self.gateway.violated(f"left: {left}")
+
+        for name, (_, expires_at) in self.store._journals.items():
+            if not 0 < expires_at <= limit:
+                self.gateway.violated(f"the journal of {name} expires at {expires_at}")
 
     def outcome(self, index: int) -> Outcome:
         clients = self.gateway.clients.values()
@@ -279,4 +294,5 @@ class Conversation:
             faults=self.faults.done,
             kills=self.faults.kills,
             tolerated=self.gateway.tolerated,
+            windows=self.gateway.windows(),
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # the conditional ones (`take`, `update`) are not among them.
 REPEATABLE = frozenset(
     {"put", "get", "group_add", "group_discard", "group_members", "groups", "connections"}
+    | {"journal", "drop_journal"}
 )
 
 STORE_FAULTS = ("request lost", "reply lost", "late effect", "slow", "repeated")
@@ -47,6 +48,8 @@ DEATHS = (
     "group_members",
     "group_discard_all",
 )
+# And those of `replay`.
+DEATHS_IN_TURNS = ("append",) * 6 + ("journal",) * 2
 
 
 class Weather(NamedTuple):
@@ -98,8 +101,8 @@ def draw_weather(random: Random) -> Weather:
 class Death:
     """A process is killed at the `number`-th request of a kind, before or after its effect."""
 
-    def __init__(self, random: Random) -> None:
-        self.at = random.choice(DEATHS)
+    def __init__(self, random: Random, *, replay: bool) -> None:
+        self.at = random.choice(DEATHS + DEATHS_IN_TURNS * replay)
         self.number = random.randint(0, 40) if self.at == "any" else int(random.expovariate(0.6))
         self.before = random.random() < 0.5
 
@@ -121,14 +124,14 @@ class Faults:
         of_posts: likewise for the management API.
     """
 
-    def __init__(self, weather: Weather, random: Random) -> None:
+    def __init__(self, weather: Weather, random: Random, *, replay: bool = False) -> None:
         self.weather = weather
         self.done: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()
         self.of_store = self.of_posts = False
         self.healed = False
         self._random = random
-        self._deaths = [Death(random) for _ in range(weather.deaths)]
+        self._deaths = [Death(random, replay=replay) for _ in range(weather.deaths)]
 
     def death(self, name: str) -> Death | None:
         """Return what kills the process that makes this request, if something does."""

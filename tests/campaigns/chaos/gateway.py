@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from longwire_backends.memory import MemoryBackend
     from tests.campaigns.chaos.faults import Faults
     from tests.campaigns.chaos.process import Process
 
@@ -44,6 +45,8 @@ class Client:
         told: (process, code) of each run that was told of its end.
         misjudged: a request was answered as if it had ended, since it was not known yet.
         refused: its handshake was not answered with 200.
+        heard: the messages that its app has been given, with effect, in their order.
+        failed: the messages of whose events API Gateway has got no answer.
     """
 
     id: str
@@ -56,6 +59,8 @@ class Client:
     refused: bool = False
     misjudged: bool = False
     told: list[tuple[str, int]] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
 
     @property
     def is_known(self) -> bool:
@@ -67,6 +72,7 @@ class Gateway:
 
     Args:
         start: starts one more process.
+        journals: the store, where each connection has a journal of its messages.
 
     Attributes:
         violations: what must never happen and did.
@@ -76,8 +82,14 @@ class Gateway:
     """
 
     def __init__(
-        self, app: str, faults: Faults, random: Random, start: Callable[[], Process]
+        self,
+        app: str,
+        faults: Faults,
+        random: Random,
+        start: Callable[[], Process],
+        journals: MemoryBackend | None = None,
     ) -> None:
+        self.journals = journals
         self.clients: dict[str, Client] = {}
         self.processes: list[Process] = []
         self.violations: list[str] = []
@@ -125,7 +137,8 @@ class Gateway:
     async def say(self, client: Client, text: str, after: float = 0.0) -> None:
         """Send a message, whose event begins so many seconds later."""
         await asyncio.sleep(after)
-        await self._invoke("message", client, message_event(text, client.id))
+        if await self._invoke("message", client, message_event(text, client.id)) is None:
+            client.failed.add(text)
 
     def close(self, client: Client, code: int, reason: str) -> asyncio.Task[Any] | None:
         """End a connection; its $disconnect follows, as well as API Gateway manages."""
@@ -204,6 +217,44 @@ class Gateway:
             self.violated(f"the app was told of the end of {client.id}, which is there{why}")
         if len(client.told) > 1:
             self.violated(f"the app was told of the end of {client.id} again: {client.told}")
+
+    # With `replay`
+
+    def heard(self, process: Process, connection_id: str, texts: tuple[str, ...]) -> None:
+        """See that each message is handled once, in the order of the journal, by who knows all."""
+        if process.dead or self.journals is None:
+            return
+        client, text = self.clients[connection_id], texts[-1]
+        self.log(f"{process.name}: the app is given {texts} of {client.id}")
+        if text in client.heard:
+            self.violated(f"{text!r} of {client.id} was handled twice")
+        if not set(client.heard) <= set(texts):
+            self.violated(f"who was given {texts} of {client.id} does not know {client.heard}")
+        known = self._journal(client)
+        if known is not None and list(texts) != known[: len(texts)]:
+            self.violated(f"the app was given {texts} of {client.id}, but its journal says {known}")
+        client.heard.append(text)
+
+    def _journal(self, client: Client) -> list[str] | None:
+        """Return the messages of a client's journal; None when it has been dropped."""
+        assert self.journals is not None
+        entries, _ = self.journals._journals.get(client.id, ((), 0))
+        read = [json.loads(entry) for entry in entries]
+        return [entry[6] for entry in read if entry[1] == "M" and entry[5] == "text"] or None
+
+    def windows(self) -> Counter[str]:
+        """Count what a client notices of a process that has died, or of a store that fails."""
+        seen: Counter[str] = Counter()
+        for client in self.clients.values():
+            if self.journals is None or client.leaving is False:
+                continue
+            replied = {frame.split(" ")[2].split(".")[0] for frame in client.frames}
+            for text in client.heard:
+                seen["message handled"] += 1
+                seen["its reply was lost"] += text not in replied
+            seen["message of which the client is told that it failed"] += len(client.failed)
+            seen["though it was handled"] += len(client.failed & set(client.heard))
+        return seen
 
     # Events
 

@@ -55,6 +55,7 @@ class Process:
         *,
         goes_on: bool,
         linger: float,
+        replay: bool = False,
     ) -> None:
         self.name = name
         self.goes_on = goes_on
@@ -72,6 +73,7 @@ class Process:
                 "api_gateway_endpoint_url": ENDPOINT,
                 "ttl": faults.weather.ttl,
                 "linger": linger,
+                "replay": replay,
             },
         )
         self.handler.transport = RemoteGateway(gateway, self)
@@ -134,8 +136,11 @@ class Process:
         return [task for task in asyncio.all_tasks(self._loop) if owners.get(task) is self]
 
     def going_on(self) -> list[asyncio.Task[Any]]:
-        """Return that without the lifespan, which goes on until the process is shut down."""
-        return [task for task in self.tasks() if task.get_name() != "lifespan"]
+        """Return that without what waits until the process is shut down."""
+        kept = set[asyncio.Task[Any]]()
+        if self.handler._kept_runs is not None:
+            kept.update(*(one.run._tasks for one in self.handler._kept_runs._runs.values()))
+        return [task for task in self.tasks() if task not in kept and task.get_name() != "lifespan"]
 
     async def _die(self, name: str, moment: str) -> None:
         self.fall(name, moment)

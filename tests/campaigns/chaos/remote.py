@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # What changes nothing, and is not told.
-READING = frozenset({"get", "groups", "group_members", "connections"})
+READING = frozenset({"get", "groups", "group_members", "connections", "journal"})
 
 # In the record of a connection that has proved to be gone.
 GONE = '"gone_at"'
@@ -81,6 +81,17 @@ class RemoteStore(Backend):
         return await self._ask(
             "group_discard_all", lambda: self._store.group_discard_all(connection_id)
         )
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        return await self._ask(
+            "append", lambda: self._store.append(connection_id, position, value, expires_at)
+        )
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        return await self._ask("journal", lambda: self._store.journal(connection_id, after=after))
+
+    async def drop_journal(self, connection_id: str) -> None:
+        await self._ask("drop_journal", lambda: self._store.drop_journal(connection_id))
 
     async def sweep(self) -> int:
         return await self._ask("sweep", self._store.sweep)

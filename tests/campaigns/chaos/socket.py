@@ -23,6 +23,9 @@ class Witness(Protocol):
     def tell(self, process: Any, connection_id: str, code: int) -> None:
         """Note that an app was told of an end."""
 
+    def heard(self, process: Any, connection_id: str, texts: tuple[str, ...]) -> None:
+        """Note that an app was given the last of these messages, and before that the others."""
+
     def violated(self, what: str) -> None:
         """Note what must never happen."""
 
@@ -40,6 +43,7 @@ class Socket:
         self.scope = scope
         self.room = parse_qs(scope["query_string"].decode())["room"][0]
         self.gone = False
+        self._heard: tuple[str, ...] = ()
         self._phase = extension["phase"]
         self._process = process
         self._witness = witness
@@ -66,6 +70,9 @@ class Socket:
         message = await self._receive()
         if message["type"] == "websocket.receive":
             self._phase = "with a message"
+            self._heard += (message["text"],)
+            if not self.scope["extensions"]["longwire"].get("replaying"):
+                self._witness.heard(self._process, self.id, self._heard)
             return str(message["text"])
         assert message["type"] == "websocket.disconnect"
         if not self._closing:

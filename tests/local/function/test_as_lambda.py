@@ -12,7 +12,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from longwire.local.rules.errors import FunctionExitError, FunctionRaisedError
+from longwire.local.rules.errors import (
+    FunctionExitError,
+    FunctionRaisedError,
+    FunctionTimeoutError,
+)
 from tests.lambda_process import lambda_process
 from tests.local.running import READY, Dev
 
@@ -87,6 +91,40 @@ async def test_the_runtimes_tracebacks_are_readable(
     assert "[ERROR] ValueError: no\nTraceback (most recent call last):\n  File " in out
     assert "\r" not in out.replace("\r\n", "\n")
     assert "\u00a0" not in out
+
+
+LATE = """
+import asyncio, pathlib, time
+from longwire import Longwire
+
+ending = pathlib.Path(__file__).with_name("ending")
+
+async def app(scope, receive, send):  # that does not end its shutdown
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    ending.touch()
+    await asyncio.sleep(3600)
+
+longwire = Longwire(app, ws_config={"backend": "memory"}, http=lambda event, context: "started")
+
+def handler(event, context):
+    if event:
+        return longwire(event, context)
+    while not ending.exists():
+        time.sleep(0.01)
+    return "late"
+"""
+
+
+@pytest.mark.anyio
+async def test_what_is_answered_after_the_time_out_is_nothing(tmp_path: Path) -> None:
+    """Though the process goes on for the moment that its shutdown has."""
+    async with lambda_process(tmp_path, LATE, {}, timeout=2.0) as process:
+        assert await process.invoke({"path": "/"}) == "started"
+        with pytest.raises(FunctionTimeoutError):
+            await process.invoke({})
+    assert (tmp_path / "ending").exists()
 
 
 REPORTING = """
@@ -200,3 +238,43 @@ def test_a_handshake_that_waits_for_a_process_that_cannot_start(tmp_path: Path, 
     assert dev.process.returncode == 2
     assert "not today" in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+HELD_BACK = """
+import asyncio, os, time
+from longwire import Longwire
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": "welcome"})
+    for number in range(3 if scope["query_string"] else 0):
+        await asyncio.sleep(1)
+        await send({"type": "websocket.send", "text": str(number)})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+longwire = Longwire(app, ws_config={"backend": "sqlite3", "params": {"file_path": "store"}})
+
+def handler(event, context):
+    response = longwire(event, context)
+    if event["requestContext"]["eventType"] == "CONNECT":
+        time.sleep(2.5)  # as a flush of telemetry
+    return {**response} if "queryStringParameters" in event else response
+"""
+
+
+@pytest.mark.parametrize(("query", "then"), [("", []), ("?stream=1", ["0", "1", "2"])])
+def test_a_response_that_a_wrapper_holds_back(tmp_path: Path, query: str, then: list[str]) -> None:
+    """Or a copy of it. The greeting comes once, after it; then the client can talk."""
+    (tmp_path / "wrapped.py").write_text(HELD_BACK)
+    with Dev(tmp_path, "wrapped:handler", "--instances", "2") as dev:
+        with connect(f"{dev.ready()[1]}/{query}") as client:
+            assert [client.recv(20) for _ in ["welcome", *then]] == ["welcome", *then]
+            for text in "abc":
+                client.send(text)
+                assert client.recv(20) == text
+        _, out, err = dev.stop(signal.SIGINT)
+    assert "no stored record" not in out + err

@@ -51,15 +51,19 @@ def _set_up() -> None:
 
 
 def _write_tracebacks_for_a_terminal() -> None:
-    """Have the runtime end each line of a traceback as others do.
+    """Have the runtime end each line of a traceback, and the warning before it, as others do.
 
     It ends them in CR, which keeps them together in CloudWatch, and has a terminal write each line
     over the one before it.
     """
-    from awslambdaric import bootstrap  # here alone: the gateway imports this module, too
+    # Here alone: the gateway imports this module, too.
+    from awslambdaric import bootstrap
+    from awslambdaric import lambda_literals as texts
 
     bootstrap.ERROR_LOG_LINE_TERMINATE = "\n"
     bootstrap.ERROR_LOG_IDENT = " "
+    warning = texts.lambda_unhandled_exception_warning_message.rstrip()
+    texts.lambda_unhandled_exception_warning_message = f"{warning}\n"
 
 
 def _target() -> Any:

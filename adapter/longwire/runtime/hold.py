@@ -1,0 +1,88 @@
+"""One invocation of Lambda's that stays open: when its response has left, and when it is let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Self
+
+from longwire.runtime import waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Seconds that a response may take from the handler to Lambda where it is not seen to leave.
+RESPONSE_LIMIT = 0.25
+# Seconds between two looks at whether it has.
+LOOK_EVERY = 0.01
+
+
+class WatchedResponse(dict[str, Any]):
+    """A response that can be seen to be let go, as Lambda's runtime does once it has left."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Hold:
+    """One invocation that stays open until its work is done; a context manager for its handler.
+
+    `finish` does the rest in the extension's thread, in so many seconds.
+    """
+
+    def __init__(
+        self,
+        request_id: str,
+        finish: Callable[[float], None],
+        is_at_work_on: Callable[[str], bool] = waiting.is_at_work_on,
+    ) -> None:
+        self.request_id = request_id
+        self.finish = finish
+        self._is_at_work_on = is_at_work_on
+        self.released = threading.Event()
+        self._left = False
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if error is not None:
+            self._leave()
+        self.released.set()
+
+    def watch(self, response: Any) -> Any:
+        """Return the response, if it is a dict, in a form that shows when it has left."""
+        if type(response) is not dict:
+            return response
+        watched = WatchedResponse(response)
+        weakref.finalize(watched, self._leave).atexit = False
+        return watched
+
+    @property
+    def sees(self) -> bool:
+        """Whether a response that something around the handler holds back is seen not to leave."""
+        return self._is_at_work_on(self.request_id)
+
+    async def response_left(self, seconds: float) -> bool:
+        """Wait until the response has left; False if it surely has not after so many seconds."""
+        until = time.monotonic() + seconds
+        seen = asyncio.Event()
+        self._waiter = asyncio.get_running_loop(), seen
+        if not self._left:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(seen.wait(), min(seconds, RESPONSE_LIMIT))
+        # What surrounds the handler may keep the response, or answer with a copy of it, later.
+        while self._is_at_work_on(self.request_id):
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(LOOK_EVERY)
+        return True
+
+    def _leave(self) -> None:
+        self._left = True
+        if self._waiter is not None:
+            loop, seen = self._waiter
+            loop.call_soon_threadsafe(seen.set)

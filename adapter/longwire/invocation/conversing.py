@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from typing import Self
 
     from longwire.asgi.run import Run
+    from longwire.invocation.divergence import FrameCount
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.invocation import Invocation
     from longwire.observability.event import Word
-    from longwire.registry.journal import Told
+    from longwire.registry.journal import FramesSent, Told
     from longwire.registry.record import ConnectionRecord
     from longwire.registry.turn import Turn
 
@@ -38,7 +39,12 @@ class Conversing:
     """Gives a run its messages, and ends its turn; a context manager for as long as it has that."""
 
     def __init__(
-        self, invocation: Invocation, run: Run, turn: Turn, record: ConnectionRecord
+        self,
+        invocation: Invocation,
+        run: Run,
+        turn: Turn,
+        record: ConnectionRecord,
+        count: FrameCount | None = None,  # of the run's outbox
     ) -> None:
         assert invocation.kept_runs is not None
         self.turn = turn
@@ -49,6 +55,8 @@ class Conversing:
         self.run = run
         self._record = record
         self._attendant: Attendant | None = None
+        self.count = count
+        self._given = 0  # messages
         self.results = self._connection.results = OnceResults(turn, run)
 
     async def __aenter__(self) -> Self:
@@ -85,6 +93,7 @@ class Conversing:
         """Give the app the message that was begun with last, or tell it the end."""
         self.results.begin(self.turn.conversation.begun)
         self.results.settle()
+        self._given += 1
         if told.is_end:
             self._connection.ended = True  # who has told it has its record
             self.run.mark_gone(told.message)
@@ -106,11 +115,17 @@ class Conversing:
                     continue
                 if attendant.takes and (told := await turn.begin_next()) is not None:
                     self.give(told)
-                elif await turn.rest(begun, whoever_waits=not attendant.takes):
+                elif await turn.rest(begun, self._sent(outcome), whoever_waits=not attendant.takes):
                     self.at_rest = True
                     return outcome
             except TurnLostError:
                 run.abandon()
+
+    def _sent(self, outcome: Outcome) -> FramesSent | None:
+        """Return what a replay is to send again; None where that hangs on how long things take."""
+        if self.count is None or self._given != 1 or outcome is not Outcome.PARKED:
+            return None
+        return self.count.take()
 
     def note(self, outcome: Outcome, word: Word | None = None) -> None:
         """Log and note how it has ended."""

@@ -16,6 +16,7 @@ from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
 from longwire.exceptions import DeadlineError
 from longwire.invocation.conversing import Conversing
+from longwire.invocation.divergence import FrameCount, log_diverged
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
 from longwire.registry.journal import Told
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.apigateway.events import RequestContext
-    from longwire.asgi.run import Run
     from longwire.invocation.invocation import Invocation
     from longwire.observability.event import Word
     from longwire.registry.record import ConnectionRecord
@@ -47,13 +47,23 @@ class TurnReplies(Replies):
     def __init__(self, invocation: Invocation, record: ConnectionRecord, turn: Turn) -> None:
         super().__init__(invocation.connection, record)
         self._turn = turn
+        # On a developer's machine.
+        self.count = FrameCount() if invocation.wants_hints else None
+
+    def swallow(self, frame: Frame) -> None:
+        super().swallow(frame)
+        if self.count is not None:
+            self.count.add(frame)
 
     async def send(self, frame: Frame) -> bool:
         try:
             await self._turn.ensure()
         except TurnLostError:
             raise SupersededError from None
-        return await super().send(frame)
+        is_sent = await super().send(frame)
+        if is_sent and self.count is not None:
+            self.count.add(frame)
+        return is_sent
 
 
 async def message(
@@ -107,15 +117,16 @@ async def _go_on(
             return None
         if not await kept.turn.go_on(told):
             return None
-        record, turn, run = kept.record, kept.turn, kept.run
+        record, turn, run, count = kept.record, kept.turn, kept.run, None
         if told.is_end:
             invocation.resume(kept, ClosedOutbox(), "disconnect")
         else:
             replies = TurnReplies(invocation, record, turn)
             replies.begin(complete=True)
             invocation.resume(kept, replies, "message")
+            count = replies.count
         kept = None
-        return Conversing(invocation, run, turn, record)
+        return Conversing(invocation, run, turn, record, count)
     finally:
         if kept is not None:
             await end(kept)
@@ -167,11 +178,12 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end
     replies = ClosedOutbox() if ends else TurnReplies(invocation, record, turn)
     run = invocation.run(record, replies, Stage.REPLAY, "disconnect" if ends else "message")
-    conversing = Conversing(invocation, run, turn, record)
+    count = replies.count if isinstance(replies, TurnReplies) else None
+    conversing = Conversing(invocation, run, turn, record, count)
     outcome, at = Outcome.DEADLINE, None
     try:
         async with conversing:
-            at = await _replay(invocation, run, turn, record)
+            at = await _replay(invocation, conversing, record)
             if at is None:
                 if isinstance(replies, TurnReplies):
                     complete = run.replay.complete or turn.conversation.begun > 1
@@ -181,7 +193,7 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
                 outcome = await conversing.until_rest(on_waits)
                 await _note(invocation, conversing, outcome, word if told.is_end else None)
             elif not run.unwinding and time.monotonic() < invocation.call.times.run:
-                _log_diverged(connection.id, at, run)
+                log_diverged(connection.id, at, run)
                 invocation.call.ending.note("closed")
                 await connection.end()
                 at = None
@@ -192,12 +204,11 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
 
 
 async def _replay(
-    invocation: Invocation, run: Run, turn: Turn, record: ConnectionRecord
+    invocation: Invocation, conversing: Conversing, record: ConnectionRecord
 ) -> int | None:
     """Give the app the earlier messages once more; return at which it went another way, if so."""
-    conversation, until = turn.conversation, invocation.run_until
-    results = invocation.connection.results
-    assert results is not None
+    run, results, count = conversing.run, conversing.results, conversing.count
+    conversation, until = conversing.turn.conversation, invocation.run_until
     if await run.until_ready(record.answered, until) is not None:
         return 0
     given, before = conversation.messages[: conversation.begun], [record.responded_at]
@@ -210,23 +221,10 @@ async def _replay(
             return number
         if results.settle() and not await run.repeat(None, seconds, until):
             return number
+        if count is not None:
+            count.compare(invocation.connection.id, number, conversation.sent.get(number))
         earlier = told.message
     return None
-
-
-def _log_diverged(connection_id: str, number: int, run: Run) -> None:
-    """Say that the app did not do again what it had done."""
-    where = f"after message {number}" if number else "before its first message"
-    logger.error(
-        "connection %s: closed: the app went another way when it was given its earlier messages "
-        "again: %s it did not wait for the next one%s. What it does must not hang on a clock, on "
-        "random numbers or ids, on a token that has expired since, or on data that has changed: "
-        "longwire.once keeps what may not be got anew (docs/state.md)",
-        connection_id,
-        where,
-        f" ({run.answer.words})" if run.answer.words else "",
-        exc_info=run.error,
-    )
 
 
 def _has_room(invocation: Invocation, turn: Turn, told: Told) -> bool:

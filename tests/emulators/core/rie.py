@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import httpx
 
 from tests.emulators.core.core import TIMEOUT
 from tests.emulators.emulator import cache
+from tests.emulators.npm import program
 from tests.servers import unavailable
 from tests.servers.aws import KEYS
 from tests.servers.process import ServerProcess, free_port
@@ -33,19 +33,20 @@ INVOKE = "/2015-03-31/functions/function/invocations"
 
 
 def built() -> Path:
-    """Return the emulator's program, built if it is not there yet."""
+    """Return the emulator, built if it is not there yet."""
     folder = cache() / f"{NAME}-{VERSION}"
-    program = folder / NAME
-    if not program.exists():
-        go = shutil.which("go") or unavailable(NAME, "go is not on the PATH")
-        command = [go, "install", f"{MODULE}/cmd/{NAME}@{VERSION}"]
-        environ = {**os.environ, "GOBIN": str(folder)}
+    if not (folder / NAME).exists():
+        command = [program(NAME, "go"), "install", f"{MODULE}/cmd/{NAME}@{VERSION}"]
         made = subprocess.run(
-            command, env=environ, capture_output=True, text=True, timeout=BUILD_TIMEOUT
+            command,
+            env={**os.environ, "GOBIN": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT,
         )
         if made.returncode:
             unavailable(NAME, f"go cannot build it: {made.stderr.strip()[-300:]}")
-    return program
+    return folder / NAME
 
 
 class Rie:

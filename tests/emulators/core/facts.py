@@ -57,6 +57,23 @@ BOTH: dict[str, Any] = {
         f"[ERROR] connection stuck=: MESSAGE failed after ... s: {STUCK}",
         f"[ERROR] DeadlineError: {STUCK}",
     ],
+    # The app is given up before Lambda's time is up.
+    "an app that does not end": ACCEPTED,
+    "its line": [
+        "[ERROR] connection endless=: the app was still running at the deadline and was cancelled;"
+        " it waited in app endless= in app (function.py)"
+    ],
+    "frames of an app that does not end": "responded POST hello",
+    # For the core the extension waits already, and it has no way back: the process ends.
+    "the extension's requests when one breaks": [
+        "POST /register 200",
+        "GET /event/next 200",
+        "GET /event/next 403",
+    ],
+    "lines when it breaks": [
+        "[ERROR] the extension ends, as asking for its next event failed: it was answered with 403"
+    ],
+    "the second event after the break": SERVED,
     # Events that never come to Longwire.
     "events of others are answered": True,
     "the handshake after them": ACCEPTED,
@@ -107,8 +124,15 @@ class Difference(NamedTuple):
     why: str
 
 
+# Lambda ends no idle process that it has another event for, and a developer may.
+ENDED = "a process that ends between two events fails the next one; here none is lost"
 LATE = "the emulator gives the response out when the extension is done; Lambda does it at once"
 NO_BODY = "for whoever reads it; the status is what counts"
+
+
+def _exit_error(how: str) -> list[str]:
+    return ["error", "Runtime.ExitError", f"RequestId: ... Error: Runtime exited {how}"]
+
 
 DIFFERS: dict[str, Difference] = {
     "lines of a handshake whose app goes on": Difference(["nobody had an answer"], [], LATE),
@@ -118,27 +142,20 @@ DIFFERS: dict[str, Difference] = {
         "\r", "\n", "a terminal writes each line over the one before it"
     ),
     "a handler that ends the process": Difference(
-        [
-            "error",
-            "Runtime.ExitError",
-            "RequestId: ... Error: Runtime exited with error: exit status 3",
-        ],
+        _exit_error("with error: exit status 3"),
         ["error", "Runtime.ExitError", "the function's process ended with exit status 3"],
         "a text for the terminal, beside which the request is named",
     ),
     "the event after SIGTERM": Difference(
-        [
-            "error",
-            "Runtime.ExitError",
-            "RequestId: ... Error: Runtime exited without providing a reason",
-        ],
-        ACCEPTED,
-        "Lambda ends no process that it has another event for; a developer's kill costs no event",
+        _exit_error("without providing a reason"), ACCEPTED, ENDED
+    ),
+    "the event after the break": Difference(
+        _exit_error("with error: exit status 1"), SERVED, ENDED
     ),
     "frames around SIGTERM": Difference(
         "responded POST hello responded",
         "responded POST hello responded POST a? POST a! responded",
-        "as the event before",
+        ENDED,
     ),
     "a module that raises": Difference(
         ["error", "LookupError", "the module fails"],

@@ -9,6 +9,7 @@ import asyncio
 import http.client
 import json
 import os
+import socket
 import threading
 import time
 import urllib.request
@@ -21,6 +22,7 @@ os.dup2(OUTPUT, 2)
 
 
 HTTPConnection = http.client.HTTPConnection
+breaks = threading.Event()
 
 
 class ExtensionConnection(HTTPConnection):
@@ -29,6 +31,9 @@ class ExtensionConnection(HTTPConnection):
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         self.asked = f"{method} {url.partition('/extension')[2]}"
         super().request(method, url, *args, **kwargs)
+        if breaks.is_set() and url.endswith("/event/next"):
+            # By then the core has it; if not, the next one is broken off, too.
+            threading.Timer(0.3, self.sock.shutdown, [socket.SHUT_RDWR]).start()
 
     def getresponse(self) -> http.client.HTTPResponse:
         response = super().getresponse()
@@ -72,6 +77,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["query_string"] == b"wait=":
         await wait_for_the_answer()
     await send({"type": "websocket.send", "text": "hello"})
+    if scope["query_string"] == b"endless=":
+        await asyncio.sleep(3600)
     while (message := await receive())["type"] == "websocket.receive":
         text = message["text"]
         if text == "block":
@@ -155,6 +162,9 @@ def handler(event: dict[str, Any], context: Any) -> Any:
             os._exit(3)
         case "sleep":
             time.sleep(60)
+        case "break":
+            breaks.set()
+            return os.getpid()
         case "pid":
             return os.getpid()
         case "much":

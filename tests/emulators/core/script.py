@@ -8,88 +8,28 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tests.connections_server import ConnectionsServer
 from tests.emulators.core.asks import AT_IMPORT, IN_AN_EVENT
 from tests.emulators.core.core import deploy
+from tests.emulators.core.world import RESPONDED, World, comparable
 from tests.lambda_events import connect_event, disconnect_event, message_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.emulators.core.core import Core, RunCore
+    from tests.emulators.core.core import RunCore
 
 CONVERSATIONS = 50
 EVENTS_OF_OTHERS = 20
 # Seconds: half of what such an event would take if nothing told the extension that it is over.
 SOON = 0.25
-RESPONDED = "responded"
 TIME_LIMIT = 15.0  # seconds; only keeps a failure from hanging
-
-
-class World(NamedTuple):
-    """What is there for one step."""
-
-    core: Core
-    folder: Path
-    server: ConnectionsServer
-
-    def says(self) -> list[str]:
-        """Return what the function and its runtime have said, without the traces."""
-        # The runtime leaves a line open behind a trace.
-        lines = re.split(r"[\r\n]+|(?=\[[A-Z]+\])", _comparable(self._output()))
-        return [line for line in lines if line and not re.match(r"[ \xa0]|Traceback", line)]
-
-    def _output(self) -> str:
-        return (self.folder / "output").read_bytes().decode()
-
-    def ends_lines_with(self) -> str:
-        """Return what is behind the first line of a trace."""
-        found = re.search(r"Traceback.*?(\r?\n|\r)", self._output())
-        assert found is not None
-        return found[1]
-
-    def extension(self) -> list[str]:
-        """Return what the extension has asked, and the statuses of the answers."""
-        return (self.folder / "extension").read_text().splitlines()
-
-    def timeline(self, connection_id: str = "") -> str:
-        """Return the frames of a connection, and where the core has taken a response."""
-        return " ".join(
-            RESPONDED if to == RESPONDED else f"{method} {body.decode()}"
-            for method, to, body in self.server.requests
-            if to in (RESPONDED, connection_id)
-        )
-
-
-# What differs from one run to the next, or is nobody's concern, and what stands for it.
-SAME = {
-    r"\t\S+Z\t[0-9a-f-]*\t": " ",  # the time of a line, and the id of its event
-    r"RequestId: [0-9a-f-]{36}": "RequestId: ...",
-    r"/\S*/function\.py:\d+": "function.py",
-    r"(within|after) [0-9.]+ s:": r"\1 ... s:",
-    r"(?s)(answered with \d+): \{.*?\}\s*": r"\1",
-    r"(LAMBDA_WARNING: Unhandled exception\.).*": r"\1",
-}
-
-
-def _comparable(value: Any) -> Any:
-    match value:
-        case str():
-            for pattern, instead in SAME.items():
-                value = re.sub(pattern, instead, value)
-            return value
-        case list():
-            return [_comparable(part) for part in value]
-        case dict():
-            return {name: _comparable(part) for name, part in value.items()}
-    return value
 
 
 async def observe(run: RunCore, folder: Path) -> dict[str, Any]:
@@ -104,7 +44,7 @@ async def observe(run: RunCore, folder: Path) -> dict[str, Any]:
                 "RESPONDED": f"{server.url}/@connections/{RESPONDED}",
             }
             async with run(place, urls | environ) as core:
-                seen |= _comparable(await step(World(core, place, server)))
+                seen |= comparable(await step(World(core, place, server)))
     return seen
 
 
@@ -236,6 +176,30 @@ def _is_there(pid: int) -> bool:
     return True
 
 
+async def _breaks(world: World) -> dict[str, Any]:
+    """Observe what follows when the extension loses the request that it waits with."""
+    _, pid = await world.core.invoke({"do": "break"})
+    async with asyncio.timeout(TIME_LIMIT):
+        while _is_there(pid):
+            await asyncio.sleep(0.01)
+    return {
+        "the extension's requests when one breaks": world.extension(),
+        "lines when it breaks": world.says(),
+        "the event after the break": await world.core.invoke({"do": "answer", "number": 1}),
+        "the second event after the break": await world.core.invoke({"do": "answer", "number": 1}),
+    }
+
+
+async def _endless(world: World) -> dict[str, Any]:
+    return {
+        "an app that does not end": await world.core.invoke(
+            connect_event("endless=", query={"endless": [""]})
+        ),
+        "its line": world.says(),
+        "frames of an app that does not end": world.timeline("endless="),
+    }
+
+
 async def _import_fails(world: World) -> dict[str, Any]:
     return {
         "a module that raises": await world.core.invoke({"do": "answer", "number": 0}),
@@ -282,6 +246,8 @@ STEPS: dict[Callable[[World], Awaitable[dict[str, Any]]], dict[str, str]] = {
     _blocks: {},
     _others: {},
     _sigterm: {},
+    _breaks: {},
+    _endless: {},
     _import_fails: {"FAILS": "1"},
     _too_late: {"LAZY": "1"},
     _too_much: {},

@@ -53,7 +53,8 @@ SECONDS ?= 60
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.campaigns.fuzz --seed $(SEED) --seconds $(SECONDS)
 
-# Emulators of API Gateway and Lambda that others wrote; the first run fetches one with npm.
+# Emulators of API Gateway, Lambda and DynamoDB that others wrote, AWS's own Lambda core among them;
+# the first run fetches them with npm and Go.
 emulators: $(VENV)/installed
 	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
 

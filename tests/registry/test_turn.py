@@ -62,3 +62,29 @@ async def test_a_look_while_an_entry_is_appended_reads_none_twice(another_came: 
         assert await turn.begin_next() == _told("b")
         await turn.give_up()
         assert await taking is False
+
+
+async def test_a_journal_tells_when_the_app_was_given_each_message() -> None:
+    """Until then it went on without it: until the message came, or as long as it had the turn."""
+    backend, before = MemoryBackend(), time.time()
+    turn = _turn(backend)
+    turn.count_frames = lambda: 3
+    assert await turn.take(Told(int(before * 1000) - 5000, _told("a").message), lambda: None)
+    turn.given_at = before + 1
+    waiting = asyncio.create_task(_turn(backend).take(_told("b"), lambda: None))
+    await asyncio.sleep(0)
+    await turn.look()
+    assert await turn.begin_next() == _told("b")
+    assert await waiting is False
+    turn.given_at = before + 2
+    assert await turn.rest(2)
+    third = _turn(backend)
+    await third.read()
+    assert await third.take(Told(int(before * 1000) + 9000, _told("c").message), lambda: None)
+    a, b, c = third.conversation.given
+    assert a.arrived_at == pytest.approx(before - 5, abs=0.01)
+    assert a.frames == 0
+    assert before <= b.arrived_at <= time.time()
+    assert (b.at, b.frames) == (before + 2, 3)
+    assert c.arrived_at == pytest.approx(before + 9, abs=0.01)
+    assert c.frames == 3

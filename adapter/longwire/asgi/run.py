@@ -92,6 +92,8 @@ class Run:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._active_at = self.loop.time()  # when it last did something for the client
+        # When the app was called, or was given a message once more, had nothing been skipped.
+        self._began = self._active_at
         self.answer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
         self.replay = Replay()
         self.cut_off = ""  # what was still busy when the step was ended, for the log
@@ -106,6 +108,7 @@ class Run:
         self._told = scope.get("extensions", {}).get("longwire", {})
         self._enter(stage)
         self._sends = 0
+        self._frames = 0  # without those of after the end
         # Where tasks waited when the message was handed over, but not for the client.
         self._before: Mapping[asyncio.Task[Any], str] = {}
         self._skipped = 0.0  # seconds that a replay did not wait for
@@ -120,10 +123,22 @@ class Run:
         self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
         self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self.loop)
-        self._task = tasks.spawn(
-            _call(app, scope, self._inbox.receive, self._send), self._tasks, f"app {connection_id}"
-        )
+        self._task = tasks.spawn(self._call(app, scope), self._tasks, f"app {connection_id}")
         self._task.add_done_callback(self._watch.signal)
+
+    async def _call(self, app: ASGIApp, scope: Scope) -> None:
+        await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
+        self._began = self.loop.time()
+        await app(scope, self._inbox.receive, self._send)
+
+    def count_frames(self) -> int:
+        """Return how many frames the app has sent, also without effect."""
+        return self._frames
+
+    @property
+    def age(self) -> float:
+        """For how many seconds the app has run."""
+        return self.loop.time() - self._began
 
     # What the handler asks for, in this order. Deadlines are in the event loop's time.
 
@@ -170,34 +185,48 @@ class Run:
         ready = outcome is Outcome.READY or (self.replay.complete and self.answer.accepted)
         return None if ready else outcome
 
-    async def repeat(self, message: Message | None, seconds: float, deadline: float) -> bool:
+    async def repeat(
+        self, message: Message | None, seconds: float, frames: int, deadline: float
+    ) -> bool:
         """Give the app an earlier message once more; tell whether it waits for the next one then.
 
-        Without a message, let the connect step come as far as it did. What was waited for within
-        so many seconds, after which the next message came, is not waited for again.
+        Without a message, go on with the one before, or with the connect step. The next message
+        came so many seconds after, when the app had sent so many frames in all: what was waited for
+        until then is not waited for again.
         """
+        since: float | None = None
         if message is not None:
+            self._began = self._now()
             self._inbox.deliver(message)
-        begun, since = self._now(), None
         while True:
             look = await self._watch.look(self._task)
+            arrival = self._began + seconds
             if look.outcome is not None:
-                return look.outcome is Outcome.PARKED and not self.answer.is_closing
+                self.replay.complete = look.outcome is Outcome.PARKED
+                return self.replay.complete and self._is_ready(arrival)
             now, move = self._now(), look.next_move
-            until = begun + MOST_SKIPPED
-            if look.waits:
+            until = self._began + MOST_SKIPPED
+            if look.waits and self.answer.accepted:
                 since = now if since is None else since
-                until = min(max(since, self.replay.sent_at) + self._linger, begun + seconds)
-                if now >= until:
-                    return True
+                until = max(since, self.replay.sent_at) + self._linger
+                if self._frames >= frames:
+                    until = min(until, arrival)
+                if now >= until or -math.inf < now + (move - self.loop.time()) > until:
+                    return self._is_ready(arrival)
             elif not self._inbox:
                 move = await self._watch.next_move()
             if self.loop.time() >= deadline:
                 return False
-            if now + (move - self.loop.time()) > until and look.waits and move > -math.inf:
-                return True
             if not self._skip(move):
                 await self._watch.change(look, min(deadline, until - self._skipped))
+
+    def _is_ready(self, arrival: float) -> bool:
+        """Tell whether the next message may come, at the time when it did."""
+        timers = suspended.timers(self.loop, self._tasks)
+        left = arrival - self._now()
+        if timers and left > 0 and self.loop.time() + left < min(one.when() for one in timers):
+            self._skip(self.loop.time() + left)
+        return self.answer.accepted and not self.answer.is_closing
 
     def _now(self) -> float:
         """Return the time of the event loop as it would be, had nothing been skipped."""
@@ -531,6 +560,7 @@ class Run:
             self._deny(self.answer.status or 403)
 
     async def _emit(self, frame: Frame) -> None:
+        self._frames += self._stage is not Stage.GONE
         match self._stage:
             case Stage.REPLAY:
                 if self._is_foreign(asyncio.current_task()):
@@ -592,8 +622,3 @@ class Run:
 def _is_late(look: Look, now: float, until: float) -> bool:
     """Tell whether it is this late, or nothing that could change that moves before it is."""
     return now >= until or (look.waits and look.next_move > until)
-
-
-async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
-    await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
-    await app(scope, receive, send)

@@ -58,6 +58,7 @@ class Conversing:
         self.count = count
         self._given = 0  # messages
         self.results = self._connection.results = OnceResults(turn, run)
+        turn.count_frames = run.count_frames
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
@@ -94,6 +95,7 @@ class Conversing:
         self.results.begin(self.turn.conversation.begun)
         self.results.settle()
         self._given += 1
+        self.turn.given_at = time.time()
         if told.is_end:
             self._connection.ended = True  # who has told it has its record
             self.run.mark_gone(told.message)

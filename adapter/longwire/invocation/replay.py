@@ -209,21 +209,18 @@ async def _replay(
     """Give the app the earlier messages once more; return at which it went another way, if so."""
     run, results, count = conversing.run, conversing.results, conversing.count
     conversation, until = conversing.turn.conversation, invocation.run_until
-    if await run.until_ready(record.answered, until) is not None:
-        return 0
-    given, before = conversation.messages[: conversation.begun], [record.responded_at]
-    before += conversation.begun_at
+    before, sent = record.began_at or record.responded_at, record.answered
     earlier: Message | None = None
-    for number, told in enumerate(given):
+    for number, given in enumerate(conversation.given):
         results.begin(number)
-        seconds = max(0.0, told.at / 1000 - before[number])
-        if not await run.repeat(earlier, seconds, until):
+        seconds, sent = max(0.0, given.arrived_at - before), max(sent, given.frames)
+        if not await run.repeat(earlier, seconds, sent, until):
             return number
-        if results.settle() and not await run.repeat(None, seconds, until):
+        if results.settle() and not await run.repeat(None, seconds, sent, until):
             return number
         if count is not None:
             count.compare(invocation.connection.id, number, conversation.sent.get(number))
-        earlier = told.message
+        before, earlier = given.at, conversation.messages[number].message
     return None
 
 

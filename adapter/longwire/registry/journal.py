@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.exceptions import RecordVersionError, StoredRecordError
@@ -62,6 +63,14 @@ class KeptResult(NamedTuple):
     begun: int  # how many messages the app had been given when it was kept
 
 
+class Given(NamedTuple):
+    """How the app was given a message; both times are in epoch seconds."""
+
+    arrived_at: float  # until then it did what it does without that message
+    at: float
+    frames: int  # so many had been sent before; 0 where nobody knows
+
+
 class FramesSent(NamedTuple):
     """What the app sent in one turn, where somebody wants to compare it with a replay."""
 
@@ -74,12 +83,16 @@ def message_entry(owner: str, until: float, told: Told) -> str:
     return _entry(MESSAGE, owner, until, told.at, *_dump(told.message))
 
 
-def lease_entry(owner: str, until: float, begun: int) -> str:
-    return _entry(LEASE, owner, until, begun)
+def lease_entry(owner: str, until: float, begun: int, frames: int = 0) -> str:
+    """Return the entry of a lease; so many frames have been sent."""
+    return _entry(LEASE, owner, until, begun, frames)
 
 
-def rest_entry(owner: str, begun: int, sent: FramesSent | None = None) -> str:
-    return _entry(REST, owner, begun, *(sent or ()))
+def rest_entry(
+    owner: str, begun: int, given_at: float, frames: int, sent: FramesSent | None = None
+) -> str:
+    """Return the entry of a rest; the last message was given at a time, and all frames counted."""
+    return _entry(REST, owner, begun, given_at, time.time(), frames, *(sent or ()))
 
 
 def once_entry(owner: str, result: Result) -> str:
@@ -133,9 +146,11 @@ class Conversation:
         # By the number of the message and the key, in the order in which the app got them.
         self.results: dict[tuple[int, str], list[KeptResult]] = {}
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
-        self.begun_at: list[float] = []  # when the app was given each, in epoch seconds
+        self.given: list[Given] = []  # those of the messages that the app has been given
         self.owner = ""  # who has the turn; "" for nobody
         self.until = 0.0  # until when, in epoch seconds
+        # When the last turn ended, in epoch seconds, and how many frames had been sent by then.
+        self._rest = 0.0, 0
         self._numbers: dict[str, int] = {}  # of the messages, by the ids of their events
 
     def number_of(self, owner: str) -> int | None:
@@ -145,7 +160,7 @@ class Conversation:
     @property
     def begun(self) -> int:
         """How many messages the app has been given."""
-        return len(self.begun_at)
+        return len(self.given)
 
     @property
     def waiting(self) -> int:
@@ -172,12 +187,15 @@ class Conversation:
         match kind, rest:
             case "M", [float(until) | int(until), int(at), str(form), *data]:
                 self._add_message(owner, until, Told(at, _load(form, *data)))
-            case "L", [float(until) | int(until), int(begun)]:
+            case "L", [float(until) | int(until), int(begun), int(frames)]:
                 if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
                     raise ValueError("a lease of another message")
-                self._give_turn(owner, until, begun)
-            case "R", [int(begun), *sent]:
+                self._give_turn(owner, until, begun, frames)
+            case "R", [int(begun), float(at) | int(at), float(now) | int(now), int(frames), *sent]:
                 self._check_owner(owner, begun)
+                self._rest = now, frames
+                if begun:
+                    self.given[-1] = self.given[-1]._replace(at=at)
                 if sent:
                     self.sent[begun] = FramesSent(*sent)
                 self.owner, self.until = "", 0.0
@@ -199,9 +217,14 @@ class Conversation:
         if until:
             self._give_turn(owner, until, len(self.messages))
 
-    def _give_turn(self, owner: str, until: float, begun: int) -> None:
+    def _give_turn(self, owner: str, until: float, begun: int, frames: int = 0) -> None:
         if begun > self.begun:
-            self.begun_at.append(until - LEASE_TIME)
+            arrived_at = at = until - LEASE_TIME
+            # Who has the turn lets the app go on until it is given the next one.
+            if owner != self.owner:
+                rested_at, frames = self._rest
+                arrived_at = max(self.messages[self.begun].at / 1000, rested_at)
+            self.given.append(Given(arrived_at, at, frames))
         self.owner, self.until = owner, until
 
     def _check_owner(self, owner: str, begun: int) -> None:

@@ -47,6 +47,9 @@ class Turn:
     def __init__(self, store: Store, connection_id: str, expires_at: int, owner: str) -> None:
         self.conversation = Conversation()
         self.owner = owner  # the id of this event, and of no other
+        # When the app was given the last message, in epoch seconds, and what it has sent in all.
+        self.given_at = 0.0
+        self.count_frames: Callable[[], int] = lambda: 0
         self._store = store
         self._id = connection_id
         self._expires_at = expires_at
@@ -149,7 +152,7 @@ class Turn:
         async with self._appending:
             if conversation.begun != begun or (conversation.waiting and not whoever_waits):
                 return False
-            if await self._append(journal.rest_entry(self.owner, begun, sent)):
+            if await self._append(self._rest_entry(sent)):
                 return True
             self._check()
         return False
@@ -158,7 +161,11 @@ class Turn:
         """End the turn, whoever waits for it."""
         async with self._appending:
             while self.is_ours:
-                await self._append(journal.rest_entry(self.owner, self.conversation.begun))
+                await self._append(self._rest_entry())
+
+    def _rest_entry(self, sent: FramesSent | None = None) -> str:
+        begun = self.conversation.begun
+        return journal.rest_entry(self.owner, begun, self.given_at, self.count_frames(), sent)
 
     async def ensure(self) -> None:
         """Make sure that the turn is still ours, if it may not be. Raises `TurnLostError`."""
@@ -185,7 +192,8 @@ class Turn:
 
     async def _lease(self, begun: int) -> bool:
         until = time.monotonic() + LEASE_TIME
-        entry = journal.lease_entry(self.owner, time.time() + LEASE_TIME, begun)
+        frames = self.count_frames()
+        entry = journal.lease_entry(self.owner, time.time() + LEASE_TIME, begun, frames)
         if await self._append(entry):
             self._until = until
             return True

@@ -136,6 +136,20 @@ async def test_countdown_serves_subscriptions(way: Way, tmp_path: Path) -> None:
     assert noted == script
 
 
+@everywhere
+async def test_advisor_asks_the_model_once_for_each_answer(way: Way, tmp_path: Path) -> None:
+    """Though the history is a list, and each message may meet a process that knows none of it."""
+    script, before = [], "to begin with"
+    for question in ("one", "two", "three"):
+        script += [f"> {question}", f"< {before} you ask {question!r}"]
+        before = f"after {question!r}"
+    async with served(way.command, "advisor", tmp_path, options=way.options) as advisor:
+        async with connect(advisor.ws_url("/advice", "")) as client:
+            assert await play(client, script) == script
+    asked = [line for line in advisor.console if "the model is asked" in line]
+    assert [line.split()[-1] for line in asked] == ["one", "two", "three"]
+
+
 ON = ["on", "through", "the", "wood"]
 
 

@@ -198,6 +198,7 @@ class Run:
         if message is not None:
             self._began = self._now()
             self._inbox.deliver(message)
+            await asyncio.sleep(0)  # mostly the app is through with it by then
         while True:
             look = await self._watch.look(self._task)
             arrival = self._began + seconds
@@ -222,8 +223,7 @@ class Run:
 
     def _is_ready(self, arrival: float) -> bool:
         """Tell whether the next message may come, at the time when it did."""
-        timers = suspended.timers(self.loop, self._tasks)
-        left = arrival - self._now()
+        timers, left = self._watch.timers, arrival - self._now()
         if timers and left > 0 and self.loop.time() + left < min(one.when() for one in timers):
             self._skip(self.loop.time() + left)
         return self.answer.accepted and not self.answer.is_closing

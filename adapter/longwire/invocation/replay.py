@@ -181,13 +181,14 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
     count = replies.count if isinstance(replies, TurnReplies) else None
     conversing = Conversing(invocation, run, turn, record, count)
     outcome, at = Outcome.DEADLINE, None
+    if isinstance(replies, TurnReplies) and turn.conversation.begun > 1:
+        replies.begin(complete=True)
     try:
         async with conversing:
             at = await _replay(invocation, conversing, record)
             if at is None:
-                if isinstance(replies, TurnReplies):
-                    complete = run.replay.complete or turn.conversation.begun > 1
-                    replies.begin(complete=complete)
+                if isinstance(replies, TurnReplies) and turn.conversation.begun == 1:
+                    replies.begin(complete=run.replay.complete)
                 conversing.give_first()
                 on_waits = getattr(invocation.call.context, "waits_for_client", None)
                 outcome = await conversing.until_rest(on_waits)

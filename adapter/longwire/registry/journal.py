@@ -100,8 +100,11 @@ def once_entry(owner: str, result: Result) -> str:
     return _entry(ONCE, owner, *result)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def _entry(*parts: Any) -> str:
-    return json.dumps([VERSION, *parts], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode([VERSION, *parts])
 
 
 def _dump(message: Message) -> tuple[Any, ...]:
@@ -111,7 +114,7 @@ def _dump(message: Message) -> tuple[Any, ...]:
     if data is not None:
         return "bytes", base64.b64encode(data).decode()
     text = message["text"]
-    if len(json.dumps(text, ensure_ascii=False)) <= len(text) * (10 + MOST_ESCAPES) // 10 + 64:
+    if len(_encode(text)) <= len(text) * (10 + MOST_ESCAPES) // 10 + 64:
         try:
             text.encode()
         except UnicodeEncodeError:  # half of a surrogate pair, which no store can keep

@@ -63,7 +63,7 @@ class Conversing:
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
         self._attendant = Attendant(self.turn, self.give, self.run.abandon, takes_until)
-        self._runs.attendants[self._connection.id] = self._attendant
+        self._runs.begin_turn(self._connection.id, self._attendant)
         return self
 
     async def __aexit__(
@@ -73,8 +73,7 @@ class Conversing:
         traceback: TracebackType | None,
     ) -> None:
         assert self._attendant is not None
-        if self._runs.attendants.get(self._connection.id) is self._attendant:
-            del self._runs.attendants[self._connection.id]
+        self._runs.end_turn(self._connection.id, self._attendant)
         await self._attendant.stop()
         with contextlib.suppress(BackendError):  # the lease ends by itself
             if self._connection.ended:

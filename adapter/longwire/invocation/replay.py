@@ -168,12 +168,7 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
         invocation.call.ending.note("closed")
         await connection.end()
         return await turn.drop()
-
-    def on_waiting() -> None:
-        if (attendant := runs.attendants.get(connection.id)) is not None:
-            attendant.wake()
-
-    if not await turn.take(told, on_waiting):
+    if not await turn.take(told, lambda: runs.wake(connection.id)):
         return invocation.call.ending.note(word)
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end
     replies = ClosedOutbox() if ends else TurnReplies(invocation, record, turn)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Seconds after which a turn is looked after: most are over before.
-BUSY_AFTER = 0.1
 # How often an event looks whether its message has been begun with, and who has the turn whether
 # there are more: in seconds, longer each time.
 PAUSES = (0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)
@@ -217,8 +215,7 @@ class Turn:
         found = await self._store.journal(self._id, after=self.conversation.position - known)
         if len(found) < known:
             raise TurnLostError
-        for entry in found[known:]:
-            self.conversation.add(entry)
+        self.conversation.add_all(found[known:])
         return found[known:]
 
     async def drop(self) -> None:
@@ -267,11 +264,11 @@ class Attendant:
         self._stopping = False
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        # Most turns are over before.
-        self._timer = asyncio.get_running_loop().call_later(BUSY_AFTER, self._begin)
 
-    def _begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._attend())
+    def begin(self) -> None:
+        """Begin, if it has not: most turns are over before that."""
+        if self._task is None and not self._stopping:
+            self._task = asyncio.get_running_loop().create_task(self._attend())
 
     @property
     def takes(self) -> bool:
@@ -285,13 +282,10 @@ class Attendant:
     def wake(self) -> None:
         """Say that there is a message."""
         self._woken.set()
-        if self._task is None and not self._stopping:
-            self._timer.cancel()
-            self._begin()
+        self.begin()
 
     async def stop(self) -> None:
         """Stop, but not before what it has begun is done."""
-        self._timer.cancel()
         self._stopping = True
         self._woken.set()
         if self._task is not None:

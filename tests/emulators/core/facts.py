@@ -47,7 +47,7 @@ BOTH: dict[str, Any] = {
     # Time that is up: SIGTERM first, so that the app is shut down.
     "a handshake, whose app is then running": ACCEPTED,
     "a handler that does not end": TIMED_OUT,
-    "lines of the timeout": ["the app is shut down"],
+    "the app is shut down at the timeout": True,
     "the event after the timeout": ACCEPTED,
     "frames around the timeout": "responded POST hello POST a? POST a! responded",
     "a handshake before the loop is stuck": ACCEPTED,

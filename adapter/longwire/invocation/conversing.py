@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from longwire import deadlines
 from longwire.asgi.quiescence import Outcome
 from longwire.exceptions import BackendError
+from longwire.invocation.journal_limit import warn_if_near
 from longwire.invocation.kept_runs import KeptRun
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.registry.results import OnceResults
@@ -95,6 +96,8 @@ class Conversing:
         self.results.settle()
         self._given += 1
         self.turn.given_at = time.time()
+        limit = self._invocation.settings.replay_limit
+        warn_if_near(self._connection.id, self.turn.conversation, limit)
         if told.is_end:
             self._connection.ended = True  # who has told it has its record
             self.run.mark_gone(told.message)

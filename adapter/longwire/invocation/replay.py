@@ -8,7 +8,6 @@ effect. What comes in meanwhile is given to the same run.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from longwire.asgi.stage import Stage, SupersededError
 from longwire.exceptions import DeadlineError
 from longwire.invocation.conversing import Conversing
 from longwire.invocation.divergence import FrameCount, log_diverged
+from longwire.invocation.journal_limit import is_full, log_full
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
 from longwire.registry.journal import Told
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
     Find = Callable[[Invocation, RequestContext], Awaitable[ConnectionRecord | None]]
 
 logger = logging.getLogger("longwire")
-
-# Bytes of messages that a connection may have.
-MOST_SIZE = 1024 * 1024
-# The part of these limits at which its author is warned.
-WARN_AT = 0.8
 
 
 class TurnReplies(Replies):
@@ -113,7 +108,8 @@ async def _go_on(
         if kept.greets and find is not None and await find() is None:
             return None
         kept.turn.pass_on(connection.store, new_owner())
-        if not (kept.run.stands_still() and _has_room(invocation, kept.turn, told)):
+        full = is_full(kept.turn.conversation, told, invocation.settings.replay_limit)
+        if full or not kept.run.stands_still():
             return None
         if not await kept.turn.go_on(told):
             return None
@@ -164,7 +160,9 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
     assert runs is not None
     turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())
     await turn.read()
-    if not _has_room(invocation, turn, told):
+    limit = invocation.settings.replay_limit
+    if is_full(turn.conversation, told, limit):
+        log_full(connection.id, limit)
         invocation.call.ending.note("closed")
         await connection.end()
         return await turn.drop()
@@ -218,21 +216,3 @@ async def _replay(
             count.compare(invocation.connection.id, number, conversation.sent.get(number))
         before, earlier = given.at, conversation.messages[number].message
     return None
-
-
-def _has_room(invocation: Invocation, turn: Turn, told: Told) -> bool:
-    """Tell whether the journal may take a message; its author is warned in time."""
-    if told.is_end:
-        return True
-    before, limit = turn.conversation, invocation.settings.replay_limit
-    count = len(before.messages) + 1
-    size = before.size + len(told.message.get("text") or told.message.get("bytes") or "")
-    where = f"connection {invocation.connection.id}"
-    limits = f"{limit} messages (ws_config['replay_limit']) and {MOST_SIZE} bytes"
-    if count > limit or size > MOST_SIZE:
-        logger.error("%s: closed: its journal is over the limit of %s", where, limits)
-        return False
-    warns = count == math.ceil(WARN_AT * limit) or (before.size < WARN_AT * MOST_SIZE <= size)
-    if warns:
-        logger.warning("%s: its journal comes near its limit of %s", where, limits)
-    return True

@@ -45,6 +45,11 @@ class Told(NamedTuple):
     message: Message
 
     @property
+    def size(self) -> int:
+        """Characters, or bytes, of its payload."""
+        return len(self.message.get("text") or self.message.get("bytes") or "")
+
+    @property
     def is_end(self) -> bool:
         """Whether it is that the client has gone."""
         return bool(self.message["type"] == "websocket.disconnect")

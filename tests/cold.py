@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ class Journals(MemoryBackend):
     def __init__(self) -> None:
         super().__init__()
         self.appended: list[str] = []
+        self.dropped = 0
         self.faults: list[tuple[str, bool]] = []  # of an entry with this in it; is it done?
 
     async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
@@ -31,6 +33,10 @@ class Journals(MemoryBackend):
             self.faults.remove((fault, is_done))
             raise BackendError("memory", "append", "the answer is lost")
         return done
+
+    async def drop_journal(self, connection_id: str) -> None:
+        await super().drop_journal(connection_id)
+        self.dropped += 1
 
     @property
     def results(self) -> list[str]:
@@ -52,6 +58,12 @@ class Cold(Talk):
     async def leave(self, code: int = 1001, reason: str = "") -> Any:
         self.renew()
         return await super().leave(code, reason)
+
+    def message(self, body: str, *, base64: bool = False) -> dict[str, Any]:
+        """Return the event of a message that comes now: a replay sees how long each has taken."""
+        event = super().message(body, base64=base64)
+        event["requestContext"]["requestTimeEpoch"] = int(time.time() * 1000)
+        return event
 
     def renew(self) -> None:
         self.handler = self.new()

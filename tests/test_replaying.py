@@ -118,6 +118,30 @@ async def test_a_connection_that_does_not_go_on_leaves_no_journal(how: str) -> N
         assert await client.journal() == ()
 
 
+async def test_an_app_that_goes_on_after_it_has_refused_keeps_nothing(shop: Shop) -> None:
+    """Nobody would drop it any more."""
+    answered = asyncio.Event()
+
+    async def app(ws: WebSocket) -> None:
+        async def later() -> None:
+            await answered.wait()
+            await longwire.once("report", lambda: shop.charge("report"))
+
+        await longwire.once("id", lambda: 1)
+        working.add(asyncio.create_task(later()))
+        await ws.close()
+
+    working: set[asyncio.Task[None]] = set()
+    async with cold(websocket(app)) as client:
+        connecting = asyncio.create_task(client.connect())
+        while not (working and client.backend.dropped):
+            await asyncio.sleep(0)
+        answered.set()
+        assert await connecting != OK
+        await asyncio.wait(working)
+        assert await client.journal() == ()
+
+
 async def test_the_connect_part_that_goes_on_behind_the_response_keeps_results_too(
     shop: Shop,
 ) -> None:
@@ -229,6 +253,7 @@ async def test_a_result_waits_for_the_message_that_came_meanwhile(shop: Shop) ->
             seen.append(text)
             if text == "go":
                 working.add(asyncio.create_task(agent()))
+                await asyncio.sleep(0.001)  # it receives after that one has asked
             else:
                 await ws.send_json(seen)
 
@@ -489,7 +514,9 @@ async def test_a_result_that_could_not_be_kept_is_not_returned(shop: Shop) -> No
         assert client.frames == ["unsure"]
 
 
-async def test_a_run_whose_turn_is_lost_gets_no_result(shop: Shop) -> None:
+async def test_a_run_whose_turn_is_lost_gets_no_result(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another process has taken it over meanwhile: this one stops, without effect."""
     asked, answered = asyncio.Event(), asyncio.Event()
 
@@ -515,6 +542,8 @@ async def test_a_run_whose_turn_is_lost_gets_no_result(shop: Shop) -> None:
         answered.set()
         assert await going == OK
         assert client.frames == []
+        assert not client.deleted
+        assert "raised" not in caplog.text
         assert client.backend.results == []
 
 

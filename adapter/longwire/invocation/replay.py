@@ -39,6 +39,10 @@ logger = logging.getLogger("longwire")
 MOST_SIZE = 1024 * 1024
 # The part of these limits at which its author is warned.
 WARN_AT = 0.8
+LIMITS = (
+    f"ws_config['replay_limit'] says how many messages it may have, and {MOST_SIZE} bytes are the "
+    "most (docs/state.md)"
+)
 
 
 class TurnReplies(Replies):
@@ -165,9 +169,9 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
     turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())
     await turn.read()
     if not _has_room(invocation, turn, told):
+        logger.error("connection %s: closed: its journal is full: %s", connection.id, LIMITS)
         invocation.call.ending.note("closed")
-        await connection.end()
-        return await turn.drop()
+        return await connection.hang_up()
 
     def on_waiting() -> None:
         if (attendant := runs.attendants.get(connection.id)) is not None:
@@ -231,12 +235,9 @@ def _has_room(invocation: Invocation, turn: Turn, told: Told) -> bool:
     before, limit = turn.conversation, invocation.settings.replay_limit
     count = len(before.messages) + 1
     size = before.size + len(told.message.get("text") or told.message.get("bytes") or "")
-    where = f"connection {invocation.connection.id}"
-    limits = f"{limit} messages (ws_config['replay_limit']) and {MOST_SIZE} bytes"
     if count > limit or size > MOST_SIZE:
-        logger.error("%s: closed: its journal is over the limit of %s", where, limits)
         return False
-    warns = count == math.ceil(WARN_AT * limit) or (before.size < WARN_AT * MOST_SIZE <= size)
-    if warns:
-        logger.warning("%s: its journal comes near its limit of %s", where, limits)
+    if count == math.ceil(WARN_AT * limit) or (before.size < WARN_AT * MOST_SIZE <= size):
+        name = invocation.connection.id
+        logger.warning("connection %s: its journal will soon be full: %s", name, LIMITS)
     return True

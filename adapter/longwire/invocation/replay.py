@@ -164,8 +164,7 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
     if is_full(turn.conversation, told, limit):
         log_full(connection.id, limit)
         invocation.call.ending.note("closed")
-        await connection.end()
-        return await turn.drop()
+        return await connection.hang_up()
     if not await turn.take(told, lambda: runs.wake(connection.id)):
         return invocation.call.ending.note(word)
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end

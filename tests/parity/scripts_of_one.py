@@ -52,6 +52,8 @@ STARLETTE = {
 }
 
 FASTAPI = {
+    # Its socket is Starlette's, and so would be its room.
+    "room_of_one": say("a", 1, "b", 1, query=(("name", "eve"),)),
     "yields": say("a", 1, "b", 1),
     "yields in a mounted app": say("a", 1, "b", 1, path="sub/side"),
     "allowed": say("a", 1, "b", 1, query=_token("ann")),

@@ -238,7 +238,6 @@ async def wait_for_all(socket: Socket) -> None:
         text = await socket.receive()
         if text == "go":
             go.set()
-            await asyncio.sleep(0)
             go.clear()
         else:
             begin(work(text))

@@ -537,7 +537,7 @@ async def test_a_run_whose_turn_is_lost_gets_no_result(
         await asked.wait()
         # As of a process that has found its lease to be over.
         position = len(await client.journal()) + 1
-        entry = f'[1,"L","other",{2**32},1]'
+        entry = f'[1,"L","other",{2**32},1,0]'
         await client.backend.append(client.connection_id, position, entry, 2**32)
         answered.set()
         assert await going == OK

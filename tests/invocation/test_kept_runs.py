@@ -279,3 +279,36 @@ async def test_nothing_is_left_of_connections_that_have_ended() -> None:
         assert runs is not None
         assert (runs._runs, runs._size, runs._attendants) == ({}, 0, {})
     gc.collect()
+
+
+class SlowToRest(MemoryBackend):
+    """Who appends the end of a turn hears of it only when the next message has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rested, self.next_came = asyncio.Event(), asyncio.Event()
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        appended = await super().append(connection_id, position, value, expires_at)
+        if '"R"' in value:
+            self.rested.set()
+            await self.next_came.wait()
+        elif '"b"' in value:
+            self.next_came.set()
+        return appended
+
+
+async def test_a_message_that_comes_as_a_turn_ends_goes_on_with_its_run() -> None:
+    """Its event is the next one in the process before the run of the one before is kept."""
+    diary = Diary()
+    backend = SlowToRest()
+    async with talk(websocket(diary.endpoint), replay=True, backend=backend) as client:
+        await client.connect()
+        first = asyncio.create_task(client.say("a"))
+        await backend.rested.wait()
+        assert await client.say("b") == OK
+        assert await first == OK
+        await client.leave()
+    assert client.frames == ["1 a", "2 b"]
+    assert diary.calls == 1
+    assert diary.ends == [("client", 2, False), ("finally", 2, False)]

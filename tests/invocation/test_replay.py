@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire import ConfigurationError, Longwire
-from longwire.invocation import journal_limit
 from longwire_backends.base import Backend
 from longwire_backends.memory import MemoryBackend
 from tests.invocation.test_connect import OK, websocket
@@ -94,45 +93,6 @@ async def test_an_end_reaches_the_stream_of_another_process() -> None:
         await other.handler.aclose()
         assert await one.handler._api.backend.journal(one.connection_id) == ()  # type: ignore[union-attr]
     assert len(streams.left) == 1
-
-
-@pytest.mark.parametrize("cold", [False, True])
-async def test_a_journal_has_a_limit_of_messages(
-    cold: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Its author is warned once, and then the connection is closed with a clear line."""
-    async with talk(
-        websocket(_count), replay=True, replay_limit=5, backend=MemoryBackend()
-    ) as client:
-        others = []
-        await client.connect()
-        for number in range(6):
-            if cold:
-                others.append(other_process(client, websocket(_count), replay_limit=5))
-            await (others[-1] if cold else client).say(str(number))
-        assert client.frames == ["1 0", "2 1", "3 2", "4 3", "5 4"]
-        assert client.deleted
-        said = [(one.levelno, one.getMessage()) for one in caplog.records if "journal" in one.msg]
-        assert [level for level, _ in said] == [logging.WARNING, logging.ERROR]
-        assert "over the limit of 5 messages (ws_config['replay_limit'])" in said[1][1]
-        await client.leave()  # as API Gateway says then
-        assert await client.handler._api.backend.journal(client.connection_id) == ()  # type: ignore[union-attr]
-        for other in others:
-            await other.handler.aclose()
-
-
-async def test_a_journal_has_a_limit_of_bytes(caplog: pytest.LogCaptureFixture) -> None:
-    """Messages of 128 KB, as many as there is room for."""
-    async with talk(websocket(_count), replay=True) as client:
-        await client.connect()
-        for _ in range(8):
-            await client.say("x" * (128 * 1024 - 2))
-        assert [frame[0] for frame in client.frames] == list("1234567")
-        assert client.deleted
-    levels = [one.levelno for one in caplog.records if "journal" in one.msg]
-    assert levels == [logging.WARNING, logging.ERROR]
-    assert journal_limit.MOST_SIZE == 1024 * 1024
-    assert "xxx" not in caplog.text
 
 
 class Plain(Backend):

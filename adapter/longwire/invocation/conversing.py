@@ -17,6 +17,7 @@ from longwire.registry.results import OnceResults
 from longwire.registry.turn import Attendant, TurnLostError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
@@ -56,6 +57,7 @@ class Conversing:
         self.run = run
         self._record = record
         self._attendant: Attendant | None = None
+        self._over: asyncio.Future[None] = run.loop.create_future()
         self.count = count
         self._given = 0  # messages
         self.results = self._connection.results = OnceResults(turn, run)
@@ -65,6 +67,7 @@ class Conversing:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
         self._attendant = Attendant(self.turn, self.give, self.run.abandon, takes_until)
         self._runs.begin_turn(self._connection.id, self._attendant)
+        self._runs.at_work[self._connection.id] = self._over
         return self
 
     async def __aexit__(
@@ -140,6 +143,7 @@ class Conversing:
         """Keep the run if another event may go on with it, else stop it."""
         invocation = self._invocation
         if not (self.at_rest and outcome is Outcome.PARKED):
+            self._end()
             return await invocation.stop(self.run)
         assert invocation.caller is not None
         assert invocation.scope is not None
@@ -154,4 +158,13 @@ class Conversing:
             greeting,
             time.monotonic(),
         )
-        await self._runs.put(self._connection.id, kept)
+        try:
+            await self._runs.put(self._connection.id, kept)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._runs.at_work.get(self._connection.id) is self._over:
+            del self._runs.at_work[self._connection.id]
+        if not self._over.done():
+            self._over.set_result(None)

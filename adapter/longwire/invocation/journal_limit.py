@@ -26,7 +26,7 @@ def is_full(conversation: Conversation, told: Told, limit: int) -> bool:
 
 
 def log_full(connection_id: str, limit: int) -> None:
-    logger.error("connection %s: closed: its journal is over %s", connection_id, _named(limit))
+    logger.error("connection %s: closed: its journal is full: %s", connection_id, _named(limit))
 
 
 def warn_if_near(connection_id: str, conversation: Conversation, limit: int) -> None:
@@ -36,11 +36,14 @@ def warn_if_near(connection_id: str, conversation: Conversation, limit: int) -> 
     is_near = conversation.size - told.size < most <= conversation.size
     if conversation.begun == math.ceil(WARN_AT * limit) or is_near:
         logger.warning(
-            "connection %s: its journal comes near %s, and the connection will be closed there",
+            "connection %s: its journal will soon be full, and the connection be closed then: %s",
             connection_id,
             _named(limit),
         )
 
 
 def _named(limit: int) -> str:
-    return f"the limit of {limit} messages (ws_config['replay_limit']) and {MOST_SIZE} bytes"
+    return (
+        f"it may have {limit} messages (ws_config['replay_limit']) and {MOST_SIZE} bytes "
+        "(docs/state.md)"
+    )

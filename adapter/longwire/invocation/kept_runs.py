@@ -31,6 +31,8 @@ MOST_AGE = 600.0
 LOOK_AFTER = 0.07
 # How long one that is ended may clean up, in seconds.
 END_LIMIT = 1.0
+# How long the next event of a connection waits until a run that is at rest is kept, in seconds.
+KEEP_LIMIT = 0.5
 
 
 class KeptRun(NamedTuple):
@@ -59,6 +61,8 @@ class KeptRuns:
         self._attendants: dict[str, Attendant] = {}  # of the runs at work, by connection id
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # of the timer
+        # Done once what has the turn is kept, or ends; by connection id.
+        self.at_work: dict[str, asyncio.Future[None]] = {}
         self._runs: dict[str, KeptRun] = {}  # the oldest first
         self._size = 0
         self._young: set[Attendant] = set()  # which the last look has seen
@@ -98,6 +102,20 @@ class KeptRuns:
         if kept is not None:
             self._size -= kept.turn.conversation.size
         return kept
+
+    async def take_next(self, connection_id: str, position: int) -> KeptRun | None:
+        """Take out a run whose turn has just ended at a position; another one is ended."""
+        at_work = self.at_work.get(connection_id)
+        if at_work is not None and at_work.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait({at_work}, timeout=KEEP_LIMIT)
+        kept = self.take(connection_id)
+        if kept is None:
+            return None
+        stands = kept.turn.conversation.position == position and kept.run.stands_still()
+        if stands and not kept.greets:
+            return kept
+        await end(kept)
+        return None
 
     async def put(self, connection_id: str, kept: KeptRun) -> None:
         """Keep a run, and end those for which there is no room."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from longwire.apigateway.events import RequestContext
     from longwire.invocation.invocation import Invocation
+    from longwire.invocation.kept_runs import KeptRun
     from longwire.observability.event import Word
     from longwire.registry.record import ConnectionRecord
     from longwire.types import Frame, Message
@@ -113,19 +114,25 @@ async def _go_on(
             return None
         if not await kept.turn.go_on(told):
             return None
-        record, turn, run, count = kept.record, kept.turn, kept.run, None
-        if told.is_end:
-            invocation.resume(kept, ClosedOutbox(), "disconnect")
-        else:
-            replies = TurnReplies(invocation, record, turn)
-            replies.begin(complete=True)
-            invocation.resume(kept, replies, "message")
-            count = replies.count
+        conversing = _resume(invocation, kept, kept.turn)
         kept = None
-        return Conversing(invocation, run, turn, record, count)
+        return conversing
     finally:
         if kept is not None:
             await end(kept)
+
+
+def _resume(invocation: Invocation, kept: KeptRun, turn: Turn) -> Conversing:
+    """Go on with a kept run, whose turn it is."""
+    count = None
+    if turn.conversation.messages[turn.conversation.begun - 1].is_end:
+        invocation.resume(kept, ClosedOutbox(), "disconnect")
+    else:
+        replies = TurnReplies(invocation, kept.record, turn)
+        replies.begin(complete=True)
+        invocation.resume(kept, replies, "message")
+        count = replies.count
+    return Conversing(invocation, kept.run, turn, kept.record, count)
 
 
 async def _converse(
@@ -155,7 +162,7 @@ async def _note(
 
 
 async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, word: Word) -> None:
-    """Wait for the turn, and make the run anew, unless another event's run gets the message."""
+    """Wait for the turn, and go on with a run, unless another event's run gets the message."""
     runs, connection = invocation.kept_runs, invocation.connection
     assert runs is not None
     turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())
@@ -167,6 +174,19 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
         return await connection.hang_up()
     if not await turn.take(told, lambda: runs.wake(connection.id)):
         return invocation.call.ending.note(word)
+    told_word = word if told.is_end else None
+    kept = await runs.take_next(connection.id, turn.conversation.position - 1)
+    if kept is None:
+        await _begin_anew(invocation, record, turn, told_word)
+    else:
+        await _converse(invocation, _resume(invocation, kept, turn), told_word)
+
+
+async def _begin_anew(
+    invocation: Invocation, record: ConnectionRecord, turn: Turn, word: Word | None
+) -> None:
+    """Make the run anew, whose turn it is; the word is of an event that tells an end."""
+    connection = invocation.connection
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end
     replies = ClosedOutbox() if ends else TurnReplies(invocation, record, turn)
     run = invocation.run(record, replies, Stage.REPLAY, "disconnect" if ends else "message")
@@ -184,7 +204,7 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
                 conversing.give_first()
                 on_waits = getattr(invocation.call.context, "waits_for_client", None)
                 outcome = await conversing.until_rest(on_waits)
-                await _note(invocation, conversing, outcome, word if told.is_end else None)
+                await _note(invocation, conversing, outcome, word)
             elif not run.unwinding and time.monotonic() < invocation.call.times.run:
                 log_diverged(connection.id, at, run)
                 invocation.call.ending.note("closed")
@@ -192,7 +212,7 @@ async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, w
                 at = None
     finally:
         await conversing.keep_or_stop(outcome)
-    if at is not None and not told.is_end:
+    if at is not None and word is None:
         raise DeadlineError("the app did not come to wait for this message in time")
 
 

@@ -68,7 +68,8 @@ runtimes: $(RUNTIMES:%=.runtimes/%)
 .runtimes/%: | $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ awslambdaric==$*
 
-# Emulators of API Gateway and Lambda that others wrote; the first run fetches one with npm.
+# Emulators of API Gateway, Lambda and DynamoDB that others wrote, AWS's own Lambda core among them;
+# the first run fetches them with npm and Go.
 emulators: $(VENV)/installed
 	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
 

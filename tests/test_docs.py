@@ -83,7 +83,9 @@ def test_every_python_block_is_run() -> None:
         "orders.py",
         "outside.py",
         "presence.py",
+        "quiz.py",
         "rooms.py",
+        "secret.py",
         "test_main.py",
         "together.py",
         "viewer.py",
@@ -213,6 +215,39 @@ async def test_who_has_logged_in_stays_so(folder: Path, monkeypatch: pytest.Monk
             await names["who"]("unknown")
 
 
+async def test_the_quiz_counts_by_replay_alone() -> None:
+    """Its score is a local variable; its own handler says the same of it as the test's."""
+    names: dict[str, Any] = {}
+    exec(FILES["quiz.py"], names)
+    assert names["handler"].settings.replay
+    for replay, last in ((True, "2 of 3"), (False, None)):
+        config = {"backend": "memory", "replay": replay}
+        async with Gateway(names["app"], config) as gateway, gateway.connect() as ws:
+            for question, answer in (
+                ("2 + 2", "4"),
+                ("3 * 3", "6"),
+                ("the capital of Peru", "lima"),
+            ):
+                if replay or answer == "4":
+                    assert await ws.receive() == f"{question}?"
+                    await ws.send(answer)
+            assert await ws.receive() == (last or "3 * 3?")
+
+
+async def test_the_secret_stays_the_same() -> None:
+    """One number is right, and still is when all have been tried."""
+    names: dict[str, Any] = {}
+    exec(FILES["secret.py"], names)
+    config = {"backend": "memory", "replay": True}
+    async with Gateway(names["app"], config) as gateway, gateway.connect() as ws:
+        said = []
+        for number in (*range(1, 101), *range(1, 101)):
+            await ws.send(str(number))
+            said.append(await ws.receive())
+    assert said[:100].count("yes") == 1
+    assert said[100:] == said[:100]
+
+
 async def test_the_rooms_are_rooms() -> None:
     """Who sends gets nothing back, and all hear of who comes and goes."""
     names: dict[str, Any] = {}
@@ -339,6 +374,8 @@ def test_every_command_can_be_given(line: str) -> None:
             assert all((ROOT / path).exists() for path in paths)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
+        case ["uvicorn", target]:
+            assert importlib.util.find_spec(target.partition(":")[0])
         case _:
             pytest.fail(f"nothing checks this command: {line}")
 

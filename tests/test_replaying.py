@@ -3,99 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import itertools
+import logging
 import math
 import random
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import longwire
-from longwire import BackendError, Longwire, OnceError
-from longwire.exceptions import EventOverError
+from longwire import BackendError, OnceError
+from longwire.exceptions import DeadlineError, EventOverError
 from longwire.testing import Gateway
-from longwire_backends.memory import MemoryBackend
+from tests.cold import cold
 from tests.invocation.test_connect import OK, websocket
 from tests.talk import Talk, talk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Iterator
 
     from starlette.websockets import WebSocket
 
 pytestmark = pytest.mark.anyio
-
-
-class Journals(MemoryBackend):
-    """Counts what is appended; `faults` are raised by appends to come, done or not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.appended: list[str] = []
-        self.faults: list[tuple[str, bool]] = []  # of an entry with this in it; is it done?
-
-    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
-        fault, is_done = next((one for one in self.faults if one[0] in value), ("", True))
-        done = is_done and await super().append(connection_id, position, value, expires_at)
-        if done:
-            self.appended.append(value)
-        if fault:
-            self.faults.remove((fault, is_done))
-            raise BackendError("memory", "append", "the answer is lost")
-        return done
-
-    @property
-    def results(self) -> list[str]:
-        return [value for value in self.appended if value.startswith('[1,"O"')]
-
-
-class Cold(Talk):
-    """A client each of whose events is handled by a process that has had no other."""
-
-    backend: Journals
-    new: Callable[[], Longwire]
-
-    async def say(self, body: str, *, base64: bool = False) -> Any:
-        self.renew()
-        return await super().say(body, base64=base64)
-
-    async def leave(self, code: int = 1001, reason: str = "") -> Any:
-        self.renew()
-        return await super().leave(code, reason)
-
-    def renew(self) -> None:
-        self.handler = self.new()
-
-    async def journal(self) -> tuple[str, ...]:
-        return await self.backend.journal(self.connection_id)
-
-
-@asynccontextmanager
-async def cold(app: Any, **ws_config: Any) -> AsyncIterator[Cold]:
-    backend = Journals()
-    handlers = []
-    async with talk(app, backend=backend, replay=True, **ws_config) as first:
-        config = {
-            "backend": backend,
-            "api_gateway_endpoint_url": first.server.url,
-            "replay": True,
-            **ws_config,
-        }
-
-        def new() -> Longwire:
-            handlers.append(Longwire(app, ws_config=config))
-            return handlers[-1]
-
-        client = Cold(first.handler, first.server, first.connection_id)
-        client.backend, client.new = backend, new
-        try:
-            yield client
-        finally:
-            for handler in handlers:
-                await handler.aclose()
 
 
 class Shop:
@@ -183,6 +115,30 @@ async def test_a_connection_that_does_not_go_on_leaves_no_journal(how: str) -> N
     async with cold(websocket(app)) as client:
         await client.connect()
         assert len(client.backend.results) == 1
+        assert await client.journal() == ()
+
+
+async def test_an_app_that_goes_on_after_it_has_refused_keeps_nothing(shop: Shop) -> None:
+    """Nobody would drop it any more."""
+    answered = asyncio.Event()
+
+    async def app(ws: WebSocket) -> None:
+        async def later() -> None:
+            await answered.wait()
+            await longwire.once("report", lambda: shop.charge("report"))
+
+        await longwire.once("id", lambda: 1)
+        working.add(asyncio.create_task(later()))
+        await ws.close()
+
+    working: set[asyncio.Task[None]] = set()
+    async with cold(websocket(app)) as client:
+        connecting = asyncio.create_task(client.connect())
+        while not (working and client.backend.dropped):
+            await asyncio.sleep(0)
+        answered.set()
+        assert await connecting != OK
+        await asyncio.wait(working)
         assert await client.journal() == ()
 
 
@@ -297,6 +253,7 @@ async def test_a_result_waits_for_the_message_that_came_meanwhile(shop: Shop) ->
             seen.append(text)
             if text == "go":
                 working.add(asyncio.create_task(agent()))
+                await asyncio.sleep(0.001)  # it receives after that one has asked
             else:
                 await ws.send_json(seen)
 
@@ -314,7 +271,7 @@ async def test_a_result_waits_for_the_message_that_came_meanwhile(shop: Shop) ->
 
 
 async def test_an_app_that_asks_itself_meets_its_messages_in_order_again(shop: Shop) -> None:
-    """Two came while it waited for the result, and it had received neither."""
+    """Two came while it waited for the result, and it had received neither of them."""
     asked = asyncio.Event()
     answers: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -337,10 +294,11 @@ async def test_an_app_that_asks_itself_meets_its_messages_in_order_again(shop: S
         await client.connect()
         going = asyncio.create_task(Talk.say(client, "go"))
         await asked.wait()
-        # Both are with the app before the model answers.
-        await asyncio.gather(Talk.say(client, "1"), Talk.say(client, "2"))
+        # The first is with the app before the model answers; the other waits for its turn.
+        await Talk.say(client, "1")
+        also = asyncio.create_task(Talk.say(client, "2"))
         answers.set_result("yes")
-        await going
+        await asyncio.gather(going, also)
         await client.say("3")
         assert client.frames[-1] == '["go","yes",1,"1","2","3"]'
         assert shop.taken == ["model"]
@@ -557,7 +515,9 @@ async def test_a_result_that_could_not_be_kept_is_not_returned(shop: Shop) -> No
         assert client.frames == ["unsure"]
 
 
-async def test_a_run_whose_turn_is_lost_gets_no_result(shop: Shop) -> None:
+async def test_a_run_whose_turn_is_lost_gets_no_result(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another process has taken it over meanwhile: this one stops, without effect."""
     asked, answered = asyncio.Event(), asyncio.Event()
 
@@ -578,11 +538,14 @@ async def test_a_run_whose_turn_is_lost_gets_no_result(shop: Shop) -> None:
         await asked.wait()
         # As of a process that has found its lease to be over.
         position = len(await client.journal()) + 1
-        entry = f'[1,"L","other",{2**32},1]'
+        entry = f'[1,"L","other",{2**32},1,0]'
         await client.backend.append(client.connection_id, position, entry, 2**32)
         answered.set()
-        assert await going == OK
+        with pytest.raises(DeadlineError):  # so its client is told
+            await going
         assert client.frames == []
+        assert not client.deleted
+        assert "the app raised" not in caplog.text
         assert client.backend.results == []
 
 
@@ -637,3 +600,182 @@ async def test_a_result_of_a_message_that_was_not_begun_with_is_no_entry(number:
 
     with pytest.raises(StoredRecordError):
         Conversation().add(once_entry("me", Result(number, "k", 1)))
+
+
+# What an app is told of it
+
+
+def _replaying(ws: WebSocket) -> bool:
+    told: bool = ws.scope["extensions"]["longwire"]["replaying"]
+    return told
+
+
+async def test_an_app_can_see_whether_it_only_repeats() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    async def app(ws: WebSocket) -> None:
+        def note(where: str) -> None:
+            seen.append((where, _replaying(ws)))
+
+        note("connect")
+        await ws.accept()
+        try:
+            async for text in ws.iter_text():
+                note(text)
+            note("end")
+        finally:
+            note("finally")
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        assert seen == [("connect", False)]
+        seen.clear()
+        await Talk.say(client, "a")  # to the kept run
+        assert seen == [("a", False)]
+        seen.clear()
+        await client.say("b")
+        assert seen == [("connect", True), ("a", True), ("b", False)]
+        seen.clear()
+        await client.handler.aclose()
+        assert seen == [("finally", True)]
+        seen.clear()
+        await client.leave()
+        again = [("connect", True), ("a", True), ("b", True)]
+        assert seen == [*again, ("end", False), ("finally", False)]
+
+
+async def test_a_kept_run_is_told_so_too() -> None:
+    """Whoever of it looks meanwhile, such as a thread."""
+    scopes = []
+
+    async def app(ws: WebSocket) -> None:
+        scopes.append(ws)
+        await ws.accept()
+        async for text in ws.iter_text():
+            await ws.send_text(f"{text} {_replaying(ws)}")
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        assert _replaying(scopes[0])
+        await Talk.say(client, "a")
+        assert _replaying(scopes[0])
+        assert client.frames == ["a False"]
+
+
+# The log
+
+
+class Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.addFilter(longwire.ReplayFilter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    handler = Lines()
+    logging.getLogger().addHandler(handler)
+    yield handler.lines
+    logging.getLogger().removeHandler(handler)
+
+
+logger = logging.getLogger("of.an.app")
+
+
+async def _logs(ws: WebSocket) -> None:
+    logger.warning("connect")
+    await ws.accept()
+    try:
+        async for text in ws.iter_text():
+            await asyncio.gather(
+                asyncio.create_task(_log(f"task {text}")),
+                asyncio.to_thread(logger.warning, "thread %s", text),
+            )
+        logger.warning("end")
+    finally:
+        logger.warning("finally")
+
+
+async def _log(line: str) -> None:
+    logger.warning(line)
+
+
+async def test_the_filter_keeps_a_log_quiet_in_a_replay(lines: list[str]) -> None:
+    """In tasks and threads, too; nothing is lost that happens for the first time."""
+    async with cold(websocket(_logs)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        await client.leave()
+        assert len(lines) == 7
+        assert set(lines[1:3]) == {"task a", "thread a"}
+        assert set(lines[3:5]) == {"task b", "thread b"}
+        assert [lines[0], *lines[5:]] == ["connect", "end", "finally"]
+
+
+async def test_the_filter_is_quiet_without_replay_too(lines: list[str]) -> None:
+    """There each event runs the connect part again, and cleans up."""
+    async with talk(websocket(_logs)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.leave()
+        assert set(lines) == {"connect", "task a", "thread a", "end", "finally"}
+        assert len(lines) == 5
+
+
+async def test_an_end_that_the_app_makes_is_in_the_log(lines: list[str]) -> None:
+    """It cleans up once, and nobody runs it again."""
+
+    async def app(ws: WebSocket) -> None:
+        async def work() -> None:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                logger.warning("cleaned up")
+
+        await ws.accept()
+        async for text in ws.iter_text():
+            if text == "close":
+                working.add(asyncio.create_task(work()))
+                await asyncio.sleep(0)
+                await ws.close()
+                return
+
+    working: set[asyncio.Task[None]] = set()
+    async with cold(websocket(app), linger=0) as client:
+        await client.connect()
+        await client.say("a")
+        await client.say("close")
+        assert client.deleted
+        assert lines == ["cleaned up"]
+
+
+def _too_late_in_a_cleanup() -> Any:
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await ws.receive_text()
+        finally:
+            logger.warning("of the app")
+            with contextlib.suppress(EventOverError):
+                await longwire.once("filtered", dict)
+
+    return websocket(app)
+
+
+async def test_the_filter_lets_our_own_lines_pass(lines: list[str]) -> None:
+    """They are for the app's author, and each is said once."""
+    async with cold(_too_late_in_a_cleanup()) as client:
+        await client.connect()
+        await client.handler.aclose()
+        (line,) = lines
+        assert "longwire.once('filtered') was asked for after its event was over" in line
+
+
+def test_the_filter_lets_pass_what_belongs_to_no_event(lines: list[str]) -> None:
+    logger.warning("at import")
+    assert lines == ["at import"]

@@ -421,7 +421,7 @@ async def test_an_earlier_task_factory_is_still_used() -> None:
         await run.stop()
     finally:
         loop.set_task_factory(before)
-    assert made == ["_call"]
+    assert made == ["Run._call"]
 
 
 async def test_a_task_that_never_waits_does_not_hang_the_run() -> None:

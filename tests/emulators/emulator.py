@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ APPS = Path(__file__).with_name("apps.py")
 HANDLER = "apps.handler"
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 TIMEOUT = 15  # seconds for one event
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Emulator:
 
 # Those whose differences from AWS were found to be as listed.
 OBSERVED = pytest.StashKey[list[Emulator]]()
+
+
+def cache() -> Path:
+    """Return the folder of what is fetched or built once."""
+    return Path(os.environ.get("LONGWIRE_EMULATORS") or ROOT / ".emulators")
 
 
 def bundle(folder: Path) -> Path:

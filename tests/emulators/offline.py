@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.emulators.emulator import HANDLER, RUNTIME, TIMEOUT, Emulator, bundle
-from tests.servers import unavailable
+from tests.emulators.npm import installed, program
 from tests.servers.aws import KEYS
 from tests.servers.process import ServerProcess, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NAME = "serverless-offline"
 # What `DIFFERS` says is said of these.
 PACKAGES = {"osls": "4.3.1", "serverless-offline": "14.8.2"}
-INSTALL_TIMEOUT = 300.0  # seconds
-ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -30,8 +27,8 @@ def offline(folder: Path) -> Iterator[Emulator]:
     """Run it with a WebSocket API whose three routes go to the function."""
     service = bundle(folder / "service")
     (service / "serverless.json").write_text(json.dumps(_service()))
-    osls = _installed() / "osls" / "bin" / "serverless.js"
-    command = [_program("node"), str(osls), "offline", "start", "--noSponsor"]
+    osls = installed(NAME, PACKAGES) / "osls" / "bin" / "serverless.js"
+    command = [program(NAME, "node"), str(osls), "offline", "start", "--noSponsor"]
     command += ["--host", "127.0.0.1", "--websocketPort", "{port}"]
     command += ["--httpPort", str(free_port()), "--lambdaPort", str(free_port())]
     server = ServerProcess(command, _environ(folder), folder=service)
@@ -39,7 +36,7 @@ def offline(folder: Path) -> Iterator[Emulator]:
         server.start()
         place = f"127.0.0.1:{server.port}"
         version = f"{PACKAGES['serverless-offline']}, osls {PACKAGES['osls']}"
-        yield Emulator("serverless-offline", version, f"ws://{place}", f"http://{place}")
+        yield Emulator(NAME, version, f"ws://{place}", f"http://{place}")
     finally:
         server.close()
 
@@ -67,30 +64,3 @@ def _environ(folder: Path) -> dict[str, str]:
         # The events' domain name is "localhost", and they do not tell the port.
         "WS_MANAGEMENT_ENDPOINT": "http://127.0.0.1:{port}",
     }
-
-
-def _installed() -> Path:
-    """Return the folder of the packages, installed if they are not there yet."""
-    folder = Path(os.environ.get("LONGWIRE_EMULATORS") or ROOT / ".emulators")
-    modules = folder / "node_modules"
-    if {name: _version(modules / name) for name in PACKAGES} != PACKAGES:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text('{"private": true}\n')
-        # The plugin's peer is another framework, which would be installed as well.
-        command = [_program("npm"), "install", "--legacy-peer-deps", "--no-package-lock"]
-        command += ["--no-audit", "--no-fund", "--ignore-scripts"]
-        command += [f"{name}@{version}" for name, version in PACKAGES.items()]
-        subprocess.run(command, cwd=folder, check=True, timeout=INSTALL_TIMEOUT)
-    return modules
-
-
-def _version(package: Path) -> str | None:
-    try:
-        version: str = json.loads((package / "package.json").read_text())["version"]
-    except FileNotFoundError:
-        return None
-    return version
-
-
-def _program(name: str) -> str:
-    return shutil.which(name) or unavailable("serverless-offline", f"{name} is not on the PATH")

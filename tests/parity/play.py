@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from tests.parity.scripts import Closed
+from tests.parity.scripts import Closed, Until
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # For how many seconds a client waits for a frame that never comes; the second is for those of whom
 # that is known, who wait together.
 PATIENCE, LITTLE_PATIENCE = 20.0, 4.0
+
+_FRAME = 32_000
 
 MISSED = "nothing more came"
 
@@ -73,9 +75,18 @@ async def play(address: Address, script: Script, patience: float) -> Transcript:
 async def _take(client: ClientConnection, step: object, seen: Transcript, patience: float) -> None:
     match step:
         case str():
-            await client.send(step)
+            # API Gateway takes no frame of more than 32 KB.
+            parts = [step[at : at + _FRAME] for at in range(0, len(step), _FRAME)]
+            await client.send(parts if len(parts) > 1 else step)
         case int():
             await _hear(client, step, seen, patience)
+        case float():
+            await asyncio.sleep(step)
+        case Until():
+            heard: Transcript = [""]
+            while not heard[-1].startswith(step.text):
+                await _hear(client, 1, heard, patience)
+            seen.append(heard[-1])
         case Closed():
             await _hear(client, None, seen, patience)
 

@@ -16,8 +16,16 @@ class Closed:
 
 CLOSED = Closed()
 
-# Something said, a number of frames to wait for, or the end.
-Step = str | int | Closed
+
+@dataclass(frozen=True)
+class Until:
+    """Wait for a frame that begins so; only this one is noted."""
+
+    text: str
+
+
+# Something said, a number of frames to wait for, seconds of silence, or the end.
+Step = str | int | float | Until | Closed
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class Script:
         path: below that of the framework; by default the conversation's own name.
         leaves_early: the app goes on sending: what comes while the client leaves is not compared.
         ordered: its messages are handled one after the other, also where each is invoked at once.
+        remembers: its app keeps what it was told, which it does with `replay` only.
+        heard: how many lines its app writes when it is left.
     """
 
     steps: tuple[Step, ...]
@@ -35,6 +45,8 @@ class Script:
     query: tuple[tuple[str, str], ...] = ()
     leaves_early: bool = False
     ordered: bool = True
+    remembers: bool = False
+    heard: int = 0
     handshake: dict[str, Any] = field(default_factory=dict)
 
 

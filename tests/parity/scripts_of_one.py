@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.parity.scripts import CHATS, CLOSED, COMMON, ODD, Script, say
+from tests.parity import scripts, scripts_remembered
+from tests.parity.scripts import CHATS, CLOSED, ODD, Script, say
 
 TOKEN = (("token", "1"),)
 TAGS = (("tag", "a"), ("tag", "b"))
@@ -51,6 +52,8 @@ STARLETTE = {
 }
 
 FASTAPI = {
+    # Its socket is Starlette's, and so would be its room.
+    "room_of_one": say("a", 1, "b", 1, query=(("name", "eve"),)),
     "yields": say("a", 1, "b", 1),
     "yields in a mounted app": say("a", 1, "b", 1, path="sub/side"),
     "allowed": say("a", 1, "b", 1, query=_token("ann")),
@@ -204,9 +207,11 @@ GRAPHQL = {
     "no protocol": say(CLOSED, path=""),
 }
 
+COMMON = scripts.COMMON | scripts_remembered.COMMON
+
 # Sanic answers the handshake before its handlers run, and their `close` does nothing.
 NOT_OF_SANIC = {"choose", "refuse", "refuse_slowly", "crash_first"}
-NOT_OF_SANIC |= {"close_by_task", "stream_and_close"}
+NOT_OF_SANIC |= {"close_by_task", "stream_and_close"} | scripts_remembered.NOT_OF_SANIC
 
 # By the names of the modules in `frameworks/`.
 BY_FRAMEWORK: dict[str, dict[str, Script]] = {
@@ -223,3 +228,5 @@ BY_FRAMEWORK: dict[str, dict[str, Script]] = {
     "strawberries": GRAPHQL,
     "ariadnes": GRAPHQL,
 }
+for _module, _scripts in scripts_remembered.OF_ONE.items():
+    BY_FRAMEWORK[_module] = BY_FRAMEWORK[_module] | _scripts

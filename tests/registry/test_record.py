@@ -120,6 +120,7 @@ def _full() -> Any:
         state={"cart": [["a", {"n": 1}]], "user": [None], "token": []},
         session={"user": ["ann"]},
         ended=True,
+        began_at=11.5,
     )
     record.remember("text")
     return json.loads(dumps(record))
@@ -153,6 +154,7 @@ WRONG: list[tuple[str, Any]] = [
             "responded_at",
             "leaving_until",
             "gone_at",
+            "began_at",
         )
     ],
     *[(flag, [None, "1", 1, 0, [], {}]) for flag in ("joined", "ended")],

@@ -64,13 +64,13 @@ class Watch:
         self._inbox = inbox
         self._linger = linger  # seconds ahead within which a timer matters
         self._changed: asyncio.Future[None] | None = None
-        self._timers: list[suspended.Timer] | None = None  # of the run, when last looked at
+        self.timers: list[suspended.Timer] | None = None  # of the run, when last looked at
         suspended.record_timers(self._loop)
 
     async def look(self, app: _Task) -> Look:
         """Wait until the run has come to rest and tell what it does, `app` being its first task."""
         for _ in range(LOOKS):
-            if not (self._inbox and self._inbox.waiters):
+            if not (self._inbox and self._inbox.waiters) or self._inbox.is_held_up:
                 await self._rest()
             if (seen := self._look_at_once(app)) is not None:
                 return seen
@@ -88,16 +88,15 @@ class Watch:
         """Tell what shows without a closer look; None where that needs one."""
         if app.done():
             return Look(Outcome.ENDED)
-        if self._inbox.is_held_up:
-            return Look(Outcome.PARKED)
         waiters = self._inbox.waiters
-        if self._inbox or not (waiters or self._inbox.told_the_end):
+        comes = self._inbox and not self._inbox.is_held_up
+        if comes or not (waiters or self._inbox.told_the_end):
             return Look(None)
         if len(self._run) > MOST_TASKS:
             return Look(None, bool(waiters), next_move=-math.inf)
         if len(self._run) == len(waiters):
-            self._timers = suspended.timers(self._loop, self._run)
-            if not self._timers:
+            self.timers = suspended.timers(self._loop, self._run)
+            if not self.timers:
                 return Look(Outcome.PARKED)
         return None
 
@@ -119,7 +118,7 @@ class Watch:
 
     def standstill(self) -> suspended.Standstill:
         """Note where a run is that has been seen to be at rest."""
-        return suspended.Standstill(suspended.positions(self._run), self._timers)
+        return suspended.Standstill(suspended.positions(self._run), self.timers)
 
     async def next_move(self) -> float:
         """Return when something can move at the earliest, though nobody waits for the client."""
@@ -208,7 +207,7 @@ class Watch:
         A time limit counts whatever it bounds, also the app's own wait for the client: an app may
         look for a moment whether the client has spoken, and go on.
         """
-        timers = self._timers = suspended.timers(self._loop, self._run)
+        timers = self.timers = suspended.timers(self._loop, self._run)
         if timers is None:
             # Any other task may have set one: as if all of them were busy.
             return (-math.inf if others else math.inf), frozenset()

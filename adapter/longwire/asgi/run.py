@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import itertools
 import logging
 import math
@@ -87,9 +88,12 @@ class Run:
         connection_id: str,
         linger: float,
         on_hand_over: Callable[[], object] = lambda: None,
+        goes_on: bool = False,  # in another event, perhaps
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._active_at = self.loop.time()  # when it last did something for the client
+        # When the app was called, or was given a message once more, had nothing been skipped.
+        self._began = self._active_at
         self.answer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
         self.replay = Replay()
         self.cut_off = ""  # what was still busy when the step was ended, for the log
@@ -104,23 +108,37 @@ class Run:
         self._told = scope.get("extensions", {}).get("longwire", {})
         self._enter(stage)
         self._sends = 0
+        self._frames = 0  # without those of after the end
         # Where tasks waited when the message was handed over, but not for the client.
         self._before: Mapping[asyncio.Task[Any], str] = {}
         self._skipped = 0.0  # seconds that a replay did not wait for
         self._kept_at: Standstill | None = None
+        self._context: contextvars.Context | None = None
         self._left_alone = False  # the app had returned before its run was stopped
         self._ended = self._stopped = False
         self.connection_id = connection_id
         self._linger = linger
         self._on_hand_over = on_hand_over  # called once the replay is over
-        self._tasks = tasks.TaskSet()
+        self._tasks = tasks.TaskSet(goes_on=goes_on)
         self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
         self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self.loop)
-        self._task = tasks.spawn(
-            _call(app, scope, self._inbox.receive, self._send), self._tasks, f"app {connection_id}"
-        )
+        self._task = tasks.spawn(self._call(app, scope), self._tasks, f"app {connection_id}")
         self._task.add_done_callback(self._watch.signal)
+
+    async def _call(self, app: ASGIApp, scope: Scope) -> None:
+        await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
+        self._began = self.loop.time()
+        await app(scope, self._inbox.receive, self._send)
+
+    def count_frames(self) -> int:
+        """Return how many frames the app has sent, also without effect."""
+        return self._frames
+
+    @property
+    def age(self) -> float:
+        """For how many seconds the app has run."""
+        return self.loop.time() - self._began
 
     # What the handler asks for, in this order. Deadlines are in the event loop's time.
 
@@ -168,37 +186,47 @@ class Run:
         return None if ready else outcome
 
     async def repeat(
-        self, message: Message | None, seconds: float, deadline: float, *, parked: bool
+        self, message: Message | None, seconds: float, frames: int, deadline: float
     ) -> bool:
         """Give the app an earlier message once more; tell whether it waits for the next one then.
 
-        Without a message, let the connect step come as far as it did. What was waited for within
-        so many seconds, after which the next message came, is not waited for again. With `parked`
-        only the client could move the app then, so that is waited for.
+        Without a message, go on with the one before, or with the connect step. The next message
+        came so many seconds after, when the app had sent so many frames in all: what was waited for
+        until then is not waited for again.
         """
+        since: float | None = None
         if message is not None:
+            self._began = self._now()
             self._inbox.deliver(message)
-        begun, since = self._now(), None
-        linger = math.inf if parked else self._linger
+            await asyncio.sleep(0)  # mostly the app is through with it by then
         while True:
             look = await self._watch.look(self._task)
+            arrival = self._began + seconds
             if look.outcome is not None:
-                return look.outcome is Outcome.PARKED and not self.answer.is_closing
+                self.replay.complete = look.outcome is Outcome.PARKED
+                return self.replay.complete and self._is_ready(arrival)
             now, move = self._now(), look.next_move
-            until = begun + MOST_SKIPPED
-            if look.waits:
+            until = self._began + MOST_SKIPPED
+            if look.waits and self.answer.accepted:
                 since = now if since is None else since
-                until = min(max(since, self.replay.sent_at) + linger, begun + seconds)
-                if now >= until:
-                    return True
+                until = max(since, self.replay.sent_at) + self._linger
+                if self._frames >= frames:
+                    until = min(until, arrival)
+                if now >= until or -math.inf < now + (move - self.loop.time()) > until:
+                    return self._is_ready(arrival)
             elif not self._inbox:
                 move = await self._watch.next_move()
             if self.loop.time() >= deadline:
                 return False
-            if now + (move - self.loop.time()) > until and look.waits and move > -math.inf:
-                return True
             if not self._skip(move):
                 await self._watch.change(look, min(deadline, until - self._skipped))
+
+    def _is_ready(self, arrival: float) -> bool:
+        """Tell whether the next message may come, at the time when it did."""
+        timers, left = self._watch.timers, arrival - self._now()
+        if timers and left > 0 and self.loop.time() + left < min(one.when() for one in timers):
+            self._skip(self.loop.time() + left)
+        return self.answer.accepted and not self.answer.is_closing
 
     def _now(self) -> float:
         """Return the time of the event loop as it would be, had nothing been skipped."""
@@ -221,6 +249,7 @@ class Run:
     def keep(self) -> None:
         """Let it wait, between two events, without any effect."""
         self._enter(Stage.KEPT)
+        self._context = contextvars.copy_context()  # of the event
 
     def stands_still(self) -> bool:
         """Tell whether it has been kept and has not moved since it came to rest."""
@@ -235,6 +264,8 @@ class Run:
         """Go on with it in another event, with its outbox; a hand-over follows."""
         self._outbox = outbox
         self._enter(Stage.REPLAY)
+        if self._context is not None:
+            self._tasks.pass_on(self._context, contextvars.copy_context())
 
     def abandon(self) -> None:
         """Cancel the app without effect, as somebody else goes on with its connection."""
@@ -430,9 +461,9 @@ class Run:
         """Whether the app has ended and tasks of it go on."""
         return self._task.done() and any(not task.done() for task in self._tasks)
 
-    def waits_for_client(self) -> bool:
-        """Tell whether it waits for a message, and none is there."""
-        return bool(self._inbox.waiters) and not self._inbox
+    def has_received_all(self) -> bool:
+        """Tell whether no message is there that the app has not received."""
+        return not self._inbox
 
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""
@@ -536,6 +567,7 @@ class Run:
             self._deny(self.answer.status or 403)
 
     async def _emit(self, frame: Frame) -> None:
+        self._frames += self._stage is not Stage.GONE
         match self._stage:
             case Stage.REPLAY:
                 if self._is_foreign(asyncio.current_task()):
@@ -597,8 +629,3 @@ class Run:
 def _is_late(look: Look, now: float, until: float) -> bool:
     """Tell whether it is this late, or nothing that could change that moves before it is."""
     return now >= until or (look.waits and look.next_move > until)
-
-
-async def _call(app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
-    await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
-    await app(scope, receive, send)

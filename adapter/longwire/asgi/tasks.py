@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import weakref
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Set
@@ -34,13 +34,37 @@ class TaskSet(set[asyncio.Task[Any]]):
 
     Attributes:
         timers: those that they have set, where the event loop itself does not show them.
+        contexts: of each, where the run may go on in another event, and tasks do not show theirs.
     """
 
-    __slots__ = ("timers",)
+    __slots__ = ("contexts", "timers")
 
-    def __init__(self) -> None:
+    def __init__(self, *, goes_on: bool = False) -> None:
         super().__init__()
         self.timers: Set[Any] = _NO_TIMERS
+        self.contexts: dict[asyncio.Task[Any], contextvars.Context] | None = None
+        if goes_on and not hasattr(asyncio.Task, "get_context"):  # before Python 3.12
+            self.contexts = {}
+
+    def discard(self, task: object, /) -> None:
+        super().discard(task)
+        if self.contexts is not None:
+            self.contexts.pop(cast("Any", task), None)
+
+    def _context_of(self, task: asyncio.Task[Any]) -> contextvars.Context:
+        if self.contexts is not None:
+            return self.contexts.get(task) or contextvars.Context()
+        shown: contextvars.Context = getattr(task, "get_context")()  # noqa: B009
+        return shown
+
+    def pass_on(self, before: contextvars.Context, now: contextvars.Context) -> None:
+        """Give the tasks the context of another event, but for what the app itself has set."""
+        news = [(var, value) for var, value in now.items() if before.get(var, now) is not value]
+        for task in self if news else ():
+            context = self._context_of(task)
+            for var, value in news:
+                if context.get(var, now) is before.get(var, now):
+                    context.run(var.set, value)
 
 
 _owner: contextvars.ContextVar[TaskSet | None] = contextvars.ContextVar(
@@ -57,11 +81,15 @@ class OwningTaskFactory:
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Future[Any]:
+        run = _owner.get()
+        if run is not None and run.contexts is not None and self._inner is None:
+            options.setdefault("context", contextvars.copy_context())
         create = self._inner or _plain_task
         task = create(loop, coro, **options)
-        run = _owner.get()
         if run is not None and _is_task(task) and not task.done():
             run.add(task)
+            if run.contexts is not None and "context" in options:
+                run.contexts[task] = options["context"]
             task.add_done_callback(run.discard)
         return task
 

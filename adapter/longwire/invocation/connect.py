@@ -137,6 +137,8 @@ class _ConnectStep:
             )
         record.ended = run.ended
         record.answered = self._greeting.sent
+        if self._conversing is not None:
+            record.began_at = time.time() - run.age
         if self._conversing is not None and outcome is Outcome.PARKED:
             self._outcome, self._conversing.at_rest = outcome, True
             run.note_rest()

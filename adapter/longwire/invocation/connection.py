@@ -309,10 +309,11 @@ class Connection:
                 self._is_ending = True
                 await self.forget()
             if self._is_ending:
-                await self._delete()
+                await self.hang_up()
                 self._is_ending = False
 
-    async def _delete(self) -> None:
+    async def hang_up(self) -> None:
+        """Let API Gateway close it; an app that has not ended is told of it as of any end."""
         try:
             with self._cut_off("DELETE @connections", deadlines.NO_ROUTE):
                 await self._api.management().delete(

@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING
 from longwire import deadlines
 from longwire.asgi.quiescence import Outcome
 from longwire.exceptions import BackendError
+from longwire.invocation.journal_limit import warn_if_near
 from longwire.invocation.kept_runs import KeptRun
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.registry.results import OnceResults
 from longwire.registry.turn import Attendant, TurnLostError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from longwire.asgi.run import Run
+    from longwire.invocation.divergence import FrameCount
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.invocation import Invocation
     from longwire.observability.event import Word
-    from longwire.registry.journal import Told
+    from longwire.registry.journal import FramesSent, Told
     from longwire.registry.record import ConnectionRecord
     from longwire.registry.turn import Turn
 
@@ -40,7 +43,12 @@ class Conversing:
     """Gives a run its messages, and ends its turn; a context manager for as long as it has that."""
 
     def __init__(
-        self, invocation: Invocation, run: Run, turn: Turn, record: ConnectionRecord
+        self,
+        invocation: Invocation,
+        run: Run,
+        turn: Turn,
+        record: ConnectionRecord,
+        count: FrameCount | None = None,  # of the run's outbox
     ) -> None:
         assert invocation.kept_runs is not None
         self.turn = turn
@@ -51,14 +59,19 @@ class Conversing:
         self.run = run
         self._record = record
         self._attendant: Attendant | None = None
+        self._over: asyncio.Future[None] = run.loop.create_future()
+        self.count = count
+        self._given = 0  # messages
         self.results = self._connection.results = OnceResults(turn, run)
+        turn.count_frames = run.count_frames
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
         self._attendant = Attendant(
-            self.turn, self.give, self.run.abandon, self.run.waits_for_client, takes_until
+            self.turn, self.give, self.run.abandon, self.run.has_received_all, takes_until
         )
-        self._runs.attendants[self._connection.id] = self._attendant
+        self._runs.begin_turn(self._connection.id, self._attendant)
+        self._runs.at_work[self._connection.id] = self._over
         return self
 
     async def __aexit__(
@@ -68,8 +81,7 @@ class Conversing:
         traceback: TracebackType | None,
     ) -> None:
         assert self._attendant is not None
-        if self._runs.attendants.get(self._connection.id) is self._attendant:
-            del self._runs.attendants[self._connection.id]
+        self._runs.end_turn(self._connection.id, self._attendant)
         await self._attendant.stop()
         with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
             if self._connection.ended:
@@ -93,6 +105,10 @@ class Conversing:
         """Give the app the message that was begun with last, or tell it the end."""
         self.results.begin(self.turn.given)
         self.results.settle()
+        self._given += 1
+        self.turn.given_at = time.time()
+        limit = self._invocation.settings.replay_limit
+        warn_if_near(self._connection.id, self.turn.conversation, limit)
         if told.is_end:
             self._connection.ended = True  # who has told it has its record
             self.run.mark_gone(told.message)
@@ -115,14 +131,15 @@ class Conversing:
         """End the turn, or give the run its next message; tell whether nothing is left to do."""
         run, turn, attendant = self.run, self.turn, self._attendant
         assert attendant is not None
-        if parked := outcome is Outcome.PARKED:
+        if outcome is Outcome.PARKED:
             run.note_rest()
         takes = attendant.takes or not self.has_given_own
         try:
             if (told := await turn.begin_next(takes=takes)) is not None:
                 self.give(told)
             else:
-                self.at_rest = await turn.rest(given, parked=parked, whoever_waits=not takes)
+                sent = self._sent(outcome)
+                self.at_rest = await turn.rest(given, sent, whoever_waits=not takes)
         except TurnLostError:
             run.abandon()
         except BackendError as error:
@@ -141,6 +158,12 @@ class Conversing:
         number = self.turn.conversation.number_of(self.turn.owner)
         return number is None or number <= self.turn.given
 
+    def _sent(self, outcome: Outcome) -> FramesSent | None:
+        """Return what a replay is to send again; None where that hangs on how long things take."""
+        if self.count is None or self._given != 1 or outcome is not Outcome.PARKED:
+            return None
+        return self.count.take()
+
     def note(self, outcome: Outcome, word: Word | None = None) -> None:
         """Log and note how it has ended."""
         log_ending(self.run, outcome, self._connection.id)
@@ -150,6 +173,7 @@ class Conversing:
         """Keep the run if another event may go on with it, else stop it."""
         invocation = self._invocation
         if not self.at_rest or outcome is not Outcome.PARKED or self.run.unwinding:
+            self._end()
             return await invocation.stop(self.run)
         assert invocation.caller is not None
         assert invocation.scope is not None
@@ -164,4 +188,13 @@ class Conversing:
             greeting,
             time.monotonic(),
         )
-        await self._runs.put(self._connection.id, kept)
+        try:
+            await self._runs.put(self._connection.id, kept)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._runs.at_work.get(self._connection.id) is self._over:
+            del self._runs.at_work[self._connection.id]
+        if not self._over.done():
+            self._over.set_result(None)

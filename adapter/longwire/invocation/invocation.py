@@ -158,6 +158,7 @@ class Invocation:
                 connection_id=connection.id,
                 linger=self.settings.linger,
                 on_hand_over=state.restore,
+                goes_on=self.kept_runs is not None,
             )
         if self.wants_hints and self.kept_runs is None:
             from longwire.asgi.hints.hints import Hints

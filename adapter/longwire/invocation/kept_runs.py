@@ -27,8 +27,12 @@ logger = logging.getLogger("longwire")
 MOST_RUNS = 256
 MOST_SIZE = 32 * 1024 * 1024
 MOST_AGE = 600.0
+# A turn that has been seen at two looks, so many seconds apart, takes long.
+LOOK_AFTER = 0.07
 # How long one that is ended may clean up, in seconds.
 END_LIMIT = 1.0
+# How long the next event of a connection waits until a run that is at rest is kept, in seconds.
+KEEP_LIMIT = 0.5
 
 
 class KeptRun(NamedTuple):
@@ -54,9 +58,43 @@ class KeptRuns:
     """Those of one handler, and the turns that are taken in this process."""
 
     def __init__(self) -> None:
-        self.attendants: dict[str, Attendant] = {}  # of the runs at work, by connection id
+        self._attendants: dict[str, Attendant] = {}  # of the runs at work, by connection id
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the timer
+        # Done once what has the turn is kept, or ends; by connection id.
+        self.at_work: dict[str, asyncio.Future[None]] = {}
         self._runs: dict[str, KeptRun] = {}  # the oldest first
         self._size = 0
+        self._young: set[Attendant] = set()  # which the last look has seen
+
+    # The turns that are taken
+
+    def begin_turn(self, connection_id: str, attendant: Attendant) -> None:
+        """Note whose turn it is; the attendant begins once the turn takes long."""
+        self._attendants[connection_id] = attendant
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._loop is not loop:  # one for all: most turns are short
+            self._timer, self._loop = loop.call_later(LOOK_AFTER, self._look), loop
+
+    def _look(self) -> None:
+        """Begin to attend turns that were there at the last look."""
+        self._timer = None
+        old, self._young = self._young, set(self._attendants.values())
+        for attendant in old & self._young:
+            attendant.begin()
+        if self._attendants:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER, self._look)
+
+    def end_turn(self, connection_id: str, attendant: Attendant) -> None:
+        if self._attendants.get(connection_id) is attendant:
+            del self._attendants[connection_id]
+
+    def wake(self, connection_id: str) -> None:
+        """Say to whose turn it is, if that is in this process, that there is a message."""
+        if (attendant := self._attendants.get(connection_id)) is not None:
+            attendant.wake()
+
+    # The runs that are kept
 
     def take(self, connection_id: str) -> KeptRun | None:
         """Take out the run of a connection; whoever gets it goes on with it, or ends it."""
@@ -64,6 +102,20 @@ class KeptRuns:
         if kept is not None:
             self._size -= kept.turn.conversation.size
         return kept
+
+    async def take_next(self, connection_id: str, position: int) -> KeptRun | None:
+        """Take out a run whose turn has just ended at a position; another one is ended."""
+        at_work = self.at_work.get(connection_id)
+        if at_work is not None and at_work.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait({at_work}, timeout=KEEP_LIMIT)
+        kept = self.take(connection_id)
+        if kept is None:
+            return None
+        stands = kept.turn.conversation.position == position and kept.run.stands_still()
+        if stands and not kept.greets:
+            return kept
+        await end(kept)
+        return None
 
     async def put(self, connection_id: str, kept: KeptRun) -> None:
         """Keep a run, and end those for which there is no room."""

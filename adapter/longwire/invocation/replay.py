@@ -7,9 +7,7 @@ effect. What comes in meanwhile is given to the same run.
 
 from __future__ import annotations
 
-import functools
 import logging
-import math
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,8 @@ from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
 from longwire.exceptions import DeadlineError, StoredRecordError
 from longwire.invocation.conversing import Conversing
+from longwire.invocation.divergence import FrameCount, log_diverged
+from longwire.invocation.journal_limit import is_full, log_full
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
 from longwire.registry.journal import Told
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.apigateway.events import RequestContext
-    from longwire.asgi.run import Run
     from longwire.invocation.invocation import Invocation
+    from longwire.invocation.kept_runs import KeptRun
     from longwire.observability.event import Word
     from longwire.registry.record import ConnectionRecord
     from longwire.types import Frame, Message
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Bytes of messages that a connection may have.
-MOST_SIZE = 1024 * 1024
-# The part of these limits at which its author is warned.
-WARN_AT = 0.8
-
 
 class TurnReplies(Replies):
     """The outbox of a run whose turn it is: nothing leaves once somebody else may have it."""
@@ -48,13 +43,23 @@ class TurnReplies(Replies):
     def __init__(self, invocation: Invocation, record: ConnectionRecord, turn: Turn) -> None:
         super().__init__(invocation.connection, record)
         self._turn = turn
+        # On a developer's machine.
+        self.count = FrameCount() if invocation.wants_hints else None
+
+    def swallow(self, frame: Frame) -> None:
+        super().swallow(frame)
+        if self.count is not None:
+            self.count.add(frame)
 
     async def send(self, frame: Frame) -> bool:
         try:
             await self._turn.ensure()
         except TurnLostError:
             raise SupersededError from None
-        return await super().send(frame)
+        is_sent = await super().send(frame)
+        if is_sent and self.count is not None:
+            self.count.add(frame)
+        return is_sent
 
 
 async def message(
@@ -109,24 +114,31 @@ async def _go_on(
         if not is_sure and find is not None and await find() is None:
             return None
         kept.turn.pass_on(connection.store, new_owner())
-        if kept.expires_at <= time.time() or not kept.run.stands_still():
-            return None
-        if not _has_room(invocation, kept.turn, told):
+        full = is_full(kept.turn.conversation, told, invocation.settings.replay_limit)
+        is_over = full or kept.expires_at <= time.time()
+        if is_over or not kept.run.stands_still():
             return None
         if not await kept.turn.go_on(told):
             return None
-        record, turn, run = kept.record, kept.turn, kept.run
-        if told.is_end:
-            invocation.resume(kept, ClosedOutbox(), "disconnect")
-        else:
-            replies = TurnReplies(invocation, record, turn)
-            replies.begin(complete=True)
-            invocation.resume(kept, replies, "message")
+        conversing = _resume(invocation, kept, kept.turn)
         kept = None
-        return Conversing(invocation, run, turn, record)
+        return conversing
     finally:
         if kept is not None:
             await end(kept)
+
+
+def _resume(invocation: Invocation, kept: KeptRun, turn: Turn) -> Conversing:
+    """Go on with a kept run, whose turn it is."""
+    count = None
+    if turn.conversation.messages[turn.conversation.begun - 1].is_end:
+        invocation.resume(kept, ClosedOutbox(), "disconnect")
+    else:
+        replies = TurnReplies(invocation, kept.record, turn)
+        replies.begin(complete=True)
+        invocation.resume(kept, replies, "message")
+        count = replies.count
+    return Conversing(invocation, kept.run, turn, kept.record, count)
 
 
 async def _converse(
@@ -177,39 +189,51 @@ async def _read(invocation: Invocation) -> Turn:
 async def _begin(
     invocation: Invocation, record: ConnectionRecord, turn: Turn, told: Told, word: Word
 ) -> None:
-    """Wait for the turn, and make the run anew, unless another event's run gets the message."""
+    """Wait for the turn, and go on with a run, unless another event's run gets the message."""
     runs, connection = invocation.kept_runs, invocation.connection
     assert runs is not None
     turn.expires_at = connection.expires_at
-    if not _has_room(invocation, turn, told):
+    limit = invocation.settings.replay_limit
+    if is_full(turn.conversation, told, limit):
+        log_full(connection.id, limit)
         invocation.call.ending.note("closed")
-        await connection.end()
-        return await turn.drop()
-
-    def on_waiting() -> None:
-        if (attendant := runs.attendants.get(connection.id)) is not None:
-            attendant.wake()
-
-    if not await turn.take(told, invocation.call.times.send, on_waiting):
+        return await connection.hang_up()
+    until = invocation.call.times.send
+    if not await turn.take(told, until, lambda: runs.wake(connection.id)):
         return invocation.call.ending.note(word)
+    told_word = word if told.is_end else None
+    kept = await runs.take_next(connection.id, turn.conversation.position - 1)
+    if kept is None:
+        await _begin_anew(invocation, record, turn, told_word)
+    else:
+        await _converse(invocation, _resume(invocation, kept, turn), told_word)
+
+
+async def _begin_anew(
+    invocation: Invocation, record: ConnectionRecord, turn: Turn, word: Word | None
+) -> None:
+    """Make the run anew, whose turn it is; the word is of an event that tells an end."""
+    connection = invocation.connection
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end
     replies = ClosedOutbox() if ends else TurnReplies(invocation, record, turn)
     run = invocation.run(record, replies, Stage.REPLAY, "disconnect" if ends else "message")
-    conversing = Conversing(invocation, run, turn, record)
+    count = replies.count if isinstance(replies, TurnReplies) else None
+    conversing = Conversing(invocation, run, turn, record, count)
     outcome, at = Outcome.DEADLINE, None
+    if isinstance(replies, TurnReplies) and turn.conversation.begun > 1:
+        replies.begin(complete=True)
     try:
         async with conversing:
-            at = await _replay(invocation, run, turn, record)
+            at = await _replay(invocation, conversing, record)
             if at is None:
-                if isinstance(replies, TurnReplies):
-                    complete = run.replay.complete or turn.conversation.begun > 1
-                    replies.begin(complete=complete)
+                if isinstance(replies, TurnReplies) and turn.conversation.begun == 1:
+                    replies.begin(complete=run.replay.complete)
                 await conversing.give_first()
                 on_waits = getattr(invocation.call.context, "waits_for_client", None)
                 outcome = await conversing.until_rest(on_waits)
-                await _note(invocation, conversing, outcome, word if told.is_end else None)
+                await _note(invocation, conversing, outcome, word)
             elif not run.unwinding and time.monotonic() < invocation.call.times.run:
-                _log_diverged(connection.id, at, run)
+                log_diverged(connection.id, at, run)
                 invocation.call.ending.note("closed")
                 await connection.end()
                 at = None
@@ -217,65 +241,26 @@ async def _begin(
         await conversing.keep_or_stop(outcome)
     if at is None:
         _check_done(invocation, conversing)
-    elif not told.is_end:
+    elif word is None:
         raise DeadlineError("the app did not come to wait for this message in time")
 
 
 async def _replay(
-    invocation: Invocation, run: Run, turn: Turn, record: ConnectionRecord
+    invocation: Invocation, conversing: Conversing, record: ConnectionRecord
 ) -> int | None:
     """Give the app the earlier messages once more; return at which it went another way, if so."""
-    conversation, until = turn.conversation, invocation.run_until
-    results = invocation.connection.results
-    assert results is not None
-    if await run.until_ready(record.answered, until) is not None:
-        return 0
-    begun_at = [record.responded_at, *conversation.begun_at]
+    run, results, count = conversing.run, conversing.results, conversing.count
+    conversation, until = conversing.turn.conversation, invocation.run_until
+    before, sent = record.began_at or record.responded_at, record.answered
     earlier: Message | None = None
-    for number, told in enumerate(conversation.messages[: conversation.begun]):
+    for number, given in enumerate(conversation.given):
         results.begin(number)
-        parked, seconds = conversation.rested.get(number), math.inf
-        if parked is None:  # it was still busy when it was given the next one
-            seconds = max(0.0, begun_at[number + 1] - begun_at[number])
-        repeat = functools.partial(
-            run.repeat, seconds=seconds, deadline=until, parked=parked is True
-        )
-        if not await repeat(earlier):
+        seconds, sent = max(0.0, given.arrived_at - before), max(sent, given.frames)
+        if not await run.repeat(earlier, seconds, sent, until):
             return number
-        if results.settle() and not await repeat(None):
+        if results.settle() and not await run.repeat(None, seconds, sent, until):
             return number
-        earlier = told.message
+        if count is not None:
+            count.compare(invocation.connection.id, number, conversation.sent.get(number))
+        before, earlier = given.at, conversation.messages[number].message
     return None
-
-
-def _log_diverged(connection_id: str, number: int, run: Run) -> None:
-    """Say that the app did not do again what it had done."""
-    where = f"after message {number}" if number else "before its first message"
-    logger.error(
-        "connection %s: closed: the app went another way when it was given its earlier messages "
-        "again: %s it did not wait for the next one%s. What it does must not hang on a clock, on "
-        "random numbers or ids, on a token that has expired since, or on data that has changed: "
-        "longwire.once keeps what may not be got anew (docs/state.md)",
-        connection_id,
-        where,
-        f" ({run.answer.words})" if run.answer.words else "",
-        exc_info=run.error,
-    )
-
-
-def _has_room(invocation: Invocation, turn: Turn, told: Told) -> bool:
-    """Tell whether the journal may take a message; its author is warned in time."""
-    if told.is_end:
-        return True
-    before, limit = turn.conversation, invocation.settings.replay_limit
-    count = len(before.messages) + 1
-    size = before.size + len(told.message.get("text") or told.message.get("bytes") or "")
-    where = f"connection {invocation.connection.id}"
-    limits = f"{limit} messages (ws_config['replay_limit']) and {MOST_SIZE} bytes"
-    if count > limit or size > MOST_SIZE:
-        logger.error("%s: closed: its journal is over the limit of %s", where, limits)
-        return False
-    warns = count == math.ceil(WARN_AT * limit) or (before.size < WARN_AT * MOST_SIZE <= size)
-    if warns:
-        logger.warning("%s: its journal comes near its limit of %s", where, limits)
-    return True

@@ -27,7 +27,8 @@ class Replies:
         self._may_repeat = not complete
 
     def swallow(self, frame: Frame) -> None:
-        if len(self._swallowed) < MAX_DIGESTS:  # as the record: a stream is not remembered
+        # As the record: a stream is not remembered.
+        if self._may_repeat and len(self._swallowed) < MAX_DIGESTS:
             self._swallowed[digest(frame)] += 1
 
     async def send(self, frame: Frame) -> bool:

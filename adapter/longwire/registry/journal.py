@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.exceptions import RecordVersionError, StoredRecordError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from longwire.types import Message
 
 VERSION = 1
@@ -44,6 +47,11 @@ class Told(NamedTuple):
     message: Message
 
     @property
+    def size(self) -> int:
+        """Characters, or bytes, of its payload."""
+        return len(self.message.get("text") or self.message.get("bytes") or "")
+
+    @property
     def is_end(self) -> bool:
         """Whether it is that the client has gone."""
         return bool(self.message["type"] == "websocket.disconnect")
@@ -64,6 +72,14 @@ class KeptResult(NamedTuple):
     begun: int  # how many messages the app had been given when it was kept
 
 
+class Given(NamedTuple):
+    """How the app was given a message; both times are in epoch seconds."""
+
+    arrived_at: float  # until then it did what it does without that message
+    at: float
+    frames: int  # so many had been sent before; 0 where nobody knows
+
+
 class FramesSent(NamedTuple):
     """What the app sent in one turn, where somebody wants to compare it with a replay."""
 
@@ -76,15 +92,16 @@ def message_entry(owner: str, until: float, told: Told) -> str:
     return _entry(MESSAGE, owner, until, told.at, *_dump(told.message))
 
 
-def lease_entry(owner: str, until: float, begun: int) -> str:
-    return _entry(LEASE, owner, until, begun)
+def lease_entry(owner: str, until: float, begun: int, frames: int = 0) -> str:
+    """Return the entry of a lease; so many frames have been sent."""
+    return _entry(LEASE, owner, until, begun, frames)
 
 
 def rest_entry(
-    owner: str, begun: int, sent: FramesSent | None = None, *, parked: bool = False
+    owner: str, begun: int, given_at: float, frames: int, sent: FramesSent | None = None
 ) -> str:
-    """Return the entry of a turn's end; `parked` says that only the client could move the app."""
-    return _entry(REST, owner, begun, parked, *(sent or ()))
+    """Return the entry of a rest; the last message was given at a time, and all frames counted."""
+    return _entry(REST, owner, begun, given_at, time.time(), frames, *(sent or ()))
 
 
 def once_entry(owner: str, result: Result) -> str:
@@ -92,8 +109,11 @@ def once_entry(owner: str, result: Result) -> str:
     return _entry(ONCE, owner, *result)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def _entry(*parts: Any) -> str:
-    return json.dumps([VERSION, *parts], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode([VERSION, *parts])
 
 
 def _dump(message: Message) -> tuple[Any, ...]:
@@ -103,7 +123,7 @@ def _dump(message: Message) -> tuple[Any, ...]:
     if data is not None:
         return "bytes", base64.b64encode(data).decode()
     text = message["text"]
-    if len(json.dumps(text, ensure_ascii=False)) <= len(text) * (10 + MOST_ESCAPES) // 10 + 64:
+    if len(_encode(text)) <= len(text) * (10 + MOST_ESCAPES) // 10 + 64:
         try:
             text.encode()
         except UnicodeEncodeError:  # half of a surrogate pair, which no store can keep
@@ -138,11 +158,11 @@ class Conversation:
         # By the number of the message and the key, in the order in which the app got them.
         self.results: dict[tuple[int, str], list[KeptResult]] = {}
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
-        self.begun_at: list[float] = []  # when the app was given each, in epoch seconds
-        # After which of them a turn has ended, and whether only the client could move the app then.
-        self.rested = {0: False}
+        self.given: list[Given] = []  # those of the messages that the app has been given
         self.owner = ""  # who has the turn; "" for nobody
         self.until = 0.0  # until when, in epoch seconds
+        # When the last turn ended, in epoch seconds, and how many frames had been sent by then.
+        self._rest = 0.0, 0
         self._numbers: dict[str, int] = {}  # of the messages, by the ids of their events
 
     def number_of(self, owner: str) -> int | None:
@@ -152,17 +172,28 @@ class Conversation:
     @property
     def begun(self) -> int:
         """How many messages the app has been given."""
-        return len(self.begun_at)
+        return len(self.given)
 
     @property
     def waiting(self) -> int:
         """How many messages nobody has begun with."""
         return len(self.messages) - self.begun
 
-    def add(self, entry: str) -> None:
-        """Read the next entry; raises `StoredRecordError` for one that is not ours."""
+    def add_all(self, entries: Sequence[str]) -> None:
+        """Read the next entries; raises as `add`."""
         try:
-            version, kind, owner, *rest = json.loads(entry)
+            parsed = json.loads(f"[{','.join(entries)}]")  # far faster than one by one
+        except (ValueError, RecursionError):
+            parsed = []
+        if len(parsed) != len(entries):  # so that it is known which one is not ours
+            parsed = [None] * len(entries)
+        for entry, parts in zip(entries, parsed, strict=True):
+            self.add(entry, parts)
+
+    def add(self, entry: str, parts: list[Any] | None = None) -> None:
+        """Read the next entry, parsed or not; raises `StoredRecordError` if it is not ours."""
+        try:
+            version, kind, owner, *rest = json.loads(entry) if parts is None else parts
             if version != VERSION:
                 raise RecordVersionError(f"its journal is of version {version!r}, not {VERSION}")
             if type(owner) is not str or not owner:
@@ -179,17 +210,20 @@ class Conversation:
         match kind, rest:
             case "M", [float(until) | int(until), int(at), str(form), *data]:
                 self._add_message(owner, float(until), Told(at, _load(form, *data)))
-            case "L", [float(until) | int(until), int(begun)]:
+            case "L", [float(until) | int(until), int(begun), int(frames)]:
                 if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
                     raise ValueError("a lease of another message")
-                self._give_turn(owner, float(until), begun)
-            case "R", [int(begun), bool(parked), *sent]:
+                self._give_turn(owner, float(until), begun, frames)
+            case "R", [int(begun), float(at) | int(at), float(now) | int(now), int(frames), *sent]:
                 self._check_owner(owner)
                 if begun != self.begun:
                     raise ValueError("a rest after another message")
+                ended_at, given_at = float(now), float(at)
                 if sent:
                     self.sent[begun] = FramesSent(*sent)
-                self.rested[begun] = parked
+                self._rest = ended_at, frames
+                if begun:
+                    self.given[-1] = self.given[-1]._replace(at=given_at)
                 self.owner, self.until = "", 0.0
             case "O", [int(number), str(key), value]:
                 self._check_owner(owner)
@@ -211,11 +245,14 @@ class Conversation:
         if until:
             self._give_turn(owner, until, len(self.messages))
 
-    def _give_turn(self, owner: str, until: float, begun: int) -> None:
+    def _give_turn(self, owner: str, until: float, begun: int, frames: int = 0) -> None:
         if begun > self.begun:
-            self.begun_at.append(until - LEASE_TIME)
-        elif not begun:  # the connect part goes on
-            self.rested.pop(0, None)
+            arrived_at = at = until - LEASE_TIME
+            # Who has the turn lets the app go on until it is given the next one.
+            if owner != self.owner:
+                rested_at, frames = self._rest
+                arrived_at = max(self.messages[self.begun].at / 1000, rested_at)
+            self.given.append(Given(arrived_at, at, frames))
         self.owner, self.until = owner, until
 
     def _check_owner(self, owner: str) -> None:

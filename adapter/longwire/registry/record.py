@@ -53,6 +53,7 @@ class ConnectionRecord:
     state: Entries = field(default_factory=dict)
     session: Entries = field(default_factory=dict)
     ended: bool = False  # by the app; it is deleted after the greeting
+    began_at: float = 0.0  # with `replay`: when the app was first called
 
     @property
     def kept(self) -> Kept:
@@ -112,6 +113,7 @@ def dumps(
         "state": record.state,
         "session": record.session,
         "ended": record.ended,
+        "began_at": record.began_at,
     }
     filled = {key: value for key, value in stored.items() if value}
     return json.dumps(filled, separators=(",", ":"))
@@ -154,6 +156,7 @@ def loads(value: str) -> ConnectionRecord:
         stored.get("state", {}),
         stored.get("session", {}),
         stored.get("ended", False),
+        stored.get("began_at", 0.0),
     )
 
 
@@ -219,6 +222,7 @@ _FITS: dict[str, Callable[[object], bool]] = {
     "state": _is_state,
     "session": _is_state,
     "ended": _is_flag,
+    "began_at": _is_time,
 }
 
 

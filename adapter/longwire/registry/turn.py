@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Seconds after which a turn is looked after: most are over before.
-BUSY_AFTER = 0.1
 # How often an event looks whether its message has been begun with, and who has the turn whether
 # there are more: in seconds, longer each time.
 PAUSES = (0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)
@@ -49,6 +47,9 @@ class Turn:
         self.owner = owner  # the id of this event, and of no other
         self.expires_at = expires_at
         self.given = 0  # so many messages its run has been given
+        # When it was given the last one, in epoch seconds, and what it has sent in all.
+        self.given_at = 0.0
+        self.count_frames: Callable[[], int] = lambda: 0
         self.at_rest = False  # it is over, as nothing was left to do
         self.is_lost = False  # somebody else has taken it over
         self._store = store
@@ -164,7 +165,6 @@ class Turn:
         given: int,
         sent: FramesSent | None = None,
         *,
-        parked: bool,
         whoever_waits: bool = False,
     ) -> bool:
         """End the turn if no message after the first `given` has come. Raises `TurnLostError`."""
@@ -175,15 +175,18 @@ class Turn:
                 return False
             if conversation.waiting and not whoever_waits:
                 return False
-            entry = journal.rest_entry(self.owner, given, sent, parked=parked)
-            self.at_rest = await self._append(entry)
+            self.at_rest = await self._append(self._rest_entry(sent))
             return self.at_rest
 
     async def give_up(self) -> None:
         """End the turn, whoever waits for it."""
         async with self._appending:
             while self.is_ours:
-                await self._append(journal.rest_entry(self.owner, self.conversation.begun))
+                await self._append(self._rest_entry())
+
+    def _rest_entry(self, sent: FramesSent | None = None) -> str:
+        begun = self.conversation.begun
+        return journal.rest_entry(self.owner, begun, self.given_at, self.count_frames(), sent)
 
     async def ensure(self) -> None:
         """Make sure that the turn is still ours, if it may not be. Raises `TurnLostError`."""
@@ -216,7 +219,8 @@ class Turn:
 
     async def _lease(self, begun: int) -> bool:
         until = time.monotonic() + LEASE_TIME
-        entry = journal.lease_entry(self.owner, time.time() + LEASE_TIME, begun)
+        frames = self.count_frames()
+        entry = journal.lease_entry(self.owner, time.time() + LEASE_TIME, begun, frames)
         if await self._append(entry):
             self._until = until
             return True
@@ -239,8 +243,7 @@ class Turn:
         found = await self._store.journal(self._id, after=self.conversation.position - known)
         if len(found) < known:
             raise TurnLostError
-        for entry in found[known:]:
-            self.conversation.add(entry)
+        self.conversation.add_all(found[known:])
         return found[known:]
 
     async def drop(self) -> None:
@@ -271,8 +274,9 @@ class Turn:
 class Attendant:
     """Keeps the turn while the app is busy, and gives it the messages that come in meanwhile.
 
-    `give` gets each message that is begun with, if the app `wants` one: what it cannot begin with
-    yet may wait, in the time of its own event. `lost` is called when the turn is somebody else's.
+    `give` gets each message that is begun with, if the app `wants` one: what it has not received
+    at the end is lost, while the event of a message that waits has time of its own. `lost` is
+    called when the turn is somebody else's.
     """
 
     def __init__(
@@ -292,11 +296,11 @@ class Attendant:
         self._stopping = False
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        # Most turns are over before.
-        self._timer = asyncio.get_running_loop().call_later(BUSY_AFTER, self._begin)
 
-    def _begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._attend())
+    def begin(self) -> None:
+        """Begin, if it has not: most turns are over before that."""
+        if self._task is None and not self._stopping:
+            self._task = asyncio.get_running_loop().create_task(self._attend())
 
     @property
     def takes(self) -> bool:
@@ -310,13 +314,10 @@ class Attendant:
     def wake(self) -> None:
         """Say that there is a message."""
         self._woken.set()
-        if self._task is None and not self._stopping:
-            self._timer.cancel()
-            self._begin()
+        self.begin()
 
     async def stop(self) -> None:
         """Stop, but not before what it has begun is done."""
-        self._timer.cancel()
         self._stopping = True
         self._woken.set()
         if self._task is not None:

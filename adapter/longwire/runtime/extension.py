@@ -291,4 +291,4 @@ class _API:
 
 
 def _refusal(status: int, body: bytes) -> str:
-    return f"it was answered with {status}: {body.decode(errors='replace')[:200]}"
+    return f"it was answered with {status}: {body.decode(errors='replace').strip()[:200]}"

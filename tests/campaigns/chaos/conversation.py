@@ -268,6 +268,9 @@ class Conversation:
             for member, expires_at in members.items():
                 if not 0 < expires_at <= limit:
                     self.gateway.violated(f"{member} is in {group} until {expires_at}")
+        for name, (_, expires_at) in self.store._journals.items():
+            if not 0 < expires_at <= limit:
+                self.gateway.violated(f"the journal of {name} expires at {expires_at}")
 
         for name, (_, expires_at) in self.store._journals.items():
             if not 0 < expires_at <= limit:

@@ -143,7 +143,10 @@ async def test_an_extension_that_reports_its_end(api: RuntimeAPI, phase: str) ->
     registered = await _register(api)
     me = {"lambda-extension-identifier": dict(registered.headers)["Lambda-Extension-Identifier"]}
     path = f"/2020-01-01/extension/{phase.lower()}/error"
-    assert _error(await api.answer("POST", path, me, b"{}")) == (403, "Extension.MissingHeader")
+    nobody = {"lambda-extension-identifier": str(uuid.uuid4())}
+    for one in (me, nobody):
+        refused = await api.answer("POST", path, one, b"{}")
+        assert _error(refused) == (403, "Extension.MissingHeader")
     why = me | {"lambda-extension-function-error-type": "Mine.Broken"}
     asking = await _next(api)
     assert not api.is_idle.is_set()
@@ -225,7 +228,8 @@ async def test_an_extension_that_nobody_knows(
     api: RuntimeAPI, path: str, headers: dict[str, str], error: str
 ) -> None:
     method = "GET" if path == "event/next" else "POST"
-    answer = await api.answer(method, f"/2020-01-01/extension/{path}", headers, b"{}")
+    given = headers | {"lambda-extension-function-error-type": "Mine.Broken"}
+    answer = await api.answer(method, f"/2020-01-01/extension/{path}", given, b"{}")
     assert _error(answer) == (403, error)
 
 

@@ -68,9 +68,21 @@ async def rooms(websocket: WebSocket, room: str, seat: int) -> None:
         pass
 
 
+async def kept(websocket: WebSocket) -> None:
+    await websocket.accept()
+    items: list[Any] = []
+    try:
+        while True:
+            items.append(await websocket.receive_json())
+            await websocket.send_json({"items": items})
+    except WebSocketDisconnectError:
+        pass
+
+
 async def unauthorized(websocket: WebSocket) -> None:
     raise Unauthorized
 
 
 app.router.add_ws("/rooms/{room}/{seat}", rooms)
+app.router.add_ws("/kept", kept)
 app.router.add_ws("/unauthorized", unauthorized)

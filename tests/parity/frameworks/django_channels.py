@@ -18,6 +18,8 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.urls import path, re_path
 
+from tests.parity.frameworks.remembering import hear
+
 if not settings.configured:
     settings.configure(
         INSTALLED_APPS=["channels"],
@@ -179,6 +181,85 @@ class TaskFeed(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no
         self.feeding.cancel()
 
 
+class Kept(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    async def connect(self) -> None:
+        self.texts: list[str] = []
+        await self.accept()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.texts.append(text_data or "")
+        await self.send(" ".join(self.texts))
+        if text_data == "close":
+            await self.close(4000)
+
+    async def disconnect(self, code: int) -> None:
+        hear(f"Channels kept {' '.join(self.texts)}, {code}")
+
+
+class SyncKept(WebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    counted = 0
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self.counted += 1
+        if text_data == "crash":
+            raise ValueError("as told")
+        self.send(f"{self.counted} {text_data}")
+
+    def disconnect(self, code: int) -> None:
+        hear(f"Channels counted {self.counted}, {code}")
+
+
+class Form(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """Asks for one field after the other."""
+
+    fields = ("name", "age")
+
+    async def connect(self) -> None:
+        self.form: dict[str, Any] = {}
+        await self.accept()
+        await self.send_json({"field": self.fields[0]})
+
+    async def receive_json(self, content: Any) -> None:
+        self.form[self.fields[len(self.form)]] = content
+        if len(self.form) == len(self.fields):
+            await self.send_json(self.form)
+            await self.close()
+        else:
+            await self.send_json({"field": self.fields[len(self.form)]})
+
+
+class KeptTask(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """A task of the consumer's own answers by a queue."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        self.texts: asyncio.Queue[str] = asyncio.Queue()
+        self.answering = asyncio.create_task(self.answer())
+
+    async def answer(self) -> None:
+        number = 0
+        while True:
+            text = await self.texts.get()
+            number += 1
+            await self.send(f"{number} {text}")
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await self.texts.put(text_data or "")
+
+    async def disconnect(self, code: int) -> None:
+        self.answering.cancel()
+
+
+class KeptLayer(Layer):
+    """Counts what it hears by the channel layer."""
+
+    heard = 0
+
+    async def chat_message(self, event: dict[str, Any]) -> None:
+        self.heard += 1
+        await self.send(f"{self.heard} by layer: {event['text']}")
+
+
 class User(BaseMiddleware):  # type: ignore[misc]  # channels has no types
     async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         return await super().__call__({**scope, "user": "ann"}, receive, send)
@@ -203,6 +284,11 @@ CONSUMERS: list[Any] = [
     Group,
     Feed,
     TaskFeed,
+    Kept,
+    SyncKept,
+    Form,
+    KeptTask,
+    KeptLayer,
 ]
 app = URLRouter(
     [

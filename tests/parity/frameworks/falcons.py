@@ -9,6 +9,7 @@ import falcon.asgi
 from falcon.errors import WebSocketDisconnected
 
 from tests.parity.frameworks.endpoints import ENDPOINTS
+from tests.parity.frameworks.remembering import hear
 from tests.parity.frameworks.socket import serve
 
 if TYPE_CHECKING:
@@ -62,6 +63,18 @@ class Media:
                 return
 
 
+class Kept:
+    async def on_websocket(self, req: Request, ws: WebSocket) -> None:
+        await ws.accept()
+        items: list[Any] = []
+        try:
+            while True:
+                items.append(await ws.receive_media())
+                await ws.send_media(items)
+        except WebSocketDisconnected:
+            hear(f"Falcon kept {len(items)}")
+
+
 class Refuse:
     async def on_websocket(self, req: Request, ws: WebSocket, status: int) -> None:
         raise falcon.HTTPError(status)
@@ -83,6 +96,7 @@ class Nothing:
 
 app = falcon.asgi.App()
 app.add_route("/media/{seat:int}", Media())
+app.add_route("/kept", Kept())
 app.add_route("/refuse/{status:int}", Refuse())
 app.add_route("/late", Late())
 app.add_route("/nothing", Nothing())

@@ -24,6 +24,7 @@ from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, ValidationError
 
 from tests.parity.frameworks.endpoints import ENDPOINTS
+from tests.parity.frameworks.remembering import hear
 from tests.parity.frameworks.starlettes import as_starlette
 
 app = FastAPI()
@@ -124,6 +125,70 @@ async def policy_later(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text(await websocket.receive_text())
     raise WebSocketException(4003, "no more")
+
+
+async def unit_of_work() -> AsyncIterator[list[str]]:
+    """Commit at the end what came in."""
+    rows: list[str] = []
+    try:
+        yield rows
+    except ValueError:
+        hear(f"FastAPI rolled {len(rows)} back")
+        raise
+    hear(f"FastAPI committed {' '.join(rows)}")
+
+
+def in_a_thread(rows: Annotated[list[str], Depends(unit_of_work)]) -> Iterator[list[str]]:
+    yield rows
+    hear(f"FastAPI left a thread with {len(rows)}")
+
+
+@app.websocket("/rows")
+async def with_rows(
+    websocket: WebSocket,
+    rows: Annotated[list[str], Depends(unit_of_work)],
+    same: Annotated[list[str], Depends(in_a_thread)],
+) -> None:
+    await websocket.accept()
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            rows.append(await websocket.receive_text())
+            if rows[-1] == "crash":
+                raise ValueError("as told")
+            await websocket.send_json(same)
+
+
+class Basket:
+    def __init__(self, size: int = 2) -> None:
+        self.size = size
+        self.items: list[str] = []
+
+    def add(self, item: str) -> bool:
+        self.items.append(item)
+        return len(self.items) >= self.size
+
+
+@app.websocket("/basket")
+async def with_basket(websocket: WebSocket, basket: Annotated[Basket, Depends()]) -> None:
+    await websocket.accept()
+    while not basket.add(await websocket.receive_text()):
+        await websocket.send_json(basket.items)
+    await websocket.send_text("full")
+    await websocket.close(4000)
+
+
+@app.websocket("/moves/kept")
+async def kept_moves(websocket: WebSocket) -> None:
+    """A move that is invalid changes nothing but the number of errors."""
+    await websocket.accept()
+    moves: list[Move] = []
+    errors = 0
+    async for text in websocket.iter_text():
+        try:
+            moves.append(Move.model_validate_json(text))
+        except ValidationError:
+            errors += 1
+        await websocket.send_json([errors, *(move.model_dump() for move in moves)])
 
 
 class TeapotError(Exception):

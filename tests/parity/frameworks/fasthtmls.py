@@ -8,6 +8,8 @@ from typing import Any
 
 from fasthtml.common import Div, FastHTML, P
 
+from tests.parity.frameworks.remembering import hear
+
 app = FastHTML(secret_key="tests only")
 
 
@@ -37,6 +39,23 @@ async def on_disconnect(send) -> None:  # type: ignore[no-untyped-def]
 @app.ws("/greet", conn=on_connect, disconn=on_disconnect)
 async def greet(msg: str, n: int = 1) -> Any:
     return tuple(P(f"{msg} {number}", id=f"p{number}") for number in range(n))
+
+
+carts: dict[int, list[str]] = {}
+
+
+async def begin_cart(ws) -> None:  # type: ignore[no-untyped-def]
+    carts[id(ws)] = []
+
+
+async def end_cart(ws) -> None:  # type: ignore[no-untyped-def]
+    hear(f"FastHTML had {' '.join(carts.pop(id(ws)))}")
+
+
+@app.ws("/cart", conn=begin_cart, disconn=end_cart)
+async def cart(msg: str, ws) -> Any:  # type: ignore[no-untyped-def]
+    carts[id(ws)].append(msg)
+    return Div(*(P(item) for item in carts[id(ws)]), id="cart")
 
 
 @app.ws("/thread")

@@ -22,6 +22,7 @@ from litestar.handlers import (
 )
 
 from tests.parity.frameworks.endpoints import ENDPOINTS
+from tests.parity.frameworks.remembering import hear
 from tests.parity.frameworks.socket import serve
 
 if TYPE_CHECKING:
@@ -140,6 +141,56 @@ class Listener(WebsocketListener):
         return f"listener {data}"
 
 
+class Remembering(WebsocketListener):
+    """Keeps what it hears in the connection's state."""
+
+    path = "/remembering"
+
+    async def on_accept(self, socket: Socket) -> None:
+        socket.state.texts = []
+
+    async def on_receive(self, data: str, socket: Socket) -> list[str]:
+        socket.state.texts.append(data)
+        return list(socket.state.texts)
+
+    async def on_disconnect(self, socket: Socket) -> None:
+        hear(f"Litestar heard {' '.join(socket.state.texts)}")
+
+
+@asynccontextmanager
+async def counted(socket: Socket) -> AsyncIterator[None]:
+    socket.state.counted = 0
+    try:
+        yield
+    finally:
+        hear(f"Litestar counted {socket.state.counted}")
+
+
+@websocket_listener("/listen/counted", connection_lifespan=counted)
+async def listen_and_count(data: str, socket: Socket) -> str:
+    socket.state.counted += 1
+    if data == "crash":
+        raise ValueError("as told")
+    return f"{socket.state.counted} {data}"
+
+
+@websocket("/streams/kept")
+async def streams_kept(socket: Socket) -> None:
+    """Each stream goes on where the one before has ended."""
+
+    async def part(begin: int) -> AsyncGenerator[str, None]:
+        for number in range(begin, begin + 3):
+            await asyncio.sleep(0.05)
+            yield str(number)
+
+    await socket.accept()
+    begin = 0
+    while True:
+        await socket.receive_text()
+        await send_websocket_stream(socket, part(begin), listen_for_disconnect=False)
+        begin += 3
+
+
 @websocket_stream("/numbers", listen_for_disconnect=False)
 async def numbers() -> AsyncGenerator[int, None]:
     for number in range(3):
@@ -222,6 +273,9 @@ app = Litestar(
         numbers,
         numbers_heard,
         numbers_endless,
+        Remembering,
+        listen_and_count,
+        streams_kept,
         stream_answer,
         guarded,
         policy,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from quart import Blueprint, Quart, abort, g, session, websocket
 
 from tests.parity.frameworks.endpoints import ENDPOINTS
+from tests.parity.frameworks.remembering import hear
 from tests.parity.frameworks.socket import serve
 
 if TYPE_CHECKING:
@@ -82,6 +83,24 @@ async def implicit_by_receiving() -> None:
 async def json_for_user() -> None:
     while True:
         await websocket.send_json({"got": await websocket.receive_json(), "user": g.user})
+
+
+@app.websocket("/remember")
+async def remember() -> None:
+    """Keep it in the context of the WebSocket."""
+    g.texts = []
+    try:
+        while True:
+            g.texts.append(await websocket.receive())
+            await websocket.send_json({"user": g.user, "texts": g.texts})
+    finally:
+        hear(f"Quart heard {' '.join(g.texts)}")
+
+
+@app.teardown_websocket
+async def leave(error: BaseException | None) -> None:
+    if "texts" in g:
+        hear(f"Quart left {len(g.texts)}")
 
 
 @app.websocket("/session")

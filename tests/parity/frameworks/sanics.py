@@ -71,6 +71,14 @@ async def rooms(request: Request, ws: Any, room: str, seat: int) -> None:
         await ws.send(f"{room} {seat} {request.ctx.user} {text}")
 
 
+@app.websocket("/kept")  # type: ignore[untyped-decorator]
+async def kept(request: Request, ws: Any) -> None:
+    request.ctx.texts = []
+    async for text in _texts(ws):
+        request.ctx.texts.append(text)
+        await ws.send(" ".join(request.ctx.texts))
+
+
 async def _texts(ws: Any) -> Any:
     while (text := await ws.recv()) is not None:
         yield text

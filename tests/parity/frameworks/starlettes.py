@@ -14,6 +14,7 @@ from starlette.routing import Mount, Router, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.parity.frameworks.endpoints import ENDPOINTS
+from tests.parity.frameworks.remembering import hear
 from tests.parity.frameworks.socket import serve
 
 if TYPE_CHECKING:
@@ -94,6 +95,70 @@ class Picky(WebSocketEndpoint):
             await websocket.send_text(data)
 
 
+class Counter(WebSocketEndpoint):
+    """Counts in an attribute, and knows at the end how far it came."""
+
+    encoding = "text"
+    counted = 0
+
+    async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+        self.counted += 1
+        await websocket.send_text(f"{self.counted} {data}")
+
+    async def on_disconnect(self, websocket: WebSocket, close_code: int) -> None:
+        hear(f"Starlette counted {self.counted}, {close_code}")
+
+
+class Basket(WebSocketEndpoint):
+    encoding = "json"
+
+    async def on_connect(self, websocket: WebSocket) -> None:
+        self.items: list[Any] = []
+        await websocket.accept()
+
+    async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+        if data == "pay":
+            await websocket.close(4000)
+        else:
+            self.items.append(data)
+            await websocket.send_json(self.items)
+
+
+async def count_in_state(websocket: WebSocket) -> None:
+    await websocket.accept()
+    websocket.state.counted = 0
+    async for text in websocket.iter_text():
+        websocket.state.counted += 1
+        await websocket.send_text(f"{websocket.state.counted} {text}")
+
+
+async def count_in_session(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        websocket.session[text] = websocket.session.get(text, 0) + 1
+        await websocket.send_json(websocket.session)
+
+
+class CountingMiddleware:
+    """Numbers what its app is told."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        counted = 0
+
+        async def numbered() -> Any:
+            nonlocal counted
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                counted += 1
+                message = {**message, "text": f"{counted} {message['text']}"}
+            return message
+
+        await self._app(scope, numbered, send)
+
+
 async def iterate(websocket: WebSocket) -> None:
     await websocket.accept()
     async for text in websocket.iter_text():
@@ -168,6 +233,8 @@ app = Starlette(
         WebSocketRoute("/Text", Text),
         WebSocketRoute("/Json/{name}", Json),
         WebSocketRoute("/Picky", Picky),
+        WebSocketRoute("/Counter", Counter),
+        WebSocketRoute("/Basket", Basket),
         *(
             WebSocketRoute(f"/{one.__name__}", one)
             for one in (
@@ -181,12 +248,19 @@ app = Starlette(
                 deny_json,
                 deny_after_work,
                 session,
+                count_in_state,
+                count_in_session,
             )
         ),
         Mount(
             "/loud",
             Router([WebSocketRoute("/iterate", iterate)]),
             middleware=[Middleware(OwnMiddleware)],
+        ),
+        Mount(
+            "/numbered",
+            Router([WebSocketRoute("/iterate", iterate)]),
+            middleware=[Middleware(CountingMiddleware)],
         ),
     ],
     middleware=[Middleware(SessionMiddleware, secret_key="tests only")],

@@ -6,6 +6,7 @@ The package may be missing: an emulator that tests use wants another graphql-cor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator  # noqa: TC003  # read at run time
 from datetime import timedelta
 
@@ -24,6 +25,12 @@ class Subscription:
     async def count(self, to: int = 3) -> AsyncGenerator[int, None]:
         for number in range(to):
             yield number
+
+    @strawberry.subscription
+    async def tick(self) -> AsyncGenerator[int, None]:
+        for number in range(500):
+            yield number
+            await asyncio.sleep(0.1)
 
 
 _schema = strawberry.Schema(Query, subscription=Subscription)

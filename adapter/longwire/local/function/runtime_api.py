@@ -212,12 +212,12 @@ class RuntimeAPI:
     ) -> JSONResponse:
         if path == "/register":
             return self._register(headers, body)
-        extension = self._known(headers)
+        extension = self._known(path, headers)
         if isinstance(extension, JSONResponse):
             return extension
         if path == "/event/next":
             return await self._next_event(extension)
-        return self._end(extension, "Init" if path == "/init/error" else "Exit", headers)
+        return self._end(extension, "Init" if path == "/init/error" else "Exit")
 
     def _register(self, headers: Mapping[str, str], body: bytes) -> JSONResponse:
         name = headers.get("lambda-extension-name", "")
@@ -242,7 +242,7 @@ class RuntimeAPI:
         more = (("Lambda-Extension-Identifier", identifier),)
         return JSONResponse(200, json.dumps(answer).encode(), more_headers=more)
 
-    def _known(self, headers: Mapping[str, str]) -> _Extension | JSONResponse:
+    def _known(self, path: str, headers: Mapping[str, str]) -> _Extension | JSONResponse:
         """Return the extension that asks, or why it gets no answer."""
         given = headers.get("lambda-extension-identifier", "")
         if not given:
@@ -251,6 +251,8 @@ class RuntimeAPI:
             identifier = str(uuid.UUID(given))
         except ValueError:
             return _error(403, "Extension.InvalidExtensionIdentifier", "expected a UUID")
+        if path != "/event/next" and not headers.get("lambda-extension-function-error-type"):
+            return _error(403, "Extension.MissingHeader", "the type of the error is missing")
         unknown = _error(403, "Extension.UnknownExtensionIdentifier", "nobody has this identifier")
         return self._extensions.get(identifier, unknown)
 
@@ -271,9 +273,7 @@ class RuntimeAPI:
         more = (("Lambda-Extension-Event-Identifier", work.request_id),)
         return JSONResponse(200, json.dumps(event).encode(), more_headers=more)
 
-    def _end(self, extension: _Extension, phase: str, headers: Mapping[str, str]) -> JSONResponse:
-        if not headers.get("lambda-extension-function-error-type"):
-            return _error(403, "Extension.MissingHeader", "the type of the error is missing")
+    def _end(self, extension: _Extension, phase: str) -> JSONResponse:
         if phase == "Init" and extension.has_begun:
             return _invalid_state("its initialization is over")
         extension.has_ended = True

@@ -1,0 +1,143 @@
+"""A replay: an app is given its earlier messages once more, and time does not pass."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from longwire.asgi.quiescence import Outcome
+from longwire.asgi.run import Run
+from longwire.asgi.stage import Stage
+
+if TYPE_CHECKING:
+    from longwire.types import Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+
+ACCEPT = {"type": "websocket.accept"}
+
+
+class Client:
+    """Writes down the frames that have an effect."""
+
+    def __init__(self) -> None:
+        self.got: list[str | bytes] = []
+
+    def swallow(self, frame: str | bytes) -> None:
+        """Do nothing."""
+
+    async def send(self, frame: str | bytes) -> bool:
+        self.got.append(frame)
+        return True
+
+    async def close(self, code: int, reason: str) -> None:
+        """Do nothing."""
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {"type": "websocket.receive", "text": text}
+
+
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + 20
+
+
+async def _replayed(app: Any, *given: tuple[str | None, float, int]) -> list[str | bytes]:
+    """Repeat messages, each for so long and until so many frames were sent, then give "now"."""
+    client = Client()
+    run = Run(app, {}, client, stage=Stage.REPLAY, connection_id="c=", linger=2.0)
+    for text, seconds, frames in given:
+        message = None if text is None else _message(text)
+        assert await run.repeat(message, seconds, frames, _deadline())
+    run.hand_over(_message("now"))
+    assert await run.until_over(_deadline()) in (Outcome.PARKED, Outcome.ENDED)
+    await run.stop()
+    return client.got
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "websocket.send", "text": text}
+
+
+async def nudging(scope: Scope, receive: Receive, send: Send) -> None:
+    """Count how often the client was silent for 1.5 seconds, and say so at once."""
+    await receive()
+    await send(ACCEPT)
+    nudges = 0
+    while True:
+        try:
+            message = await asyncio.wait_for(receive(), 1.5)
+        except TimeoutError:
+            nudges += 1
+            await send(_text("nudge"))
+            message = await receive()
+        await send(_text(f"{message['text']} after {nudges}"))
+        if message["text"] == "now":
+            return
+
+
+async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+    """Count in the background how often 1.5 seconds have passed."""
+    await receive()
+    await send(ACCEPT)
+    counted = 0
+
+    async def count() -> None:
+        nonlocal counted
+        while True:
+            await asyncio.sleep(1.5)
+            counted += 1
+
+    counting = asyncio.create_task(count())
+    while (await receive())["text"] != "now":
+        pass
+    counting.cancel()
+    await send(_text(str(counted)))
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ([(None, 1.2, 0)], "now after 0"),
+        ([(None, 1.8, 0)], "now after 1"),
+        ([(None, 0.2, 0), ("a", 1.2, 1)], "now after 0"),
+        ([(None, 0.2, 0), ("a", 1.8, 2)], "now after 1"),
+        # The clock says that it was too early, the frames that had been sent that it was not.
+        ([(None, 1.4, 1)], "now after 1"),
+        ([(None, 1.4, 1), ("a", 1.4, 3)], "now after 2"),
+    ],
+)
+async def test_a_silence_is_repeated_but_not_waited_for(given: Any, answer: str) -> None:
+    """Neither more nor less of it."""
+    assert await _replayed(nudging, *given) == [answer]
+
+
+@pytest.mark.parametrize(
+    ("given", "counted"),
+    [
+        ([(None, 1.2, 0)], "0"),
+        ([(None, 1.8, 0)], "1"),
+        # No part is long enough, all of them together are.
+        ([(None, 0.6, 0), ("a", 0.6, 0), ("b", 0.6, 0)], "1"),
+        ([(None, 0.6, 0), ("a", 1.2, 0), ("b", 0.6, 0), ("c", 0.9, 0)], "2"),
+    ],
+)
+async def test_the_time_of_earlier_messages_adds_up(given: Any, counted: str) -> None:
+    """Also where nothing was due while the app waited for one of them."""
+    assert await _replayed(counting, *given) == [counted]
+
+
+async def test_the_connect_part_is_repeated_from_its_beginning() -> None:
+    """What it waits for before it accepts, and before it greets, is not waited for either."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await asyncio.sleep(300)
+        await send(ACCEPT)
+        await asyncio.sleep(300)
+        await send(_text("hello"))
+        await send(_text((await receive())["text"]))
+
+    assert await _replayed(app, (None, 600.1, 1)) == ["now"]

@@ -1,0 +1,315 @@
+"""Runs that wait for the next event in their process: they save time, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from longwire import Connections, Longwire
+from longwire.invocation import kept_runs
+from longwire.observability import event
+from longwire_backends.memory import MemoryBackend
+from tests.invocation.test_connect import OK, websocket
+from tests.talk import Talk, talk
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
+
+pytestmark = pytest.mark.anyio
+
+
+class Diary:
+    """An app that counts its messages, and notes how often it was called and how it has ended."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.ends: list[tuple[str, int, bool]] = []  # by whom, after so many messages, replaying?
+
+    async def endpoint(self, ws: WebSocket) -> None:
+        self.calls += 1
+        count = 0
+        await ws.accept()
+        try:
+            async for text in ws.iter_text():
+                count += 1
+                await ws.send_text(f"{count} {text}")
+            self.ends.append(("client", count, self._replaying(ws)))
+        finally:
+            self.ends.append(("finally", count, self._replaying(ws)))
+
+    @staticmethod
+    def _replaying(ws: WebSocket) -> bool:
+        return bool(ws.scope["extensions"]["longwire"]["replaying"])
+
+
+def other_process(client: Talk, app: Any, **ws_config: Any) -> Talk:
+    """Return the same client as another process sees it, which shares the store."""
+    settings = {
+        "backend": client.handler._api.backend,
+        "api_gateway_endpoint_url": client.server.url,
+        "replay": True,
+        **ws_config,
+    }
+    return Talk(Longwire(app, ws_config=settings), client.server, client.connection_id)
+
+
+async def test_one_process_calls_the_app_once_and_ends_it_once() -> None:
+    """As a server does: what the app does at its end comes at the real end."""
+    diary = Diary()
+    async with talk(websocket(diary.endpoint), replay=True) as client:
+        await client.connect()
+        for text in "abc":
+            assert await client.say(text) == OK
+        assert diary.ends == []
+        await client.leave()
+    assert client.frames == ["1 a", "2 b", "3 c"]
+    assert diary.calls == 1
+    assert diary.ends == [("client", 3, False), ("finally", 3, False)]
+
+
+async def test_a_run_that_was_outrun_is_ended_without_effect_and_made_anew() -> None:
+    """Two processes take turns: each message finds what all before it have left."""
+    diary = Diary()
+    async with talk(websocket(diary.endpoint), replay=True, backend=MemoryBackend()) as one:
+        other = other_process(one, websocket(diary.endpoint))
+        await one.connect()
+        for number, client in enumerate((one, other, one, other), 1):
+            await client.say(f"m{number}")
+        assert one.frames == ["1 m1", "2 m2", "3 m3", "4 m4"]
+        assert diary.calls == 4
+        assert (
+            [end for end in diary.ends if end[2]]
+            == diary.ends
+            == [
+                ("finally", 1, True),
+                ("finally", 2, True),
+            ]
+        )
+        await other.leave()
+        assert diary.ends[2:] == [("client", 4, False), ("finally", 4, False)]
+        await other.handler.aclose()
+    # The other process has kept a run that its connection's end did not reach.
+    assert diary.ends[4:] == [("finally", 3, True)]
+
+
+async def test_the_end_of_a_handler_ends_what_it_keeps_without_effect() -> None:
+    """Nothing that an app does as it cleans up reaches the client, or others."""
+    raised: list[str] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            async for text in ws.iter_text():
+                await ws.send_text(text)
+        finally:
+            raised.append(str(ws.scope["extensions"]["longwire"]["replaying"]))
+            await ws.send_text("bye")
+            await Connections().send(ws.scope["extensions"]["longwire"]["connection_id"], "bye")
+            await ws.close()
+
+    async with talk(websocket(app), replay=True) as client:
+        await client.connect()
+        await client.say("a")
+        await client.handler.aclose()
+        assert client.frames == ["a"]
+        assert not client.deleted
+        assert raised == ["True"]
+        # It goes on from the journal.
+        await client.say("b")
+        assert client.frames == ["a", "b"]
+
+
+@pytest.mark.parametrize("limit", ["MOST_RUNS", "MOST_SIZE", "MOST_AGE"])
+async def test_kept_runs_are_bounded(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their number, by the size of their messages and by their age; the oldest go."""
+    small: dict[str, float] = {"MOST_RUNS": 3, "MOST_SIZE": 1500, "MOST_AGE": -1.0}
+    monkeypatch.setattr(kept_runs, limit, small[limit])
+    diary = Diary()
+    async with talk(websocket(diary.endpoint), replay=True) as first:
+        clients = [first, *(first.another() for _ in range(7))]
+        for client in clients:
+            await client.connect()
+            await client.say("x" * 200)
+        ended = len(diary.ends)
+        assert 3 <= ended <= 16
+        assert all(replaying for _, _, replaying in diary.ends)
+        for client in clients:
+            await client.say("b")
+            assert client.frames[1:] == ["2 b"]
+
+
+EVENT: contextvars.ContextVar[str] = contextvars.ContextVar("event")
+OWN: contextvars.ContextVar[str] = contextvars.ContextVar("own", default="")
+
+
+async def test_a_run_that_goes_on_has_the_context_of_its_new_event() -> None:
+    """What is around the handler sets context variables for each event; the app's own stay."""
+
+    async def app(ws: WebSocket) -> None:
+        OWN.set("mine")
+        await ws.accept()
+        queue: asyncio.Queue[str] = asyncio.Queue()
+
+        async def write() -> None:
+            while True:
+                text = await queue.get()
+                body = ws.scope["aws.event"]["body"]
+                await ws.send_text(f"{text} {EVENT.get()} {OWN.get()} {body}")
+
+        writer = asyncio.create_task(write())
+        try:
+            async for text in ws.iter_text():
+                await ws.send_text(f"{text} {EVENT.get()} {OWN.get()}")
+                queue.put_nowait(text)
+        finally:
+            writer.cancel()
+
+    async with talk(websocket(app), replay=True) as client:
+
+        async def invoke(name: str, work: Any) -> None:
+            EVENT.set(name)
+            await work
+
+        await asyncio.create_task(invoke("e0", client.connect()))
+        await asyncio.create_task(invoke("e1", client.say("a")))
+        await asyncio.create_task(invoke("e2", client.say("b")))
+    assert client.frames == ["a e1 mine", "a e1 mine a", "b e2 mine", "b e2 mine b"]
+
+
+async def test_what_a_kept_run_does_is_counted_into_the_event_that_it_goes_on_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its tasks were made in another event."""
+    caplog.set_level(logging.INFO, "longwire")
+    async with talk(websocket(Diary().endpoint), replay=True) as client:
+        await client.connect()
+        for text in "ab":
+            await client.say(text)
+    counted = [
+        (told["phase"], told["posts"], told["store_requests"])
+        for told in map(vars, caplog.records)
+        if "posts" in told
+    ]
+    # The first message looks whether the connection goes on, which no entry says yet.
+    assert counted == [("connect", 0, 1), ("message", 1, 3), ("message", 1, 2)]
+    assert event.current.get() is None
+
+
+async def test_a_timer_that_has_fired_meanwhile_has_its_run_made_anew() -> None:
+    """What it did between two events had no effect, and so the next one does not build on it."""
+    fired = asyncio.Event()
+    calls: list[str] = []
+
+    async def app(ws: WebSocket) -> None:
+        calls.append("called")
+        seen = 0
+        late: list[asyncio.Task[None]] = []
+
+        async def tick() -> None:
+            nonlocal seen
+            await asyncio.sleep(0.3)
+            seen += 100
+            fired.set()
+
+        await ws.accept()
+        async for text in ws.iter_text():
+            seen += 1
+            late.append(asyncio.create_task(tick()))
+            await ws.send_text(f"{seen} {text}")
+
+    async with talk(websocket(app), replay=True, linger=0.1) as client:
+        await client.connect()
+        await client.say("a")
+        await asyncio.wait_for(fired.wait(), 5)
+        await client.say("b")
+    assert client.frames == ["1 a", "2 b"]
+    assert len(calls) == 2
+
+
+async def test_a_run_of_another_loop_is_not_gone_on_with() -> None:
+    """A handler that is called on several event loops makes the run anew on each."""
+    diary = Diary()
+    async with talk(websocket(diary.endpoint), replay=True) as client:
+        await client.connect()
+        await client.say("a")
+        answers: list[object] = []
+        thread = threading.Thread(target=lambda: answers.append(asyncio.run(client.say("b"))))
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        assert answers == [OK]
+        await client.say("c")
+    assert client.frames == ["1 a", "2 b", "3 c"]
+
+
+async def test_messages_of_one_connection_at_once_are_answered_once_and_in_order() -> None:
+    """Where one process handles several events at a time."""
+    diary = Diary()
+    async with talk(websocket(diary.endpoint), replay=True) as client:
+        await client.connect()
+        answers = await asyncio.gather(*(client.say(f"m{n}") for n in range(20)))
+        assert answers == [OK] * 20
+        assert [frame.partition(" ")[0] for frame in client.frames] == [
+            str(n) for n in range(1, 21)
+        ]
+        assert len(set(client.frames)) == 20
+        await client.leave()
+    assert diary.ends[-2:] == [("client", 20, False), ("finally", 20, False)]
+
+
+async def test_nothing_is_left_of_connections_that_have_ended() -> None:
+    """Neither runs, nor tasks, nor entries of a journal."""
+    backend = MemoryBackend()
+    async with talk(websocket(Diary().endpoint), replay=True, backend=backend) as first:
+        tasks = 0
+        for number in range(50):
+            client = first.another()
+            await client.connect()
+            await client.say("a")
+            await client.leave()
+            if number == 0:
+                tasks = len(asyncio.all_tasks())
+        assert len(asyncio.all_tasks()) == tasks
+        assert backend._journals == {}
+        runs = first.handler._kept_runs
+        assert runs is not None
+        assert (runs._runs, runs._size, runs._attendants) == ({}, 0, {})
+    gc.collect()
+
+
+class SlowToRest(MemoryBackend):
+    """Who appends the end of a turn hears of it only when the next message has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rested, self.next_came = asyncio.Event(), asyncio.Event()
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        appended = await super().append(connection_id, position, value, expires_at)
+        if '"R"' in value:
+            self.rested.set()
+            await self.next_came.wait()
+        elif '"b"' in value:
+            self.next_came.set()
+        return appended
+
+
+async def test_a_message_that_comes_as_a_turn_ends_goes_on_with_its_run() -> None:
+    """Its event is the next one in the process before the run of the one before is kept."""
+    diary = Diary()
+    backend = SlowToRest()
+    async with talk(websocket(diary.endpoint), replay=True, backend=backend) as client:
+        await client.connect()
+        first = asyncio.create_task(client.say("a"))
+        await backend.rested.wait()
+        assert await client.say("b") == OK
+        assert await first == OK
+        await client.leave()
+    assert client.frames == ["1 a", "2 b"]
+    assert diary.calls == 1
+    assert diary.ends == [("client", 2, False), ("finally", 2, False)]

@@ -294,10 +294,11 @@ async def test_an_app_that_asks_itself_meets_its_messages_in_order_again(shop: S
         await client.connect()
         going = asyncio.create_task(Talk.say(client, "go"))
         await asked.wait()
-        # Both are with the app before the model answers.
-        await asyncio.gather(Talk.say(client, "1"), Talk.say(client, "2"))
+        more = [asyncio.create_task(Talk.say(client, text)) for text in "12"]
+        while sum('"M"' in entry for entry in await client.journal()) < 3:
+            await asyncio.sleep(0)
         answers.set_result("yes")
-        await going
+        await asyncio.gather(going, *more)
         await client.say("3")
         assert client.frames[-1] == '["go","yes",1,"1","2","3"]'
         assert shop.taken == ["model"]

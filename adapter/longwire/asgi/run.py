@@ -186,14 +186,21 @@ class Run:
         return None if ready else outcome
 
     async def repeat(
-        self, message: Message | None, seconds: float, frames: int, deadline: float
+        self,
+        message: Message | None,
+        seconds: float,
+        frames: int,
+        deadline: float,
+        *,
+        parked: bool = False,
     ) -> bool:
         """Give the app an earlier message once more; tell whether it waits for the next one then.
 
         Without a message, go on with the one before, or with the connect step. The next message
         came so many seconds after, when the app had sent so many frames in all: what was waited for
-        until then is not waited for again.
+        until then is not waited for again. With `parked` only the client could move the app then.
         """
+        linger = math.inf if parked else self._linger
         since: float | None = None
         if message is not None:
             self._began = self._now()
@@ -209,8 +216,8 @@ class Run:
             until = self._began + MOST_SKIPPED
             if look.waits and self.answer.accepted:
                 since = now if since is None else since
-                until = max(since, self.replay.sent_at) + self._linger
-                if self._frames >= frames:
+                until = max(since, self.replay.sent_at) + linger
+                if self._frames >= frames and not parked:
                     until = min(until, arrival)
                 if now >= until or -math.inf < now + (move - self.loop.time()) > until:
                     return self._is_ready(arrival)
@@ -242,14 +249,17 @@ class Run:
         self._skipped += seconds
         return True
 
+    def note_rest(self) -> None:
+        """Note where it has come to rest; it may be kept if it does not move any more."""
+        self._kept_at = self._watch.standstill()
+
     def keep(self) -> None:
         """Let it wait, between two events, without any effect."""
         self._enter(Stage.KEPT)
         self._context = contextvars.copy_context()  # of the event
-        self._kept_at = self._watch.standstill()
 
     def stands_still(self) -> bool:
-        """Tell whether it has been kept and has not moved since."""
+        """Tell whether it has been kept and has not moved since it came to rest."""
         return (
             self._kept_at is not None
             and self._stage is Stage.KEPT
@@ -457,6 +467,10 @@ class Run:
     def left_behind(self) -> bool:
         """Whether the app has ended and tasks of it go on."""
         return self._task.done() and any(not task.done() for task in self._tasks)
+
+    def waits_for_client(self) -> bool:
+        """Tell whether it waits for a message, and none is there."""
+        return bool(self._inbox.waiters) and not self._inbox
 
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""

@@ -141,6 +141,7 @@ class _ConnectStep:
             record.began_at = time.time() - run.age
         if self._conversing is not None and outcome is Outcome.PARKED:
             self._outcome, self._conversing.at_rest = outcome, True
+            run.note_rest()
         going_on = outcome is Outcome.UNANSWERED
         if after is not None:
             await self._answer_and_go_on(after, going_on=going_on)
@@ -244,7 +245,7 @@ class _ConnectStep:
         if conversing is None:
             self._outcome = await run.until_over(self._invocation.run_until)
         else:
-            conversing.give_first()
+            await conversing.give_first()
             self._outcome = await conversing.until_rest()
         log_ending(run, self._outcome, self._connection.id)
         note_ending(self._call.ending, run, self._outcome)

@@ -168,10 +168,14 @@ class Connection:
             return None
         self.expires_at = stored.expires_at
         known = self._loads(stored)
-        # Whoever reads it has heard from the client, so it has been answered.
+        self.note_answered(known)
+        return known
+
+    def note_answered(self, known: ConnectionRecord) -> None:
+        """Note when the client has been answered: "gone" is not believed soon after that."""
+        # Whoever knows it has heard from the client, so it has been answered.
         answered_at = min(max(known.responded_at, known.leaving_until), time.time())
         self._new_until = answered_at + NEW_TO_REPLIES
-        return known
 
     async def update(
         self, change: Callable[[ConnectionRecord], bool], known: Record | None = None

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
+# Seconds until an end that the store has not noted is tried once more.
+TRY_AGAIN = 0.1
 # The part of an event's time in which it takes messages of others, which have time of their own.
 TAKES_FOR = 0.5
 
@@ -65,7 +67,9 @@ class Conversing:
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
-        self._attendant = Attendant(self.turn, self.give, self.run.abandon, takes_until)
+        self._attendant = Attendant(
+            self.turn, self.give, self.run.abandon, self.run.waits_for_client, takes_until
+        )
         self._runs.begin_turn(self._connection.id, self._attendant)
         self._runs.at_work[self._connection.id] = self._over
         return self
@@ -79,23 +83,26 @@ class Conversing:
         assert self._attendant is not None
         self._runs.end_turn(self._connection.id, self._attendant)
         await self._attendant.stop()
-        with contextlib.suppress(BackendError):  # the lease ends by itself
+        with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
             if self._connection.ended:
                 await self.turn.drop()
             elif not self.at_rest:
                 await self.turn.give_up()
 
-    def give_first(self) -> None:
+    async def give_first(self) -> None:
         """Give the app the message with which this turn has begun, and take others from now on."""
         assert self._attendant is not None
-        conversation = self.turn.conversation
-        if conversation.begun:
-            self.give(conversation.messages[conversation.begun - 1], self.run.hand_over)
+        try:
+            told = await self.turn.begin_next(takes=False)
+        except TurnLostError:
+            return self.run.abandon()
+        if told is not None:
+            self.give(told, self.run.hand_over)
         self._attendant.open()
 
     def give(self, told: Told, give: Callable[..., object] | None = None) -> None:
         """Give the app the message that was begun with last, or tell it the end."""
-        self.results.begin(self.turn.conversation.begun)
+        self.results.begin(self.turn.given)
         self.results.settle()
         self._given += 1
         self.turn.given_at = time.time()
@@ -109,24 +116,46 @@ class Conversing:
 
     async def until_rest(self, on_waiting: Callable[[], object] | None = None) -> Outcome:
         """Give the app what comes in, until it has ended or is at rest."""
-        run, turn, attendant = self.run, self.turn, self._attendant
-        assert attendant is not None
+        run, turn = self.run, self.turn
         while True:
-            begun = turn.conversation.begun
+            given = turn.given
             outcome = await run.until_over(self._invocation.run_until, on_waiting)
             is_over = run.ended or run.unwinding or run.disconnect_delivered
             if is_over or outcome is Outcome.DEADLINE:
                 return outcome
-            try:
-                if turn.conversation.begun != begun:
-                    continue
-                if attendant.takes and (told := await turn.begin_next()) is not None:
-                    self.give(told)
-                elif await turn.rest(begun, self._sent(outcome), whoever_waits=not attendant.takes):
-                    self.at_rest = True
-                    return outcome
-            except TurnLostError:
-                run.abandon()
+            if turn.given == given and await self._rests(given, outcome):
+                return outcome
+
+    async def _rests(self, given: int, outcome: Outcome) -> bool:
+        """End the turn, or give the run its next message; tell whether nothing is left to do."""
+        run, turn, attendant = self.run, self.turn, self._attendant
+        assert attendant is not None
+        if parked := outcome is Outcome.PARKED:
+            run.note_rest()
+        takes = attendant.takes or not self.has_given_own
+        try:
+            if (told := await turn.begin_next(takes=takes)) is not None:
+                self.give(told)
+            else:
+                sent = self._sent(outcome)
+                self.at_rest = await turn.rest(given, sent, parked=parked, whoever_waits=not takes)
+        except TurnLostError:
+            run.abandon()
+        except BackendError as error:
+            if not self.has_given_own:
+                raise
+            # All that was given has been handled; without an end of it others wait longer.
+            if not (attendant.takes and await self._connection.pause(TRY_AGAIN, early=True)):
+                name = self._connection.id
+                logger.warning("connection %s: its turn did not end: %s", name, error)
+                return True
+        return self.at_rest
+
+    @property
+    def has_given_own(self) -> bool:
+        """Whether the app has been given the message of this event, if it is about one."""
+        number = self.turn.conversation.number_of(self.turn.owner)
+        return number is None or number <= self.turn.given
 
     def _sent(self, outcome: Outcome) -> FramesSent | None:
         """Return what a replay is to send again; None where that hangs on how long things take."""
@@ -142,7 +171,7 @@ class Conversing:
     async def keep_or_stop(self, outcome: Outcome, greeting: Greeting | None = None) -> None:
         """Keep the run if another event may go on with it, else stop it."""
         invocation = self._invocation
-        if not (self.at_rest and outcome is Outcome.PARKED):
+        if not self.at_rest or outcome is not Outcome.PARKED or self.run.unwinding:
             self._end()
             return await invocation.stop(self.run)
         assert invocation.caller is not None

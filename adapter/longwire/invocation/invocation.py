@@ -172,6 +172,7 @@ class Invocation:
         """Go on with a kept run: all that belongs to an event becomes this event's."""
         connection, kept_scope = self.connection, kept.scope
         connection.expires_at = kept.expires_at
+        connection.note_answered(kept.record)
         kept.caller.go_on(self._new_caller())
         self.caller, self.scope = kept.caller, kept_scope
         # In place, as an app may have copied the scope.

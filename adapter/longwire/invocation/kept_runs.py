@@ -120,10 +120,11 @@ class KeptRuns:
     async def put(self, connection_id: str, kept: KeptRun) -> None:
         """Keep a run, and end those for which there is no room."""
         kept.run.keep()
-        if (older := self.take(connection_id)) is not None:
-            await end(older)
+        older = self.take(connection_id)
         self._runs[connection_id] = kept
         self._size += kept.turn.conversation.size
+        if older is not None:
+            await end(older)
         while self._is_full():
             evicted = self.take(next(iter(self._runs)))
             assert evicted is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
-from longwire.exceptions import DeadlineError
+from longwire.exceptions import DeadlineError, StoredRecordError
 from longwire.invocation.conversing import Conversing
 from longwire.invocation.divergence import FrameCount, log_diverged
 from longwire.invocation.journal_limit import is_full, log_full
@@ -73,22 +73,25 @@ async def message(
     """
     told = Told(request.request_time or int(time.time() * 1000), received)
     conversing = await _go_on(invocation, told, lambda: find(invocation, request))
-    if conversing is None:
-        record = await find(invocation, request)
-        if record is not None:
-            await _begin(invocation, record, told, "parked")
-    else:
-        await _converse(invocation, conversing)
+    if conversing is not None:
+        return await _converse(invocation, conversing)
+    # Before the record, which goes first when a connection ends.
+    turn = await _read(invocation)
+    if (record := await find(invocation, request)) is not None:
+        await _begin(invocation, record, turn, told, "parked")
 
 
 async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, word: Word) -> None:
     """Tell the app, when it is its turn, that its client is gone; this event has the record."""
     told = Told(int(time.time() * 1000), gone)
-    conversing = await _go_on(invocation, told)
-    if conversing is None:
-        await _begin(invocation, record, told, word)
-    else:
-        await _converse(invocation, conversing, word)
+    try:
+        conversing = await _go_on(invocation, told)
+        if conversing is None:
+            await _begin(invocation, record, await _read(invocation), told, word)
+        else:
+            await _converse(invocation, conversing, word)
+    except StoredRecordError as error:
+        logger.error("connection %s: its end was not told: %s", invocation.connection.id, error)
 
 
 # With the run that was kept
@@ -106,11 +109,14 @@ async def _go_on(
     if kept is None:
         return None
     try:
-        if kept.greets and find is not None and await find() is None:
+        # Nothing in its journal says that the connection goes on, before its first entry.
+        is_sure = kept.turn.conversation.position > 0 and not kept.greets
+        if not is_sure and find is not None and await find() is None:
             return None
         kept.turn.pass_on(connection.store, new_owner())
-        full = is_full(kept.turn.conversation, told, invocation.settings.replay_limit)
-        if full or not kept.run.stands_still():
+        if kept.expires_at <= time.time() or not kept.run.stands_still():
+            return None
+        if is_full(kept.turn.conversation, told, invocation.settings.replay_limit):
             return None
         if not await kept.turn.go_on(told):
             return None
@@ -142,12 +148,19 @@ async def _converse(
     outcome = Outcome.DEADLINE
     try:
         async with conversing:
-            conversing.give_first()
+            await conversing.give_first()
             on_waiting = getattr(invocation.call.context, "waits_for_client", None)
             outcome = await conversing.until_rest(on_waiting)
             await _note(invocation, conversing, outcome, word)
     finally:
         await conversing.keep_or_stop(outcome)
+    _check_given(invocation, conversing)
+
+
+def _check_given(invocation: Invocation, conversing: Conversing) -> None:
+    """Raise `DeadlineError` if this event's own message is still to be given to the app."""
+    if not (conversing.has_given_own or conversing.run.ended or invocation.connection.ended):
+        raise DeadlineError("its turn was over before the app had this message")
 
 
 async def _note(
@@ -161,18 +174,27 @@ async def _note(
 # With a run that is made anew
 
 
-async def _begin(invocation: Invocation, record: ConnectionRecord, told: Told, word: Word) -> None:
+async def _read(invocation: Invocation) -> Turn:
+    """Return the turn of this event, which has read the connection's journal."""
+    connection = invocation.connection
+    turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())
+    await turn.read()
+    return turn
+
+
+async def _begin(
+    invocation: Invocation, record: ConnectionRecord, turn: Turn, told: Told, word: Word
+) -> None:
     """Wait for the turn, and go on with a run, unless another event's run gets the message."""
     runs, connection = invocation.kept_runs, invocation.connection
     assert runs is not None
-    turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())
-    await turn.read()
+    turn.expires_at = connection.expires_at
     limit = invocation.settings.replay_limit
     if is_full(turn.conversation, told, limit):
         log_full(connection.id, limit)
         invocation.call.ending.note("closed")
         return await connection.hang_up()
-    if not await turn.take(told, lambda: runs.wake(connection.id)):
+    if not await turn.take(told, invocation.call.times.send, lambda: runs.wake(connection.id)):
         return invocation.call.ending.note(word)
     told_word = word if told.is_end else None
     kept = await runs.take_next(connection.id, turn.conversation.position - 1)
@@ -201,7 +223,7 @@ async def _begin_anew(
             if at is None:
                 if isinstance(replies, TurnReplies) and turn.conversation.begun == 1:
                     replies.begin(complete=run.replay.complete)
-                conversing.give_first()
+                await conversing.give_first()
                 on_waits = getattr(invocation.call.context, "waits_for_client", None)
                 outcome = await conversing.until_rest(on_waits)
                 await _note(invocation, conversing, outcome, word)
@@ -212,7 +234,9 @@ async def _begin_anew(
                 at = None
     finally:
         await conversing.keep_or_stop(outcome)
-    if at is not None and word is None:
+    if at is None:
+        _check_given(invocation, conversing)
+    elif word is None:
         raise DeadlineError("the app did not come to wait for this message in time")
 
 
@@ -227,9 +251,10 @@ async def _replay(
     for number, given in enumerate(conversation.given):
         results.begin(number)
         seconds, sent = max(0.0, given.arrived_at - before), max(sent, given.frames)
-        if not await run.repeat(earlier, seconds, sent, until):
+        parked = conversation.rested.get(number, False)
+        if not await run.repeat(earlier, seconds, sent, until, parked=parked):
             return number
-        if results.settle() and not await run.repeat(None, seconds, sent, until):
+        if results.settle() and not await run.repeat(None, seconds, sent, until, parked=parked):
             return number
         if count is not None:
             count.compare(invocation.connection.id, number, conversation.sent.get(number))

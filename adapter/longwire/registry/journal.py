@@ -96,10 +96,19 @@ def lease_entry(owner: str, until: float, begun: int, frames: int = 0) -> str:
 
 
 def rest_entry(
-    owner: str, begun: int, given_at: float, frames: int, sent: FramesSent | None = None
+    owner: str,
+    begun: int,
+    given_at: float,
+    frames: int,
+    sent: FramesSent | None = None,
+    *,
+    parked: bool = False,
 ) -> str:
-    """Return the entry of a rest; the last message was given at a time, and all frames counted."""
-    return _entry(REST, owner, begun, given_at, time.time(), frames, *(sent or ()))
+    """Return the entry of a rest; the last message was given at a time, and all frames counted.
+
+    `parked` says that only the client could move the app then.
+    """
+    return _entry(REST, owner, begun, parked, given_at, time.time(), frames, *(sent or ()))
 
 
 def once_entry(owner: str, result: Result) -> str:
@@ -157,6 +166,8 @@ class Conversation:
         self.results: dict[tuple[int, str], list[KeptResult]] = {}
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
         self.given: list[Given] = []  # those of the messages that the app has been given
+        # After which of them a turn has ended, and whether only the client could move the app then.
+        self.rested = {0: False}
         self.owner = ""  # who has the turn; "" for nobody
         self.until = 0.0  # until when, in epoch seconds
         # When the last turn ended, in epoch seconds, and how many frames had been sent by then.
@@ -197,7 +208,7 @@ class Conversation:
             if type(owner) is not str or not owner:
                 raise ValueError("nobody's entry")
             self._read(kind, owner, rest)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
             # Its text must not have a value in it, which may be a secret.
             detail = f"entry {self.position + 1} of its journal is not one of ours"
             raise StoredRecordError(f"{detail} ({type(error).__name__})") from None
@@ -212,16 +223,13 @@ class Conversation:
                 if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
                     raise ValueError("a lease of another message")
                 self._give_turn(owner, until, begun, frames)
-            case "R", [int(begun), float(at) | int(at), float(now) | int(now), int(frames), *sent]:
-                self._check_owner(owner, begun)
-                self._rest = now, frames
-                if begun:
-                    self.given[-1] = self.given[-1]._replace(at=at)
-                if sent:
-                    self.sent[begun] = FramesSent(*sent)
-                self.owner, self.until = "", 0.0
+            case "R", [int(begun), bool(parked), given_at, now, int(frames), *sent]:
+                compared = FramesSent(*sent) if sent else None
+                self._rest_after(owner, begun, parked, float(given_at), float(now), frames)
+                if compared is not None:
+                    self.sent[begun] = compared
             case "O", [int(number), str(key), value]:
-                self._check_owner(owner, self.begun)
+                self._check_owner(owner)
                 if not 0 <= number <= self.begun:
                     raise ValueError("a result of a message that nobody has begun with")
                 self.results.setdefault((number, key), []).append(KeptResult(value, self.begun))
@@ -246,10 +254,24 @@ class Conversation:
                 rested_at, frames = self._rest
                 arrived_at = max(self.messages[self.begun].at / 1000, rested_at)
             self.given.append(Given(arrived_at, at, frames))
+        elif not begun:  # the connect part goes on
+            self.rested.pop(0, None)
         self.owner, self.until = owner, until
 
-    def _check_owner(self, owner: str, begun: int) -> None:
+    def _rest_after(
+        self, owner: str, begun: int, parked: bool, given_at: float, now: float, frames: int
+    ) -> None:
+        self._check_owner(owner)
+        if begun != self.begun:
+            raise ValueError("a rest after another message")
+        self._rest = now, frames
+        if begun:
+            self.given[-1] = self.given[-1]._replace(at=given_at)
+        self.rested[begun] = parked
+        self.owner, self.until = "", 0.0
+
+    def _check_owner(self, owner: str) -> None:
         """Raise for an entry of somebody whose turn it is not."""
         # The connect part has no turn while nobody else can have one.
-        if begun != self.begun or (self.owner or owner) != owner:
+        if (self.owner or owner) != owner:
             raise ValueError("an entry out of turn")

@@ -45,18 +45,20 @@ class Turn:
     def __init__(self, store: Store, connection_id: str, expires_at: int, owner: str) -> None:
         self.conversation = Conversation()
         self.owner = owner  # the id of this event, and of no other
+        self.expires_at = expires_at
+        self.given = 0  # so many messages its run has been given
+        self.at_rest = False  # it is over, as nothing was left to do
         # When the app was given the last message, in epoch seconds, and what it has sent in all.
         self.given_at = 0.0
         self.count_frames: Callable[[], int] = lambda: 0
         self._store = store
         self._id = connection_id
-        self._expires_at = expires_at
         self._until = 0.0  # until when it is surely ours, in `time.monotonic()`
         self._appending = asyncio.Lock()  # by the app's own tasks, too
 
     def pass_on(self, store: Store, owner: str) -> None:
         """Go on with it in another event."""
-        self._store, self.owner = store, owner
+        self._store, self.owner, self.at_rest = store, owner, False
 
     @property
     def is_ours(self) -> bool:
@@ -65,22 +67,24 @@ class Turn:
 
     # To get it
 
-    async def take(self, told: Told, on_waiting: Callable[[], object]) -> bool:
+    async def take(
+        self, told: Told, deadline: float, on_waiting: Callable[[], object] = lambda: None
+    ) -> bool:
         """Take the turn for a message; False when somebody else has begun with it.
 
         Who gets it goes on with the first message that nobody has begun with. `on_waiting` is
-        called when somebody else has it.
+        called when somebody else has it. The deadline is in `time.monotonic()`.
 
         Raises:
             DeadlineError: somebody else has it, and did not come to this message in time.
         """
         try:
             async with self._appending:
-                return await self._take(told, on_waiting)
+                return await self._take(told, deadline, on_waiting)
         except TurnLostError:
             return False  # the connection has ended since
 
-    async def _take(self, told: Told, on_waiting: Callable[[], object]) -> bool:
+    async def _take(self, told: Told, deadline: float, on_waiting: Callable[[], object]) -> bool:
         conversation = self.conversation
         while (number := conversation.number_of(self.owner)) is None:
             await self._append_message(told)
@@ -98,10 +102,11 @@ class Turn:
                 await self._lease(conversation.begun + 1)
                 continue
             pause = min(next(pauses, PAUSES[-1]), max(0.0, free_at - time.monotonic()))
-            if time.monotonic() + pause >= self._store.deadline:
+            if time.monotonic() + pause >= deadline:
                 raise DeadlineError("an event before it did not come to this message in time")
             await asyncio.sleep(pause)
-            await self.read()
+            await self._read()
+        self.given = conversation.begun - 1
         return True
 
     async def _append_message(self, told: Told) -> None:
@@ -113,7 +118,9 @@ class Turn:
             self._until = until
 
     async def go_on(self, told: Told) -> bool:
-        """Take the turn, if nothing has happened since this was read last."""
+        """Take the turn, if nothing has happened since this was read last, nor is left to do."""
+        if self.conversation.owner or self.conversation.waiting:
+            return False
         until = time.monotonic() + LEASE_TIME
         entry = journal.message_entry(self.owner, time.time() + LEASE_TIME, told)
         try:
@@ -132,28 +139,44 @@ class Turn:
 
     # To have it
 
-    async def begin_next(self) -> Told | None:
-        """Begin with the next message; None when there is none. Raises `TurnLostError`."""
+    async def begin_next(self, *, takes: bool = True) -> Told | None:
+        """Return the message that its run is to be given now, if any. Raises `TurnLostError`.
+
+        With `takes`, one is begun with if none has been.
+        """
         conversation = self.conversation
         async with self._appending:
-            while conversation.waiting:
-                if await self._lease(conversation.begun + 1):
-                    return conversation.messages[conversation.begun - 1]
+            while True:
                 self._check()
-        return None
+                # Also one whose entry was written though its answer was an error.
+                if self.given < conversation.begun:
+                    if time.monotonic() < self._until:
+                        self.given += 1
+                        return conversation.messages[self.given - 1]
+                    await self._lease(conversation.begun)  # it was stopped, or its answer was late
+                elif takes and conversation.waiting:
+                    await self._lease(conversation.begun + 1)
+                else:
+                    return None
 
     async def rest(
-        self, begun: int, sent: FramesSent | None = None, *, whoever_waits: bool = False
+        self,
+        given: int,
+        sent: FramesSent | None = None,
+        *,
+        parked: bool,
+        whoever_waits: bool = False,
     ) -> bool:
-        """End the turn if no message after the first `begun` has come. Raises `TurnLostError`."""
+        """End the turn if no message after the first `given` has come. Raises `TurnLostError`."""
         conversation = self.conversation
         async with self._appending:
-            if conversation.begun != begun or (conversation.waiting and not whoever_waits):
-                return False
-            if await self._append(self._rest_entry(sent)):
-                return True
             self._check()
-        return False
+            if not (given == self.given == conversation.begun):
+                return False
+            if conversation.waiting and not whoever_waits:
+                return False
+            self.at_rest = await self._append(self._rest_entry(sent, parked=parked))
+            return self.at_rest
 
     async def give_up(self) -> None:
         """End the turn, whoever waits for it."""
@@ -161,26 +184,32 @@ class Turn:
             while self.is_ours:
                 await self._append(self._rest_entry())
 
-    def _rest_entry(self, sent: FramesSent | None = None) -> str:
+    def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> str:
         begun = self.conversation.begun
-        return journal.rest_entry(self.owner, begun, self.given_at, self.count_frames(), sent)
+        counted = self.given_at, self.count_frames()
+        return journal.rest_entry(self.owner, begun, *counted, sent, parked=parked)
 
     async def ensure(self) -> None:
         """Make sure that the turn is still ours, if it may not be. Raises `TurnLostError`."""
+        self._check()
         if time.monotonic() >= self._until:
             await self.renew()
 
     async def renew(self) -> None:
         """Keep the turn before half of the lease is over. Raises `TurnLostError`."""
         async with self._appending:
+            self._check()
             while time.monotonic() > self._until - LEASE_TIME / 2:
-                if not await self._lease(self.conversation.begun):
-                    self._check()
+                await self._lease(self.conversation.begun)
+                self._check()
 
     async def keep(self, result: Result) -> None:
         """Keep a result of `once`. Raises `TurnLostError`, and what JSON raises for its value."""
         entry = journal.once_entry(self.owner, result)
         async with self._appending:
+            # The connect part has no turn while nobody else can have one.
+            if self.conversation.begun or self.conversation.owner:
+                self._check()
             while not await self._append(entry):
                 self._check()
 
@@ -199,11 +228,6 @@ class Turn:
 
     # The journal
 
-    async def look(self) -> None:
-        """Read what others have written, while the turn may be at work. Raises as `read`."""
-        async with self._appending:  # or what is being appended would be read twice
-            await self.read()
-
     async def read(self) -> tuple[str, ...]:
         """Read what others have written, and return the entries.
 
@@ -211,6 +235,10 @@ class Turn:
             StoredRecordError: it is not ours.
             TurnLostError: the journal has been dropped.
         """
+        async with self._appending:  # or an entry on its way would be read twice
+            return await self._read()
+
+    async def _read(self) -> tuple[str, ...]:
         known = min(self.conversation.position, 1)  # the last one, which is there until the end
         found = await self._store.journal(self._id, after=self.conversation.position - known)
         if len(found) < known:
@@ -226,7 +254,7 @@ class Turn:
         """Append an entry; False when somebody was faster, and has been read."""
         position = self.conversation.position + 1
         try:
-            done = await self._store.append(self._id, position, entry, self._expires_at)
+            done = await self._store.append(self._id, position, entry, self.expires_at)
         except BackendError:
             # Its answer may be lost: each entry says who wrote it.
             if not await self._find(position, entry):
@@ -239,14 +267,15 @@ class Turn:
 
     async def _find(self, position: int, entry: str) -> bool:
         """Read on, and tell whether the entry at a position is this one."""
-        found = await self.read()
+        found = await self._read()
         return self.conversation.position >= position and found[0] == entry
 
 
 class Attendant:
     """Keeps the turn while the app is busy, and gives it the messages that come in meanwhile.
 
-    `give` gets each message that is begun with; `lost` is called when the turn is somebody else's.
+    `give` gets each message that is begun with, if the app `wants` one: what it cannot begin with
+    yet may wait, in the time of its own event. `lost` is called when the turn is somebody else's.
     """
 
     def __init__(
@@ -254,11 +283,13 @@ class Attendant:
         turn: Turn,
         give: Callable[[Told], None],
         lost: Callable[[], None],
+        wants: Callable[[], bool],
         takes_until: float,  # in `time.monotonic()`; it takes no more after that
     ) -> None:
         self._turn = turn
         self._give = give
         self._lost = lost
+        self._wants = wants
         self._takes_until = takes_until
         self._is_open = False
         self._stopping = False
@@ -273,7 +304,7 @@ class Attendant:
     @property
     def takes(self) -> bool:
         """Whether it still takes others' messages, whose events have time of their own."""
-        return self._is_open and time.monotonic() < self._takes_until
+        return self._is_open and not self._stopping and time.monotonic() < self._takes_until
 
     def open(self) -> None:
         """Take others' messages from now on."""
@@ -291,15 +322,19 @@ class Attendant:
         if self._task is not None:
             await self._task
 
+    async def _next(self) -> Told | None:
+        return await self._turn.begin_next(takes=self.takes and self._wants())
+
     async def _attend(self) -> None:
         pauses = iter(PAUSES)
         while not self._stopping:
+            self._woken.clear()  # before it looks, or what it is woken for then would be missed
             try:
                 await self._turn.renew()
-                await self._turn.look()
-                told = await self._turn.begin_next() if self.takes else None
+                await self._turn.read()
+                told = await self._next() if self._is_open else None
             except TurnLostError:
-                return self._lost()
+                return None if self._turn.at_rest else self._lost()
             except BackendError as error:
                 logger.warning("a turn is not kept for now: %s", error)
                 told = None
@@ -307,6 +342,5 @@ class Attendant:
                 self._give(told)
                 pauses = iter(PAUSES)
                 continue
-            self._woken.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), next(pauses, PAUSES[-1]))

@@ -272,6 +272,10 @@ class Conversation:
             if not 0 < expires_at <= limit:
                 self.gateway.violated(f"the journal of {name} expires at {expires_at}")
 
+        for name, (_, expires_at) in self.store._journals.items():
+            if not 0 < expires_at <= limit:
+                self.gateway.violated(f"the journal of {name} expires at {expires_at}")
+
     def _look_at_expired_store(self) -> None:
         self._loop.clock.now += LIFETIME
         at_once(self.store.sweep())

@@ -106,7 +106,8 @@ class Gateway:
         self.lines.append(f"{time.monotonic():9.4f}  {line}")
 
     def violated(self, what: str) -> None:
-        if (one := known(what, self._app, self._faults.weather)) is not None:
+        one = known(what, self._app, self._faults.weather)
+        if one is not None and self.journals is None:
             self.log(f"TOLERATED: {what}")
             self.tolerated[one.name] += 1
             return

@@ -1,0 +1,359 @@
+"""Messages of one connection in many processes at once, with `replay`: in turn, and once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from longwire import Longwire
+from longwire.exceptions import BackendError, DeadlineError
+from longwire.invocation.kept_runs import KeptRuns
+from longwire.registry import journal
+from longwire_backends.memory import MemoryBackend
+from longwire_backends.sqlite3.backend import SQLite3Backend
+from tests.lambda_events import LambdaContext, message_event
+from tests.talk import Talk, talk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    from longwire_backends import Backend
+
+pytestmark = pytest.mark.anyio
+
+
+class Counter:
+    """Numbers its replies, by a local variable, and notes what it was given with effect."""
+
+    def __init__(self) -> None:
+        self.handled: list[str] = []
+        self.ends = 0
+        self.busy: Callable[[str], Any] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        extension = scope["extensions"]["longwire"]
+        await receive()
+        await send({"type": "websocket.accept"})
+        number = 0
+        while (message := await receive())["type"] == "websocket.receive":
+            text = message["text"]
+            if not extension["replaying"]:
+                self.handled.append(text)
+            if self.busy is not None:
+                await self.busy(text)
+            if text == "close":
+                await send({"type": "websocket.close"})
+                return
+            number += 1
+            await send({"type": "websocket.send", "text": f"{text} {number}"})
+        self.ends += not extension["replaying"]
+
+
+@contextlib.asynccontextmanager
+async def processes(
+    app: Any, count: int, backends: Sequence[Backend] = (), **ws_config: Any
+) -> AsyncIterator[list[Talk]]:
+    """Run so many handlers with one store, and return one client as each of them sees it."""
+    stores = backends or [MemoryBackend()]
+    async with talk(app, backend=stores[0], replay=True, **ws_config) as first:
+        settings = {"api_gateway_endpoint_url": first.server.url, "replay": True, **ws_config}
+        handlers = [
+            Longwire(app, ws_config={**settings, "backend": stores[number % len(stores)]})
+            for number in range(1, count)
+        ]
+        others = [Talk(one, first.server, first.connection_id, first.seconds) for one in handlers]
+        try:
+            yield [first, *others]
+        finally:
+            for one in handlers:
+                await one.aclose()
+
+
+def _numbered(texts: Sequence[str]) -> list[str]:
+    return [f"{text} {number}" for number, text in enumerate(texts, 1)]
+
+
+async def _burst(of: Sequence[Talk], app: Counter) -> None:
+    await of[0].connect()
+    answers = await asyncio.gather(*(of[n % len(of)].say(f"m{n}") for n in range(20)))
+
+    assert answers == [{"statusCode": 200}] * 20
+    assert sorted(app.handled) == sorted(f"m{n}" for n in range(20))
+    await of[0].until(*_numbered(app.handled))
+    await of[3 % len(of)].say("last")
+    await of[0].until(*_numbered([*app.handled]))
+    assert app.handled[-1] == "last"
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+async def test_a_burst_of_twenty_messages_has_its_effects_twenty_times_in_order(count: int) -> None:
+    app = Counter()
+    async with processes(app, count) as all_of_them:
+        await _burst(all_of_them, app)
+        await all_of_them[-1].leave()
+        assert app.ends == 1
+
+
+async def test_so_it_is_with_two_connections_to_a_file(tmp_path: Path) -> None:
+    app = Counter()
+    stores = [SQLite3Backend(tmp_path / "turns.sqlite3") for _ in range(2)]
+    async with processes(app, 6, stores) as all_of_them:
+        await _burst(all_of_them, app)
+    await stores[1].close()
+
+
+async def test_slow_messages_in_parallel_keep_their_order() -> None:
+    app = Counter()
+    app.busy = lambda text: asyncio.sleep(0.02)
+    async with processes(app, 4) as all_of_them:
+        await _burst(all_of_them, app)
+
+
+async def test_a_stop_reaches_the_stream_of_another_process() -> None:
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        streaming: asyncio.Task[None] | None = None
+
+        async def go_on() -> None:
+            while True:
+                await send({"type": "websocket.send", "text": "piece"})
+                await asyncio.sleep(0.01)
+
+        while (message := await receive())["type"] == "websocket.receive":
+            if message["text"] == "start":
+                streaming = asyncio.create_task(go_on())
+            elif streaming is not None:
+                streaming.cancel()
+                await send({"type": "websocket.send", "text": "stopped"})
+
+    async with processes(stream, 2) as (first, second):
+        await first.connect()
+        starting = asyncio.create_task(first.say("start"))
+        await first.server.until(lambda: first.frames.count("piece") > 3)
+        assert await second.say("stop") == {"statusCode": 200}
+        assert await starting == {"statusCode": 200}
+        await first.server.until(lambda: first.frames[-1] == "stopped")
+        assert first.frames.count("stopped") == 1
+
+
+async def test_what_a_writer_still_does_in_a_replay_is_not_sent_again() -> None:
+    """Two messages come at the same time, and each is answered by a task that asks somebody."""
+
+    class Somebody:
+        async def ask(self) -> None:
+            await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+
+    async def reader_and_writer(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        texts: asyncio.Queue[str] = asyncio.Queue()
+
+        async def write() -> None:
+            while True:
+                text = await texts.get()
+                for _ in range(5):
+                    await Somebody().ask()
+                await send({"type": "websocket.send", "text": text})
+
+        writer = asyncio.create_task(write())
+        while (message := await receive())["type"] == "websocket.receive":
+            texts.put_nowait(message["text"])
+        writer.cancel()
+
+    async with processes(reader_and_writer, 3) as (first, second, third):
+        await first.connect()
+        for number in range(4):
+            await asyncio.gather(*(one.say(f"m{number}{one is first}") for one in (first, second)))
+            await third.say(f"n{number}")
+        assert len(first.frames) == 12
+        assert len(set(first.frames)) == 12
+
+
+# A store that fails
+
+
+class Failing(MemoryBackend):
+    """Fails for so many appends of entries of one kind."""
+
+    def __init__(self, kind: str, times: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.times = times
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        if f'"{self.kind}"' in value[:8] and self.times:
+            self.times -= 1
+            raise BackendError(self.name, "append", "fails")
+        return await super().append(connection_id, position, value, expires_at)
+
+
+async def test_a_message_that_was_answered_is_no_error_though_its_end_was_not_noted() -> None:
+    app = Counter()
+    async with processes(app, 1, [Failing(journal.REST, 2)]) as (one,):
+        await one.connect()
+        assert await one.say("a") == {"statusCode": 200}
+        assert await one.say("b") == {"statusCode": 200}
+        assert app.handled == ["a", "b"]
+        await one.until("a 1", "b 2")
+
+
+async def test_a_message_that_was_not_noted_is_an_error_and_has_no_effect() -> None:
+    app = Counter()
+    async with processes(app, 1, [Failing(journal.MESSAGE, 1)]) as (one,):
+        await one.connect()
+        with pytest.raises(BackendError):
+            await one.say("a")
+        assert app.handled == []
+        await one.say("b")
+        await one.until("b 1")
+
+
+async def test_an_end_whose_journal_is_damaged_is_logged_and_answered(caplog: Any) -> None:
+    app = Counter()
+    store = MemoryBackend()
+    async with processes(app, 2, [store]) as (first, second):
+        await first.connect()
+        await first.say("a")
+        assert await store.append(first.connection_id, 3, "[1", 1 << 40)
+        assert await second.leave() == {"statusCode": 200}
+        assert "its end was not told: entry 3 of its journal" in caplog.text
+        assert app.ends == 0
+
+
+async def test_a_message_whose_journal_is_damaged_ends_the_connection(caplog: Any) -> None:
+    app = Counter()
+    store = MemoryBackend()
+    async with processes(app, 1, [store]) as (one,):
+        await one.connect()
+        await one.say("a")
+        assert await store.append(one.connection_id, 3, "[1", 1 << 40)
+        assert await one.say("b") == {"statusCode": 200}
+        await one.until_deleted()
+        assert "entry 3 of its journal is not one of ours" in caplog.text
+        assert app.handled == ["a"]
+
+
+# Who waits
+
+
+async def test_a_message_is_answered_once_the_app_has_it() -> None:
+    app = Counter()
+    begun, done = asyncio.Event(), asyncio.Event()
+
+    async def busy(text: str) -> None:
+        begun.set()
+        await done.wait()
+
+    app.busy = busy
+    async with processes(app, 2) as (first, second):
+        await first.connect()
+        saying = asyncio.create_task(first.say("a"))
+        await begun.wait()
+        also = asyncio.create_task(second.say("b"))
+        await asyncio.wait([also], timeout=0.5)
+        assert not also.done()
+        assert app.handled == ["a"]
+        done.set()
+        assert await saying == await also == {"statusCode": 200}
+        await first.until("a 1", "b 2")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_no_message_is_answered_that_the_app_has_not_got(count: int) -> None:
+    """Whoever has no time left for the others leaves them to their own events."""
+    app = Counter()
+    app.busy = lambda text: asyncio.sleep(0.3)
+    async with processes(app, count) as all_of_them:
+        for one in all_of_them:
+            one.seconds = 1.5
+        await all_of_them[0].connect()
+        saying = [all_of_them[n % count].say(f"m{n}") for n in range(8)]
+        answers = await asyncio.gather(*saying, return_exceptions=True)
+
+    answered = {f"m{n}" for n, answer in enumerate(answers) if answer == {"statusCode": 200}}
+    assert all(isinstance(one, (dict, DeadlineError)) for one in answers)
+    assert answered <= set(app.handled)
+    assert len(app.handled) == len(set(app.handled))
+
+
+async def test_whose_turn_never_comes_is_told() -> None:
+    store = MemoryBackend()
+    async with processes(Counter(), 1, [store]) as (one,):
+        await one.connect()
+        message = journal.Told(1, {"type": "websocket.receive", "text": "a"})
+        for number in range(2):  # somebody renews a turn, and gives nothing
+            entry = journal.message_entry(f"x{number}", 1e12 * (not number), message)
+            assert await store.append(one.connection_id, number + 1, entry, 1 << 40)
+        with pytest.raises(DeadlineError):
+            await one.handler.handle(message_event("b", one.connection_id), LambdaContext(1.0))
+
+
+# Kept runs
+
+
+async def test_a_kept_run_does_not_outlive_its_record() -> None:
+    app, store = Counter(), MemoryBackend()
+    async with processes(app, 1, [store]) as (one,):
+        await one.connect()
+        await one.say("a")
+        runs = one.handler._kept_runs
+        assert runs is not None
+        kept = runs.take(one.connection_id)
+        assert kept is not None
+        await runs.put(one.connection_id, kept._replace(expires_at=1))
+        assert await store.take(one.connection_id) is not None
+        await store.drop_journal(one.connection_id)
+
+        await one.say("b")
+        assert app.handled == ["a"]
+        await one.until_deleted()
+
+
+async def test_a_run_that_was_kept_at_first_knows_that_its_connection_has_ended() -> None:
+    app = Counter()
+    async with processes(app, 2) as (first, second):
+        await first.connect()
+        await second.say("close")
+        await first.until_deleted()
+        await first.say("late")
+        assert app.handled == ["close"]
+
+
+async def test_a_client_that_api_gateway_does_not_know_yet_is_not_gone() -> None:
+    app = Counter()
+    async with processes(app, 1) as (one,):
+        await one.connect()
+        one.vanish()
+        saying = asyncio.create_task(one.say("a"))
+        await one.server.until(lambda: any(method == "POST" for method, *_ in one.server.requests))
+        one.server.known.add(one.connection_id)
+        await saying
+        await one.until("a 1")
+        assert app.ends == 0
+
+
+async def test_of_two_runs_that_are_kept_at_once_the_later_stays_and_the_other_is_ended() -> None:
+    app = Counter()
+    async with processes(app, 2) as (first, second):
+        await first.connect()
+        await first.say("a")
+        await second.say("b")
+        runs, others = first.handler._kept_runs, second.handler._kept_runs
+        assert runs is not None
+        assert others is not None
+        older, newer = runs.take(first.connection_id), others.take(first.connection_id)
+        assert older is not None
+        assert newer is not None
+        both = KeptRuns()
+        await both.put("x", older)
+        await asyncio.gather(both.put("x", newer), both.put("x", newer))
+        assert older.run.unwinding
+        assert both.take("x") is newer
+        assert both._size == 0
+        await both.put("x", newer)
+        await both.end_all()

@@ -191,9 +191,10 @@ async def _begin(
     turn.expires_at = connection.expires_at
     limit = invocation.settings.replay_limit
     if is_full(turn.conversation, told, limit):
-        log_full(connection.id, limit)
         invocation.call.ending.note("closed")
-        return await connection.hang_up()
+        if await connection.hang_up():  # once, for all messages that are on their way
+            log_full(connection.id, limit)
+        return None
     if not await turn.take(told, invocation.call.times.send, lambda: runs.wake(connection.id)):
         return invocation.call.ending.note(word)
     told_word = word if told.is_end else None

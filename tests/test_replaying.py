@@ -598,7 +598,7 @@ async def test_a_result_of_a_message_that_was_not_begun_with_is_no_entry(number:
     from longwire.registry.journal import Conversation, Result, once_entry
 
     with pytest.raises(StoredRecordError):
-        Conversation().add(once_entry("me", Result(number, "k", 1)))
+        Conversation().add(once_entry("me", Result(number, "k", 1)).text)
 
 
 # What an app is told of it

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.exceptions import RecordVersionError, StoredRecordError
+from longwire.registry import journal
 from longwire.registry.journal import (
     LEASE_TIME,
     Conversation,
@@ -15,10 +16,6 @@ from longwire.registry.journal import (
     KeptResult,
     Result,
     Told,
-    lease_entry,
-    message_entry,
-    once_entry,
-    rest_entry,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +26,22 @@ END = Told(7, {"type": "websocket.disconnect", "code": 1001, "reason": "bye"})
 
 def text(what: str, at: int = 1) -> Told:
     return Told(at, {"type": "websocket.receive", "text": what})
+
+
+def message_entry(*parts: Any) -> str:
+    return journal.message_entry(*parts).text
+
+
+def lease_entry(*parts: Any) -> str:
+    return journal.lease_entry(*parts).text
+
+
+def rest_entry(*parts: Any, **more: Any) -> str:
+    return journal.rest_entry(*parts, **more).text
+
+
+def once_entry(owner: str, result: Result) -> str:
+    return journal.once_entry(owner, result).text
 
 
 def read(*entries: str) -> Conversation:

@@ -85,12 +85,19 @@ class FramesSent(NamedTuple):
     digest: str
 
 
-def message_entry(owner: str, until: float, told: Told) -> str:
+class JournalEntry(NamedTuple):
+    """An entry that is to be appended."""
+
+    text: str
+    parts: list[Any] | None  # what its JSON gives back, where that can be shared
+
+
+def message_entry(owner: str, until: float, told: Told) -> JournalEntry:
     """Return the entry of a message; `until` is 0 where the turn is somebody else's."""
     return _entry(MESSAGE, owner, until, told.at, *_dump(told.message))
 
 
-def lease_entry(owner: str, until: float, begun: int, frames: int = 0) -> str:
+def lease_entry(owner: str, until: float, begun: int, frames: int = 0) -> JournalEntry:
     """Return the entry of a lease; so many frames have been sent."""
     return _entry(LEASE, owner, until, begun, frames)
 
@@ -103,7 +110,7 @@ def rest_entry(
     sent: FramesSent | None = None,
     *,
     parked: bool = False,
-) -> str:
+) -> JournalEntry:
     """Return the entry of a rest; the last message was given at a time, and all frames counted.
 
     `parked` says that only the client could move the app then.
@@ -111,16 +118,18 @@ def rest_entry(
     return _entry(REST, owner, begun, parked, given_at, time.time(), frames, *(sent or ()))
 
 
-def once_entry(owner: str, result: Result) -> str:
+def once_entry(owner: str, result: Result) -> JournalEntry:
     """Raises `ValueError` or `TypeError` for a value that JSON cannot hold."""
-    return _entry(ONCE, owner, *result)
+    # The app may change the value that it got.
+    return _entry(ONCE, owner, *result)._replace(parts=None)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def _entry(*parts: Any) -> str:
-    return _encode([VERSION, *parts])
+def _entry(*parts: Any) -> JournalEntry:
+    entry = [VERSION, *parts]
+    return JournalEntry(_encode(entry), entry)
 
 
 def _dump(message: Message) -> tuple[Any, ...]:

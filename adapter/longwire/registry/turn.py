@@ -20,7 +20,7 @@ from longwire.registry.journal import LEASE_TIME, Conversation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.registry.journal import FramesSent, Result, Told
+    from longwire.registry.journal import FramesSent, JournalEntry, Result, Told
     from longwire.registry.store import Store
 
 logger = logging.getLogger("longwire")
@@ -184,7 +184,7 @@ class Turn:
             while self.is_ours:
                 await self._append(self._rest_entry())
 
-    def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> str:
+    def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> JournalEntry:
         begun = self.conversation.begun
         counted = self.given_at, self.count_frames()
         return journal.rest_entry(self.owner, begun, *counted, sent, parked=parked)
@@ -250,25 +250,25 @@ class Turn:
         """Let go of the journal, as the connection has ended."""
         await self._store.drop_journal(self._id)
 
-    async def _append(self, entry: str) -> bool:
+    async def _append(self, entry: JournalEntry) -> bool:
         """Append an entry; False when somebody was faster, and has been read."""
         position = self.conversation.position + 1
         try:
-            done = await self._store.append(self._id, position, entry, self.expires_at)
+            done = await self._store.append(self._id, position, entry.text, self.expires_at)
         except BackendError:
             # Its answer may be lost: each entry says who wrote it.
             if not await self._find(position, entry):
                 raise
             return True
         if done:
-            self.conversation.add(entry)
+            self.conversation.add(*entry)
             return True
         return await self._find(position, entry)
 
-    async def _find(self, position: int, entry: str) -> bool:
+    async def _find(self, position: int, entry: JournalEntry) -> bool:
         """Read on, and tell whether the entry at a position is this one."""
         found = await self._read()
-        return self.conversation.position >= position and found[0] == entry
+        return self.conversation.position >= position and found[0] == entry.text
 
 
 class Attendant:

@@ -91,8 +91,9 @@ cov: $(VENV)/installed
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# BEFORE=COMMIT also compares with that commit.
 bench: $(VENV)/installed $(MANGUM)/installed
-	$(BIN)/python -m benchmarks.run $(MANGUM)/bin/python
+	$(BIN)/python -m benchmarks.run $(MANGUM)/bin/python $(BEFORE)
 
 $(MANGUM)/installed: benchmarks/mangum.txt
 	$(PYTHON) -m venv $(MANGUM)

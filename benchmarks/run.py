@@ -1,17 +1,16 @@
 """Compare Longwire with Mangum 0.12.4, and its AWS client with boto3, side by side.
 
-    python -m benchmarks.run PYTHON_WITH_MANGUM
+    python -m benchmarks.run PYTHON_WITH_MANGUM [COMMIT]
 
 Both adapters run the same Starlette app, each in a process of its own, with the same store, and
 post to the same `@connections` server in a third. Rounds run in turn; shown are medians.
-`measured.py` and `client.py` say what is timed. Last come functions under Lambda's own runtime, as
-`runtime.py` says. Each aim is printed with what became of it in this run: no
-figure makes this fail.
+`measured.py` and `client.py` say what is timed. Then comes what `replay` costs (`replay.py`, which
+takes the commit), and last are functions under Lambda's own runtime (`runtime.py`). Each aim is
+printed with what became of it in this run: no figure makes this fail.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.frameworks import CASES, MESSAGES
-from benchmarks.race import Contender, Measured, run_cold, run_warm
+from benchmarks.race import Contender, Measured, run_cold, run_warm, set_environment
+from benchmarks.replay import compare_replay
 from benchmarks.runtime import compare_runtimes
 from benchmarks.servers import (
     all_stores,
@@ -38,16 +38,6 @@ CLIENT_ROUNDS = 41
 POSTS_ROUNDS = 7
 EVENT_ROUNDS = 7
 START_ROUNDS = 11
-
-# Lambda sets none of these, and they change what a cold start or a TLS context costs.
-DISTORTING = {"PYTHONDONTWRITEBYTECODE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"}
-# Without credentials here, Mangum would look for them elsewhere at every reply.
-AWS = {
-    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_REGION": "eu-west-1",
-    "AWS_DEFAULT_REGION": "eu-west-1",
-}
 
 CLIENT_AIMS = {
     "POST": ("one signed POST, kept alive", Aim(15)),
@@ -108,7 +98,7 @@ class Adapters(NamedTuple):
         return Contender(command, times, python)
 
 
-def main(python_with_mangum: str) -> None:
+def main(python_with_mangum: str, commit: str = "") -> None:
     set_environment()
     print(
         f"Python {sys.version.split()[0]}, starlette {version('starlette')}; medians of rounds run "
@@ -131,15 +121,8 @@ def main(python_with_mangum: str) -> None:
             if store.port:
                 compare_requests(adapters, store)
         show_frameworks(management)
+        compare_replay(management, stores, commit)
     compare_runtimes()
-
-
-def set_environment() -> None:
-    """For this process and all that it starts."""
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy") or name in DISTORTING:
-            del os.environ[name]
-    os.environ.update(AWS)
 
 
 def compare_clients(url: str) -> None:
@@ -266,4 +249,4 @@ def count_requests(adapters: Adapters, name: str, store: Store) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -58,29 +58,49 @@ class Store(NamedTuple):
         return json.dumps(arguments).replace("PORT", str(port))
 
 
+AWS_URL = "http://127.0.0.1:PORT"
+
+
 @contextmanager
 def all_stores() -> Iterator[list[Store]]:
     """Start all servers, with Longwire's table and the bucket; Mangum makes its own tables."""
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        redis = stack.enter_context(closing(RedisServer(find_program() or "redis-server")))
         postgresql = stack.enter_context(closing(PostgreSQLServer()))
-        aws = stack.enter_context(closing(aws_server("moto")))
+        database = f"postgresql://owner:{quote(PASSWORD, safe='')}@127.0.0.1:PORT/postgres"
+        dynamodb = stack.enter_context(dynamodb_store("moto"))
+        server = f"http://127.0.0.1:{dynamodb.port}"
+        asyncio.run(S3Backend("bench", endpoint_url=server).create())
+        bucket = {"bucket": "bench", "endpoint_url": AWS_URL}
+        yield [
+            stack.enter_context(sqlite3_store()),
+            stack.enter_context(redis_store()),
+            Store("postgresql", {"uri": database}, database, postgresql.port),
+            dynamodb,
+            Store("s3", bucket, f"s3://bench?endpoint_url={AWS_URL}", dynamodb.port),
+        ]
+
+
+@contextmanager
+def sqlite3_store() -> Iterator[Store]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Store("sqlite3", {"file_path": f"{folder}/longwire"}, f"sqlite://{folder}/mangum")
+
+
+@contextmanager
+def redis_store() -> Iterator[Store]:
+    with closing(RedisServer(find_program() or "redis-server")) as redis:
+        url = "redis://127.0.0.1:PORT"
+        yield Store("redis", {"uri": url}, url, redis.port)
+
+
+@contextmanager
+def dynamodb_store(kind: str) -> Iterator[Store]:
+    """Start moto or ministack, and make Longwire's table."""
+    with closing(aws_server(kind)) as aws:
         aws.start()
         asyncio.run(DynamoDBBackend("longwire", endpoint_url=aws.url).create())
-        asyncio.run(S3Backend("bench", endpoint_url=aws.url).create())
-        aws_url, redis_url = "http://127.0.0.1:PORT", "redis://127.0.0.1:PORT"
-        database = f"postgresql://owner:{quote(PASSWORD, safe='')}@127.0.0.1:PORT/postgres"
-        table = {"table_name": "longwire", "endpoint_url": aws_url}
-        bucket = {"bucket": "bench", "endpoint_url": aws_url}
-        in_query = f"endpoint_url={aws_url}"
-        yield [
-            Store("sqlite3", {"file_path": f"{folder}/longwire"}, f"sqlite://{folder}/mangum"),
-            Store("redis", {"uri": redis_url}, redis_url, redis.port),
-            Store("postgresql", {"uri": database}, database, postgresql.port),
-            Store("dynamodb", table, f"dynamodb://mangum?{in_query}", aws.port),
-            Store("s3", bucket, f"s3://bench?{in_query}", aws.port),
-        ]
+        table = {"table_name": "longwire", "endpoint_url": AWS_URL}
+        yield Store("dynamodb", table, f"dynamodb://mangum?endpoint_url={AWS_URL}", aws.port)
 
 
 class Server:

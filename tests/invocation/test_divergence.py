@@ -155,7 +155,7 @@ async def test_a_stream_that_is_cut_off_is_not_compared() -> None:
         await _say(client, "go")
         assert client.frames
         last = json.loads((await client.journal())[-1])
-        assert (last[1], len(last)) == ("R", 7)
+        assert (last[1], len(last)) == ("R", 8)
 
 
 async def test_nothing_is_noted_in_production() -> None:
@@ -163,7 +163,7 @@ async def test_nothing_is_noted_in_production() -> None:
         await client.connect()
         await client.say("same")
         rests = [json.loads(entry) for entry in await client.journal() if '"R"' in entry]
-        assert [len(rest) for rest in rests] == [7]
+        assert [len(rest) for rest in rests] == [8]
 
 
 async def test_a_developers_gateway_notes_it() -> None:

@@ -196,7 +196,6 @@ async def test_what_a_kept_run_does_is_counted_into_the_event_that_it_goes_on_in
         for told in map(vars, caplog.records)
         if "posts" in told
     ]
-    # The first message looks whether the connection goes on, which no entry says yet.
     assert counted == [("connect", 0, 1), ("message", 1, 3), ("message", 1, 2)]
     assert event.current.get() is None
 

@@ -67,11 +67,11 @@ async def test_what_is_over_the_limit_closes_and_is_told(
 
 
 async def test_another_process_closes_as_well(caplog: pytest.LogCaptureFixture) -> None:
-    """And the one that hears of the end tells the app."""
+    """And the one that hears of the end tells the app; one line is for all that comes too late."""
     app = Ends()
     async with cold(websocket(app.endpoint), replay_limit=LIMIT) as client:
         await client.connect()
-        for _ in range(LIMIT + 1):
+        for _ in range(LIMIT + 3):
             await client.say("x")
         await client.leave()
         assert client.frames == ["x"] * LIMIT

@@ -290,7 +290,7 @@ async def test_whose_turn_never_comes_is_told() -> None:
         await one.connect()
         message = journal.Told(1, {"type": "websocket.receive", "text": "a"})
         for number in range(2):  # somebody renews a turn, and gives nothing
-            entry = journal.message_entry(f"x{number}", 1e12 * (not number), message)
+            entry = journal.message_entry(f"x{number}", 1e12 * (not number), message).text
             assert await store.append(one.connection_id, number + 1, entry, 1 << 40)
         with pytest.raises(DeadlineError):
             await one.handler.handle(message_event("b", one.connection_id), LambdaContext(1.0))

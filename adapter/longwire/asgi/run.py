@@ -186,14 +186,21 @@ class Run:
         return None if ready else outcome
 
     async def repeat(
-        self, message: Message | None, seconds: float, frames: int, deadline: float
+        self,
+        message: Message | None,
+        seconds: float,
+        frames: int,
+        deadline: float,
+        *,
+        parked: bool = False,
     ) -> bool:
         """Give the app an earlier message once more; tell whether it waits for the next one then.
 
         Without a message, go on with the one before, or with the connect step. The next message
         came so many seconds after, when the app had sent so many frames in all: what was waited for
-        until then is not waited for again.
+        until then is not waited for again. With `parked` only the client could move the app then.
         """
+        linger = math.inf if parked else self._linger
         since: float | None = None
         if message is not None:
             self._began = self._now()
@@ -209,8 +216,8 @@ class Run:
             until = self._began + MOST_SKIPPED
             if look.waits and self.answer.accepted:
                 since = now if since is None else since
-                until = max(since, self.replay.sent_at) + self._linger
-                if self._frames >= frames:
+                until = max(since, self.replay.sent_at) + linger
+                if self._frames >= frames and not parked:
                     until = min(until, arrival)
                 if now >= until or -math.inf < now + (move - self.loop.time()) > until:
                     return self._is_ready(arrival)

@@ -312,8 +312,11 @@ class Connection:
                 await self.hang_up()
                 self._is_ending = False
 
-    async def hang_up(self) -> None:
-        """Let API Gateway close it; an app that has not ended is told of it as of any end."""
+    async def hang_up(self) -> bool:
+        """Let API Gateway close it; False if it is closed already, or cannot be.
+
+        An app that has not ended is told of it as of any end.
+        """
         try:
             with self._cut_off("DELETE @connections", deadlines.NO_ROUTE):
                 await self._api.management().delete(
@@ -323,6 +326,9 @@ class Connection:
             logger.debug("connection %s: the client was faster to leave", self.id)
         except ManagementError as error:
             logger.error("connection %s could not be closed: %s", self.id, error)
+        else:
+            return True
+        return False
 
     # Its handshake
 

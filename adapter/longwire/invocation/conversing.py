@@ -131,7 +131,7 @@ class Conversing:
         """End the turn, or give the run its next message; tell whether nothing is left to do."""
         run, turn, attendant = self.run, self.turn, self._attendant
         assert attendant is not None
-        if outcome is Outcome.PARKED:
+        if parked := outcome is Outcome.PARKED:
             run.note_rest()
         takes = attendant.takes or not self.has_given_own
         try:
@@ -139,7 +139,7 @@ class Conversing:
                 self.give(told)
             else:
                 sent = self._sent(outcome)
-                self.at_rest = await turn.rest(given, sent, whoever_waits=not takes)
+                self.at_rest = await turn.rest(given, sent, parked=parked, whoever_waits=not takes)
         except TurnLostError:
             run.abandon()
         except BackendError as error:

@@ -114,9 +114,9 @@ async def _go_on(
         if not is_sure and find is not None and await find() is None:
             return None
         kept.turn.pass_on(connection.store, new_owner())
-        full = is_full(kept.turn.conversation, told, invocation.settings.replay_limit)
-        is_over = full or kept.expires_at <= time.time()
-        if is_over or not kept.run.stands_still():
+        if kept.expires_at <= time.time() or not kept.run.stands_still():
+            return None
+        if is_full(kept.turn.conversation, told, invocation.settings.replay_limit):
             return None
         if not await kept.turn.go_on(told):
             return None
@@ -195,11 +195,11 @@ async def _begin(
     turn.expires_at = connection.expires_at
     limit = invocation.settings.replay_limit
     if is_full(turn.conversation, told, limit):
-        log_full(connection.id, limit)
         invocation.call.ending.note("closed")
-        return await connection.hang_up()
-    until = invocation.call.times.send
-    if not await turn.take(told, until, lambda: runs.wake(connection.id)):
+        if await connection.hang_up():  # once, for all messages that are on their way
+            log_full(connection.id, limit)
+        return None
+    if not await turn.take(told, invocation.call.times.send, lambda: runs.wake(connection.id)):
         return invocation.call.ending.note(word)
     told_word = word if told.is_end else None
     kept = await runs.take_next(connection.id, turn.conversation.position - 1)
@@ -256,9 +256,10 @@ async def _replay(
     for number, given in enumerate(conversation.given):
         results.begin(number)
         seconds, sent = max(0.0, given.arrived_at - before), max(sent, given.frames)
-        if not await run.repeat(earlier, seconds, sent, until):
+        parked = conversation.rested.get(number, False)
+        if not await run.repeat(earlier, seconds, sent, until, parked=parked):
             return number
-        if results.settle() and not await run.repeat(None, seconds, sent, until):
+        if results.settle() and not await run.repeat(None, seconds, sent, until, parked=parked):
             return number
         if count is not None:
             count.compare(invocation.connection.id, number, conversation.sent.get(number))

@@ -87,33 +87,51 @@ class FramesSent(NamedTuple):
     digest: str
 
 
-def message_entry(owner: str, until: float, told: Told) -> str:
+class JournalEntry(NamedTuple):
+    """An entry that is to be appended."""
+
+    text: str
+    parts: list[Any] | None  # what its JSON gives back, where that can be shared
+
+
+def message_entry(owner: str, until: float, told: Told) -> JournalEntry:
     """Return the entry of a message; `until` is 0 where the turn is somebody else's."""
     return _entry(MESSAGE, owner, until, told.at, *_dump(told.message))
 
 
-def lease_entry(owner: str, until: float, begun: int, frames: int = 0) -> str:
+def lease_entry(owner: str, until: float, begun: int, frames: int = 0) -> JournalEntry:
     """Return the entry of a lease; so many frames have been sent."""
     return _entry(LEASE, owner, until, begun, frames)
 
 
 def rest_entry(
-    owner: str, begun: int, given_at: float, frames: int, sent: FramesSent | None = None
-) -> str:
-    """Return the entry of a rest; the last message was given at a time, and all frames counted."""
-    return _entry(REST, owner, begun, given_at, time.time(), frames, *(sent or ()))
+    owner: str,
+    begun: int,
+    given_at: float,
+    frames: int,
+    sent: FramesSent | None = None,
+    *,
+    parked: bool = False,
+) -> JournalEntry:
+    """Return the entry of a rest; the last message was given at a time, and all frames counted.
+
+    `parked` says that only the client could move the app then.
+    """
+    return _entry(REST, owner, begun, parked, given_at, time.time(), frames, *(sent or ()))
 
 
-def once_entry(owner: str, result: Result) -> str:
+def once_entry(owner: str, result: Result) -> JournalEntry:
     """Raises `ValueError` or `TypeError` for a value that JSON cannot hold."""
-    return _entry(ONCE, owner, *result)
+    # The app may change the value that it got.
+    return _entry(ONCE, owner, *result)._replace(parts=None)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def _entry(*parts: Any) -> str:
-    return _encode([VERSION, *parts])
+def _entry(*parts: Any) -> JournalEntry:
+    entry = [VERSION, *parts]
+    return JournalEntry(_encode(entry), entry)
 
 
 def _dump(message: Message) -> tuple[Any, ...]:
@@ -159,6 +177,8 @@ class Conversation:
         self.results: dict[tuple[int, str], list[KeptResult]] = {}
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
         self.given: list[Given] = []  # those of the messages that the app has been given
+        # After which of them a turn has ended, and whether only the client could move the app then.
+        self.rested = {0: False}
         self.owner = ""  # who has the turn; "" for nobody
         self.until = 0.0  # until when, in epoch seconds
         # When the last turn ended, in epoch seconds, and how many frames had been sent by then.
@@ -214,17 +234,11 @@ class Conversation:
                 if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
                     raise ValueError("a lease of another message")
                 self._give_turn(owner, float(until), begun, frames)
-            case "R", [int(begun), float(at) | int(at), float(now) | int(now), int(frames), *sent]:
-                self._check_owner(owner)
-                if begun != self.begun:
-                    raise ValueError("a rest after another message")
-                ended_at, given_at = float(now), float(at)
-                if sent:
-                    self.sent[begun] = FramesSent(*sent)
-                self._rest = ended_at, frames
-                if begun:
-                    self.given[-1] = self.given[-1]._replace(at=given_at)
-                self.owner, self.until = "", 0.0
+            case "R", [int(begun), bool(parked), given_at, now, int(frames), *sent]:
+                compared = FramesSent(*sent) if sent else None
+                self._rest_after(owner, begun, parked, float(given_at), float(now), frames)
+                if compared is not None:
+                    self.sent[begun] = compared
             case "O", [int(number), str(key), value]:
                 self._check_owner(owner)
                 if not 0 <= number <= self.begun:
@@ -253,7 +267,21 @@ class Conversation:
                 rested_at, frames = self._rest
                 arrived_at = max(self.messages[self.begun].at / 1000, rested_at)
             self.given.append(Given(arrived_at, at, frames))
+        elif not begun:  # the connect part goes on
+            self.rested.pop(0, None)
         self.owner, self.until = owner, until
+
+    def _rest_after(
+        self, owner: str, begun: int, parked: bool, given_at: float, now: float, frames: int
+    ) -> None:
+        self._check_owner(owner)
+        if begun != self.begun:
+            raise ValueError("a rest after another message")
+        self._rest = now, frames
+        if begun:
+            self.given[-1] = self.given[-1]._replace(at=given_at)
+        self.rested[begun] = parked
+        self.owner, self.until = "", 0.0
 
     def _check_owner(self, owner: str) -> None:
         """Raise for an entry of somebody whose turn it is not."""

@@ -20,7 +20,7 @@ from longwire.registry.journal import LEASE_TIME, Conversation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.registry.journal import FramesSent, Result, Told
+    from longwire.registry.journal import FramesSent, JournalEntry, Result, Told
     from longwire.registry.store import Store
 
 logger = logging.getLogger("longwire")
@@ -47,11 +47,11 @@ class Turn:
         self.owner = owner  # the id of this event, and of no other
         self.expires_at = expires_at
         self.given = 0  # so many messages its run has been given
-        # When it was given the last one, in epoch seconds, and what it has sent in all.
-        self.given_at = 0.0
-        self.count_frames: Callable[[], int] = lambda: 0
         self.at_rest = False  # it is over, as nothing was left to do
         self.is_lost = False  # somebody else has taken it over
+        # When the app was given the last message, in epoch seconds, and what it has sent in all.
+        self.given_at = 0.0
+        self.count_frames: Callable[[], int] = lambda: 0
         self._store = store
         self._id = connection_id
         self._until = 0.0  # until when it is surely ours, in `time.monotonic()`
@@ -165,6 +165,7 @@ class Turn:
         given: int,
         sent: FramesSent | None = None,
         *,
+        parked: bool,
         whoever_waits: bool = False,
     ) -> bool:
         """End the turn if no message after the first `given` has come. Raises `TurnLostError`."""
@@ -175,7 +176,7 @@ class Turn:
                 return False
             if conversation.waiting and not whoever_waits:
                 return False
-            self.at_rest = await self._append(self._rest_entry(sent))
+            self.at_rest = await self._append(self._rest_entry(sent, parked=parked))
             return self.at_rest
 
     async def give_up(self) -> None:
@@ -184,9 +185,10 @@ class Turn:
             while self.is_ours:
                 await self._append(self._rest_entry())
 
-    def _rest_entry(self, sent: FramesSent | None = None) -> str:
+    def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> JournalEntry:
         begun = self.conversation.begun
-        return journal.rest_entry(self.owner, begun, self.given_at, self.count_frames(), sent)
+        counted = self.given_at, self.count_frames()
+        return journal.rest_entry(self.owner, begun, *counted, sent, parked=parked)
 
     async def ensure(self) -> None:
         """Make sure that the turn is still ours, if it may not be. Raises `TurnLostError`."""
@@ -250,25 +252,25 @@ class Turn:
         """Let go of the journal, as the connection has ended."""
         await self._store.drop_journal(self._id)
 
-    async def _append(self, entry: str) -> bool:
+    async def _append(self, entry: JournalEntry) -> bool:
         """Append an entry; False when somebody was faster, and has been read."""
         position = self.conversation.position + 1
         try:
-            done = await self._store.append(self._id, position, entry, self.expires_at)
+            done = await self._store.append(self._id, position, entry.text, self.expires_at)
         except BackendError:
             # Its answer may be lost: each entry says who wrote it.
             if not await self._find(position, entry):
                 raise
             return True
         if done:
-            self.conversation.add(entry)
+            self.conversation.add(*entry)
             return True
         return await self._find(position, entry)
 
-    async def _find(self, position: int, entry: str) -> bool:
+    async def _find(self, position: int, entry: JournalEntry) -> bool:
         """Read on, and tell whether the entry at a position is this one."""
         found = await self._read()
-        return self.conversation.position >= position and found[0] == entry
+        return self.conversation.position >= position and found[0] == entry.text
 
 
 class Attendant:

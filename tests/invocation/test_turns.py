@@ -12,7 +12,7 @@ import pytest
 from longwire import Longwire
 from longwire.exceptions import BackendError, DeadlineError
 from longwire.invocation.kept_runs import KeptRuns
-from longwire.registry import journal
+from longwire.registry import journal, turn
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.lambda_events import LambdaContext, message_event
@@ -410,3 +410,30 @@ async def test_a_reply_that_comes_after_its_turn_was_taken_over_is_an_error() ->
             await saying
         await first.until("b 2")
         assert app.handled == ["a", "b"]
+
+
+async def test_an_end_whose_turn_was_taken_over_leaves_the_journal_to_who_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turn, "LEASE_TIME", 0.1)
+    app, store = Counter(), MemoryBackend()
+    blocked = asyncio.Event()
+
+    async def busy(text: str) -> None:
+        if app.handled == ["a", "b"]:  # it is a replay
+            blocked.set()
+            await asyncio.get_running_loop().create_future()
+
+    async with processes(app, 2, [store]) as (first, second):
+        await first.connect()
+        await first.say("a")
+        await first.say("b")
+        app.busy = busy
+        leaving = asyncio.create_task(second.leave())
+        await blocked.wait()
+        entries = await store.journal(first.connection_id)
+        taken = journal.lease_entry("other", 2.0**32, 3).text
+        assert await store.append(first.connection_id, len(entries) + 1, taken, 1 << 40)
+        assert await leaving == {"statusCode": 200}
+        assert len(await store.journal(first.connection_id)) == len(entries) + 1
+        assert app.ends == 0

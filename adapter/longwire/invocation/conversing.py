@@ -84,6 +84,8 @@ class Conversing:
         self._runs.end_turn(self._connection.id, self._attendant)
         await self._attendant.stop()
         with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
+            if self.turn.is_lost:
+                return  # who has it sees to the rest
             if self._connection.ended:
                 await self.turn.drop()
             elif not self.at_rest:

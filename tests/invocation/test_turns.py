@@ -325,6 +325,8 @@ async def test_a_run_that_was_kept_at_first_knows_that_its_connection_has_ended(
         await first.until_deleted()
         await first.say("late")
         assert app.handled == ["close"]
+        assert first.handler._kept_runs is not None
+        assert first.handler._kept_runs.take(first.connection_id) is None
 
 
 async def test_a_client_that_api_gateway_does_not_know_yet_is_not_gone() -> None:

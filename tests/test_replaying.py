@@ -120,25 +120,22 @@ async def test_a_connection_that_does_not_go_on_leaves_no_journal(how: str) -> N
 
 async def test_an_app_that_goes_on_after_it_has_refused_keeps_nothing(shop: Shop) -> None:
     """Nobody would drop it any more."""
-    answered = asyncio.Event()
+    answered, done = asyncio.Event(), asyncio.Event()
 
     async def app(ws: WebSocket) -> None:
-        async def later() -> None:
-            await answered.wait()
-            await longwire.once("report", lambda: shop.charge("report"))
-
         await longwire.once("id", lambda: 1)
-        working.add(asyncio.create_task(later()))
         await ws.close()
+        await answered.wait()
+        await longwire.once("report", lambda: shop.charge("report"))
+        done.set()
 
-    working: set[asyncio.Task[None]] = set()
     async with cold(websocket(app)) as client:
-        connecting = asyncio.create_task(client.connect())
-        while not (working and client.backend.dropped):
-            await asyncio.sleep(0)
+        assert await client.connect() != OK
+        assert client.backend.dropped == 1
         answered.set()
-        assert await connecting != OK
-        await asyncio.wait(working)
+        await done.wait()
+        assert shop.taken == ["report"]
+        assert len(client.backend.results) == 1
         assert await client.journal() == ()
 
 

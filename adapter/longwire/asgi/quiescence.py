@@ -69,7 +69,7 @@ class Watch:
     async def look(self, app: _Task) -> Look:
         """Wait until the run has come to rest and tell what it does, `app` being its first task."""
         for _ in range(LOOKS):
-            if not (self._inbox and self._inbox.waiters) or self._inbox.is_held_up:
+            if not (self._inbox and self._inbox.waiters):
                 await self._rest()
             if app.done():
                 return Look(Outcome.ENDED)

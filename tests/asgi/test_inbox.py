@@ -17,14 +17,14 @@ async def test_who_is_held_takes_nobodys_message() -> None:
     await inbox.receive()
     held = asyncio.create_task(inbox.hold())
     await asyncio.sleep(0)
-    assert not inbox.is_held_up
+    assert not inbox.is_held_up()
     inbox.deliver({"type": "websocket.receive", "text": "a"})
-    assert inbox.is_held_up
+    assert inbox.is_held_up()
     assert (await inbox.receive())["text"] == "a"
     receiving = asyncio.create_task(inbox.receive())
     await asyncio.sleep(0)
     inbox.deliver({"type": "websocket.receive", "text": "b"})
-    assert not inbox.is_held_up
+    assert not inbox.is_held_up()
     assert (await receiving)["text"] == "b"
     assert not held.done()
     assert inbox.go_on()

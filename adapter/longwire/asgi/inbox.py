@@ -82,9 +82,8 @@ class Inbox:
                 waiter.set_result(None)
         return bool(self._held)
 
-    @property
     def is_held_up(self) -> bool:
-        """Whether what is here is not received because all who wait are held."""
+        """Tell whether what is here is not received because all who wait are held."""
         return bool(self._messages and self._held) and all(
             waiter in self._held and not waiter.done() for waiter in self.waiters.values()
         )

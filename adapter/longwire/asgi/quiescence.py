@@ -74,7 +74,7 @@ class Watch:
             if app.done():
                 return Look(Outcome.ENDED)
             waiters = self._inbox.waiters
-            comes = self._inbox and not self._inbox.is_held_up
+            comes = self._inbox and not self._inbox.is_held_up()
             if comes or not (waiters or self._inbox.told_the_end):
                 return Look(None)
             if len(self._run) > MOST_TASKS:

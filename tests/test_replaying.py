@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import longwire
-from longwire import BackendError, OnceError
+from longwire import BackendError, Longwire, OnceError
 from longwire.exceptions import EventOverError
 from longwire.testing import Gateway
 from tests.cold import cold
@@ -24,6 +24,7 @@ from tests.talk import Talk, talk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from starlette.websockets import WebSocket
 
@@ -462,6 +463,47 @@ async def test_what_the_app_does_to_a_result_does_not_change_it() -> None:
         await client.say("")
         await client.say("")
         assert client.frames == ['["a","b"]'] * 2
+
+
+async def test_a_thread_can_ask_by_its_loop(shop: Shop) -> None:
+    """It inherits whose code it is."""
+
+    async def app(ws: WebSocket) -> None:
+        loop = asyncio.get_running_loop()
+
+        def in_thread(text: str) -> dict[str, Any]:
+            asked = longwire.once("pay", lambda: shop.charge(text))
+            paid: dict[str, Any] = asyncio.run_coroutine_threadsafe(asked, loop).result()
+            return paid
+
+        await ws.accept()
+        async for text in ws.iter_text():
+            await ws.send_json(await asyncio.to_thread(in_thread, text))
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        assert shop.taken == ["a", "b"]
+        assert client.frames == ['{"receipt":1}', '{"receipt":2}']
+
+
+async def test_two_handlers_on_a_file_share_it(shop: Shop, tmp_path: Path) -> None:
+    """As two processes do."""
+    app, config = paying(shop), {"replay": True, "backend": "sqlite3"}
+    config["params"] = {"file_path": str(tmp_path / "ws.sqlite3")}
+    async with talk(app, **config) as client:
+        config["api_gateway_endpoint_url"] = client.server.url
+        other = Longwire(app, ws_config=config)
+        await client.connect()
+        await client.say("a")
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(other.aclose)
+            for text in "bc":
+                client.handler, other = other, client.handler
+                await client.say(text)
+            assert client.frames == ["a 1", "b 2", "c 3"]
+            assert shop.taken == ["a", "b", "c"]
 
 
 async def test_without_replay_it_calls(shop: Shop) -> None:

@@ -45,6 +45,7 @@ class Conversing:
         turn: Turn,
         record: ConnectionRecord,
         count: FrameCount | None = None,  # of the run's outbox
+        results: OnceResults | None = None,  # of a kept run
     ) -> None:
         assert invocation.kept_runs is not None
         self.turn = turn
@@ -57,7 +58,7 @@ class Conversing:
         self._attendant: Attendant | None = None
         self.count = count
         self._given = 0  # messages
-        self.results = self._connection.results = OnceResults(turn, run)
+        self.results = self._connection.results = results or OnceResults(turn, run)
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
@@ -145,6 +146,7 @@ class Conversing:
             invocation.scope,
             self._connection.state,
             self.turn,
+            self.results,
             self._record,
             self._connection.expires_at,
             greeting,

@@ -117,7 +117,7 @@ async def _go_on(
             return None
         if not await kept.turn.go_on(told):
             return None
-        record, turn, run, count = kept.record, kept.turn, kept.run, None
+        record, turn, run, results, count = kept.record, kept.turn, kept.run, kept.results, None
         if told.is_end:
             invocation.resume(kept, ClosedOutbox(), "disconnect")
         else:
@@ -126,7 +126,7 @@ async def _go_on(
             invocation.resume(kept, replies, "message")
             count = replies.count
         kept = None
-        return Conversing(invocation, run, turn, record, count)
+        return Conversing(invocation, run, turn, record, count, results)
     finally:
         if kept is not None:
             await end(kept)

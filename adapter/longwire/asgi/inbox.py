@@ -41,14 +41,13 @@ class Inbox:
         return bool(self._messages)
 
     @property
-    def number(self) -> int:
-        """Of the message for which the code that runs here runs; 0 in the connect part.
+    def number(self) -> int | None:
+        """Of the message that the task in which this runs, or who has begun it, received last.
 
-        That is what its task, or the one that has made it, has received last. Where others receive
-        for it, it is the last one that anybody has received.
+        None where others receive for it.
         """
         inbox, number = _current.get()
-        return number if inbox is self else self._received
+        return number if inbox is self else None
 
     def deliver(self, message: Message) -> None:
         """Give the app a message."""

@@ -35,7 +35,8 @@ async def once(key: str, factory: Callable[[], Any]) -> Any:
     message that the code, or the code that has begun its task, received last; to its key; and to
     how often that key was asked for there. So a loop may use one key, and each message may use the
     same keys. Two tasks that may ask at the same time need a key each, such as
-    `f"answer {question_id}"`.
+    `f"answer {question_id}"`; so do messages that come faster than they are handled, where a
+    framework receives in a task of its own (Quart).
 
     What the factory raises is raised here, and is not stored: it is called again when the app is.
     So it is if the process died after the call and before its result was stored; a payment wants

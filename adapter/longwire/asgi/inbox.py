@@ -41,13 +41,13 @@ class Inbox:
         return bool(self._messages)
 
     @property
-    def number(self) -> int | None:
+    def number(self) -> int:
         """Of the message that the task in which this runs, or who has begun it, received last.
 
-        None where others receive for it.
+        Where others receive for it, it is the last one that anybody has received.
         """
         inbox, number = _current.get()
-        return number if inbox is self else None
+        return number if inbox is self else self._received
 
     def deliver(self, message: Message) -> None:
         """Give the app a message."""

@@ -383,8 +383,8 @@ class Run:
         return self._stage is Stage.REPLAY
 
     @property
-    def message_number(self) -> int | None:
-        """Of the message for which the code that runs here runs; None where nobody knows."""
+    def message_number(self) -> int:
+        """Of the message for which the code that runs here runs; 0 in the connect part."""
         return self._inbox.number
 
     async def hold(self) -> None:

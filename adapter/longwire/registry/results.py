@@ -97,10 +97,8 @@ class OnceResults:
         """Return the result that belongs here; raises as `longwire.once`."""
         if not (self._run.has_effect or self._run.repeats):
             raise _too_late(self._run.connection_id, key)
-        received = self._run.message_number
         # A client that proves to be gone is an end that is in no journal.
-        begun = self._turn.conversation.begun
-        number = self._given if received is None else min(received, begun)
+        number = min(self._run.message_number, self._turn.conversation.begun)
         calls = self._begin(number, key, factory)
         try:
             return await self._take(number, key, calls, factory)

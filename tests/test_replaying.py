@@ -7,6 +7,7 @@ import contextlib
 import enum
 import functools
 import itertools
+import json
 import logging
 import math
 import random
@@ -300,6 +301,46 @@ async def test_an_app_that_asks_itself_meets_its_messages_in_order_again(shop: S
         assert client.frames[-1] == '["go","yes",1,"1","2","3"]'
         assert shop.taken == ["model"]
         assert len(client.backend.results) == 2
+
+
+@pytest.mark.parametrize("how", ["task for each", "one by one", "receives in a task"])
+async def test_a_burst_finds_its_results_again(shop: Shop, how: str) -> None:
+    """All use one key; a result is found by the message that its code has received."""
+
+    async def app(ws: WebSocket) -> None:
+        async def answer(text: str) -> None:
+            for part in "xy":
+                paid = await longwire.once("pay", lambda part=part: shop.charge(text + part))
+                receipts[text + part] = paid["receipt"]
+            await ws.send_text(text)
+
+        receipts: dict[str, int] = {}
+        working = set()
+        await ws.accept()
+        while True:
+            receiving = ws.receive()
+            if how == "receives in a task":
+                receiving = asyncio.create_task(receiving)  # type: ignore[assignment]
+            text = (await receiving).get("text")
+            if text == "all":
+                await ws.send_json(sorted(receipts.items()))
+            elif text is None:
+                return
+            elif how == "task for each":
+                working.add(asyncio.create_task(answer(text)))
+            else:
+                await answer(text)
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await asyncio.gather(*(Talk.say(client, text) for text in "abcde"))
+        assert sorted(client.frames) == list("abcde")
+        charged = list(shop.taken)
+        assert len(set(charged)) == len(charged) == 10
+        await client.say("all")
+        assert shop.taken == charged
+        want = sorted((what, number) for number, what in enumerate(charged, 1))
+        assert json.loads(client.frames[-1]) == [list(pair) for pair in want]
 
 
 async def test_the_same_key_in_two_tasks_at_once_is_an_error() -> None:

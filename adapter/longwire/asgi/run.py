@@ -429,6 +429,11 @@ class Run:
         """Whether it does again what it has done before."""
         return self._stage is Stage.REPLAY
 
+    @property
+    def message_number(self) -> int:
+        """Of the message for which the code that runs here runs; 0 in the connect part."""
+        return self._inbox.number
+
     async def hold(self) -> None:
         """Wait, in a replay, for `go_on`; so does whoever receives, meanwhile."""
         await self._inbox.hold()

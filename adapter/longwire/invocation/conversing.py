@@ -49,6 +49,7 @@ class Conversing:
         turn: Turn,
         record: ConnectionRecord,
         count: FrameCount | None = None,  # of the run's outbox
+        results: OnceResults | None = None,  # of a kept run
     ) -> None:
         assert invocation.kept_runs is not None
         self.turn = turn
@@ -62,7 +63,8 @@ class Conversing:
         self._over: asyncio.Future[None] = run.loop.create_future()
         self.count = count
         self._given = 0  # messages
-        self.results = self._connection.results = OnceResults(turn, run)
+        self.results = self._connection.results = results or OnceResults(turn, run)
+        self.results.pass_on(turn)
         turn.count_frames = run.count_frames
 
     async def __aenter__(self) -> Self:
@@ -182,6 +184,7 @@ class Conversing:
             invocation.scope,
             self._connection.state,
             self.turn,
+            self.results,
             self._record,
             self._connection.expires_at,
             greeting,

@@ -96,7 +96,7 @@ TOGETHER = {
     "nudge, and nothing said": say(1, "a", 1, 0.1, "b", 1, path="nudge"),
     "idle_end": say("a", 1, "b", 1, 1, CLOSED),
     "idle_end, at once": say(1, CLOSED, path="idle_end"),
-    "ticks": say("a", 1, 2.2, "b", 1, 1.5, "c", 1),
+    "ticks": say("a", 1, 2.2, "b", 1, 1.2, "c", 1),
     "reminders": say("remind 0.2 tea", 1, 1, "?", 1, "remind 1 jam", 1, "?", 1, 1, "?", 1),
     "debounce": say("a", "b", 1, "c", 1, 0.1, "d", 1, ordered=False),
     "by_scope": say("a", 1, 1, "b", 1, "c", 1),

@@ -274,7 +274,7 @@ async def nudge(socket: Socket) -> None:
     nudges = 0
     while True:
         try:
-            text = await asyncio.wait_for(socket.receive(), 1)
+            text = await asyncio.wait_for(socket.receive(), 1.5)
         except TimeoutError:
             nudges += 1
             await socket.send(f"nudge {nudges}")
@@ -288,7 +288,7 @@ async def idle_end(socket: Socket) -> None:
     said = 0
     while True:
         try:
-            async with asyncio.timeout(1.2):
+            async with asyncio.timeout(1.6):
                 await socket.receive()
         except TimeoutError:
             await socket.send(f"{said} were said")
@@ -361,7 +361,7 @@ async def by_scope(socket: Socket) -> None:
     await socket.accept()
     texts: list[str] = []
     while True:
-        with anyio.move_on_after(1) as scope:
+        with anyio.move_on_after(1.5) as scope:
             texts.append(await socket.receive())
             await socket.send(" ".join(texts))
         if scope.cancelled_caught:

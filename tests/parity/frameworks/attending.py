@@ -300,6 +300,7 @@ async def turns(socket: Socket) -> None:
     async with asyncio.TaskGroup() as group:
         for name in scores:
             group.create_task(play(name))
+        await asyncio.sleep(0.01)  # until both wait
         while True:
             await socket.receive()
             async with condition:

@@ -323,7 +323,8 @@ class Run:
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
             until = math.inf
-            if since is not None and look.waits:
+            # A frame under way has a deadline of its own, and is not cut off.
+            if since is not None and look.waits and not self._sending.locked():
                 until = max(since, self._active_at) + self._linger
             return Outcome.CUT_OFF if _is_late(look, now, until) else until
 
@@ -616,6 +617,8 @@ class Run:
         except SupersededError:
             self.abandon()
             raise asyncio.CancelledError from None
+        finally:
+            self._watch.signal()
 
     async def _close(self, message: Message) -> None:
         code, reason = message.get("code"), message.get("reason")

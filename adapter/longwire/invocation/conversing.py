@@ -65,7 +65,7 @@ class Conversing:
         self._given = 0  # messages
         self.results = self._connection.results = results or OnceResults(turn, run)
         self.results.pass_on(turn)
-        turn.count_frames = run.count_frames
+        turn.count_frames, run.lives_on = run.count_frames, True
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)

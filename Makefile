@@ -37,16 +37,18 @@ storm: $(VENV)/installed
 parity: $(VENV)/installed
 	LONGWIRE_TEST_PARITY=1 $(BIN)/python -m pytest tests/parity/test_frameworks.py
 
-# Kills, lost replies and posts, events in any order: `make chaos SEED=7 CONVERSATIONS=10000`.
+# Kills, lost replies and posts, events in any order: `make chaos SEED=7 CONVERSATIONS=10000`, and
+# with `replay`: `make chaos REPLAY=1`, as for the next one.
 SEED ?= 1
 CONVERSATIONS ?= 3000
+WITH_REPLAY = $(if $(REPLAY),--replay)
 chaos: $(VENV)/installed
-	$(BIN)/python -m tests.campaigns.chaos --seed $(SEED) --conversations $(CONVERSATIONS)
+	$(BIN)/python -m tests.campaigns.chaos --seed $(SEED) --conversations $(CONVERSATIONS) $(WITH_REPLAY)
 
 # kill -9 under `longwire dev --instances 3 --freeze`: `make kills SEED=7 KILLED=2000`.
 KILLED ?= 500
 kills: $(VENV)/installed
-	$(BIN)/python -m tests.campaigns.kills --seed $(SEED) --conversations $(KILLED)
+	$(BIN)/python -m tests.campaigns.kills --seed $(SEED) --conversations $(KILLED) $(WITH_REPLAY)
 
 # Mutated events and generated apps: `make fuzz SEED=7 SECONDS=600`.
 SECONDS ?= 60

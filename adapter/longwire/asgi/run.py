@@ -478,9 +478,9 @@ class Run:
         """Whether the app has ended and tasks of it go on."""
         return self._task.done() and any(not task.done() for task in self._tasks)
 
-    def waits_for_client(self) -> bool:
-        """Tell whether it waits for a message, and none is there."""
-        return bool(self._inbox.waiters) and not self._inbox
+    def has_received_all(self) -> bool:
+        """Tell whether no message is there that the app has not received."""
+        return not self._inbox
 
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""

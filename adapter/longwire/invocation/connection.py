@@ -177,6 +177,10 @@ class Connection:
         answered_at = min(max(known.responded_at, known.leaving_until), time.time())
         self._new_until = answered_at + NEW_TO_REPLIES
 
+    def note_heard(self, at: float) -> None:
+        """Note when its client was heard of first, which may be long after `responded_at`."""
+        self._new_until = max(self._new_until, min(at, time.time()) + NEW_TO_REPLIES)
+
     async def update(
         self, change: Callable[[ConnectionRecord], bool], known: Record | None = None
     ) -> ConnectionRecord | None:

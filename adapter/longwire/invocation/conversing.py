@@ -70,7 +70,7 @@ class Conversing:
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
         self._attendant = Attendant(
-            self.turn, self.give, self.run.abandon, self.run.waits_for_client, takes_until
+            self.turn, self.give, self.run.abandon, self.run.has_received_all, takes_until
         )
         self._runs.begin_turn(self._connection.id, self._attendant)
         self._runs.at_work[self._connection.id] = self._over
@@ -86,6 +86,8 @@ class Conversing:
         self._runs.end_turn(self._connection.id, self._attendant)
         await self._attendant.stop()
         with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
+            if self.turn.is_lost:
+                return  # who has it sees to the rest
             if self._connection.ended:
                 await self.turn.drop()
             elif not self.at_rest:
@@ -99,6 +101,7 @@ class Conversing:
         except TurnLostError:
             return self.run.abandon()
         if told is not None:
+            self._connection.note_heard(self.turn.conversation.messages[0].at / 1000)
             self.give(told, self.run.hand_over)
         self._attendant.open()
 

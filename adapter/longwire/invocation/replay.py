@@ -154,13 +154,17 @@ async def _converse(
             await _note(invocation, conversing, outcome, word)
     finally:
         await conversing.keep_or_stop(outcome)
-    _check_given(invocation, conversing)
+    _check_done(invocation, conversing)
 
 
-def _check_given(invocation: Invocation, conversing: Conversing) -> None:
-    """Raise `DeadlineError` if this event's own message is still to be given to the app."""
-    if not (conversing.has_given_own or conversing.run.ended or invocation.connection.ended):
+def _check_done(invocation: Invocation, conversing: Conversing) -> None:
+    """Raise `DeadlineError` if the app is not through with the message of this event."""
+    if conversing.run.ended or invocation.connection.ended:
+        return
+    if not conversing.has_given_own:
         raise DeadlineError("its turn was over before the app had this message")
+    if conversing.turn.is_lost:
+        raise DeadlineError("another event took its turn over before the app had answered")
 
 
 async def _note(
@@ -236,7 +240,7 @@ async def _begin_anew(
     finally:
         await conversing.keep_or_stop(outcome)
     if at is None:
-        _check_given(invocation, conversing)
+        _check_done(invocation, conversing)
     elif word is None:
         raise DeadlineError("the app did not come to wait for this message in time")
 

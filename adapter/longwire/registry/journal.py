@@ -36,6 +36,8 @@ MOST_ESCAPES = 3
 # Seconds for which a turn is somebody's who says no more: so long waits the next message of a
 # client whose event's process has died.
 LEASE_TIME = 3.0
+# Epoch milliseconds that no clock will show.
+MOST_TIME = 1 << 53
 
 
 class Told(NamedTuple):
@@ -227,11 +229,11 @@ class Conversation:
     def _read(self, kind: str, owner: str, rest: list[Any]) -> None:
         match kind, rest:
             case "M", [float(until) | int(until), int(at), str(form), *data]:
-                self._add_message(owner, until, Told(at, _load(form, *data)))
+                self._add_message(owner, float(until), Told(at, _load(form, *data)))
             case "L", [float(until) | int(until), int(begun), int(frames)]:
                 if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
                     raise ValueError("a lease of another message")
-                self._give_turn(owner, until, begun, frames)
+                self._give_turn(owner, float(until), begun, frames)
             case "R", [int(begun), bool(parked), given_at, now, int(frames), *sent]:
                 compared = FramesSent(*sent) if sent else None
                 self._rest_after(owner, begun, parked, float(given_at), float(now), frames)
@@ -248,6 +250,8 @@ class Conversation:
     def _add_message(self, owner: str, until: float, told: Told) -> None:
         if owner in self._numbers:
             raise ValueError("a message that is there twice")
+        if not 0 <= told.at < MOST_TIME:
+            raise ValueError("a message of no time")
         if until and self.waiting:
             raise ValueError("a turn that leaves messages out")
         self.messages.append(told)

@@ -51,6 +51,7 @@ class Turn:
         self.expires_at = expires_at
         self.given = 0  # so many messages its run has been given
         self.at_rest = False  # it is over, as nothing was left to do
+        self.is_lost = False  # somebody else has taken it over
         # When the app was given the last message, in epoch seconds, and what it has sent in all.
         self.given_at = 0.0
         self.count_frames: Callable[[], int] = lambda: 0
@@ -218,6 +219,7 @@ class Turn:
 
     def _check(self) -> None:
         if not self.is_ours:
+            self.is_lost = not self.at_rest
             raise TurnLostError
 
     async def _lease(self, begun: int) -> bool:
@@ -284,8 +286,9 @@ async def _let_react() -> None:
 class Attendant:
     """Keeps the turn while the app is busy, and gives it the messages that come in meanwhile.
 
-    `give` gets each message that is begun with, if the app `wants` one: what it cannot begin with
-    yet may wait, in the time of its own event. `lost` is called when the turn is somebody else's.
+    `give` gets each message that is begun with, if the app `wants` one: what it has not received
+    at the end is lost, while the event of a message that waits has time of its own. `lost` is
+    called when the turn is somebody else's.
     """
 
     def __init__(

@@ -120,7 +120,7 @@ def main() -> int:
         print(*outcome.lines, sep="\n")
         return 1 if outcome.violations else 0
     ok = _simulated(options.seed, options.conversations, options.patience, replay=options.replay)
-    return 0 if _real(options.seed, options.real) and ok else 1
+    return 0 if _real(options.seed, options.real, replay=options.replay) and ok else 1
 
 
 def _simulated(seed: int, conversations: int, patience: int, *, replay: bool) -> bool:
@@ -138,11 +138,11 @@ def _simulated(seed: int, conversations: int, patience: int, *, replay: bool) ->
     return not totals.bad
 
 
-def _real(seed: int, conversations: int) -> bool:
+def _real(seed: int, conversations: int, *, replay: bool) -> bool:
     if not conversations:
         return True
     began = time.perf_counter()
-    world = asyncio.run(real.storm(seed, conversations))
+    world = asyncio.run(real.storm(seed, conversations, replay=replay))
     print(
         f"real processes, seed {seed}: {conversations} conversations in "
         f"{time.perf_counter() - began:.0f} s: {world.events.total()} events, "

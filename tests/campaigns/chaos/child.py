@@ -3,7 +3,7 @@
 Each line is a JSON object with `number`, `event` and `seconds`; each line of output one with
 `number` and `answer` or `error`, or with `told` or `violated`.
 
-    python -m tests.campaigns.chaos.child STORE ENDPOINT call|handle
+    python -m tests.campaigns.chaos.child STORE ENDPOINT call|handle [replay]
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from longwire import Longwire
-from tests.campaigns.chaos.apps import KINDS, make_app
+from tests.campaigns.chaos.apps import KINDS_IN_TURNS, make_app
 from tests.lambda_events import LambdaContext
 
-BODIES = {kind.body.__name__: kind.body for kind in KINDS}
+BODIES = {kind.body.__name__: kind.body for kind in KINDS_IN_TURNS}
 
 
 class Here:
@@ -49,13 +49,14 @@ def choose(scope: Any) -> Any:
     return BODIES[parse_qs(scope["query_string"].decode())["app"][0]]
 
 
-def main(store: str, endpoint: str, how: str) -> None:
+def main(store: str, endpoint: str, how: str, replay: str = "") -> None:
     here = Here()
     ws_config = {
         "backend": "sqlite3",
         "params": {"file_path": store},
         "api_gateway_endpoint_url": endpoint,
         "linger": 0.5,
+        "replay": bool(replay),
     }
     handler = Longwire(make_app(choose, here, here), ws_config=ws_config)
     if how == "handle":

@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from longwire_backends.sqlite3.backend import SQLite3Backend
-from tests.campaigns.chaos.apps import KINDS
+from tests.campaigns.chaos.apps import COUNTING, KINDS
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import connect_event, disconnect_event, message_event
 
@@ -43,6 +43,10 @@ APPS = [
     for kind in KINDS
     if kind.body.__name__ not in ("ticker", "early_receiver", "raiser", "returner", "refuser")
 ]
+
+
+# With `replay`, those that count too.
+APPS_IN_TURNS = APPS + [kind.body.__name__ for kind in COUNTING] * 4
 
 
 class Child:
@@ -99,6 +103,8 @@ class Child:
         match json.loads(line):
             case {"told": str(connection_id), "code": code}:
                 self._world.tell(connection_id, code)
+            case {"heard": str(connection_id), "texts": texts}:
+                self._world.heard(connection_id, texts)
             case {"violated": what}:
                 self._world.violated(what)
             case {"error": error, "number": number}:
@@ -113,11 +119,13 @@ class Child:
 class World:
     """The clients, the processes and what they share."""
 
-    def __init__(self, seed: int, folder: Path, server: ConnectionsServer) -> None:
+    def __init__(self, seed: int, folder: Path, server: ConnectionsServer, *, replay: bool) -> None:
+        self.replay = replay
         self.random = Random(f"{seed}/real")
         self.numbers = itertools.count()
         self.violations: list[str] = []
         self.told: defaultdict[str, list[int]] = defaultdict(list)
+        self.histories: defaultdict[str, list[list[str]]] = defaultdict(list)
         self.rooms: dict[str, str] = {}
         self.events: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()
@@ -135,12 +143,32 @@ class World:
         if len(self.told[connection_id]) > 1:
             self.violated(f"the app was told of the end of {connection_id} again")
 
+    def heard(self, connection_id: str, texts: list[str]) -> None:
+        """See that each message is handled once, with `replay`, by who knows those before it."""
+        if not self.replay:
+            return
+        known = self.histories[connection_id]
+        if any(before[-1] == texts[-1] for before in known):
+            self.violated(f"{texts[-1]!r} of {connection_id} was handled twice")
+        for before in known:
+            if before[: len(texts)] != texts[: len(before)]:
+                self.violated(f"the app of {connection_id} was given {texts}, and {before}")
+        known.append(texts)
+
     async def start(self) -> Child:
         how = self.random.choice(("call", "handle"))
+        replay = ("replay",) * self.replay
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "tests.campaigns.chaos.child", str(self.store), self.server.url, how),
+                *(
+                    "-m",
+                    "tests.campaigns.chaos.child",
+                    str(self.store),
+                    self.server.url,
+                    how,
+                    *replay,
+                ),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -171,7 +199,10 @@ class World:
 
     async def converse(self, index: int) -> None:
         """Let one client come, speak and leave."""
-        connection_id, app = f"real{index}=", self.random.choice(APPS)
+        connection_id, app = (
+            f"real{index}=",
+            self.random.choice(APPS_IN_TURNS if self.replay else APPS),
+        )
         self.rooms[connection_id] = room = f"room{index // WIDTH}"
         self.apps[app] += 1
         hello = connect_event(connection_id, query={"app": [app], "room": [room]})
@@ -223,11 +254,11 @@ class World:
                 self.violated(f"{to} got {frame!r}")
 
 
-async def storm(seed: int, conversations: int) -> World:
+async def storm(seed: int, conversations: int, *, replay: bool = False) -> World:
     """Play so many conversations with real processes."""
     with tempfile.TemporaryDirectory() as folder:
         async with ConnectionsServer(unknown_is_gone=True) as server:
-            world = World(seed, Path(folder), server)
+            world = World(seed, Path(folder), server, replay=replay)
             await world.fill()
             waiting = iter(range(conversations))
 

@@ -21,6 +21,15 @@ def test_nothing_is_violated_whatever_goes_wrong() -> None:
     assert len(totals.faults) > 15
 
 
+def test_with_replay_nothing_is_violated_nor_tolerated() -> None:
+    totals = campaign(seed=1, indexes=range(200), replay=True)
+
+    assert [(bad.index, bad.violations) for bad in totals.bad] == []
+    assert not totals.tolerated
+    assert totals.windows["message handled"] > 300
+    assert totals.apps["counter"] > 10
+
+
 class Sticky(MemoryBackend):
     """Gives a record to everybody who takes it."""
 

@@ -5,7 +5,8 @@
 Real clients send numbers, one after the other, while the function's processes are killed. What
 must hold: a number is answered once, by its reply or by API Gateway's error frame (or both, when
 the process died behind its post); nobody gets what belongs to another; no number is swallowed.
-The order of kills comes from the seed, but what they hit depends on the machine.
+The order of kills comes from the seed, but what they hit depends on the machine. With
+`--replay` it is the campaign of `turns.py`.
 """
 # ruff: noqa: T201
 
@@ -55,14 +56,19 @@ class Tally:
 
 
 @contextlib.asynccontextmanager
-async def _gateway(pids: Path) -> AsyncIterator[str]:
+async def gateway(pids: Path, target: str, *options: str, seed: int) -> AsyncIterator[str]:
     """Run the local gateway; its URL is that of the WebSocket API."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    command = ("dev", "tests.campaigns.kills.app:app", "--port", "0", "--timeout", "3")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "longwire", *command, "--instances", "3", "--freeze"),
+        *(sys.executable, "-m", "longwire", "dev", target, "--port", "0", "--freeze", *options),
         cwd=pids,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "KILLS_PIDS": str(pids)},
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "PYTHONUNBUFFERED": "1",
+            "KILLS_PIDS": str(pids),
+            "KILLS_SEED": str(seed),
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -141,7 +147,9 @@ async def campaign(seed: int, conversations: int) -> Tally:
             await _converse(url, name, tally)
 
     with tempfile.TemporaryDirectory() as folder:
-        async with _gateway(Path(folder)) as url:
+        options = ("--timeout", "3", "--instances", "3")
+        target = "tests.campaigns.kills.app:app"
+        async with gateway(Path(folder), target, *options, seed=seed) as url:
             killing = asyncio.create_task(_kill(random, Path(folder), tally))
             await asyncio.gather(*(play(url) for _ in range(WIDTH)))
             killing.cancel()
@@ -153,9 +161,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns.kills")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--conversations", type=int, default=500)
+    parser.add_argument("--replay", action="store_true", help="that of turns.py")
     options = parser.parse_args()
     began = time.monotonic()
-    tally = asyncio.run(campaign(options.seed, options.conversations))
+    if options.replay:
+        from tests.campaigns.kills import turns
+
+        tally = asyncio.run(turns.campaign(options.seed, options.conversations))
+    else:
+        tally = asyncio.run(campaign(options.seed, options.conversations))
     took = time.monotonic() - began
     print(
         f"kills, seed {options.seed}: {options.conversations} conversations in {took:.0f} s, "

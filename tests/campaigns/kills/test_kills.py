@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.campaigns.kills import turns
 from tests.campaigns.kills.campaign import campaign
 
 pytestmark = [
@@ -20,3 +21,10 @@ async def test_no_number_is_swallowed_doubled_or_anothers() -> None:
     assert tally.violations == []
     assert tally.kills > 0
     assert tally.seen["replied"] > 25
+
+
+async def test_no_message_is_handled_twice_with_replay() -> None:
+    """Processes die and stand still beside each entry, and the store fails."""
+    tally = await turns.campaign(1, 15)
+    assert tally.violations == []
+    assert tally.seen["reply"] > 15

@@ -33,7 +33,7 @@ test: $(VENV)/installed
 storm: $(VENV)/installed
 	LONGWIRE_TEST_STORM=1000 $(BIN)/python -m pytest tests/test_storm.py
 
-# Every conversation of every framework, also with messages in parallel and in frozen processes.
+# Every conversation of every framework, also in parallel, in frozen processes and with each store.
 parity: $(VENV)/installed
 	LONGWIRE_TEST_PARITY=1 $(BIN)/python -m pytest tests/parity/test_frameworks.py
 

@@ -7,6 +7,7 @@ import contextlib
 import enum
 import functools
 import itertools
+import json
 import logging
 import math
 import random
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import longwire
-from longwire import BackendError, OnceError
+from longwire import BackendError, Longwire, OnceError
 from longwire.exceptions import DeadlineError, EventOverError
 from longwire.testing import Gateway
 from tests.cold import cold
@@ -24,6 +25,7 @@ from tests.talk import Talk, talk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from starlette.websockets import WebSocket
 
@@ -120,25 +122,22 @@ async def test_a_connection_that_does_not_go_on_leaves_no_journal(how: str) -> N
 
 async def test_an_app_that_goes_on_after_it_has_refused_keeps_nothing(shop: Shop) -> None:
     """Nobody would drop it any more."""
-    answered = asyncio.Event()
+    answered, done = asyncio.Event(), asyncio.Event()
 
     async def app(ws: WebSocket) -> None:
-        async def later() -> None:
-            await answered.wait()
-            await longwire.once("report", lambda: shop.charge("report"))
-
         await longwire.once("id", lambda: 1)
-        working.add(asyncio.create_task(later()))
         await ws.close()
+        await answered.wait()
+        await longwire.once("report", lambda: shop.charge("report"))
+        done.set()
 
-    working: set[asyncio.Task[None]] = set()
     async with cold(websocket(app)) as client:
-        connecting = asyncio.create_task(client.connect())
-        while not (working and client.backend.dropped):
-            await asyncio.sleep(0)
+        assert await client.connect() != OK
+        assert client.backend.dropped == 1
         answered.set()
-        assert await connecting != OK
-        await asyncio.wait(working)
+        await done.wait()
+        assert shop.taken == ["report"]
+        assert len(client.backend.results) == 1
         assert await client.journal() == ()
 
 
@@ -305,6 +304,46 @@ async def test_an_app_that_asks_itself_meets_its_messages_in_order_again(shop: S
         assert len(client.backend.results) == 2
 
 
+@pytest.mark.parametrize("how", ["task for each", "one by one", "receives in a task"])
+async def test_a_burst_finds_its_results_again(shop: Shop, how: str) -> None:
+    """All use one key; a result is found by the message that its code has received."""
+
+    async def app(ws: WebSocket) -> None:
+        async def answer(text: str) -> None:
+            for part in "xy":
+                paid = await longwire.once("pay", lambda part=part: shop.charge(text + part))
+                receipts[text + part] = paid["receipt"]
+            await ws.send_text(text)
+
+        receipts: dict[str, int] = {}
+        working = set()
+        await ws.accept()
+        while True:
+            receiving = ws.receive()
+            if how == "receives in a task":
+                receiving = asyncio.create_task(receiving)  # type: ignore[assignment]
+            text = (await receiving).get("text")
+            if text == "all":
+                await ws.send_json(sorted(receipts.items()))
+            elif text is None:
+                return
+            elif how == "task for each":
+                working.add(asyncio.create_task(answer(text)))
+            else:
+                await answer(text)
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await asyncio.gather(*(Talk.say(client, text) for text in "abcde"))
+        assert sorted(client.frames) == list("abcde")
+        charged = list(shop.taken)
+        assert len(set(charged)) == len(charged) == 10
+        await client.say("all")
+        assert shop.taken == charged
+        want = sorted((what, number) for number, what in enumerate(charged, 1))
+        assert json.loads(client.frames[-1]) == [list(pair) for pair in want]
+
+
 async def test_the_same_key_in_two_tasks_at_once_is_an_error() -> None:
     errors: list[OnceError] = []
 
@@ -466,6 +505,47 @@ async def test_what_the_app_does_to_a_result_does_not_change_it() -> None:
         await client.say("")
         await client.say("")
         assert client.frames == ['["a","b"]'] * 2
+
+
+async def test_a_thread_can_ask_by_its_loop(shop: Shop) -> None:
+    """It inherits whose code it is."""
+
+    async def app(ws: WebSocket) -> None:
+        loop = asyncio.get_running_loop()
+
+        def in_thread(text: str) -> dict[str, Any]:
+            asked = longwire.once("pay", lambda: shop.charge(text))
+            paid: dict[str, Any] = asyncio.run_coroutine_threadsafe(asked, loop).result()
+            return paid
+
+        await ws.accept()
+        async for text in ws.iter_text():
+            await ws.send_json(await asyncio.to_thread(in_thread, text))
+
+    async with cold(websocket(app)) as client:
+        await client.connect()
+        await client.say("a")
+        await client.say("b")
+        assert shop.taken == ["a", "b"]
+        assert client.frames == ['{"receipt":1}', '{"receipt":2}']
+
+
+async def test_two_handlers_on_a_file_share_it(shop: Shop, tmp_path: Path) -> None:
+    """As two processes do."""
+    app, config = paying(shop), {"replay": True, "backend": "sqlite3"}
+    config["params"] = {"file_path": str(tmp_path / "ws.sqlite3")}
+    async with talk(app, **config) as client:
+        config["api_gateway_endpoint_url"] = client.server.url
+        other = Longwire(app, ws_config=config)
+        await client.connect()
+        await client.say("a")
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(other.aclose)
+            for text in "bc":
+                client.handler, other = other, client.handler
+                await client.say(text)
+            assert client.frames == ["a 1", "b 2", "c 3"]
+            assert shop.taken == ["a", "b", "c"]
 
 
 async def test_without_replay_it_calls(shop: Shop) -> None:

@@ -31,10 +31,12 @@ async def once(key: str, factory: Callable[[], Any]) -> Any:
         answer = await longwire.once("answer", lambda: model.ask(history))
         secret = await longwire.once("secret", lambda: random.randint(1, 100))
 
-    The result is stored in the connection's journal before it is returned. A result belongs to the
-    message that the app was given last, to its key, and to how often that key was asked for since:
-    a loop may use one key, and each message may use the same keys. Two tasks that may ask at the
-    same time need a key each, such as `f"answer {question_id}"`.
+    The result is stored in the connection's journal before it is returned. It belongs to the
+    message that the code, or the code that has begun its task, received last; to its key; and to
+    how often that key was asked for there. So a loop may use one key, and each message may use the
+    same keys. Two tasks that may ask at the same time need a key each, such as
+    `f"answer {question_id}"`; so do messages that come faster than they are handled, where a
+    framework receives in a task of its own (Quart).
 
     What the factory raises is raised here, and is not stored: it is called again when the app is.
     So it is if the process died after the call and before its result was stored; a payment wants

@@ -141,3 +141,19 @@ async def test_the_connect_part_is_repeated_from_its_beginning() -> None:
         await send(_text((await receive())["text"]))
 
     assert await _replayed(app, (None, 600.1, 1)) == ["now"]
+
+
+@pytest.mark.parametrize(("number", "pause"), [(220, 0.05), (20_000, 0.0)])
+async def test_a_stream_that_never_waits_comes_as_far_as_it_did(number: int, pause: float) -> None:
+    """And goes on with an effect from there."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        for one in range(number):
+            await asyncio.sleep(pause)
+            await send(_text(str(one)))
+
+    got = await _replayed(app, (None, 200 * pause + 0.01, 200))
+    assert got[-1] == str(number - 1)
+    assert 0 < len(got) < number - 200

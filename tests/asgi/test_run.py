@@ -634,3 +634,37 @@ async def test_a_long_chain_of_tasks_ends_with_its_run() -> None:
     assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
     assert await run.stop() == ""
     assert all(task.done() for task in chain)
+
+
+class Slow(Recorder):
+    """Its frames are under way until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = asyncio.get_running_loop().create_future()
+
+    async def send(self, frame: str | bytes) -> bool:
+        await self.sent
+        return await super().send(frame)
+
+
+async def test_a_frame_under_way_is_not_cut_off() -> None:
+    """However long the management API, or a store, takes; the app may linger for less."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        await asyncio.gather(send(SEND), receive())
+
+    client = Slow()
+    run = _run(app, client, linger=0.05)
+    assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
+    run.hand_over({"type": "websocket.receive", "text": "a"})
+    over = asyncio.create_task(run.until_over(_deadline()))
+    await asyncio.sleep(0.2)
+    assert not over.done()
+    client.sent.set_result(None)
+    assert await over is Outcome.PARKED
+    await run.stop()
+    assert client.did == ["x"]

@@ -312,3 +312,52 @@ async def test_a_message_that_comes_as_a_turn_ends_goes_on_with_its_run() -> Non
     assert client.frames == ["1 a", "2 b"]
     assert diary.calls == 1
     assert diary.ends == [("client", 2, False), ("finally", 2, False)]
+
+
+async def test_a_run_is_kept_though_its_loop_is_busy() -> None:
+    """Many callbacks of others are due when its next message comes."""
+    diary = Diary()
+
+    def again() -> None:
+        if not over:
+            asyncio.get_running_loop().call_soon(again)
+
+    over = False
+    async with talk(websocket(diary.endpoint), replay=True) as client:
+        await client.connect()
+        for _ in range(200):
+            again()
+        assert await client.say("a") == OK
+        over = True
+        await client.leave()
+    assert diary.calls == 1
+
+
+async def test_a_task_that_waits_for_a_later_message_is_not_said_to_be_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It lives on, also in another process."""
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        texts: asyncio.Queue[str] = asyncio.Queue()
+
+        async def answer() -> None:
+            while True:
+                await ws.send_text(await texts.get())
+
+        await ws.receive_text()
+        answering = asyncio.create_task(answer())
+        async for text in ws.iter_text():
+            texts.put_nowait(text)
+        answering.cancel()
+
+    async with talk(websocket(app), replay=True, backend=MemoryBackend()) as client:
+        await client.connect()
+        await client.say("begin")
+        await client.say("a")
+        other = other_process(client, websocket(app))
+        await other.say("b")
+        await other.leave()
+        assert client.frames == ["a", "b"]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

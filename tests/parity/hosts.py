@@ -75,10 +75,11 @@ async def on_gateway(app: Any, folder: Path) -> AsyncIterator[Address]:
 
 
 class LongwireDev:
-    """`longwire dev`, with a store in the folder."""
+    """`longwire dev`, with a store in the folder if the options name no other."""
 
     def __init__(self, folder: Path, target: str, *options: str, **environ: str) -> None:
-        store = ["--file", str(folder / "store.sqlite3")]
+        in_folder = ["--file", str(folder / "store.sqlite3")]
+        store = [] if "--backend" in options else in_folder
         self._dev = Dev(folder, target, "--app-dir", str(ROOT), *store, *options, **environ)
         self._url = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ASGIMessageError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 # An app that receives this often after it has been cancelled is left to wait.
 REFUSALS = 4
+
+
+_current: ContextVar[tuple[Inbox | None, int]] = ContextVar("longwire_message", default=(None, 0))
 
 
 class Inbox:
@@ -31,9 +35,19 @@ class Inbox:
         self._messages: deque[Message] = deque([first])
         self._on_change = on_change
         self._refused = 0
+        self._received = 0
 
     def __bool__(self) -> bool:
         return bool(self._messages)
+
+    @property
+    def number(self) -> int:
+        """Of the message that the task in which this runs, or who has begun it, received last.
+
+        Where others receive for it, it is the last one that anybody has received.
+        """
+        inbox, number = _current.get()
+        return number if inbox is self else self._received
 
     def deliver(self, message: Message) -> None:
         """Give the app a message."""
@@ -57,6 +71,9 @@ class Inbox:
                 await self._refuse()
             await self._wait()
         message = self._messages.popleft()
+        if message["type"] != "websocket.connect":
+            self._received += 1
+            _current.set((self, self._received))
         if message["type"] == "websocket.disconnect":
             self.told_the_end = True
             self._on_change()
@@ -82,9 +99,8 @@ class Inbox:
                 waiter.set_result(None)
         return bool(self._held)
 
-    @property
     def is_held_up(self) -> bool:
-        """Whether what is here is not received because all who wait are held."""
+        """Tell whether what is here is not received because all who wait are held."""
         return bool(self._messages and self._held) and all(
             waiter in self._held and not waiter.done() for waiter in self.waiters.values()
         )

@@ -70,7 +70,7 @@ class Watch:
     async def look(self, app: _Task) -> Look:
         """Wait until the run has come to rest and tell what it does, `app` being its first task."""
         for _ in range(LOOKS):
-            if not (self._inbox and self._inbox.waiters) or self._inbox.is_held_up:
+            if not (self._inbox and self._inbox.waiters):
                 await self._rest()
             if (seen := self._look_at_once(app)) is not None:
                 return seen
@@ -89,7 +89,7 @@ class Watch:
         if app.done():
             return Look(Outcome.ENDED)
         waiters = self._inbox.waiters
-        comes = self._inbox and not self._inbox.is_held_up
+        comes = self._inbox and not self._inbox.is_held_up()
         if comes or not (waiters or self._inbox.told_the_end):
             return Look(None)
         if len(self._run) > MOST_TASKS:

@@ -102,6 +102,7 @@ class Run:
         self.hang: ManagementError | None = None
         # Tells an app's author what to know, on a developer's machine alone.
         self.hints: Hints | None = None
+        self.lives_on = False  # with `replay`, which brings back what waits for a later message
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         # Of the scope, for an app that wants to know whether it is only repeating.
@@ -109,6 +110,7 @@ class Run:
         self._enter(stage)
         self._sends = 0
         self._frames = 0  # without those of after the end
+        self._expected: float = math.inf  # so many are waited for
         # Where tasks waited when the message was handed over, but not for the client.
         self._before: Mapping[asyncio.Task[Any], str] = {}
         self._skipped = 0.0  # seconds that a replay did not wait for
@@ -198,9 +200,10 @@ class Run:
 
         Without a message, go on with the one before, or with the connect step. The next message
         came so many seconds after, when the app had sent so many frames in all: what was waited for
-        until then is not waited for again. With `parked` only the client could move the app then.
+        until then is not waited for again. With `parked` only the client could move the app then;
+        one that sends more and never waits has come as far.
         """
-        linger = math.inf if parked else self._linger
+        linger, self._expected = math.inf if parked else self._linger, frames
         since: float | None = None
         if message is not None:
             self._began = self._now()
@@ -217,10 +220,11 @@ class Run:
             if look.waits and self.answer.accepted:
                 since = now if since is None else since
                 until = max(since, self.replay.sent_at) + linger
-                if self._frames >= frames and not parked:
-                    until = min(until, arrival)
+                until = min(until, math.inf if parked or self._frames < frames else arrival)
                 if now >= until or -math.inf < now + (move - self.loop.time()) > until:
                     return self._is_ready(arrival)
+            elif self._frames > frames and now >= arrival:
+                return self._is_ready(arrival)
             elif not self._inbox:
                 move = await self._watch.next_move()
             if self.loop.time() >= deadline:
@@ -319,14 +323,15 @@ class Run:
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
             until = math.inf
-            if since is not None and look.waits:
+            # A frame under way has a deadline of its own, and is not cut off.
+            if since is not None and look.waits and not self._sending.locked():
                 until = max(since, self._active_at) + self._linger
             return Outcome.CUT_OFF if _is_late(look, now, until) else until
 
         outcome = await self._drive(decide, deadline, on_waiting)
         if outcome is Outcome.PARKED:
-            live = self._stage is Stage.LIVE
-            self._note_cut_off(self._watch.newly_waiting(self._before) if live else ())
+            is_last = self._stage is Stage.LIVE and not self.lives_on
+            self._note_cut_off(self._watch.newly_waiting(self._before) if is_last else ())
         return outcome
 
     async def _drive(
@@ -428,6 +433,11 @@ class Run:
     def repeats(self) -> bool:
         """Whether it does again what it has done before."""
         return self._stage is Stage.REPLAY
+
+    @property
+    def message_number(self) -> int:
+        """Of the message for which the code that runs here runs; 0 in the connect part."""
+        return self._inbox.number
 
     async def hold(self) -> None:
         """Wait, in a replay, for `go_on`; so does whoever receives, meanwhile."""
@@ -584,7 +594,7 @@ class Run:
                 raise ConnectionGoneError(self.connection_id)
             case _:
                 await self._send_now(frame)
-        if self._inbox.waiters:
+        if self._inbox.waiters or self._frames > self._expected:
             self._watch.signal()
 
     def _replay(self, frame: Frame) -> None:
@@ -612,6 +622,8 @@ class Run:
         except SupersededError:
             self.abandon()
             raise asyncio.CancelledError from None
+        finally:
+            self._watch.signal()
 
     async def _close(self, message: Message) -> None:
         code, reason = message.get("code"), message.get("reason")

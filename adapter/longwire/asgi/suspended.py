@@ -113,13 +113,15 @@ def any_runnable(tasks: Iterable[_Task]) -> bool:
     return False
 
 
-def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool | None:
+def is_due(
+    loop: asyncio.AbstractEventLoop, run: owned.TaskSet, most: int = _MOST_READY
+) -> bool | None:
     """Tell whether the event loop is about to call something that a run has asked for.
 
-    None where the loop does not show it, and where it is about to call many.
+    None where the loop does not show it, and where it is about to call more than `most`.
     """
     ready = getattr(loop, READY, None)
-    if ready is None or len(ready) > _MOST_READY:
+    if ready is None or len(ready) > most:
         return None
     for handle in tuple(ready):  # a copy at once: threads add to it at any time
         context = getattr(handle, CONTEXT, None)
@@ -272,7 +274,10 @@ class Standstill(NamedTuple):
 
     def lasts(self, loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
         """Tell whether none of the run has moved since, and none is about to."""
-        if run != self.positions.keys() or any_runnable(run) or is_due(loop, run) is not False:
+        if run != self.positions.keys() or any_runnable(run):
+            return False
+        # In full, as it is looked at once: on a busy loop a run would not last else.
+        if is_due(loop, run, _MOST_TIMERS) is not False:
             return False
         if any(awaited_future(task) is not future for task, future in self.positions.items()):
             return False

@@ -6,7 +6,6 @@ For `Connections` it is the event's own connection, `registry.caller.OwnConnecti
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -24,12 +23,13 @@ from longwire.exceptions import (
     ManagementError,
     StoredRecordError,
 )
+from longwire.invocation.cut_off import CutOff
 from longwire.registry import record
 from longwire.registry.record import NEW_CONNECTION, ConnectionRecord
 from longwire.registry.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from longwire.asgi.run import Run
     from longwire.asgi.state import Kept
@@ -51,8 +51,6 @@ NEW_TO_REPLIES = 0.5
 # to be answered in the rest of its message's event.
 GREETING_LEASE = 5.0
 GREETING_PART = 0.5
-# Seconds after which an answer is late: whoever is cancelled then may well have waited for ever.
-SLOW = 0.2
 
 
 # Who in this process delivers the greeting of a connection, by its id and the lease in its record.
@@ -398,17 +396,5 @@ class Connection:
         if self._run is not None:
             await self._run.close()
 
-    @contextlib.contextmanager
-    def _cut_off(self, what: str, hint: str = "") -> Iterator[None]:
-        """Log what hangs when the app is cancelled with it, since then no error says so."""
-        begun = time.monotonic()
-        try:
-            yield
-        except asyncio.CancelledError as error:
-            now = time.monotonic()
-            if now >= self._times.run and now - begun >= SLOW:
-                why = deadlines.doing(error) or hint
-                logger.error(
-                    "connection %s: %s: no answer within %.3g s%s", self.id, what, now - begun, why
-                )
-            raise
+    def _cut_off(self, what: str, hint: str = "") -> CutOff:
+        return CutOff(self.id, self._times.run, what, hint)

@@ -49,6 +49,7 @@ class Conversing:
         turn: Turn,
         record: ConnectionRecord,
         count: FrameCount | None = None,  # of the run's outbox
+        results: OnceResults | None = None,  # of a kept run
     ) -> None:
         assert invocation.kept_runs is not None
         self.turn = turn
@@ -62,8 +63,9 @@ class Conversing:
         self._over: asyncio.Future[None] = run.loop.create_future()
         self.count = count
         self._given = 0  # messages
-        self.results = self._connection.results = OnceResults(turn, run)
-        turn.count_frames = run.count_frames
+        self.results = self._connection.results = results or OnceResults(turn, run)
+        self.results.pass_on(turn)
+        turn.count_frames, run.lives_on = run.count_frames, True
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
@@ -185,6 +187,7 @@ class Conversing:
             invocation.scope,
             self._connection.state,
             self.turn,
+            self.results,
             self._record,
             self._connection.expires_at,
             greeting,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from longwire.invocation.state import OwnState
     from longwire.registry.caller import Caller
     from longwire.registry.record import ConnectionRecord
+    from longwire.registry.results import OnceResults
     from longwire.registry.turn import Attendant, Turn
     from longwire.types import Scope
 
@@ -43,6 +44,7 @@ class KeptRun(NamedTuple):
     scope: Scope
     state: OwnState  # which stores nothing, with `replay`
     turn: Turn
+    results: OnceResults
     record: ConnectionRecord
     expires_at: int  # of the record
     greeting: Greeting | None  # of its connect step, if this event was that

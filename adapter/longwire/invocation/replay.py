@@ -136,7 +136,7 @@ def _resume(invocation: Invocation, kept: KeptRun, turn: Turn) -> Conversing:
         replies.begin(complete=True)
         invocation.resume(kept, replies, "message")
         count = replies.count
-    return Conversing(invocation, kept.run, turn, kept.record, count)
+    return Conversing(invocation, kept.run, turn, kept.record, count, kept.results)
 
 
 async def _converse(

@@ -176,7 +176,8 @@ class Conversation:
         # By the number of the message and the key, in the order in which the app got them.
         self.results: dict[tuple[int, str], list[KeptResult]] = {}
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
-        self.given: list[Given] = []  # those of the messages that the app has been given
+        self.given: list[Given] = []  # those of the messages that the app has been given,
+        self.begun = 0  # which are so many
         # After which of them a turn has ended, and whether only the client could move the app then.
         self.rested = {0: False}
         self.owner = ""  # who has the turn; "" for nobody
@@ -188,11 +189,6 @@ class Conversation:
     def number_of(self, owner: str) -> int | None:
         """Return the number of an event's message, from 1 on; None if it is not there."""
         return self._numbers.get(owner)
-
-    @property
-    def begun(self) -> int:
-        """How many messages the app has been given."""
-        return len(self.given)
 
     @property
     def waiting(self) -> int:
@@ -267,6 +263,7 @@ class Conversation:
                 rested_at, frames = self._rest
                 arrived_at = max(self.messages[self.begun].at / 1000, rested_at)
             self.given.append(Given(arrived_at, at, frames))
+            self.begun = begun
         elif not begun:  # the connect part goes on
             self.rested.pop(0, None)
         self.owner, self.until = owner, until
@@ -279,7 +276,8 @@ class Conversation:
             raise ValueError("a rest after another message")
         self._rest = now, frames
         if begun:
-            self.given[-1] = self.given[-1]._replace(at=given_at)
+            last = self.given[-1]
+            self.given[-1] = Given(last.arrived_at, given_at, last.frames)
         self.rested[begun] = parked
         self.owner, self.until = "", 0.0
 

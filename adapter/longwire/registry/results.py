@@ -1,7 +1,7 @@
 """The results of `longwire.once`: kept in the journal, and given back when the app runs again.
 
-Which result a call gets hangs on the message that the app was given last, on the key, and on how
-often the key has been asked for since. A replay does not give a result before the app is through
+Which result a call gets hangs on the message for which its code runs, on the key, and on how often
+the key was asked for there. A replay does not give a result before the app is through
 with the messages that it had been given when the result was kept: what follows is asked for after
 the same messages again.
 """
@@ -59,7 +59,7 @@ async def made(key: str, factory: Callable[[], Any]) -> Any:
 
 
 class _Calls:
-    """Those for one key since a message."""
+    """Those for one key in one message."""
 
     __slots__ = ("is_under_way", "taken", "what")
 
@@ -70,23 +70,27 @@ class _Calls:
 
 
 class OnceResults:
-    """Those of one run while it has its turn."""
+    """Those of one run, also in later events that go on with it."""
 
     def __init__(self, turn: Turn, run: Run) -> None:
         self._turn = turn
         self._run = run
-        self._number = 0  # of the message that the app was given last
+        self._given = 0  # messages
         self._settled = 0  # of the last one with which a replay is through
-        self._calls: dict[str, _Calls] = {}
+        self._calls: dict[tuple[int, str], _Calls] = {}
         self._keeps = True
+
+    def pass_on(self, turn: Turn) -> None:
+        """Go on with them in another event, which has the turn."""
+        self._turn = turn
 
     def begin(self, number: int) -> None:
         """Note that the app is given a message, by its number."""
-        self._number, self._calls = number, {}
+        self._given = number
 
     def settle(self) -> bool:
         """Note that the app is through with it; tell whether somebody goes on with a result now."""
-        self._settled = self._number
+        self._settled = self._given
         return self._run.go_on()
 
     def close(self) -> None:
@@ -97,15 +101,17 @@ class OnceResults:
         """Return the result that belongs here; raises as `longwire.once`."""
         if not (self._run.has_effect or self._run.repeats):
             raise _too_late(self._run.connection_id, key)
-        calls = self._begin(key, factory)
+        # A client that proves to be gone is an end that is in no journal.
+        number = min(self._run.message_number, self._turn.conversation.begun)
+        calls = self._begin(number, key, factory)
         try:
-            return await self._take(self._number, key, calls, factory)
+            return await self._take(number, key, calls, factory)
         finally:
             calls.is_under_way = False
 
-    def _begin(self, key: str, factory: Callable[[], Any]) -> _Calls:
+    def _begin(self, number: int, key: str, factory: Callable[[], Any]) -> _Calls:
         what = _what(factory)
-        calls = self._calls.setdefault(key, _Calls(what))
+        calls = self._calls.setdefault((number, key), _Calls(what))
         if calls.is_under_way:
             raise OnceError(
                 key,
@@ -125,7 +131,7 @@ class OnceResults:
         if calls.taken < len(results):
             value, begun = results[calls.taken]
             await asyncio.sleep(0)  # so that two who ask at once are told so here, too
-            if begun > number:
+            if begun > self._given:
                 while self._settled < begun:
                     await self._run.hold()
             calls.taken += 1

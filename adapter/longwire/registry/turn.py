@@ -29,6 +29,9 @@ logger = logging.getLogger("longwire")
 # there are more: in seconds, longer each time.
 PAUSES = (0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25)
 
+# The turns of the event loop that an app has for one message before the next.
+ROUNDS = 20
+
 
 def new_owner() -> str:
     """Return the id of an event, under which it takes its turn."""
@@ -273,6 +276,13 @@ class Turn:
         return self.conversation.position >= position and found[0] == entry.text
 
 
+async def _let_react() -> None:
+    """Let the app come to what it does for one message before it is given the next."""
+    # A replay gives them one by one, and what it asks of `once` must not hang on that.
+    for _ in range(ROUNDS):
+        await asyncio.sleep(0)
+
+
 class Attendant:
     """Keeps the turn while the app is busy, and gives it the messages that come in meanwhile.
 
@@ -335,6 +345,8 @@ class Attendant:
             try:
                 await self._turn.renew()
                 await self._turn.read()
+                if self._turn.conversation.waiting:
+                    await _let_react()
                 told = await self._next() if self._is_open else None
             except TurnLostError:
                 return None if self._turn.at_rest else self._lost()

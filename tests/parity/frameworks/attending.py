@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from tests.parity.frameworks.remembering import hear
 from tests.parity.frameworks.working import begin
 
 if TYPE_CHECKING:
@@ -177,6 +178,45 @@ async def stream_until_stop(socket: Socket) -> None:
             streaming.cancel()
 
 
+async def farewell_to_stream(socket: Socket) -> None:
+    """The client leaves while it is sent something, and what it said is known then."""
+    await socket.accept()
+    texts: list[str] = []
+
+    async def stream() -> None:
+        for number in range(500):
+            await socket.send(str(number))
+            await asyncio.sleep(0.1)
+
+    streaming: asyncio.Task[None] | None = None
+    try:
+        while True:
+            texts.append(await socket.receive())
+            streaming = streaming or begin(stream())
+    finally:
+        if streaming is not None:
+            streaming.cancel()
+        hear(f"{type(socket).__name__} left a stream after {' '.join(texts)}")
+
+
+async def farewell_to_feed(socket: Socket) -> None:
+    """The same where it is sent from the beginning."""
+    await socket.accept()
+
+    async def feed() -> None:
+        for number in range(500):
+            await socket.send(str(number))
+            await asyncio.sleep(0.1)
+
+    feeding = begin(feed())
+    try:
+        while True:
+            await socket.receive()
+    finally:
+        feeding.cancel()
+        hear(f"{type(socket).__name__} left a feed")
+
+
 async def answers(socket: Socket) -> None:
     """The server asks, too: a future waits for the client's answer."""
     await socket.accept()
@@ -230,6 +270,7 @@ async def wait_for_all(socket: Socket) -> None:
 
     async def work(text: str) -> None:
         nonlocal done
+        await socket.send(f"{text} waits")
         await go.wait()
         done += 1
         await socket.send(f"{done} {text}")
@@ -259,6 +300,7 @@ async def turns(socket: Socket) -> None:
     async with asyncio.TaskGroup() as group:
         for name in scores:
             group.create_task(play(name))
+        await asyncio.sleep(0.01)  # until both wait
         while True:
             await socket.receive()
             async with condition:
@@ -274,7 +316,7 @@ async def nudge(socket: Socket) -> None:
     nudges = 0
     while True:
         try:
-            text = await asyncio.wait_for(socket.receive(), 1)
+            text = await asyncio.wait_for(socket.receive(), 1.5)
         except TimeoutError:
             nudges += 1
             await socket.send(f"nudge {nudges}")
@@ -288,7 +330,7 @@ async def idle_end(socket: Socket) -> None:
     said = 0
     while True:
         try:
-            async with asyncio.timeout(1.2):
+            async with asyncio.timeout(1.6):
                 await socket.receive()
         except TimeoutError:
             await socket.send(f"{said} were said")
@@ -298,7 +340,7 @@ async def idle_end(socket: Socket) -> None:
 
 
 async def ticks(socket: Socket) -> None:
-    """A task counts by itself; it is asked how far it is."""
+    """A task counts by itself from the first message on; it is asked how far it is."""
     await socket.accept()
     counted = 0
 
@@ -308,11 +350,12 @@ async def ticks(socket: Socket) -> None:
             await asyncio.sleep(1.5)
             counted += 1
 
+    text = await socket.receive()
     ticking = begin(tick())
     try:
         while True:
-            text = await socket.receive()
             await socket.send(f"{text} {counted}")
+            text = await socket.receive()
     finally:
         ticking.cancel()
 
@@ -361,7 +404,7 @@ async def by_scope(socket: Socket) -> None:
     await socket.accept()
     texts: list[str] = []
     while True:
-        with anyio.move_on_after(1) as scope:
+        with anyio.move_on_after(1.5) as scope:
             texts.append(await socket.receive())
             await socket.send(" ".join(texts))
         if scope.cancelled_caught:
@@ -379,6 +422,8 @@ ENDPOINTS = [
     subscriptions,
     streams_with_ids,
     stream_until_stop,
+    farewell_to_stream,
+    farewell_to_feed,
     answers,
     one_job_at_a_time,
     wait_for_all,

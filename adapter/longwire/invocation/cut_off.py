@@ -1,0 +1,46 @@
+"""What hangs when the app is cancelled with it: the log says so, since then no error does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from longwire import deadlines
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+logger = logging.getLogger("longwire")
+
+# Seconds after which an answer is late: whoever is cancelled then may well have waited for ever.
+SLOW = 0.2
+
+
+class CutOff:
+    """Wraps a request of a connection, whose app is cancelled at a deadline."""
+
+    __slots__ = ("_begun", "_deadline", "_hint", "_id", "_what")
+
+    def __init__(self, connection_id: str, deadline: float, what: str, hint: str = "") -> None:
+        self._id, self._deadline, self._what, self._hint = connection_id, deadline, what, hint
+
+    def __enter__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, asyncio.CancelledError):
+            return
+        now = time.monotonic()
+        if now >= self._deadline and now - self._begun >= SLOW:
+            why = deadlines.doing(error) or self._hint
+            what, waited = self._what, now - self._begun
+            logger.error(
+                "connection %s: %s: no answer within %.3g s%s", self._id, what, waited, why
+            )

@@ -474,3 +474,19 @@ async def test_what_was_streamed_before_a_turn_was_taken_over_is_not_sent_again(
             await starting
         assert "x" in first.frames
         assert len(first.frames) == len(set(first.frames))
+
+
+async def test_a_store_that_fails_for_a_moment_ends_no_conversation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lease is over before the app answers, and cannot be renewed at once."""
+    monkeypatch.setattr(turn, "LEASE_TIME", 0.4)
+    app, store = Counter(), Failing(journal.LEASE, 3)
+    app.busy = lambda text: asyncio.sleep(0.6)
+    async with processes(app, 1, [store]) as (one,):
+        await one.connect()
+        assert await one.say("a") == {"statusCode": 200}
+        assert await one.say("b") == {"statusCode": 200}
+        await one.until("a 1", "b 2")
+        assert store.times == 0
+        assert not one.deleted

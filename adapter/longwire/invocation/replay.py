@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
-from longwire.exceptions import DeadlineError, StoredRecordError
-from longwire.invocation.conversing import Conversing
+from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
+from longwire.invocation.conversing import TRY_AGAIN, Conversing
 from longwire.invocation.divergence import FrameCount, log_diverged
 from longwire.invocation.journal_limit import is_full, log_full
 from longwire.invocation.kept_runs import end
@@ -52,14 +52,22 @@ class TurnReplies(Replies):
             self.count.add(frame)
 
     async def send(self, frame: Frame) -> bool:
-        try:
-            await self._turn.ensure()
-        except TurnLostError:
-            raise SupersededError from None
+        await self._ensure_turn()
         is_sent = await super().send(frame)
         if is_sent and self.count is not None:
             self.count.add(frame)
         return is_sent
+
+    async def _ensure_turn(self) -> None:
+        """Make sure of the turn; a store that fails for a moment is waited for."""
+        while True:
+            try:
+                return await self._turn.ensure()
+            except TurnLostError:
+                raise SupersededError from None
+            except BackendError:  # an app would take it for the end
+                if not await self._connection.pause(TRY_AGAIN, early=True):
+                    raise
 
 
 async def message(

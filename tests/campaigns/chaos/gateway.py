@@ -15,6 +15,7 @@ from longwire_aws.http import Response
 from longwire_backends import BackendError
 from tests.campaigns.chaos.event import Event, here, now_in
 from tests.campaigns.chaos.known import known
+from tests.campaigns.chaos.remote import at_once
 from tests.connections_server import INFO
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 
@@ -230,8 +231,8 @@ class Gateway:
         self.log(f"{process.name}: the app is given {texts} of {client.id}")
         if text in client.heard:
             self.violated(f"{text!r} of {client.id} was handled twice")
-        if not set(client.heard) <= set(texts) and client.id not in self.journals._records:
-            # It read the record before the end, and wrote its first entry after it.
+        if not set(client.heard) <= set(texts) and at_once(self.journals.get(client.id)) is None:
+            # It read the record before that had ended, or expired, and wrote its first entry after.
             self.log(f"the connection of {client.id} had just ended")
             self.late += 1
         elif not set(client.heard) <= set(texts):

@@ -325,6 +325,8 @@ async def test_a_run_that_was_kept_at_first_knows_that_its_connection_has_ended(
         await first.until_deleted()
         await first.say("late")
         assert app.handled == ["close"]
+        assert first.handler._kept_runs is not None
+        assert first.handler._kept_runs.take(first.connection_id) is None
 
 
 async def test_a_client_that_api_gateway_does_not_know_yet_is_not_gone() -> None:
@@ -437,3 +439,54 @@ async def test_an_end_whose_turn_was_taken_over_leaves_the_journal_to_who_has_it
         assert await leaving == {"statusCode": 200}
         assert len(await store.journal(first.connection_id)) == len(entries) + 1
         assert app.ends == 0
+
+
+async def test_what_was_streamed_before_a_turn_was_taken_over_is_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (turn, journal):
+        monkeypatch.setattr(module, "LEASE_TIME", 0.3)
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+
+        async def go_on() -> None:
+            for number in range(40):
+                await send({"type": "websocket.send", "text": f"piece {number}"})
+                await asyncio.sleep(0.02)
+
+        streaming = None
+        while (message := await receive())["type"] == "websocket.receive":
+            streaming = streaming or asyncio.create_task(go_on())
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    async with processes(stream, 2) as (first, second):
+        await first.connect()
+        starting = asyncio.create_task(first.say("go"))
+        await first.server.until(lambda: len(first.frames) > 3)
+        runs = first.handler._kept_runs
+        assert runs is not None
+        # As if it stood still, but for what it sends within its lease.
+        async with runs._attendants[first.connection_id]._turn._appending:
+            assert await second.say("x") == {"statusCode": 200}
+        with pytest.raises(DeadlineError):
+            await starting
+        assert "x" in first.frames
+        assert len(first.frames) == len(set(first.frames))
+
+
+async def test_a_store_that_fails_for_a_moment_ends_no_conversation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lease is over before the app answers, and cannot be renewed at once."""
+    monkeypatch.setattr(turn, "LEASE_TIME", 0.4)
+    app, store = Counter(), Failing(journal.LEASE, 3)
+    app.busy = lambda text: asyncio.sleep(0.6)
+    async with processes(app, 1, [store]) as (one,):
+        await one.connect()
+        assert await one.say("a") == {"statusCode": 200}
+        assert await one.say("b") == {"statusCode": 200}
+        await one.until("a 1", "b 2")
+        assert store.times == 0
+        assert not one.deleted

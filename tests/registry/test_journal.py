@@ -183,6 +183,24 @@ def test_a_result_that_json_cannot_hold_is_refused(value: Any) -> None:
         once_entry("a", Result(1, "id", value))
 
 
+def test_until_a_turn_was_taken_over_the_app_may_have_gone_on() -> None:
+    """What it may have sent is not sent again, though the next message had come long before."""
+    conversation = read(
+        message_entry("a", 10.0, text("one")),
+        message_entry("b", 0.0, text("two", at=8_000)),
+        lease_entry("b", 20.0, 2),
+        rest_entry("b", 2, 17.0, 5, parked=True),
+        message_entry("c", 30.0, text("three", at=18_000)),
+    )
+
+    arrived = [given.arrived_at for given in conversation.given]
+    assert arrived[1] == 20.0 - LEASE_TIME
+    assert arrived[2] > arrived[1]
+
+    connecting = read(lease_entry("a", 10.0, 0), message_entry("b", 20.0, text("one", at=8_000)))
+    assert connecting.given[0].arrived_at == 20.0 - LEASE_TIME
+
+
 # What is not ours
 
 ONE = message_entry("a", 10.0, text("one"))

@@ -98,6 +98,14 @@ class KeptRuns:
 
     # The runs that are kept
 
+    def is_sure(self, connection_id: str) -> bool:
+        """Tell whether the journal alone says that a kept run's connection goes on, and is greeted.
+
+        Before its first entry it does not.
+        """
+        kept = self._runs.get(connection_id)
+        return kept is None or (kept.turn.conversation.position > 0 and not kept.greets)
+
     def take(self, connection_id: str) -> KeptRun | None:
         """Take out the run of a connection; whoever gets it goes on with it, or ends it."""
         kept = self._runs.pop(connection_id, None)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
-from longwire.exceptions import DeadlineError, StoredRecordError
-from longwire.invocation.conversing import Conversing
+from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
+from longwire.invocation.conversing import TRY_AGAIN, Conversing
 from longwire.invocation.divergence import FrameCount, log_diverged
 from longwire.invocation.journal_limit import is_full, log_full
 from longwire.invocation.kept_runs import end
@@ -52,14 +52,22 @@ class TurnReplies(Replies):
             self.count.add(frame)
 
     async def send(self, frame: Frame) -> bool:
-        try:
-            await self._turn.ensure()
-        except TurnLostError:
-            raise SupersededError from None
+        await self._ensure_turn()
         is_sent = await super().send(frame)
         if is_sent and self.count is not None:
             self.count.add(frame)
         return is_sent
+
+    async def _ensure_turn(self) -> None:
+        """Make sure of the turn; a store that fails for a moment is waited for."""
+        while True:
+            try:
+                return await self._turn.ensure()
+            except TurnLostError:
+                raise SupersededError from None
+            except BackendError:  # an app would take it for the end
+                if not await self._connection.pause(TRY_AGAIN, early=True):
+                    raise
 
 
 async def message(
@@ -72,8 +80,14 @@ async def message(
         StoredRecordError: nobody can read what is stored of the connection.
     """
     told = Told(request.request_time or int(time.time() * 1000), received)
-    conversing = await _go_on(invocation, told, lambda: find(invocation, request))
-    if conversing is not None:
+    runs = invocation.kept_runs
+    assert runs is not None
+    connection_id = invocation.connection.id
+    if not runs.is_sure(connection_id) and await find(invocation, request) is None:
+        if (kept := runs.take(connection_id)) is not None:
+            await end(kept)
+        return None
+    if (conversing := await _go_on(invocation, told)) is not None:
         return await _converse(invocation, conversing)
     # Before the record, which goes first when a connection ends.
     turn = await _read(invocation)
@@ -97,11 +111,7 @@ async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, 
 # With the run that was kept
 
 
-async def _go_on(
-    invocation: Invocation,
-    told: Told,
-    find: Callable[[], Awaitable[ConnectionRecord | None]] | None = None,
-) -> Conversing | None:
+async def _go_on(invocation: Invocation, told: Told) -> Conversing | None:
     """Take the turn with a kept run, if nothing has happened elsewhere; else it is ended."""
     runs, connection = invocation.kept_runs, invocation.connection
     assert runs is not None
@@ -109,10 +119,6 @@ async def _go_on(
     if kept is None:
         return None
     try:
-        # Nothing in its journal says that the connection goes on, before its first entry.
-        is_sure = kept.turn.conversation.position > 0 and not kept.greets
-        if not is_sure and find is not None and await find() is None:
-            return None
         kept.turn.pass_on(connection.store, new_owner())
         if kept.expires_at <= time.time() or not kept.run.stands_still():
             return None

@@ -258,9 +258,11 @@ class Conversation:
     def _give_turn(self, owner: str, until: float, begun: int, frames: int = 0) -> None:
         if begun > self.begun:
             arrived_at = at = until - LEASE_TIME
-            # Who has the turn lets the app go on until it is given the next one.
+            # Who has the turn lets the app go on until it is given the next one. So may somebody
+            # have done whose turn is taken over, and have sent what must not be sent again.
             if owner != self.owner:
                 rested_at, frames = self._rest
+            if not self.owner:
                 arrived_at = max(self.messages[self.begun].at / 1000, rested_at)
             self.given.append(Given(arrived_at, at, frames))
             self.begun = begun

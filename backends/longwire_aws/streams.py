@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import os
 import socket
@@ -96,7 +97,9 @@ class SocketStream:
         loop = asyncio.get_running_loop()
         if self._watching is None:
             try:
-                loop.add_reader(self._sock.fileno(), self._read)
+                # Not in the context of who waits first: the connection is everybody's.
+                context = contextvars.Context()
+                context.run(loop.add_reader, self._sock.fileno(), self._read)
             except NotImplementedError:  # Windows: its usual loop watches no sockets
                 return await loop.sock_recv(self._sock, _CHUNK)
             self._watching = os.getpid(), loop

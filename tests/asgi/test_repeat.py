@@ -157,3 +157,37 @@ async def test_a_stream_that_never_waits_comes_as_far_as_it_did(number: int, pau
     got = await _replayed(app, (None, 200 * pause + 0.01, 200))
     assert got[-1] == str(number - 1)
     assert 0 < len(got) < number - 200
+
+
+async def test_no_frame_leaves_once_the_end_of_a_turn_is_written() -> None:
+    """Others may have the turn from then on; if it is not written, all goes on."""
+    loop = asyncio.get_running_loop()
+    sends = [loop.create_future() for _ in range(2)]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        for number, may_send in enumerate(sends):
+            await may_send
+            await send(_text(str(number)))
+        await receive()
+
+    client = Client()
+    run = Run(app, {}, client, stage=Stage.LIVE, connection_id="c=", linger=0.05)
+
+    async def write(number: int, *, done: bool) -> bool:
+        sends[number].set_result(None)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert client.got == ["0"][:number]
+        return done
+
+    assert not await run.rest(lambda: write(0, done=False))
+    while not client.got:
+        await asyncio.sleep(0)
+    assert await run.rest(lambda: write(1, done=True))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await run.stop()
+    assert client.got == ["0"]
+    assert run.count_frames() == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
+import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVarTuple
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 import pytest
 
 from longwire_aws.http import HTTPClient, TransportError
-from longwire_aws.streams import default_tls_context
+from longwire_aws.streams import SocketStream, default_tls_context
 from tests.aws.other_servers import standard_library_server
 from tests.aws.raw_server import Peer, answering, raw_server
 
@@ -178,3 +180,28 @@ def test_bodies_larger_than_the_buffers_of_a_socket_come_back_whole(
     body = bytes(range(256)) * 20_000
     with standard_library_server() as url, asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(_three_requests(url, body)) == [body] * 3
+
+
+async def test_a_socket_is_not_watched_in_the_context_of_who_waits_for_it() -> None:
+    """A run of an app, which contexts tell apart, would seem to move with each answer to others."""
+    who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+    seen: list[str] = []
+
+    class Noting(SocketStream):
+        def _read(self) -> None:
+            seen.append(who.get())
+            super()._read()
+
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    stream = Noting(ours)
+    try:
+        who.set("a run")
+        receiving = asyncio.create_task(stream.receive())
+        await asyncio.sleep(0)
+        theirs.send(b"x")
+        assert await receiving == b"x"
+    finally:
+        stream.close()
+        theirs.close()
+    assert set(seen) == {"nobody"}

@@ -35,6 +35,8 @@ TARGET = "tests.parity.frameworks.every:app"
 # How many conversations go on at once. Each needs up to two processes, as a connect step that
 # lingers keeps one.
 AT_ONCE = 24
+# Fewer where the emulator of a store answers one request at a time.
+AT_ONCE_ON = {"dynamodb": 4, "s3": 4}
 # Under this name, what apps wrote when their clients had left, for as long in seconds.
 HEARD, HEARD_WITHIN = "what apps do at the end", 20.0
 SELECTED = {
@@ -92,7 +94,8 @@ PLAYED = {"uvicorn": sorted({name for names in PLAYED.values() for name in names
 def _play(host: str, folder: Path, store: Store | None) -> Told:
     in_processes = "processes" in host
     if not in_processes or not ALL:
-        return _play_on(host, folder, PLAYED[host], 1 if in_processes else AT_ONCE, store)
+        at_once = AT_ONCE if store is None else AT_ONCE_ON.get(store[0], AT_ONCE)
+        return _play_on(host, folder, PLAYED[host], 1 if in_processes else at_once, store)
     told: Told = {}
     for module in {_module(name) for name in PLAYED[host]}:  # few, for a process to start fast
         names = [name for name in PLAYED[host] if _module(name) == module]

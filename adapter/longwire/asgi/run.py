@@ -33,7 +33,7 @@ from longwire.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
@@ -108,6 +108,7 @@ class Run:
         # Of the scope, for an app that wants to know whether it is only repeating.
         self._told = scope.get("extensions", {}).get("longwire", {})
         self._enter(stage)
+        self._is_handshake = stage is Stage.CONNECT
         self._sends = 0
         self._frames = 0  # without those of after the end
         self._expected: float = math.inf  # so many are waited for
@@ -257,6 +258,13 @@ class Run:
         """Note where it has come to rest; it may be kept if it does not move any more."""
         self._kept_at = self._watch.standstill()
 
+    async def rest(self, end: Callable[[], Awaitable[bool]]) -> bool:
+        """End its turn, while no frame is under way; if that is done, none leaves any more."""
+        async with self._sending:
+            if is_done := await end():
+                self._enter(Stage.KEPT)
+        return is_done
+
     def keep(self) -> None:
         """Let it wait, between two events, without any effect."""
         self._enter(Stage.KEPT)
@@ -274,6 +282,7 @@ class Run:
     def resume(self, outbox: Outbox) -> None:
         """Go on with it in another event, with its outbox; a hand-over follows."""
         self._outbox = outbox
+        self._is_handshake = False
         self._enter(Stage.REPLAY)
         if self._context is not None:
             self._tasks.pass_on(self._context, contextvars.copy_context())
@@ -455,7 +464,7 @@ class Run:
     @property
     def is_handshake(self) -> bool:
         """Whether it is the first run of its connection."""
-        return self._stage is Stage.CONNECT
+        return self._is_handshake
 
     @property
     def disconnect_delivered(self) -> bool:
@@ -584,7 +593,6 @@ class Run:
             self._deny(self.answer.status or 403)
 
     async def _emit(self, frame: Frame) -> None:
-        self._frames += self._stage is not Stage.GONE
         match self._stage:
             case Stage.REPLAY:
                 if self._is_foreign(asyncio.current_task()):
@@ -603,6 +611,7 @@ class Run:
             if self.replay.sent >= sent and self.loop.time() >= tolerated_until:
                 self.mark_gone(message)
                 raise ConnectionGoneError(self.connection_id)
+        self._frames += 1
         self.replay.sent += 1
         self.replay.sent_at = self._now()
         self._outbox.swallow(frame)
@@ -610,6 +619,9 @@ class Run:
     async def _send_now(self, frame: Frame) -> None:
         try:
             async with self._sending:
+                if self._stage is Stage.KEPT:  # its turn has ended meanwhile
+                    return
+                self._frames += 1
                 if await self._outbox.send(frame):
                     self._active_at = self.loop.time()
         except ConnectionGoneError:

@@ -143,7 +143,9 @@ class Conversing:
                 self.give(told)
             else:
                 sent = self._sent(outcome)
-                self.at_rest = await turn.rest(given, sent, parked=parked, whoever_waits=not takes)
+                self.at_rest = await run.rest(
+                    lambda: turn.rest(given, sent, parked=parked, whoever_waits=not takes)
+                )
         except TurnLostError:
             run.abandon()
         except BackendError as error:

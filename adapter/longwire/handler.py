@@ -167,6 +167,9 @@ class Longwire:
     def _begin_in_child(self) -> None:
         """Begin anew in a forked process: loops, locks and tasks are its parent's."""
         of_the_parent.extend((self._deferred, self._lifespans.leave_to_parent()))
+        of_the_parent.append(self._kept_runs)
+        self._kept_runs = _kept_runs(self.settings, self._api)
+        self._application = self._application._replace(kept_runs=self._kept_runs)
         self._deferred = Deferred()
         self._loop = loop_of_child(self._loop, self._observer, self._lifespans.shutdown)
         if self._latest is not None:

@@ -197,6 +197,29 @@ async def test_a_task_that_moves_during_a_long_look_is_seen(
 stirred: dict[asyncio.Task[Any] | None, asyncio.Queue[int]] = {}
 
 
+async def test_tasks_may_end_while_others_are_looked_at() -> None:
+    """One after the other, and all before the look is over."""
+    size = 1000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def end_all() -> None:
+            for task in tasks:
+                await asyncio.sleep(0)
+                task.cancel()
+
+        tasks = [asyncio.create_task(asyncio.Event().wait()) for _ in range(size)]
+        ending = asyncio.create_task(end_all())
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        ending.cancel()
+
+    run = _run(app)
+    loop = asyncio.get_running_loop()
+    assert await run.until_over(loop.time() + 20) is Outcome.PARKED
+    await run.stop()
+
+
 async def _stirred(world: World, number: int) -> None:
     stirred[asyncio.current_task()] = world.queues[number]
     await world.queues[number].get()

@@ -16,9 +16,12 @@ from longwire.invocation import kept_runs
 from longwire.observability import event
 from longwire_backends.memory import MemoryBackend
 from tests.invocation.test_connect import OK, websocket
+from tests.lambda_events import LambdaContext, connect_event
 from tests.talk import Talk, talk
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.websockets import WebSocket
 
 pytestmark = pytest.mark.anyio
@@ -361,3 +364,22 @@ async def test_a_task_that_waits_for_a_later_message_is_not_said_to_be_cancelled
         await other.leave()
         assert client.frames == ["a", "b"]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_client_that_is_gone_before_its_greeting_is_told_once(tmp_path: Path) -> None:
+    """The run of the handshake is kept by then; who finds out has more to do before it tells."""
+    told: list[tuple[str, bool]] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        connection_id = ws.scope["extensions"]["longwire"]["connection_id"]
+        await Connections().group_add("room", connection_id)
+        await ws.send_text("hello")
+        message = await ws.receive()
+        told.append((message["type"], ws.scope["extensions"]["longwire"]["replaying"]))
+
+    store = {"backend": "sqlite3", "params": {"file_path": str(tmp_path / "file")}}
+    async with talk(websocket(app), replay=True, **store) as client:
+        assert await client.handler.handle(connect_event(client.connection_id), LambdaContext())
+        await client.handler._deferred.wait()
+    assert told == [("websocket.disconnect", False)]

@@ -414,6 +414,42 @@ async def test_a_reply_that_comes_after_its_turn_was_taken_over_is_an_error() ->
         assert app.handled == ["a", "b"]
 
 
+async def test_a_connect_step_that_has_lost_its_turn_sends_no_reply() -> None:
+    """It goes on behind its response, and has been given a message."""
+    app = Counter()
+    begun, done = asyncio.Event(), asyncio.Event()
+
+    async def busy(text: str) -> None:
+        if text == "a" and not begun.is_set():
+            begun.set()
+            await done.wait()
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+
+    async def ticking(scope: Any, receive: Any, send: Any) -> None:
+        ticker = asyncio.create_task(tick())
+        try:
+            await app(scope, receive, send)
+        finally:
+            ticker.cancel()
+
+    app.busy = busy
+    async with processes(ticking, 2, linger=1.0) as (first, second):
+        await first.connect()
+        assert await first.say("a") == {"statusCode": 200}  # the connect step's run has it
+        await begun.wait()
+        runs = first.handler._kept_runs
+        assert runs is not None
+        attendant = runs._attendants[first.connection_id]
+        async with attendant._turn._appending:  # as if its process stood still
+            assert await second.say("b") == {"statusCode": 200}
+            done.set()
+        await first.handler._deferred.wait()
+        assert first.frames == ["b 2"]
+
+
 async def test_an_end_whose_turn_was_taken_over_leaves_the_journal_to_who_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

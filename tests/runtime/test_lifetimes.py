@@ -187,6 +187,52 @@ async def test_both_sides_of_a_fork_use_the_handler_with_a_memory() -> None:
     await _both_sides("dict(backend='memory')")
 
 
+AT_WORK = """
+from longwire.registry import turn
+
+turn.LEASE_TIME = 0.4
+
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        if message["text"] == "fork":
+            if (child := os.fork()) == 0:
+                threading.Thread(target=asyncio.run, args=[in_child()]).start()
+                time.sleep(30)
+            assert os.waitpid(child, 0)[1] == 0
+        await send({"type": "websocket.send", "text": message["text"]})
+
+handler = Longwire(app, ws_config=CONFIG, lifespan="off")
+context = LambdaContext(20)
+
+async def in_child():
+    await handler.handle(message_event("child", "other="), context)
+    await asyncio.sleep(1)
+    print(len(await handler._api.backend.journal("shared=")), flush=True)
+    os._exit(0)
+
+async def main():
+    await handler.handle(connect_event("shared="), context)
+    await handler.handle(connect_event("other="), context)
+    await handler.handle(message_event("fork", "shared="), context)
+    await handler.aclose()
+
+asyncio.run(main())
+"""
+
+
+@needs_fork
+async def test_a_turn_stays_with_the_parent(tmp_path: Path) -> None:
+    """Its child does not look after it, nor for its messages."""
+    config = f"dict(backend='sqlite3', params=dict(file_path={str(tmp_path / 'file')!r}))"
+    async with ConnectionsServer() as server:
+        config = f"{config} | dict(replay=True, api_gateway_endpoint_url={server.url!r})"
+        told = await asyncio.to_thread(run, APP + AT_WORK.replace("CONFIG", config))
+        frames = [body for to, body in server.delivered if to == "shared="]
+    assert (told, frames) == ("1\n", [b"fork"])
+
+
 TERMINATED = """
 from longwire.runtime import sigterm
 

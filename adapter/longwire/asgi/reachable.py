@@ -112,7 +112,7 @@ async def _variables(run: Iterable[_Task], turns: Turns) -> tuple[list[object], 
     """List the variables of tasks, and for each of them its task."""
     values: list[object] = []
     tasks: list[_Task] = []
-    for task in run:
+    for task in tuple(run):  # it may change between two steps
         for frame in frames_of(task):
             values += frame.f_locals.values()
         tasks += [task] * (len(values) - len(tasks))

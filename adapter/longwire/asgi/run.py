@@ -315,8 +315,11 @@ class Run:
         self.replay.disconnect = message, sent, self.loop.time() + self._linger
 
     def mark_gone(self, message: Message) -> None:
-        """Let `send()` raise from now on, and `receive()` return the disconnect once."""
-        if self._stage not in (Stage.GONE, Stage.UNWINDING):
+        """Let `send()` raise from now on, and `receive()` return the disconnect once.
+
+        Not to one that is kept: who tells its app goes on with it for that.
+        """
+        if self._stage not in (Stage.GONE, *_BETWEEN):
             if self._stage is Stage.REPLAY:
                 self._on_hand_over()
             self._enter(Stage.GONE)

@@ -88,6 +88,7 @@ class _ConnectStep:
         self._conversing: Conversing | None = None
         if invocation.kept_runs is not None:
             self._conversing = _new_conversing(invocation, self._run, record)
+            self._greeting.ensure = self._conversing.ensure_turn
         self._outcome = Outcome.UNANSWERED
 
     async def respond(self) -> LambdaResponse:

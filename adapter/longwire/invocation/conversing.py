@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from longwire import deadlines
 from longwire.asgi.quiescence import Outcome
+from longwire.asgi.stage import SupersededError
 from longwire.exceptions import BackendError
 from longwire.invocation.journal_limit import warn_if_near
 from longwire.invocation.kept_runs import KeptRun
@@ -92,6 +93,13 @@ class Conversing:
                 await self.turn.drop()
             elif not self.at_rest:
                 await self.turn.give_up()
+
+    async def ensure_turn(self) -> None:
+        """Make sure that the turn is still this event's; raises `SupersededError`."""
+        try:
+            await self.turn.ensure()
+        except TurnLostError:
+            raise SupersededError from None
 
     async def give_first(self) -> None:
         """Give the app the message with which this turn has begun, and take others from now on."""

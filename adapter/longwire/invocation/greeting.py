@@ -61,6 +61,8 @@ class Greeting:
         self._connection = connection
         self._record = record
         self._shared: Callable[[], bool] = lambda: False
+        # With `replay`: makes sure, before a frame, that nobody else goes on with the connection.
+        self.ensure: Callable[[], Awaitable[None]] = _nothing
 
     @property
     def frames(self) -> list[Frame]:
@@ -86,6 +88,7 @@ class Greeting:
             return True
         if self._shared():
             await self._connection.update(lambda record: _remember(record, frame))
+        await self.ensure()
         await self._connection.post(data)
         return True
 

@@ -88,7 +88,7 @@ TOGETHER = {
         *("begin", 3, 2.5, "stop", Until("stopped"), 1.0, "begin", 2, "stop", Until("stopped")),
         path="stream_until_stop",
     ),
-    "farewell_to_stream": say("a", 3, "b", 1, heard=1, leaves_early=True),
+    "farewell_to_stream": say("a", 3, heard=1, leaves_early=True),
     "farewell_to_feed": say(3, heard=1, leaves_early=True),
     "answers": say(1, "0 yes", 2, "1 no", 2, "2 who knows", 1, CLOSED),
     "one_job_at_a_time": say("a", 1, "b", 2, "c", 2),

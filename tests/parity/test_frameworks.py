@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import time
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,7 @@ def test_a_conversation_is_the_same(host: str, name: str, told: dict[str, Future
     assert _results(told, host)[name] == expected
 
 
-def test_what_apps_do_at_the_end_is_done_once(told: dict[str, Future[Told]]) -> None:
-    """With `replay` and one process, with all that they remember then."""
-    assert _results(told, "replay")[HEARD] == _results(told, "uvicorn")[HEARD]
+def test_apps_know_at_the_end_what_was_said(told: dict[str, Future[Told]]) -> None:
+    """With `replay`; more of them may end than connections, where a run had to be made anew."""
+    heard = Counter(_results(told, "replay")[HEARD])
+    assert not Counter(_results(told, "uvicorn")[HEARD]) - heard

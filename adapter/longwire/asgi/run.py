@@ -102,6 +102,8 @@ class Run:
         self.hang: ManagementError | None = None
         # Tells an app's author what to know, on a developer's machine alone.
         self.hints: Hints | None = None
+        # With `replay`, what waits for the event that knows of the end to tell this run of it.
+        self.hears_the_end: Callable[[], Awaitable[bool]] | None = None
         self.lives_on = False  # with `replay`, which brings back what waits for a later message
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
@@ -635,6 +637,8 @@ class Run:
                 self.hang = error
             raise
         except SupersededError:
+            if self.hears_the_end is not None and await self.hears_the_end():
+                raise ConnectionGoneError(self.connection_id) from None
             self.abandon()
             raise asyncio.CancelledError from None
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -15,10 +16,9 @@ from longwire.invocation.journal_limit import warn_if_near
 from longwire.invocation.kept_runs import KeptRun
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.registry.results import OnceResults
-from longwire.registry.turn import Attendant, TurnLostError
+from longwire.registry.turn import PAUSES, Attendant, TurnLostError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
@@ -67,6 +67,7 @@ class Conversing:
         self.results = self._connection.results = results or OnceResults(turn, run)
         self.results.pass_on(turn)
         turn.count_frames, run.lives_on = run.count_frames, True
+        run.hears_the_end = self._hears_the_end
 
     async def __aenter__(self) -> Self:
         takes_until = time.monotonic() + TAKES_FOR * deadlines.left(self._invocation.call.times.run)
@@ -126,6 +127,16 @@ class Conversing:
             self.run.mark_gone(told.message)
         else:
             (give or self.run.deliver)(told.message)
+
+    async def _hears_the_end(self) -> bool:
+        """Wait for a moment until the end has come to this run, though a frame was faster."""
+        assert self._attendant is not None
+        for pause in PAUSES:
+            if self.run.disconnect_delivered or not self.turn.is_ours:
+                break
+            self._attendant.wake()
+            await asyncio.sleep(pause)
+        return self.run.disconnect_delivered
 
     async def until_rest(self, on_waiting: Callable[[], object] | None = None) -> Outcome:
         """Give the app what comes in, until it has ended or is at rest."""

@@ -60,6 +60,7 @@ FLOORS = (
     {"connections"},
     {"middleware", "ws_gateway", "event_end", "replaying"},
     {"invocation", "fanout"},
+    {"replay"},
     {"registry"},
     {"runtime"},
     {"asgi", "observability", "config"},

@@ -676,7 +676,7 @@ async def test_the_real_end_may_ask(shop: Shop) -> None:
 @pytest.mark.parametrize("number", [-1, 2, True, "1", None])
 async def test_a_result_of_a_message_that_was_not_begun_with_is_no_entry(number: Any) -> None:
     from longwire.exceptions import StoredRecordError
-    from longwire.registry.journal import Conversation, Result, once_entry
+    from longwire.replay.journal import Conversation, Result, once_entry
 
     with pytest.raises(StoredRecordError):
         Conversation().add(once_entry("me", Result(number, "k", 1)).text)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from longwire.registry.caller import current
-from longwire.registry.results import check, made
+from longwire.replay.results import check, made
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,7 @@ import pytest
 from longwire import Longwire
 from longwire.exceptions import BackendError, DeadlineError
 from longwire.invocation.kept_runs import KeptRuns
-from longwire.registry import journal, turn
+from longwire.replay import journal, turn
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.lambda_events import LambdaContext, message_event

@@ -52,7 +52,7 @@ async def connect(
 
 def _new_conversing(invocation: Invocation, run: Run, record: ConnectionRecord) -> Conversing:
     from longwire.invocation.conversing import Conversing  # nobody else pays for it
-    from longwire.registry.turn import Turn, new_owner
+    from longwire.replay.turn import Turn, new_owner
 
     connection = invocation.connection
     turn = Turn(connection.store, connection.id, connection.expires_at, new_owner())

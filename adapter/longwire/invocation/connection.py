@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from longwire.deadlines import Deadlines
     from longwire.invocation.state import OwnState
     from longwire.registry.api_gateway import APIGateway
-    from longwire.registry.results import OnceResults
+    from longwire.replay.results import OnceResults
     from longwire.types import Frame
     from longwire_backends import Record
 

@@ -12,11 +12,11 @@ from longwire import deadlines
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import SupersededError
 from longwire.exceptions import BackendError
-from longwire.invocation.journal_limit import warn_if_near
 from longwire.invocation.kept_runs import KeptRun
 from longwire.invocation.outcome import log_ending, note_ending
-from longwire.registry.results import OnceResults
-from longwire.registry.turn import PAUSES, Attendant, TurnLostError
+from longwire.replay.limit import warn_if_near
+from longwire.replay.results import OnceResults
+from longwire.replay.turn import PAUSES, Attendant, TurnLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from typing import Self
 
     from longwire.asgi.run import Run
-    from longwire.invocation.divergence import FrameCount
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.invocation import Invocation
     from longwire.observability.event import Word
-    from longwire.registry.journal import FramesSent, Told
     from longwire.registry.record import ConnectionRecord
-    from longwire.registry.turn import Turn
+    from longwire.replay.divergence import FrameCount
+    from longwire.replay.journal import FramesSent, Told
+    from longwire.replay.turn import Turn
 
 logger = logging.getLogger("longwire")
 

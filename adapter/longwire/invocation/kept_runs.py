@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from longwire.invocation.state import OwnState
     from longwire.registry.caller import Caller
     from longwire.registry.record import ConnectionRecord
-    from longwire.registry.results import OnceResults
-    from longwire.registry.turn import Attendant, Turn
+    from longwire.replay.results import OnceResults
+    from longwire.replay.turn import Attendant, Turn
     from longwire.types import Scope
 
 logger = logging.getLogger("longwire")

@@ -1,6 +1,6 @@
 """A message, or an end, with `replay`: the app goes on where it was, with its variables.
 
-An event whose turn it is (`registry/turn.py`) goes on with the run that was kept in its process,
+An event whose turn it is (`replay/turn.py`) goes on with the run that was kept in its process,
 or makes it anew: the app runs from the top and is given the earlier messages once more, without
 effect. What comes in meanwhile is given to the same run.
 """
@@ -15,12 +15,12 @@ from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
 from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
 from longwire.invocation.conversing import TRY_AGAIN, Conversing
-from longwire.invocation.divergence import FrameCount, log_diverged
-from longwire.invocation.journal_limit import is_full, log_full
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
-from longwire.registry.journal import Told
-from longwire.registry.turn import Turn, TurnLostError, new_owner
+from longwire.replay.divergence import FrameCount, log_diverged
+from longwire.replay.journal import Told
+from longwire.replay.limit import is_full, log_full
+from longwire.replay.turn import Turn, TurnLostError, new_owner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

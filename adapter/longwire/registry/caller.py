@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from longwire import deadlines
 from longwire.exceptions import ConfigurationError
@@ -14,12 +14,18 @@ from longwire.registry.store import Store
 
 if TYPE_CHECKING:
     from longwire.registry.base import Departed, OwnedState, Registry
-    from longwire.registry.results import OnceResults
     from longwire.types import Frame
 
 NO_STORE = (
     "groups and broadcast need a store: say Connections(ws_config=...) with that of the handler"
 )
+
+
+class Results(Protocol):
+    """What `longwire.once` has got in a run."""
+
+    async def get(self, key: str, factory: Callable[[], Any]) -> Any:
+        """Return the result that belongs here; raises as `longwire.once`."""
 
 
 class OwnConnection(Protocol):
@@ -40,10 +46,11 @@ class OwnConnection(Protocol):
 
     id: str
     left_groups: tuple[str, ...]
-    results: OnceResults | None
 
     @property
     def state(self) -> OwnedState: ...
+    @property
+    def results(self) -> Results | None: ...
 
     @property
     def accepted(self) -> bool: ...

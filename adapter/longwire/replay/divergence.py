@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from longwire.asgi import noise
-from longwire.registry.journal import FramesSent
 from longwire.registry.record import digest
+from longwire.replay.journal import FramesSent
 
 if TYPE_CHECKING:
     from longwire.asgi.run import Run

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from longwire.asgi import noise, values
 from longwire.asgi.frames import caller_place
 from longwire.exceptions import EventOverError, OnceError
-from longwire.registry.journal import Result
-from longwire.registry.turn import TurnLostError
+from longwire.replay.journal import Result
+from longwire.replay.turn import TurnLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from longwire.asgi.run import Run
-    from longwire.registry.turn import Turn
+    from longwire.replay.turn import Turn
 
 logger = logging.getLogger("longwire")
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
-from longwire.registry import journal
-from longwire.registry.journal import LEASE_TIME, Conversation, Result, Told
 from longwire.registry.store import Store
-from longwire.registry.turn import Attendant, Turn, TurnLostError
+from longwire.replay import journal
+from longwire.replay.journal import LEASE_TIME, Conversation, Result, Told
+from longwire.replay.turn import Attendant, Turn, TurnLostError
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.campaigns.chaos.clock import Clock, SimulatedLoop, shown

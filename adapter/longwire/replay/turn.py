@@ -14,14 +14,14 @@ import time
 from typing import TYPE_CHECKING
 
 from longwire.exceptions import BackendError, DeadlineError
-from longwire.registry import journal
-from longwire.registry.journal import LEASE_TIME, Conversation
+from longwire.replay import journal
+from longwire.replay.journal import LEASE_TIME, Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.registry.journal import FramesSent, JournalEntry, Result, Told
     from longwire.registry.store import Store
+    from longwire.replay.journal import FramesSent, JournalEntry, Result, Told
 
 logger = logging.getLogger("longwire")
 

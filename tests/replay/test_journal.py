@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.exceptions import RecordVersionError, StoredRecordError
-from longwire.registry import journal
-from longwire.registry.journal import (
+from longwire.replay import journal
+from longwire.replay.journal import (
     LEASE_TIME,
     Conversation,
     FramesSent,

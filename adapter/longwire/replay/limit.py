@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from longwire.registry.journal import Conversation, Told
+    from longwire.replay.journal import Conversation, Told
 
 logger = logging.getLogger("longwire")
 

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import itertools
 import logging
 import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from longwire.asgi import frames, messages, noise, suspended, tasks
+from longwire.asgi import frames, messages, noise, tasks
 from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
 from longwire.asgi.inbox import Inbox
 from longwire.asgi.quiescence import Outcome, Watch
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
     from longwire.asgi.stage import Outbox
-    from longwire.asgi.suspended import Standstill
     from longwire.types import ASGIApp, Frame, Message, Scope
 
     # What to make of a run that is not at rest: its step is over with this outcome, or is to be
@@ -61,9 +59,6 @@ WORKING_GRACE = 1.0
 # An app that has sent nothing for so long, in seconds, is no stream but slow.
 STREAM_PAUSE = 1.0
 
-# A replay does not wait for timers, but no event was longer than this, in seconds.
-MOST_SKIPPED = 900.0
-
 # Of many tasks that are cut off, so few are looked at to see whether that has been said.
 MOST_PLACES = 20
 
@@ -72,11 +67,27 @@ MOST_PLACES = 20
 SENDS_AT_ONCE = 16
 
 
-_BETWEEN = frozenset({Stage.KEPT, Stage.UNWINDING})
+BETWEEN = frozenset({Stage.KEPT, Stage.UNWINDING})
 
 
 class Run:
     """The app, called once with one scope."""
+
+    lives_on = False  # in later events, which bring back what waits for a later message
+    # What most runs leave as it is costs nothing here.
+    cut_off = ""  # what was still busy when the step was ended, for the log
+    cut_off_at: frozenset[str] = frozenset()  # the places in the code where that was
+    # A send that nobody answered: the app may have kept that to itself.
+    hang: ManagementError | None = None
+    # Tells an app's author what to know, on a developer's machine alone.
+    hints: Hints | None = None
+    # With `replay`, what waits for the event that knows of the end to tell this run of it.
+    hears_the_end: Callable[[], Awaitable[bool]] | None = None
+    _sends = 0
+    _frames = 0  # without those of after the end
+    _expected: float = math.inf  # so many are waited for
+    _left_alone = False  # the app had returned before its run was stopped
+    _ended = _stopped = False
 
     def __init__(
         self,
@@ -88,7 +99,6 @@ class Run:
         connection_id: str,
         linger: float,
         on_hand_over: Callable[[], object] = lambda: None,
-        goes_on: bool = False,  # in another event, perhaps
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._active_at = self.loop.time()  # when it last did something for the client
@@ -96,35 +106,18 @@ class Run:
         self._began = self._active_at
         self.answer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
         self.replay = Replay()
-        self.cut_off = ""  # what was still busy when the step was ended, for the log
-        self.cut_off_at: frozenset[str] = frozenset()  # the places in the code where that was
-        # A send that nobody answered: the app may have kept that to itself.
-        self.hang: ManagementError | None = None
-        # Tells an app's author what to know, on a developer's machine alone.
-        self.hints: Hints | None = None
-        # With `replay`, what waits for the event that knows of the end to tell this run of it.
-        self.hears_the_end: Callable[[], Awaitable[bool]] | None = None
-        self.lives_on = False  # with `replay`, which brings back what waits for a later message
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         # Of the scope, for an app that wants to know whether it is only repeating.
         self._told = scope.get("extensions", {}).get("longwire", {})
         self._enter(stage)
         self._is_handshake = stage is Stage.CONNECT
-        self._sends = 0
-        self._frames = 0  # without those of after the end
-        self._expected: float = math.inf  # so many are waited for
         # Where tasks waited when the message was handed over, but not for the client.
         self._before: Mapping[asyncio.Task[Any], str] = {}
-        self._skipped = 0.0  # seconds that a replay did not wait for
-        self._kept_at: Standstill | None = None
-        self._context: contextvars.Context | None = None
-        self._left_alone = False  # the app had returned before its run was stopped
-        self._ended = self._stopped = False
         self.connection_id = connection_id
         self._linger = linger
         self._on_hand_over = on_hand_over  # called once the replay is over
-        self._tasks = tasks.TaskSet(goes_on=goes_on)
+        self._tasks = tasks.TaskSet(goes_on=self.lives_on)
         self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
         self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self.loop)
@@ -135,15 +128,6 @@ class Run:
         await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
         self._began = self.loop.time()
         await app(scope, self._inbox.receive, self._send)
-
-    def count_frames(self) -> int:
-        """Return how many frames the app has sent, also without effect."""
-        return self._frames
-
-    @property
-    def age(self) -> float:
-        """For how many seconds the app has run."""
-        return self.loop.time() - self._began
 
     # What the handler asks for, in this order. Deadlines are in the event loop's time.
 
@@ -190,104 +174,9 @@ class Run:
         ready = outcome is Outcome.READY or (self.replay.complete and self.answer.accepted)
         return None if ready else outcome
 
-    async def repeat(
-        self,
-        message: Message | None,
-        seconds: float,
-        frames: int,
-        deadline: float,
-        *,
-        parked: bool = False,
-    ) -> bool:
-        """Give the app an earlier message once more; tell whether it waits for the next one then.
-
-        Without a message, go on with the one before, or with the connect step. The next message
-        came so many seconds after, when the app had sent so many frames in all: what was waited for
-        until then is not waited for again. With `parked` only the client could move the app then;
-        one that sends more and never waits has come as far.
-        """
-        linger, self._expected = math.inf if parked else self._linger, frames
-        since: float | None = None
-        if message is not None:
-            self._began = self._now()
-            self._inbox.deliver(message)
-            await asyncio.sleep(0)  # mostly the app is through with it by then
-        while True:
-            look = await self._watch.look(self._task)
-            arrival = self._began + seconds
-            if look.outcome is not None:
-                self.replay.complete = look.outcome is Outcome.PARKED
-                return self.replay.complete and self._is_ready(arrival)
-            now, move = self._now(), look.next_move
-            until = self._began + MOST_SKIPPED
-            if look.waits and self.answer.accepted:
-                since = now if since is None else since
-                until = max(since, self.replay.sent_at) + linger
-                until = min(until, math.inf if parked or self._frames < frames else arrival)
-                if now >= until or -math.inf < now + (move - self.loop.time()) > until:
-                    return self._is_ready(arrival)
-            elif self._frames > frames and now >= arrival:
-                return self._is_ready(arrival)
-            elif not self._inbox:
-                move = await self._watch.next_move()
-            if self.loop.time() >= deadline:
-                return False
-            if not self._skip(move):
-                await self._watch.change(look, min(deadline, until - self._skipped))
-
-    def _is_ready(self, arrival: float) -> bool:
-        """Tell whether the next message may come, at the time when it did."""
-        timers, left = self._watch.timers, arrival - self._now()
-        if timers and left > 0 and self.loop.time() + left < min(one.when() for one in timers):
-            self._skip(self.loop.time() + left)
-        return self.answer.accepted and not self.answer.is_closing
-
     def _now(self) -> float:
-        """Return the time of the event loop as it would be, had nothing been skipped."""
-        return self.loop.time() + self._skipped
-
-    def _skip(self, until: float) -> bool:
-        """Let the next timer fire now, if nothing else can move before it."""
-        seconds = until - self.loop.time()
-        if not 0.0 < seconds < MOST_SKIPPED:
-            return False
-        if not suspended.skip(self.loop, self._tasks, seconds):
-            return False
-        self._skipped += seconds
-        return True
-
-    def note_rest(self) -> None:
-        """Note where it has come to rest; it may be kept if it does not move any more."""
-        self._kept_at = self._watch.standstill()
-
-    async def rest(self, end: Callable[[], Awaitable[bool]]) -> bool:
-        """End its turn, while no frame is under way; if that is done, none leaves any more."""
-        async with self._sending:
-            if is_done := await end():
-                self._enter(Stage.KEPT)
-        return is_done
-
-    def keep(self) -> None:
-        """Let it wait, between two events, without any effect."""
-        self._enter(Stage.KEPT)
-        self._context = contextvars.copy_context()  # of the event
-
-    def stands_still(self) -> bool:
-        """Tell whether it has been kept and has not moved since it came to rest."""
-        return (
-            self._kept_at is not None
-            and self._stage is Stage.KEPT
-            and self.loop is asyncio.get_running_loop()
-            and self._kept_at.lasts(self.loop, self._tasks)
-        )
-
-    def resume(self, outbox: Outbox) -> None:
-        """Go on with it in another event, with its outbox; a hand-over follows."""
-        self._outbox = outbox
-        self._is_handshake = False
-        self._enter(Stage.REPLAY)
-        if self._context is not None:
-            self._tasks.pass_on(self._context, contextvars.copy_context())
+        """Return the time of the event loop as it is for the app."""
+        return self.loop.time()
 
     def abandon(self) -> None:
         """Cancel the app without effect, as somebody else goes on with its connection."""
@@ -321,7 +210,7 @@ class Run:
 
         Not to one that is kept: who tells its app goes on with it for that.
         """
-        if self._stage not in (Stage.GONE, *_BETWEEN):
+        if self._stage not in (Stage.GONE, *BETWEEN):
             if self._stage is Stage.REPLAY:
                 self._on_hand_over()
             self._enter(Stage.GONE)
@@ -444,24 +333,6 @@ class Run:
         return self._stage not in WITHOUT_EFFECT
 
     @property
-    def repeats(self) -> bool:
-        """Whether it does again what it has done before."""
-        return self._stage is Stage.REPLAY
-
-    @property
-    def message_number(self) -> int:
-        """Of the message for which the code that runs here runs; 0 in the connect part."""
-        return self._inbox.number
-
-    async def hold(self) -> None:
-        """Wait, in a replay, for `go_on`; so does whoever receives, meanwhile."""
-        await self._inbox.hold()
-
-    def go_on(self) -> bool:
-        """Let those go on who are held; tell whether there are any."""
-        return self._inbox.go_on()
-
-    @property
     def unwinding(self) -> bool:
         """Whether the run is over and only cleans up."""
         return self._stage is Stage.UNWINDING
@@ -492,10 +363,6 @@ class Run:
         """Whether the app has ended and tasks of it go on."""
         return self._task.done() and any(not task.done() for task in self._tasks)
 
-    def has_received_all(self) -> bool:
-        """Tell whether no message is there that the app has not received."""
-        return not self._inbox
-
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""
         return self._inbox.waited
@@ -516,7 +383,7 @@ class Run:
     # What the app calls.
 
     async def _send(self, message: Message) -> None:
-        if self._stage in _BETWEEN:
+        if self._stage in BETWEEN:
             await self._take_turns()
             return self._clean_up(message)
         try:

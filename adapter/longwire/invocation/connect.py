@@ -23,7 +23,7 @@ from longwire.registry.record import ConnectionRecord
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import ConnectEvent
-    from longwire.asgi.run import Run
+    from longwire.asgi.lasting import LastingRun
     from longwire.invocation.conversing import Conversing
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import LambdaResponse
@@ -50,7 +50,9 @@ async def connect(
     return await _ConnectStep(invocation, ConnectionRecord(handshake)).respond()
 
 
-def _new_conversing(invocation: Invocation, run: Run, record: ConnectionRecord) -> Conversing:
+def _new_conversing(
+    invocation: Invocation, run: LastingRun, record: ConnectionRecord
+) -> Conversing:
     from longwire.invocation.conversing import Conversing  # nobody else pays for it
     from longwire.replay.turn import Turn, new_owner
 
@@ -80,14 +82,15 @@ class _ConnectStep:
         self._connection = invocation.connection
         self._record = record
         self._greeting = Greeting(invocation.connection, record)
-        self._run = invocation.run(
-            record, self._greeting, Stage.CONNECT, "connect", gate=self._greeting
-        )
         self._stopped = asyncio.Event()
         # With `replay`, its turn begins if it goes on behind the response.
         self._conversing: Conversing | None = None
-        if invocation.kept_runs is not None:
-            self._conversing = _new_conversing(invocation, self._run, record)
+        connect = record, self._greeting, Stage.CONNECT, "connect", self._greeting
+        if invocation.kept_runs is None:
+            self._run = invocation.run(*connect)
+        else:
+            self._run = run = invocation.lasting_run(*connect)
+            self._conversing = _new_conversing(invocation, run, record)
             self._greeting.ensure = self._conversing.ensure_turn
         self._outcome = Outcome.UNANSWERED
 
@@ -139,10 +142,10 @@ class _ConnectStep:
         record.ended = run.ended
         record.answered = self._greeting.sent
         if self._conversing is not None:
-            record.began_at = time.time() - run.age
+            record.began_at = time.time() - self._conversing.run.age
         if self._conversing is not None and outcome is Outcome.PARKED:
             self._outcome, self._conversing.at_rest = outcome, True
-            run.note_rest()
+            self._conversing.run.note_rest()
         going_on = outcome is Outcome.UNANSWERED
         if after is not None:
             await self._answer_and_go_on(after, going_on=going_on)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from longwire.asgi.run import Run
+    from longwire.asgi.lasting import LastingRun
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.invocation import Invocation
     from longwire.observability.event import Word
@@ -46,7 +46,7 @@ class Conversing:
     def __init__(
         self,
         invocation: Invocation,
-        run: Run,
+        run: LastingRun,
         turn: Turn,
         record: ConnectionRecord,
         count: FrameCount | None = None,  # of the run's outbox
@@ -66,7 +66,7 @@ class Conversing:
         self._given = 0  # messages
         self.results = self._connection.results = results or OnceResults(turn, run)
         self.results.pass_on(turn)
-        turn.count_frames, run.lives_on = run.count_frames, True
+        turn.count_frames = run.count_frames
         run.hears_the_end = self._hears_the_end
 
     async def __aenter__(self) -> Self:
@@ -214,12 +214,14 @@ class Conversing:
             greeting,
             time.monotonic(),
         )
+        self._connection.state.release()  # it would keep all that belongs to this event
         try:
             await self._runs.put(self._connection.id, kept)
         finally:
             self._end()
 
     def _end(self) -> None:
+        self.run.hears_the_end = None
         if self._runs.at_work.get(self._connection.id) is self._over:
             del self._runs.at_work[self._connection.id]
         if not self._over.done():

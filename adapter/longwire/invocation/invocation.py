@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from longwire import deadlines
 from longwire.apigateway.events import ConnectEvent, Event
@@ -25,6 +25,7 @@ from longwire.registry.caller import Caller, calling
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from longwire.asgi.lasting import LastingRun
     from longwire.asgi.lifespan import Lifespans
     from longwire.asgi.stage import Outbox, Stage
     from longwire.config.settings import Settings
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from longwire.types import ASGIApp, LambdaEvent, Scope
 
 logger = logging.getLogger("longwire")
+
+RunT = TypeVar("RunT", bound=Run)
 
 # Seconds that a response may wait while the app is told of others that are gone.
 TELL_TIME = 2.0
@@ -133,6 +136,38 @@ class Invocation:
         gate: Gate | None = None,
     ) -> Run:
         """Call the app; a connect step has a gate, and a record that is not stored yet."""
+        run = self._call(Run, record, outbox, stage, phase, gate)
+        if self.wants_hints:
+            from longwire.asgi.hints.hints import Hints
+
+            assert self.scope is not None
+            assert self.caller is not None
+            run.hints = Hints(self._application.app, self.scope, _tell)
+            self.caller.on_swallowed = run.hints.swallowed
+        return run
+
+    def lasting_run(
+        self,
+        record: ConnectionRecord,
+        outbox: Outbox,
+        stage: Stage,
+        phase: str,
+        gate: Gate | None = None,
+    ) -> LastingRun:
+        """Call the app as `run`, with `replay`."""
+        from longwire.asgi.lasting import LastingRun  # nobody else pays for it
+
+        return self._call(LastingRun, record, outbox, stage, phase, gate)
+
+    def _call(
+        self,
+        kind: type[RunT],
+        record: ConnectionRecord,
+        outbox: Outbox,
+        stage: Stage,
+        phase: str,
+        gate: Gate | None,
+    ) -> RunT:
         call, connection = self.call, self.connection
         caller = self.caller = self._new_caller()
         lifespan = self._application.lifespans.current().state
@@ -150,7 +185,7 @@ class Invocation:
             self.settings.state_limit if self.settings.state else None,
         )
         with calling(caller):
-            run = Run(
+            run = kind(
                 self._application.app,
                 asgi_scope,
                 outbox,
@@ -158,13 +193,7 @@ class Invocation:
                 connection_id=connection.id,
                 linger=self.settings.linger,
                 on_hand_over=state.restore,
-                goes_on=self.kept_runs is not None,
             )
-        if self.wants_hints and self.kept_runs is None:
-            from longwire.asgi.hints.hints import Hints
-
-            run.hints = Hints(self._application.app, asgi_scope, _tell)
-            caller.on_swallowed = run.hints.swallowed
         connection.begin(run, state, gate, None if gate is None else record)
         return run
 

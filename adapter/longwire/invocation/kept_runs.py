@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from longwire.asgi.run import Run
+    from longwire.asgi.lasting import LastingRun
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.state import OwnState
     from longwire.registry.caller import Caller
@@ -39,7 +39,7 @@ KEEP_LIMIT = 0.5
 class KeptRun(NamedTuple):
     """A run at rest, and what has to be changed when another event goes on with it."""
 
-    run: Run
+    run: LastingRun
     caller: Caller
     scope: Scope
     state: OwnState  # which stores nothing, with `replay`

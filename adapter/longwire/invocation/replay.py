@@ -222,7 +222,7 @@ async def _begin_anew(
     connection = invocation.connection
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end
     replies = ClosedOutbox() if ends else TurnReplies(invocation, record, turn)
-    run = invocation.run(record, replies, Stage.REPLAY, "disconnect" if ends else "message")
+    run = invocation.lasting_run(record, replies, Stage.REPLAY, "disconnect" if ends else "message")
     count = replies.count if isinstance(replies, TurnReplies) else None
     conversing = Conversing(invocation, run, turn, record, count)
     outcome, at = Outcome.DEADLINE, None

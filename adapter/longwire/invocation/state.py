@@ -67,6 +67,7 @@ class OwnState:
     def release(self) -> None:
         """Let go of what belongs to the run, which is over."""
         self._is_over = True
+        self._update = _nowhere
         self._scope_state.release()
 
     async def store(self) -> None:
@@ -153,6 +154,10 @@ class OwnState:
 
     def _error(self, flaws: tuple[Flaw, ...]) -> StateError | None:
         return StateError(self._id, *flaws[0]) if flaws else None
+
+
+async def _nowhere(change: Callable[[ConnectionRecord], bool]) -> None:
+    """Change no record."""
 
 
 def _too_large(refused: Changes, stored: Changes, of: str, flaws: tuple[Flaw, ...]) -> Changes:

@@ -10,7 +10,7 @@ from longwire.registry.record import digest
 from longwire.replay.journal import FramesSent
 
 if TYPE_CHECKING:
-    from longwire.asgi.run import Run
+    from longwire.asgi.lasting import LastingRun
     from longwire.types import Frame
 
 logger = logging.getLogger("longwire")
@@ -58,7 +58,7 @@ class FrameCount:
         )
 
 
-def log_diverged(connection_id: str, number: int, run: Run) -> None:
+def log_diverged(connection_id: str, number: int, run: LastingRun) -> None:
     """Say that the app did not do again what it had done, and is not to go on."""
     where = f"after message {number}" if number else "before its first message"
     logger.error(

@@ -24,7 +24,7 @@ from longwire.replay.turn import TurnLostError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.asgi.run import Run
+    from longwire.asgi.lasting import LastingRun
     from longwire.replay.turn import Turn
 
 logger = logging.getLogger("longwire")
@@ -72,7 +72,7 @@ class _Calls:
 class OnceResults:
     """Those of one run, also in later events that go on with it."""
 
-    def __init__(self, turn: Turn, run: Run) -> None:
+    def __init__(self, turn: Turn, run: LastingRun) -> None:
         self._turn = turn
         self._run = run
         self._given = 0  # messages

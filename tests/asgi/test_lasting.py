@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from longwire.asgi.lasting import LastingRun
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.run import Run
 from longwire.asgi.stage import Stage
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _deadline() -> float:
 async def _replayed(app: Any, *given: tuple[str | None, float, int]) -> list[str | bytes]:
     """Repeat messages, each for so long and until so many frames were sent, then give "now"."""
     client = Client()
-    run = Run(app, {}, client, stage=Stage.REPLAY, connection_id="c=", linger=2.0)
+    run = LastingRun(app, {}, client, stage=Stage.REPLAY, connection_id="c=", linger=2.0)
     for text, seconds, frames in given:
         message = None if text is None else _message(text)
         assert await run.repeat(message, seconds, frames, _deadline())
@@ -173,7 +173,7 @@ async def test_no_frame_leaves_once_the_end_of_a_turn_is_written() -> None:
         await receive()
 
     client = Client()
-    run = Run(app, {}, client, stage=Stage.LIVE, connection_id="c=", linger=0.05)
+    run = LastingRun(app, {}, client, stage=Stage.LIVE, connection_id="c=", linger=0.05)
 
     async def write(number: int, *, done: bool) -> bool:
         sends[number].set_result(None)

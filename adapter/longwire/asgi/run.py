@@ -186,9 +186,9 @@ class Run:
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
         self._on_hand_over()
+        self._enter(Stage.LIVE)
         if self.hints is not None:
             self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
-        self._enter(Stage.LIVE)
         self.deliver(message)
 
     def deliver(self, message: Message) -> None:

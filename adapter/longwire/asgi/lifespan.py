@@ -119,7 +119,8 @@ class Lifespan:
         if self._task is None:
             self._inbox.put_nowait({"type": "lifespan.startup"})
             self._task = tasks.spawn_lifespan(self._run())
-        done, _ = await asyncio.wait({self._started}, timeout=timeout)
+        limit = None if timeout == math.inf else timeout
+        done, _ = await asyncio.wait({self._started}, timeout=limit)
         if not done:
             where = frames.describe({self._task})
             detail = f"the app's startup takes longer than {timeout:.3g} s; it waits in {where}"

@@ -47,6 +47,7 @@ class Instances:
         # Yields the names of files that have changed; the processes are replaced each time.
         changes: AsyncIterator[str] | None,
         on_report: Callable[[Report], object],
+        on_said: Callable[[dict[str, Any]], object] = do_nothing,
     ) -> None:
         self._limit = limit
         self._app_dir = app_dir
@@ -55,6 +56,7 @@ class Instances:
         self._timeout = timeout
         self._freeze = freeze
         self._on_report = on_report
+        self._on_said = on_said
         self._all: set[Instance] = set()
         # The one that has been idle for longest comes first.
         self._idle: list[Instance] = []
@@ -185,6 +187,7 @@ class Instances:
             timeout=self._timeout,
             freeze=self._freeze,
             on_report=self._on_report,
+            on_said=self._on_said,
         )
         self._all.add(instance)
         return instance

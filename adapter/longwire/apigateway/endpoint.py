@@ -83,7 +83,9 @@ def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | No
 
 def is_given(environ: Mapping[str, str]) -> bool:
     """Tell whether the environment says where a management API is."""
-    return bool(environ.get("WS_MANAGEMENT_ENDPOINT") or environ.get(_AS_SDK))
+    ignored = environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
+    as_sdk = None if ignored else environ.get(_AS_SDK)
+    return bool(environ.get("WS_MANAGEMENT_ENDPOINT") or as_sdk)
 
 
 def is_loopback(url: str) -> bool:

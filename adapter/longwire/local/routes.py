@@ -50,6 +50,10 @@ def _of_route(route: Any, prefix: str, depth: int) -> Iterator[str]:
         else:
             yield path
         return
+    if (included := getattr(route, "original_router", None)) is not None:  # FastAPI's
+        context = getattr(route, "include_context", None)
+        yield from _routes(included, prefix + _plain(getattr(context, "prefix", "")), depth)
+        return
     path = prefix + _plain(getattr(route, "path", ""))
     if "WebSocketRoute" in {kind.__name__ for kind in type(route).__mro__}:
         yield path or "/"

@@ -79,7 +79,7 @@ def test_elsewhere_than_on_lambda_it_is_the_local_file(
     if empty:
         environ.setenv(sources.DSN, "")
     settings = Longwire(app).settings
-    assert settings.params["file_path"] == LOCAL["params"]["file_path"]
+    assert settings.params["file_path"] == sources.LOCAL_FILE
     assert list(tmp_path.iterdir()) == []
 
 

@@ -64,7 +64,7 @@ def quart() -> Any:
     from quart import Quart
 
     app = Quart("tests")
-    app.route("/page")(endpoint)
+    app.add_url_rule("/page", "page")
     app.websocket("/rooms/<room>/<int:seat>")(endpoint)
     app.add_websocket("/v1/chat", "chat", endpoint)
     return app

@@ -184,7 +184,10 @@ class Lifespan:
         if self._started.get_loop().is_closed():
             return  # the process ends, and it was stranded
         if self._started.done():
-            logger.error("the app's lifespan raised", exc_info=error)
+            # Whoever waits for the startup may know it already, as from Starlette.
+            known = self.failed and str(error) in str(self._started.exception())
+            level = logging.DEBUG if known else logging.ERROR
+            logger.log(level, "the app's lifespan raised", exc_info=error)
         elif self._mode == "on":
             failure = LifespanError(f"the app's lifespan raised {error!r} at startup")
             failure.__cause__ = error

@@ -20,7 +20,7 @@ QUEUE = "LONGWIRE_FANOUT_QUEUE_URL"
 DEV = "LONGWIRE_DEV_STORE"
 
 LOCAL_FILE = ".longwire.sqlite3"
-LOCAL = {"backend": "sqlite3", "params": {"file_path": LOCAL_FILE}}
+LOCAL: dict[str, Any] = {"backend": "sqlite3", "params": {"file_path": LOCAL_FILE}}
 # Stores that nobody shares with production.
 LOCAL_STORES = ("memory", "sqlite3")
 

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.apigateway.slow_clients import PATIENCE
+from longwire.config import backends
 from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, StoreParams
 from longwire.exceptions import ConfigurationError
 from longwire_backends.base import Backend, shown
@@ -160,45 +160,7 @@ def said_elsewhere(fanout: Mapping[str, Any] | None, *, local: bool = False) -> 
 
 def make_backend(settings: Settings) -> Backend:
     """Make the store that the settings name; only its own module is imported."""
-    match settings.backend:
-        case Backend() as backend:
-            return backend
-        case "memory":
-            from longwire_backends.memory import MemoryBackend
-
-            return MemoryBackend()
-        case "sqlite3":
-            with _driver("aiosqlite", extra="sqlite3"):
-                from longwire_backends.sqlite3.backend import SQLite3Backend
-            return SQLite3Backend(**settings.params)
-        case "redis":
-            with _driver("redis", extra="redis"):
-                from longwire_backends.redis.backend import RedisBackend
-            return RedisBackend(**settings.params)
-        case "postgresql":
-            with _driver("psycopg2", extra="postgresql"):
-                from longwire_backends.postgresql.backend import PostgreSQLBackend
-            return PostgreSQLBackend(**settings.params)
-        case "dynamodb":
-            from longwire_backends.dynamodb import DynamoDBBackend
-
-            return DynamoDBBackend(**settings.params)
-        case _:  # "s3": `load` lets no other name through
-            from longwire_backends.s3.backend import S3Backend
-
-            return S3Backend(**settings.params)
-
-
-@contextlib.contextmanager
-def _driver(module: str, *, extra: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise ConfigurationError(
-            f"the backend {extra!r} needs {module}: pip install 'longwire[{extra}]'"
-        ) from error
+    return backends.make(settings.backend, settings.params)
 
 
 def _from_dict(ws_config: Mapping[str, Any]) -> Settings:

@@ -71,7 +71,9 @@ def test_usage_errors_have_exit_code_2(
 
 
 def test_longwire_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([]) == 0
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    assert caught.value.code == 0
     assert "run API Gateway and a function" in capsys.readouterr().out
 
 

@@ -21,13 +21,7 @@ from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
 from longwire.local.cli import dev, env_file, stores
 from longwire.local.cli.console import ConsoleHandler, PrintableFormatter, printable, write_line
 from longwire.local.cli.options import CannotServeError, store_of
-from longwire.local.cli.parser import (
-    DEV_EXAMPLES,
-    EXAMPLES,
-    INIT_EXAMPLES,
-    SWEEP_EXAMPLES,
-    Parser,
-)
+from longwire.local.cli.parser import EXAMPLES, Parser
 from longwire.local.cli.targets import locate
 from longwire.local.function.inline import DEFAULT_TIMEOUT
 from longwire.local.rules.settings import GatewaySettings
@@ -42,11 +36,7 @@ EXTRA = {"h11": "dev", "websockets": "dev", "watchfiles": "dev", "awslambdaric":
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = make_parser()
-    if not arguments:
-        parser.print_help()
-        return 0
-    options = parser.parse_args(arguments)
+    options = make_parser().parse_args(arguments or ["--help"])
     _show_logging(options.log_level)
     try:
         if options.command == "init":
@@ -81,12 +71,12 @@ def _show_logging(level: str) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Declare every option, with the defaults of `GatewaySettings`."""
-    parser = Parser(prog="longwire", epilog=EXAMPLES)
+    parser = Parser(prog="longwire", epilog=EXAMPLES["longwire"])
     parser.add_argument("--version", action="version", version=f"longwire {longwire.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     parser.commands = commands.choices
     dev = commands.add_parser(
-        "dev", help="run API Gateway and a function on this machine", epilog=DEV_EXAMPLES
+        "dev", help="run API Gateway and a function on this machine", epilog=EXAMPLES["dev"]
     )
     _add_target(dev, nargs="?")
     _add_serving(dev)
@@ -95,14 +85,14 @@ def make_parser() -> argparse.ArgumentParser:
     init = commands.add_parser(
         "init",
         help="create what a store needs: its table, bucket or file",
-        epilog=INIT_EXAMPLES,
+        epilog=EXAMPLES["init"],
         description="Create what a store needs and has not got; safe to repeat.",
     )
     _add_init(init)
     sweep = commands.add_parser(
         "sweep",
         help="find connections that are gone, and tell their app",
-        epilog=SWEEP_EXAMPLES,
+        epilog=EXAMPLES["sweep"],
         description="Ask API Gateway about each connection that is not new. The app is told of "
         "those that are gone, each once; records that have expired are deleted.",
     )
@@ -114,8 +104,7 @@ def _add_target(command: argparse._ActionsContainer, **how: Any) -> None:
     command.add_argument(
         "target",
         metavar="MODULE:ATTRIBUTE",
-        help="an ASGI app, a Longwire or a Lambda handler; also FILE.py or a module alone, with "
-        "a handler or app in it",
+        help="an ASGI app, a Longwire or a Lambda handler; or FILE.py, or a module alone",
         **how,
     )
     command.add_argument(

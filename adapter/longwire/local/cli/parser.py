@@ -29,12 +29,13 @@ NO_DEPLOYMENT = (
     "longwire does not deploy: your own tool does, and docs/deploying.md says what it needs to set"
 )
 
-EXAMPLES = """\
+EXAMPLES = {
+    "longwire": """\
 examples:
   longwire dev                        the app in main.py or app.py
   longwire dev main:handler --reload  and again whenever a file changes
-"""
-DEV_EXAMPLES = """\
+""",
+    "dev": """\
 examples:
   longwire dev                        the app in main.py or app.py, on port 3001
   longwire dev src/chat.py --reload   that of a file, again whenever a file changes
@@ -42,15 +43,16 @@ examples:
                                       in processes as on Lambda
   longwire dev main:make_app --factory --env-file .env
   longwire dev main:app --dsn redis://localhost
-"""
-INIT_EXAMPLES = """\
+""",
+    "init": """\
 example:
   longwire init --dsn 'dynamodb://connections?region=eu-west-1'
-"""
-SWEEP_EXAMPLES = """\
+""",
+    "sweep": """\
 example:
   longwire sweep main:handler --rate 20
-"""
+""",
+}
 
 
 class Parser(argparse.ArgumentParser):

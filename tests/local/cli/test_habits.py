@@ -141,6 +141,20 @@ def test_the_handlers_own_store_has_to_be_asked_for(tmp_path: Path) -> None:
     )
 
 
+def test_a_store_that_fails_is_one_line(tmp_path: Path) -> None:
+    """For each client; none of it is the app's fault."""
+    (tmp_path / "main.py").write_text(LOUD)
+    with Dev(tmp_path, "--dsn", "redis://127.0.0.1:1", **NOTHING) as dev:
+        with pytest.raises(InvalidStatus) as refused:
+            connect(dev.ready()[1])
+        assert refused.value.response.status_code == 502
+        assert "raised BackendError, client gets 502" in dev.line()
+        err = dev.stop(signal.SIGTERM)[2]
+    assert "ERROR longwire.local: the function failed: redis: " in err
+    assert "Connection refused" in err
+    assert "Traceback" not in err
+
+
 def test_an_app_that_says_nothing_and_needs_variables(tmp_path: Path) -> None:
     """`Longwire(app)` is all that the code has; the rest is in a file."""
     source = "import os\nos.environ['MY_SECRET']\n" + CHAT

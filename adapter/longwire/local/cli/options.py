@@ -8,7 +8,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from longwire.config import sources
+from longwire.config import settings, sources
 from longwire.config.sources import LOCAL, StoreSource
 from longwire.exceptions import ConfigurationError
 from longwire.local.cli.importer import import_function, import_target
@@ -109,6 +109,9 @@ def store_of(options: argparse.Namespace) -> Iterator[None]:
     if said is None:
         yield
         return
+    # What is wrong with it would else be told of the line in the code that makes the handler.
+    with contextlib.nullcontext() if store_from(options) else sources.said_by(sources.DSN):
+        settings.load(said.ws_config, said.dsn)
     os.environ[sources.DEV] = sources.as_text(said)
     try:
         yield

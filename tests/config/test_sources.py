@@ -162,7 +162,8 @@ def test_a_store_of_this_machine_stays(environ: pytest.MonkeyPatch, config: dict
     assert (settings.backend, settings.made_for) == (config["backend"], None)
     assert settings.params.get("file_path") in (None, "mine.sqlite3")
     under_dev(environ, StoreSource(dsn="redis://localhost"))
-    assert load(config, None).backend == "redis"
+    settings = load(config, None)
+    assert (settings.backend, settings.made_for) == ("redis", None)
 
 
 def test_what_the_url_says_besides_the_store_wins(environ: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ class Settings:
         state: what an app changes in `scope["state"]` is there for the connection's next event.
         state_limit: bytes of JSON that this may take for each connection.
         fanout: None serves groups of any size in one process.
-        made_for: the store in whose place `longwire dev` has put this one.
+        made_for: the remote store in whose place `longwire dev` has put this one.
     """
 
     backend: str | Backend
@@ -110,7 +110,9 @@ def load(
     if fanout is not None:
         given = _value(Key("fanout", FANOUT), fanout, "fanout")
         settings = replace(settings, fanout=_fanout(given, "fanout"))
-    return _as_dev_says(settings) if _DEV in os.environ else settings
+    if _DEV not in os.environ:
+        return settings
+    return _as_dev_says(settings, in_code=ws_config is not None or dsn is not None)
 
 
 def _from_environment() -> Settings:
@@ -126,7 +128,7 @@ def _from_environment() -> Settings:
         return replace(settings, fanout=_fanout({"queue_url": queue_url}, "fanout"))
 
 
-def _as_dev_says(settings: Settings) -> Settings:
+def _as_dev_says(settings: Settings, *, in_code: bool) -> Settings:
     """Put the store of `longwire dev` in the place of another; all other settings stay."""
     from longwire.config import sources  # nobody else pays for it
 
@@ -138,8 +140,9 @@ def _as_dev_says(settings: Settings) -> Settings:
     defaults = Settings(backend="", params={"not": "given"})
     said = {one.name: getattr(there, one.name) for one in fields(there)}
     more = {name: value for name, value in said.items() if value != getattr(defaults, name)}
+    made_for = own if in_code and own not in sources.LOCAL_STORES else None
     # A queue would hand parts to a function that has another store.
-    return replace(settings, **{"fanout": None, **more, "made_for": own})
+    return replace(settings, **{"fanout": None, **more, "made_for": made_for})
 
 
 def _from_store(store: StoreSource) -> Settings:

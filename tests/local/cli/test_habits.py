@@ -204,7 +204,8 @@ def test_a_wrong_path_gets_a_hint_and_a_browser_none(tmp_path: Path) -> None:
             assert text in dev.line()
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(f"{url.replace('ws', 'http', 1)}/favicon.ico")
-        assert (error.value.code, error.value.reason) == (403, "Forbidden")
+        with error.value as answer:
+            assert (answer.code, answer.reason) == (403, "Forbidden")
         code, _, err = dev.stop(signal.SIGTERM)
     assert code == 0
     assert "favicon" not in err

@@ -156,9 +156,10 @@ def said_elsewhere(fanout: Mapping[str, Any] | None, *, local: bool = False) -> 
     """
     from longwire.config import sources
 
-    if not os.environ.get(sources.DSN) and not (local and not sources.on_lambda(os.environ)):
-        return None
-    return load(None, None, fanout)
+    if os.environ.get(sources.DSN):
+        return load(None, None, fanout)
+    here = local and not sources.on_lambda(os.environ)
+    return load(sources.LOCAL, None, fanout) if here else None
 
 
 def make_backend(settings: Settings) -> Backend:

@@ -1,11 +1,13 @@
 """Where the store is when the code does not say it, or when `longwire dev` says something else.
 
-It is what LONGWIRE_DSN says; else, where this is not Lambda, the file of `longwire dev`.
+It is what LONGWIRE_DSN says; else, where this is not Lambda, the file of `longwire dev`, or memory
+where that cannot be opened.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,6 +59,9 @@ def of_environment(environ: Mapping[str, str]) -> StoreSource:
         return StoreSource(dsn=dsn)
     if on_lambda(environ):
         raise ConfigurationError(NO_STORE)
+    if DEV not in environ and importlib.util.find_spec("aiosqlite") is None:
+        # A server such as uvicorn imports the handler, too, and gives it no events.
+        return StoreSource({"backend": "memory"})
     return StoreSource(LOCAL)
 
 

@@ -93,7 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
         "sweep",
         help="find connections that are gone, and tell their app",
         epilog=EXAMPLES["sweep"],
-        description="Ask API Gateway about each connection that is not new. The app is told of "
+        description="Ask API Gateway about each connection that is not new. The app is told of\n"
         "those that are gone, each once; records that have expired are deleted.",
     )
     _add_sweep(sweep)

@@ -323,6 +323,31 @@ def test_clients_are_told_while_the_code_is_broken(tmp_path: Path) -> None:
         assert dev.stop(signal.SIGINT)[0] == 0
 
 
+def test_clients_of_processes_are_told_too(tmp_path: Path) -> None:
+    """Those who are connected stay so, and are served again when the code is mended."""
+    source = tmp_path / "main.py"
+    source.write_text(CHAT)
+    with Dev(tmp_path, "--reload", "--instances", "1", **NOTHING) as dev:
+        url, _ = ready(dev, 3)
+        assert dev.process.stderr is not None
+        with connect(f"{url}/?path=/rooms/blue") as client:
+            source.write_text(BROKEN)
+            assert dev.process.stderr.readline() == "longwire dev: main.py changed, new processes\n"
+            statuses = []
+            for _ in range(2):
+                with pytest.raises(InvalidStatus) as refused:
+                    connect(f"{url}/?path=/shout", open_timeout=20)
+                statuses.append(refused.value.response.status_code)
+            assert statuses[1] == 503
+            assert b"main.py:1: SyntaxError: invalid syntax" in refused.value.response.body
+            source.write_text(CHAT + "\n")
+            while "changed, new processes" not in dev.process.stderr.readline():
+                pass
+            client.send("hi")
+            assert client.recv(20) == "blue hi 1"
+        assert dev.stop(signal.SIGTERM)[0] == 0
+
+
 def test_colours_are_for_terminals(tmp_path: Path) -> None:
     """Green for what is well; with NO_COLOR none."""
     pty = pytest.importorskip("pty")

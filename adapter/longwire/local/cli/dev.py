@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError, LifespanError
 from longwire.local.cli.console import printable, write_line
-from longwire.local.cli.importer import ImportTargetError
 from longwire.local.cli.options import (
     CannotServeError,
     authorizer_from,
@@ -26,7 +25,7 @@ from longwire.local.cli.options import (
     store_from,
     target_from,
 )
-from longwire.local.cli.screen import Screen, about
+from longwire.local.cli.screen import OF_IMPORTS, Screen, about
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.access import is_open_to_others
 
@@ -74,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         allow_hosts=options.allow_host,
     )
 
+    screen.on_broken = lambda text: setattr(gateway, "unavailable", text)
+
     async def begin() -> None:
         if broken is not None:
             raise broken
@@ -120,6 +121,7 @@ def _function_from(
         changes=changes,
         on_report=screen.report,
         on_said=screen.said,
+        on_broken=screen.broken,
     )
 
 
@@ -182,7 +184,7 @@ async def _begin(function: ThreadFunction | Instances, app_dir: Path) -> None:
         logger.debug("%s", error)
         raise CannotServeError(startup_failure(str(error), app_dir)) from None
     except InitError as error:
-        if error.type in (ConfigurationError.__name__, ImportTargetError.__name__):
+        if error.type in OF_IMPORTS:
             raise ConfigurationError(error.message) from None
         raise CannotServeError(f"the function's process did not start: {error}") from None
 

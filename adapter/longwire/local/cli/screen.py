@@ -7,20 +7,25 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longwire.exceptions import ConfigurationError
 from longwire.handler import Longwire
 from longwire.local.cli.console import event_line, has_colours, printable, report_line, write_line
+from longwire.local.cli.importer import ImportTargetError
+from longwire.local.function.inline import do_nothing
 from longwire.local.routes import websocket_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from longwire.local.function.instance import Report
+    from longwire.local.function.instance import InitError, Report
     from longwire.local.server.server import LocalGateway
     from longwire.local.session import HandledEvent
     from longwire.types import LambdaEvent
 
 # Routes that the ready lines show.
 MOST_ROUTES = 10
+# What the import of an app, or its configuration, fails with.
+OF_IMPORTS = (ConfigurationError.__name__, ImportTargetError.__name__)
 # Errors that are kept for lines which may never come.
 MOST_ERRORS = 1000
 
@@ -51,6 +56,7 @@ class Screen:
 
     def __init__(self) -> None:
         self.about = About()
+        self.on_broken: Callable[[str | None], object] = do_nothing
         self._raised: dict[str, str] = {}  # by the id of the request
 
     def app_raised(self, event: LambdaEvent, error: str) -> None:
@@ -58,6 +64,11 @@ class Screen:
         if len(self._raised) > MOST_ERRORS:
             self._raised.clear()
         self._raised[event["requestContext"]["requestId"]] = error
+
+    def broken(self, error: InitError | None) -> None:
+        """Note that no process can start; only an import can be mended by a change of a file."""
+        if error is None or error.type in OF_IMPORTS:
+            self.on_broken(None if error is None else error.message)
 
     def said(self, what: dict[str, Any]) -> None:
         """Note what a process of the function says of itself or of an event."""

@@ -48,6 +48,8 @@ class Instances:
         changes: AsyncIterator[str] | None,
         on_report: Callable[[Report], object],
         on_said: Callable[[dict[str, Any]], object] = do_nothing,
+        # Called when no process can start until a file changes, and with None when one has changed.
+        on_broken: Callable[[InitError | None], object] = do_nothing,
     ) -> None:
         self._limit = limit
         self._app_dir = app_dir
@@ -57,6 +59,7 @@ class Instances:
         self._freeze = freeze
         self._on_report = on_report
         self._on_said = on_said
+        self._on_broken = on_broken
         self._all: set[Instance] = set()
         # The one that has been idle for longest comes first.
         self._idle: list[Instance] = []
@@ -118,6 +121,7 @@ class Instances:
         async for names in changes:
             sys.stderr.write(f"longwire dev: {names} changed, new processes\n")
             sys.stderr.flush()
+            self._on_broken(None)
             self._replace()
 
     def _replace(self) -> None:
@@ -195,8 +199,10 @@ class Instances:
     async def _start(self, instance: Instance) -> Instance:
         try:
             await instance.start()
-        except BaseException:
+        except BaseException as error:
             self._discard(instance)
+            if isinstance(error, InitError) and self._changes is not None:
+                self._on_broken(error)
             raise
         return instance
 

@@ -104,8 +104,6 @@ class ClientHTTPConnection(HTTP1Connection):
             else:
                 logger.warning("refused a request to %s that names no Host", path)
             self.respond(FORBIDDEN)
-        elif self._owner.unavailable is not None:
-            self.respond(json_response(503, self._owner.unavailable), close=True)
         elif len(target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))
         elif is_management_path(path) and is_from_page(headers):
@@ -113,6 +111,8 @@ class ClientHTTPConnection(HTTP1Connection):
             self.respond(FORBIDDEN)
         elif is_management_path(path):
             self.respond(await self._owner.manage(_to_manage(request, target, body)))
+        elif self._owner.unavailable is not None:
+            self.respond(json_response(503, self._owner.unavailable), close=True)
         elif path in OF_BROWSERS:
             self.respond(FORBIDDEN)
         elif not self._owner.rules.is_endpoint(path):

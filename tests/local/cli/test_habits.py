@@ -175,6 +175,22 @@ def test_an_app_that_says_nothing_and_needs_variables(tmp_path: Path) -> None:
     assert "app.py:2: KeyError: 'MY_SECRET'" in err
 
 
+def test_a_restart_reads_the_variables_anew(tmp_path: Path) -> None:
+    source, variables = tmp_path / "main.py", tmp_path / ".env"
+    source.write_text("import os\nprint(os.environ['WORD'], flush=True)\n" + LOUD)
+    variables.write_text("WORD=one\n")
+    with Dev(tmp_path, "--env-file", ".env", "--reload") as dev:
+        assert dev.line() == "one\n"
+        dev.ready()
+        variables.write_text("WORD=two\n")
+        source.write_text(source.read_text() + "\n")
+        assert dev.line() == "two\n"
+        dev.ready()
+        assert dev.stop(signal.SIGINT)[0] == 0
+    code, err = run(tmp_path, "dev", "--env-file", "nope", "--reload")
+    assert (code, err) == (2, "longwire: --env-file: nope: No such file or directory\n")
+
+
 def test_a_factory(tmp_path: Path) -> None:
     """In this process and in others."""
     (tmp_path / "main.py").write_text(CHAT + "\ndef make():\n    return app\n")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError, LifespanError
+from longwire.local.cli import env_file
 from longwire.local.cli.console import printable, write_line
 from longwire.local.cli.options import (
     CannotServeError,
@@ -276,8 +277,11 @@ def reload(arguments: list[str], options: argparse.Namespace) -> int:
 
     # What is wrong with the command line is said once, not at every restart.
     settings_from(options)
-    signer_from(options)
     store_from(options)
+    if options.env_file is None:
+        signer_from(options)
+    else:
+        env_file.load(options.env_file, {})  # each new process reads it anew
     more = ["--under-reload"]
     if options.port == 0:
         more += ["--port", str(_free_port(options.host))]  # the same after each change

@@ -41,11 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "init":
             return stores.init(options)
-        if options.env_file is not None:
-            env_file.load(options.env_file, os.environ)
         options.target, options.app_dir = locate(options.target, options.app_dir)
         if options.command == "dev" and dev.reloads_by_restart(options):
             return dev.reload(arguments, options)
+        if options.env_file is not None:
+            env_file.load(options.env_file, os.environ)
         with store_of(options):
             return stores.sweep(options) if options.command == "sweep" else dev.run(options)
     except ConfigurationError as error:

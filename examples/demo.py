@@ -50,7 +50,9 @@ class Gateway:
 
     async def event(self) -> str:
         """Return the next event without the time of day."""
-        return (await self.line()).partition("  ")[2]
+        while (line := await self.line()).startswith("  "):
+            pass  # one of the app's routes, which the gateway lists
+        return line.partition("  ")[2]
 
 
 @asynccontextmanager

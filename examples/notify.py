@@ -13,10 +13,10 @@ Then send from an HTTP route, or as a cron job would:
 
 Neither has a WebSocket event. All that they need is the store in which Longwire keeps the
 connections, and the URL of the management API, which on AWS is
-https://{api id}.execute-api.{region}.amazonaws.com/{stage}.
+https://{api id}.execute-api.{region}.amazonaws.com/{stage}. The environment variable LONGWIRE_DSN
+says where the store is; here it is the file of `longwire dev`, if both run in the same folder.
 """
 
-import os
 import sys
 
 from starlette.applications import Starlette
@@ -26,7 +26,7 @@ from starlette.routing import Route
 
 from longwire import Connections, LongwireError
 
-connections = Connections(dsn=os.environ.get("CONNECTIONS", "sqlite:///.longwire.sqlite3"))
+connections = Connections()
 
 
 async def notify(request: Request) -> JSONResponse:

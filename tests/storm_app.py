@@ -1,6 +1,6 @@
 """The app of `test_storm.py`: it joins a group at connect, sends for whoever asks, and keeps a log.
 
-`longwire dev tests.storm_app:handler`, with these in the environment:
+`longwire dev tests.storm_app:handler --remote-store`, with these in the environment:
 
 STORM_STORE  the store as JSON: "backend" and the "params" of its class
 STORM_LOG    a file that gets a line for each thing that must happen exactly once:

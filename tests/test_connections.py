@@ -930,7 +930,8 @@ async def test_outside_everything_works_without_an_event(
 async def test_the_environment_names_the_endpoint(
     server: ConnectionsServer, monkeypatch: Any
 ) -> None:
-    """Then no argument is needed to send; groups need a store."""
+    """Then no argument is needed to send; on Lambda groups need a store that is said."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "notify")
     monkeypatch.setenv("WS_MANAGEMENT_ENDPOINT", server.url.removeprefix("http://"))
     async with Connections() as by_environment:
         await by_environment.send("a", "x")

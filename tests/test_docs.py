@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
+import itertools
 import json
 import re
 import shlex
@@ -104,7 +105,8 @@ def test_the_client_talks_to_longwire_dev(folder: Path) -> None:
     with _dev(folder, "main:app", "--log-level", "info") as (url, gateway):
         client = FILES["client.py"].replace("ws://127.0.0.1:3001", url)
         assert _run(folder, "-c", client) == "hello ann\nann: HI\n"
-        (shown,) = blocks("text", "README.md")
+        ready, shown = blocks("text", "README.md")
+        assert f"  {url}/?path=/shout\n" in ready.replace("ws://127.0.0.1:3001", url)
         assert _alike(_lines(gateway, 3)) == _alike(shown)
     (logged,) = (text for text in blocks("text", "docs/observability.md") if "INFO" in text)
     assert _alike(logged) in _alike((folder / "stderr").read_text())
@@ -113,7 +115,7 @@ def test_the_client_talks_to_longwire_dev(folder: Path) -> None:
 def test_longwire_dev_names_the_path_of_a_refused_handshake(folder: Path) -> None:
     """As its page shows."""
     shown = [text for text in blocks("text", "docs/local.md") if "CONNECT" in text]
-    assert shown[0] == blocks("text", "README.md")[0]
+    assert shown[0] == blocks("text", "README.md")[1]
     with _dev(folder, "main:app") as (url, gateway):
         _run(folder, "-c", STATUS_OF, f"{url}?path=/shuot&name=ann")
         assert _alike(_lines(gateway, 1)) == _alike(shown[1])
@@ -149,7 +151,8 @@ def _dev(folder: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[
 
 def _lines(gateway: subprocess.Popen[str], number: int) -> str:
     assert gateway.stdout is not None
-    return "".join(gateway.stdout.readline() for _ in range(number))
+    lines = (line for line in gateway.stdout if not line.startswith("  "))  # of the routes
+    return "".join(itertools.islice(lines, number))
 
 
 def _alike(output: str) -> str:

@@ -73,6 +73,7 @@ OF_USERS = {
     "longwire.__init__",
     "longwire.apigateway.responses",
     "longwire.config.settings",
+    "longwire.config.sources",
     "longwire.exceptions",
     "longwire.fanout.sweep",
     "longwire.handler",

@@ -653,7 +653,7 @@ server.run()
 """
 
 
-@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:9/prod"])
+@pytest.mark.parametrize("endpoint", ["", "https://nobody.invalid/prod"])
 def test_a_server_whose_clients_are_still_to_come_reaches_nobody(endpoint: str) -> None:
     """No error: `def` routes, too. But WS_MANAGEMENT_ENDPOINT means API Gateway's clients."""
     environ = {**os.environ, "WS_MANAGEMENT_ENDPOINT": endpoint}

@@ -154,15 +154,16 @@ async def test_with_nothing_to_find_the_error_names_the_three_ways(call: str) ->
         "Connections() finds nobody to reach: (1) inside an app it needs a handler that runs it, "
         "Longwire or `longwire dev`, or a server such as uvicorn; (2) elsewhere say "
         "Connections(ws_config=..., api_gateway_endpoint_url=...); (3) or set the environment "
-        "variable WS_MANAGEMENT_ENDPOINT, which does without groups"
+        "variables WS_MANAGEMENT_ENDPOINT and LONGWIRE_DSN; the first alone does without groups"
     )
 
 
 async def test_an_endpoint_alone_does_without_groups() -> None:
-    """Sends work; what needs a store says so."""
+    """Sends work; what needs a store says so, as on Lambda nothing else can be meant."""
     async with ConnectionsServer() as server:
         script = NOTHING.replace("CALL", 'group_send("blue", "x")')
-        told = await run(script + PLAIN, WS_MANAGEMENT_ENDPOINT=server.url)
+        environ = {"WS_MANAGEMENT_ENDPOINT": server.url, "AWS_LAMBDA_FUNCTION_NAME": "notify"}
+        told = await run(script + PLAIN, **environ)
         assert told.splitlines() == [NO_STORE, NO_STORE, "203.0.113.7"]
         assert len(server.delivered) == 3
 

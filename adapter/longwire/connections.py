@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from longwire import middleware
+from longwire.apigateway.endpoint import given_endpoint, is_loopback
 from longwire.apigateway.frames import frame
 from longwire.config import settings
 from longwire.config.schema import SECONDS
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     )
 
     from longwire.apigateway.management import ConnectionInfo
+    from longwire.config.settings import Settings
     from longwire.fanout.fan_out import Pages
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
@@ -72,8 +74,8 @@ LOOK_AGAIN_AFTER = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 NOTHING_FOUND = (
     "Connections() finds nobody to reach: (1) inside an app it needs a handler that runs it, "
     "Longwire or `longwire dev`, or a server such as uvicorn; (2) elsewhere say "
-    "Connections(ws_config=..., api_gateway_endpoint_url=...); (3) or set the environment variable "
-    "WS_MANAGEMENT_ENDPOINT, which does without groups"
+    "Connections(ws_config=..., api_gateway_endpoint_url=...); (3) or set the environment "
+    "variables WS_MANAGEMENT_ENDPOINT and LONGWIRE_DSN; the first alone does without groups"
 )
 RUN_OVER = "not sent: the app's run for this event is over"
 
@@ -91,7 +93,7 @@ class Connections:
     waits for the client, whatever changes something does nothing.
 
     Args:
-        ws_config: as of `Longwire`: where the connections are kept.
+        ws_config: as of `Longwire`: where the connections are kept; LONGWIRE_DSN if not given.
         dsn: the same in one URL.
         api_gateway_endpoint_url: of the management API; WS_MANAGEMENT_ENDPOINT if not given.
         fanout: as of `Longwire`.
@@ -356,8 +358,9 @@ class Connections:
             return handler(self._timeout)
         if in_process.is_server():
             return in_process.caller(self._timeout)
-        if os.environ.get("WS_MANAGEMENT_ENDPOINT"):
-            self._by_environment = self._by_environment or Standalone(None, None)
+        if self._by_environment is None:
+            self._by_environment = _by_environment()
+        if self._by_environment is not None:
             return self._by_environment.caller_inside(None, self._timeout)
         raise ConfigurationError(NOTHING_FOUND)
 
@@ -438,10 +441,25 @@ def _standalone(
     api_gateway_endpoint_url: str | None,
 ) -> Standalone:
     if ws_config is None and dsn is None:
-        if fanout is not None:
-            raise ConfigurationError("fanout is for groups, which need a store: give ws_config")
+        loaded = settings.said_elsewhere(fanout)
+    else:
+        loaded = settings.load(ws_config, dsn, fanout)
+    if loaded is None and fanout is not None:
+        raise ConfigurationError("fanout is for groups, which need a store: give ws_config")
+    return _with(loaded, api_gateway_endpoint_url)
+
+
+def _by_environment() -> Standalone | None:
+    """Make what the environment describes; None if it does not."""
+    endpoint = given_endpoint(None, os.environ)
+    # A gateway on this machine is `longwire dev`, as far as nothing else is said.
+    loaded = settings.said_elsewhere(None, local=endpoint is not None and is_loopback(endpoint))
+    return None if endpoint is None and loaded is None else _with(loaded, None)
+
+
+def _with(loaded: Settings | None, api_gateway_endpoint_url: str | None) -> Standalone:
+    if loaded is None:
         return Standalone(None, api_gateway_endpoint_url)
-    loaded = settings.load(ws_config, dsn, fanout)
     if loaded.fanout is None:
         return Standalone(loaded, api_gateway_endpoint_url)
     from longwire.fanout.hand_over import QueueHandOver  # nobody else pays for it

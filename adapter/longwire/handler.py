@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 import time
 import weakref
@@ -60,7 +61,8 @@ class Longwire:
     Args:
         app: the ASGI app.
         ws_config: `{"backend": name, "params": {...}}` and more; see `docs/configuration.md`.
-        dsn: the same in one URL, for example `sqlite:///connections.sqlite3`.
+        dsn: the same in one URL, for example `sqlite:///connections.sqlite3`. If neither is given,
+            the environment variable LONGWIRE_DSN says it.
         lifespan: whether the app has startup and shutdown: "auto" finds out, "on", "off".
         http: the Lambda handler for all other events; Mangum is taken when it is installed.
         fanout: `{"queue_url": ...}`: sends to large groups go to SQS; see `docs/large-groups.md`.
@@ -69,7 +71,8 @@ class Longwire:
         tracing: makes each event a span of OpenTelemetry, in the trace of `X-Amzn-Trace-Id`.
 
     Attributes:
-        settings: what `ws_config` or `dsn` said.
+        app: the ASGI app.
+        settings: what `ws_config`, `dsn` or the environment said.
 
     Raises:
         ConfigurationError: something is wrong with the arguments, or a driver is missing.
@@ -93,6 +96,7 @@ class Longwire:
             raise ConfigurationError(
                 f"lifespan is {shown(lifespan)}; expected 'auto', 'on' or 'off'"
             )
+        self.app = app
         self.settings = settings.load(ws_config, dsn, fanout)
         self._http = http
         self._api = APIGateway.configured(self.settings, hand_over=_hand_over(self.settings))
@@ -145,6 +149,14 @@ class Longwire:
     @transport.setter
     def transport(self, transport: Transport) -> None:
         self._api.transport = transport
+
+    async def startup(self) -> None:
+        """Run the app's startup on the running event loop; without this the first event does.
+
+        Raises:
+            LifespanError: it failed.
+        """
+        await self._lifespans.current().startup(math.inf)
 
     async def aclose(self) -> None:
         """Run the app's shutdown and let go of the store and all connections."""
@@ -246,6 +258,10 @@ class Longwire:
             except LongwireError as error:
                 deadlines.log_leaving(raw, time.monotonic() - observed.started, error)
                 raise
+            finally:
+                # Of `longwire dev`: an app that raises is answered for all the same.
+                if observed.ending.word == "raised" and hasattr(context, "app_raised"):
+                    context.app_raised(observed.ending.error_type)
 
     def _answer(self, call: Call) -> Coroutine[Any, Any, Any]:
         if not events.is_websocket_event(call.raw):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from longwire import Connections, Longwire, WSGateway, ws_gateway
 from longwire.apigateway.endpoint import (
     is_api_host,
+    is_given,
     is_plausible,
     management_endpoint,
     signing_region,
@@ -23,6 +24,7 @@ from longwire.exceptions import ConfigurationError
 from tests.connections_server import ConnectionsServer
 from tests.lambda_events import LambdaContext, connect_event, message_event
 
+AS_SDK = "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"
 OWN_DOMAIN = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
 LAMBDA = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-2"}
 
@@ -105,6 +107,19 @@ def endpoint(**changes: Any) -> str:
             "https://a",
         ),
         ({"environ": {"WS_MANAGEMENT_ENDPOINT": ""}}, f"https://{OWN_DOMAIN}/prod"),
+        ({"environ": {AS_SDK: "http://c/prod/"}}, "http://c/prod"),
+        (
+            {"environ": {"WS_MANAGEMENT_ENDPOINT": "https://b", AS_SDK: "http://c"}},
+            "https://b",
+        ),
+        (
+            {"environ": {"AWS_ENDPOINT_URL": "http://d"}},  # of services, not of an API
+            f"https://{OWN_DOMAIN}/prod",
+        ),
+        (
+            {"environ": {AS_SDK: "http://c", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}},
+            f"https://{OWN_DOMAIN}/prod",
+        ),
     ],
 )
 def test_the_endpoint_comes_from_the_first_that_knows(changes: dict[str, Any], url: str) -> None:
@@ -130,6 +145,18 @@ def test_the_endpoint_comes_from_the_first_that_knows(changes: dict[str, Any], u
 def test_the_environment_may_leave_out_the_scheme(given: str, url: str) -> None:
     """This machine speaks http, everything else https."""
     assert endpoint(environ={"WS_MANAGEMENT_ENDPOINT": given}) == url
+
+
+def test_what_sdks_read_has_to_be_a_url() -> None:
+    with pytest.raises(ConfigurationError, match=f"the environment variable {AS_SDK} is not"):
+        endpoint(environ={AS_SDK: "c"})
+
+
+def test_who_has_an_endpoint_is_no_server() -> None:
+    assert is_given({AS_SDK: "http://c"})
+    assert is_given({"WS_MANAGEMENT_ENDPOINT": "c"})
+    assert not is_given({AS_SDK: "http://c", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"})
+    assert not is_given({"AWS_ENDPOINT_URL": "http://d"})
 
 
 @pytest.mark.parametrize("given", ["ftp://a/b", "https://", "a b", "https://a:99999", "://x"])

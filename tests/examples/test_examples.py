@@ -97,7 +97,7 @@ async def test_notify_reaches_a_room_from_an_http_route_and_from_a_script(tmp_pa
     connections = f"sqlite:///{tmp_path}/connections.sqlite3"
     async with served(GATEWAY, "chat", tmp_path) as chat:
         endpoint = f"http://{chat.netloc}/local"
-        environ = {"WS_MANAGEMENT_ENDPOINT": endpoint, "CONNECTIONS": connections}
+        environ = {"WS_MANAGEMENT_ENDPOINT": endpoint, "LONGWIRE_DSN": connections}
         async with (
             connect(chat.ws_url("/rooms/blue", "name=ann")) as ann,
             served(UVICORN, "notify", tmp_path, environ) as notify,

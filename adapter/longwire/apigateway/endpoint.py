@@ -11,6 +11,7 @@ from longwire.exceptions import ConfigurationError
 from longwire_aws.endpoints import (
     REGION_NAME,
     dns_suffix,
+    environment_endpoint,
     environment_region,
     is_http_url,
     is_region,
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # Compiled (and kept) by `re` at first use.
 _API_HOST = rf"[a-z0-9-]+\.execute-api\.({REGION_NAME})\.([a-z0-9.-]+)"
+# What AWS's SDKs read: emulators set it.
+_AS_SDK = "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"
 LOOPBACK = r"(?i)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)"
 
 
@@ -35,8 +38,9 @@ def management_endpoint(
 ) -> str:
     """Return the URL that `/@connections/...` is appended to.
 
-    It is `explicit`, else WS_MANAGEMENT_ENDPOINT, else the API's execute-api URL: at the domain of
-    the event if that is one of AWS's for this, else at the one that the region has by AWS's table.
+    It is `explicit`, else what the environment says, else the API's execute-api URL: at the domain
+    of the event if that is one of AWS's for this, else at the one that the region has by AWS's
+    table.
     It is never made of a custom domain and the stage: a custom domain has mapping paths, not
     stages.
 
@@ -59,15 +63,34 @@ def base_url(url: str) -> str:
 
 
 def given_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return `explicit`, else WS_MANAGEMENT_ENDPOINT, else None: for who has no event.
+    """Return `explicit`, else what the environment says, else None: for who has no event.
 
     Raises:
-        ConfigurationError: the variable is not a URL, with or without its scheme.
+        ConfigurationError: the variable is not a URL; WS_MANAGEMENT_ENDPOINT may lack its scheme.
     """
     if explicit:
         return base_url(explicit)
-    given = environ.get("WS_MANAGEMENT_ENDPOINT")
-    return _from_environment(given) if given else None
+    if given := environ.get("WS_MANAGEMENT_ENDPOINT"):
+        return _from_environment(given)
+    if not environ.get(_AS_SDK):
+        return None
+    try:
+        given = environment_endpoint("APIGATEWAYMANAGEMENTAPI", {**environ, "AWS_ENDPOINT_URL": ""})
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return base_url(given) if given else None
+
+
+def is_given(environ: Mapping[str, str]) -> bool:
+    """Tell whether the environment says where a management API is."""
+    ignored = environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
+    as_sdk = None if ignored else environ.get(_AS_SDK)
+    return bool(environ.get("WS_MANAGEMENT_ENDPOINT") or as_sdk)
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL is of this machine, as that of `longwire dev` is."""
+    return re.match(LOOPBACK, url.partition("://")[2]) is not None
 
 
 def is_plausible(url: str) -> bool:

@@ -119,7 +119,8 @@ class Lifespan:
         if self._task is None:
             self._inbox.put_nowait({"type": "lifespan.startup"})
             self._task = tasks.spawn_lifespan(self._run())
-        done, _ = await asyncio.wait({self._started}, timeout=timeout)
+        limit = None if timeout == math.inf else timeout
+        done, _ = await asyncio.wait({self._started}, timeout=limit)
         if not done:
             where = frames.describe({self._task})
             detail = f"the app's startup takes longer than {timeout:.3g} s; it waits in {where}"
@@ -183,7 +184,10 @@ class Lifespan:
         if self._started.get_loop().is_closed():
             return  # the process ends, and it was stranded
         if self._started.done():
-            logger.error("the app's lifespan raised", exc_info=error)
+            # Whoever waits for the startup may know it already, as from Starlette.
+            known = self.failed and str(error) in str(self._started.exception())
+            level = logging.DEBUG if known else logging.ERROR
+            logger.log(level, "the app's lifespan raised", exc_info=error)
         elif self._mode == "on":
             failure = LifespanError(f"the app's lifespan raised {error!r} at startup")
             failure.__cause__ = error

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.apigateway.slow_clients import PATIENCE
+from longwire.config import backends
 from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, StoreParams
 from longwire.exceptions import ConfigurationError
 from longwire_backends.base import Backend, shown
@@ -19,11 +20,9 @@ from longwire_backends.base import Backend, shown
 if TYPE_CHECKING:
     from longwire.apigateway.client_ip import Network
     from longwire.apigateway.frames import Binary
+    from longwire.config.sources import StoreSource
 
-_EXAMPLE = (
-    'Longwire(app, ws_config={"backend": "sqlite3", "params": {"file_path": "/tmp/ws.sqlite3"}}) '
-    'or Longwire(app, dsn="sqlite:////tmp/ws.sqlite3")'
-)
+_DEV = "LONGWIRE_DEV_STORE"  # `sources.DEV`, without the import
 
 
 class Fanout(NamedTuple):
@@ -65,6 +64,7 @@ class Settings:
         state: what an app changes in `scope["state"]` is there for the connection's next event.
         state_limit: bytes of JSON that this may take for each connection.
         fanout: None serves groups of any size in one process.
+        made_for: the remote store in whose place `longwire dev` has put this one.
     """
 
     backend: str | Backend
@@ -87,6 +87,7 @@ class Settings:
     state: bool = True
     state_limit: int = 32 * 1024
     fanout: Fanout | None = None
+    made_for: str | None = None
 
 
 def load(
@@ -94,7 +95,10 @@ def load(
     dsn: str | None,
     fanout: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Validate the one of the first two that is given; `fanout` replaces `ws_config["fanout"]`."""
+    """Validate the one of the first two that is given; `fanout` replaces `ws_config["fanout"]`.
+
+    If neither is given, the environment says it; and `longwire dev` may say it for all.
+    """
     if ws_config is not None and dsn is not None:
         raise ConfigurationError("ws_config and dsn say the same thing: give one of them, not both")
     if dsn is not None:
@@ -102,54 +106,65 @@ def load(
     elif ws_config is not None:
         settings = _from_dict(ws_config)
     else:
-        raise ConfigurationError(f"ws_config or dsn must say where to keep connections: {_EXAMPLE}")
-    if fanout is None:
+        settings = _from_environment()
+    if fanout is not None:
+        given = _value(Key("fanout", FANOUT), fanout, "fanout")
+        settings = replace(settings, fanout=_fanout(given, "fanout"))
+    if _DEV not in os.environ:
         return settings
-    given = _value(Key("fanout", FANOUT), fanout, "fanout")
-    return replace(settings, fanout=_fanout(given, "fanout"))
+    return _as_dev_says(settings, in_code=ws_config is not None or dsn is not None)
+
+
+def _from_environment() -> Settings:
+    from longwire.config import sources  # only who says nothing in code pays for it
+
+    store = sources.of_environment(os.environ)
+    with sources.said_by(sources.DSN):
+        settings = _from_store(store)
+    queue_url = os.environ.get(sources.QUEUE)
+    if not queue_url or store.dsn is None:  # no queue is this machine's own
+        return settings
+    with sources.said_by(sources.QUEUE):
+        return replace(settings, fanout=_fanout({"queue_url": queue_url}, "fanout"))
+
+
+def _as_dev_says(settings: Settings, *, in_code: bool) -> Settings:
+    """Put the store of `longwire dev` in the place of another; all other settings stay."""
+    from longwire.config import sources  # nobody else pays for it
+
+    own = settings.backend
+    own = own.name if isinstance(own, Backend) else own
+    if (store := sources.of_dev(os.environ, own)) is None:
+        return settings
+    there = _from_store(store)
+    defaults = Settings(backend="", params={"not": "given"})
+    said = {one.name: getattr(there, one.name) for one in fields(there)}
+    more = {name: value for name, value in said.items() if value != getattr(defaults, name)}
+    made_for = own if in_code and own not in sources.LOCAL_STORES else None
+    # A queue would hand parts to a function that has another store.
+    return replace(settings, **{"fanout": None, **more, "made_for": made_for})
+
+
+def _from_store(store: StoreSource) -> Settings:
+    return _from_dict(store.ws_config or {}) if store.dsn is None else _from_dsn(store.dsn)
+
+
+def said_elsewhere(fanout: Mapping[str, Any] | None, *, local: bool = False) -> Settings | None:
+    """Load what only the environment says, for who can do without a store.
+
+    `local` says that the local file is meant where this is not Lambda and nothing is said.
+    """
+    from longwire.config import sources
+
+    if os.environ.get(sources.DSN):
+        return load(None, None, fanout)
+    here = local and not sources.on_lambda(os.environ)
+    return load(sources.LOCAL, None, fanout) if here else None
 
 
 def make_backend(settings: Settings) -> Backend:
     """Make the store that the settings name; only its own module is imported."""
-    match settings.backend:
-        case Backend() as backend:
-            return backend
-        case "memory":
-            from longwire_backends.memory import MemoryBackend
-
-            return MemoryBackend()
-        case "sqlite3":
-            with _driver("aiosqlite", extra="sqlite3"):
-                from longwire_backends.sqlite3.backend import SQLite3Backend
-            return SQLite3Backend(**settings.params)
-        case "redis":
-            with _driver("redis", extra="redis"):
-                from longwire_backends.redis.backend import RedisBackend
-            return RedisBackend(**settings.params)
-        case "postgresql":
-            with _driver("psycopg2", extra="postgresql"):
-                from longwire_backends.postgresql.backend import PostgreSQLBackend
-            return PostgreSQLBackend(**settings.params)
-        case "dynamodb":
-            from longwire_backends.dynamodb import DynamoDBBackend
-
-            return DynamoDBBackend(**settings.params)
-        case _:  # "s3": `load` lets no other name through
-            from longwire_backends.s3.backend import S3Backend
-
-            return S3Backend(**settings.params)
-
-
-@contextlib.contextmanager
-def _driver(module: str, *, extra: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise ConfigurationError(
-            f"the backend {extra!r} needs {module}: pip install 'longwire[{extra}]'"
-        ) from error
+    return backends.make(settings.backend, settings.params)
 
 
 def _from_dict(ws_config: Mapping[str, Any]) -> Settings:

@@ -62,7 +62,8 @@ def websocket_handler(
 
     Args:
         function: gets all events whose route has no function of its own.
-        ws_config: as of `Longwire`: with it `context.connections` has groups and broadcast.
+        ws_config: as of `Longwire`: with it, or with LONGWIRE_DSN, `context.connections` has
+            groups and broadcast.
         dsn: the same in one URL.
         api_gateway_endpoint_url: of the management API; else WS_MANAGEMENT_ENDPOINT, else that of
             the event.
@@ -84,7 +85,7 @@ class WebSocketHandler:
         api_gateway_endpoint_url: str | None,
     ) -> None:
         stored = ws_config is not None or dsn is not None
-        loaded = settings.load(ws_config, dsn) if stored else None
+        loaded = settings.load(ws_config, dsn) if stored else settings.said_elsewhere(None)
         self._api = Standalone(loaded, api_gateway_endpoint_url)
         self._ttl = loaded.ttl if loaded is not None else 0
         self._connections = Connections()

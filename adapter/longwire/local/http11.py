@@ -184,7 +184,8 @@ class HTTP1Connection(asyncio.Protocol):
             headers.append(("content-length", str(len(response.body))))
         if close:
             headers.append(("connection", "close"))
-        self.write(h11.Response(status_code=response.status, headers=headers))
+        reason = phrase(response.status).encode()
+        self.write(h11.Response(status_code=response.status, headers=headers, reason=reason))
         if response.body and response.status not in (204, 304) and not self._is_head():
             self.write(h11.Data(data=response.body))
         self.write(h11.EndOfMessage())

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from longwire.exceptions import BackendError
 from longwire.local.rules import authorizer, results
 from longwire.local.rules.connection import DELETED, FLOODING, GOING_AWAY, ConnectionState
 from longwire.local.rules.errors import FunctionError
@@ -349,8 +350,9 @@ async def _in_turn(
 
 def _log_failure(outcome: results.Outcome, name: str) -> None:
     if isinstance(outcome, results.Raised):
-        # What a process of its own raises has its traceback in the log of that process.
-        known = isinstance(outcome.error, FunctionError)
+        # What a process of its own raises has its traceback in the log of that process, and where
+        # a store has failed no line of the app is to blame.
+        known = isinstance(outcome.error, (FunctionError, BackendError))
         text = f"{name} failed: {outcome.error}" if known else f"{name} raised"
         logger.error(text, exc_info=None if known else outcome.error)
 

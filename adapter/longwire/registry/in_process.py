@@ -20,6 +20,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from longwire.apigateway.endpoint import is_given
 from longwire.apigateway.frames import encode_text
 from longwire.apigateway.management import ConnectionInfo
 from longwire.asgi.messages import is_disconnect
@@ -300,7 +301,7 @@ def is_server() -> bool:
     """
     if clients.used:
         return True
-    if os.environ.get("WS_MANAGEMENT_ENDPOINT"):
+    if is_given(os.environ):
         return False
     if clients.has_served and running_loop() is None and _loop_of_worker() is None:
         return False  # its servers have stopped

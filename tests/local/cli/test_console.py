@@ -12,6 +12,7 @@ from longwire.local.cli.console import (
     ConsoleHandler,
     PrintableFormatter,
     event_line,
+    has_colours,
     printable,
     write_line,
 )
@@ -100,6 +101,62 @@ def test_failures_are_named(outcome: Outcome, text: str) -> None:
     """A malformed result says what is wrong with it."""
     line = event_line(HandledEvent(MESSAGE, outcome, 0.0, 0), NOON)
     assert line == f"13:45:46  MESSAGE     QWErT_fA  $default     {text}  0.0 ms"
+
+
+ROUTES = ("/shout", "/rooms/{room}")
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "text"),
+    [
+        (None, 403, "(no ?path=; the app has /shout, /rooms/{room})"),
+        ({"path": "/shuot"}, 404, "(path /shuot; did you mean /shout?)"),
+        ({"path": "shout"}, 400, "(path shout; did you mean /shout?)"),
+        ({"path": "/shout"}, 403, "(path /shout)"),  # the app itself has refused
+        ({"path": "/shuot"}, 500, ""),
+    ],
+)
+def test_a_refused_path_gets_a_hint(query: dict[str, str] | None, status: int, text: str) -> None:
+    refused = event("CONNECT", "$connect") | {"queryStringParameters": query}
+    outcome = Returned({"statusCode": status})
+    line = event_line(
+        HandledEvent(refused, outcome, 0.0, 0, HandshakeRefused(status)), NOON, None, ROUTES
+    )
+    assert f"{status}, client gets {status} {text}".rstrip() + "  0.0 ms" in line
+
+
+@pytest.mark.parametrize(
+    ("handled", "error", "colour"),
+    [
+        (HandledEvent(MESSAGE, OK, 0.0, 0), None, 32),
+        (HandledEvent(MESSAGE, OK, 0.0, 0), "ValueError", 31),
+        (HandledEvent(MESSAGE, TimedOut(), 0.0, 0), None, 31),
+        (HandledEvent(CONNECT, OK, 0.0, 0, HandshakeRefused(403)), None, 33),
+        (HandledEvent(CONNECT, OK, 0.0, 0, HandshakeRefused(502)), None, 31),
+    ],
+)
+def test_an_outcome_has_a_colour(handled: HandledEvent, error: str | None, colour: int) -> None:
+    """Green, yellow for who is refused, red for a fault; without it the line is the same."""
+    plain = event_line(handled, NOON, error)
+    painted = event_line(handled, NOON, error, colours=True)
+    assert f"\x1b[{colour}m" in painted
+    assert painted.replace(f"\x1b[{colour}m", "").replace("\x1b[0m", "") == plain
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colours_are_for_terminals_that_want_them() -> None:
+    assert has_colours(Terminal(), {"NO_COLOR": ""})
+    for environ in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert not has_colours(Terminal(), environ)
+    closed = io.StringIO()
+    closed.close()
+    anything: Any = object()
+    for stream in (io.StringIO(), closed, anything):
+        assert not has_colours(stream, {})
 
 
 ACTING = {

@@ -13,8 +13,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from longwire.config.sources import LOCAL_FILE
 from longwire.local.cli import main as cli
-from longwire.local.cli import options
 from tests.local.cli.apps import CLI_APP
 from tests.local.fakes import handshake, manage
 from tests.local.running import Dev
@@ -54,7 +54,7 @@ def test_an_app_is_served_until_a_signal_comes(directory: Path, number: signal.S
     assert words == [["CONNECT"], ["MESSAGE"], ["1001"], ["DISCONNECT"]]
     assert "secret" not in out
     assert "hello" not in out
-    assert (directory / options.DEFAULT_FILE).exists()
+    assert (directory / LOCAL_FILE).exists()
 
 
 def test_nohup_is_respected(directory: Path) -> None:

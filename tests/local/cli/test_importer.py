@@ -81,7 +81,6 @@ NAME = "is not a module name: write it with dots and without .py, for example"
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("importer_good", f"'importer_good' {FORM}"),
         ("importer_good:", f"'importer_good:' {FORM}"),
         (":app", f"':app' {FORM}"),
         ("importer_good.py:app", f"'importer_good.py' {NAME} importer_good:app"),
@@ -144,8 +143,8 @@ NAME = "is not a module name: write it with dots and without .py, for example"
         ),
         (
             "importer_good:create_app",
-            "importer_good:create_app needs no arguments, so it looks like a factory: name what "
-            "it returns, for example with app = create_app()",
+            "importer_good:create_app needs no arguments, so it looks like a factory: add "
+            "--factory",
         ),
         (
             "importer_good:with_settings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,28 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["dev"], "the following arguments are required: MODULE:ATTRIBUTE"),
+        (["sweep"], "the following arguments are required: MODULE:ATTRIBUTE"),
+        (
+            ["dev", "a:b", "--prot", "4000"],
+            "there is no option --prot; did you mean --port? (longwire dev --help)",
+        ),
+        (["dev", "--relod"], "there is no option --relod; did you mean --reload?"),
+        (["dev", "a:b", "-p", "4000"], "there is no option -p; did you mean --port?"),
+        (["dev", "--workers=4"], "there is no option --workers; did you mean --instances?"),
+        (["dev", "--debug"], "there is no option --debug; did you mean --log-level debug?"),
+        (["dev", "--xyzzy"], "there is no option --xyzzy (longwire dev --help)"),
+        (["dev", "a:b", "c:d"], "one argument too many: c:d (longwire dev --help)"),
+        (["init", "--dns", "memory://"], "one of the arguments --backend --dsn is required"),
+        (["run", "a:b"], "'run' is no command; did you mean 'dev'? (longwire --help)"),
+        (["swep", "a:b"], "'swep' is no command; did you mean 'sweep'?"),
+        (["xyzzy"], "'xyzzy' is no command; there are dev, init, sweep"),
+        (["main:app"], "'main:app' is no command; did you mean 'longwire dev main:app'?"),
+        (["main.py"], "'main.py' is no command; did you mean 'longwire dev main.py'?"),
+        (["deploy"], "longwire does not deploy: your own tool does, and docs/deploying.md says"),
+        (
+            ["dev", "a:b", "--dsn", "memory://", "--remote-store"],
+            "argument --remote-store: not allowed with argument --dsn",
+        ),
         (["dev", "a:b", "--port", "x"], "argument --port: invalid port value: 'x'"),
         (["dev", "a:b", "--port", "65536"], "argument --port: expected 0 to 65535"),
         *(
@@ -41,11 +62,32 @@ if TYPE_CHECKING:
 def test_usage_errors_have_exit_code_2(
     capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
 ) -> None:
-    """As argparse says it."""
+    """One line, which says what was probably meant."""
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
     assert caught.value.code == 2
-    assert f"error: {text}" in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"error: {text}" in line
+
+
+def test_longwire_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    assert caught.value.code == 0
+    assert "run API Gateway and a function" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["dev", "init", "sweep"])
+def test_help_ends_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """Which can be given as it stands."""
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    examples = capsys.readouterr().out.partition("\nexample")[2].splitlines()[1:]
+    lines = [line for line in examples if line.startswith("  longwire")]
+    assert lines
+    for line in lines:
+        said = shlex.split(line.strip().partition("   ")[0])
+        assert cli.make_parser().parse_args(said[1:]).command == command
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,14 @@ if TYPE_CHECKING:
             '--params: expected a JSON object, for example {"host": "..."}',
         ),
         (
+            ["cli_app:app", "--dsn", "dynamo://secret"],
+            "dsn has the unknown scheme 'dynamo'; did you mean 'dynamodb'?",
+        ),
+        (
+            ["cli_app:app", "--backend", "redsi"],
+            "ws_config['backend'] is 'redsi', which is unknown; did you mean 'redis'?",
+        ),
+        (
             ["cli_app:app", "--stage", "$default"],
             "stage: '$default' is not a stage name: use letters, digits, - and _",
         ),
@@ -45,6 +53,18 @@ def test_mistakes_are_one_line_each(
     """Exit code 2, on stderr, without a traceback."""
     assert cli.main(["dev", *arguments, "--app-dir", str(directory)]) == 2
     assert capsys.readouterr().err == f"longwire: {text.replace('{dir}', str(directory))}\n"
+
+
+def test_a_wrong_variable_is_one_line(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option makes it unimportant."""
+    monkeypatch.setenv("LONGWIRE_DSN", "secret")
+    assert cli.main(["dev", "cli_app:app", "--app-dir", str(directory)]) == 2
+    assert capsys.readouterr().err == (
+        "longwire: the environment variable LONGWIRE_DSN: dsn must be a URL, for example "
+        "sqlite:///file.sqlite3 (relative) or sqlite:////tmp/file.sqlite3 (absolute)\n"
+    )
 
 
 def test_defaults_of_the_command_line_are_those_of_settings() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +93,35 @@ def test_mistakes_in_the_command_line(
     """Exit code 2, and what to write instead."""
     assert main(["init", *arguments]) == 2
     assert capsys.readouterr().err.startswith(text)
+
+
+SWEPT = """
+from longwire import Longwire
+
+async def app(scope, receive, send):
+    raise NotImplementedError
+
+handler = Longwire(app, ws_config={"backend": "dynamodb", "params": {"table_name": "ttt"}})
+"""
+
+
+@pytest.mark.parametrize("target", ["swept:handler", "swept:app", "swept.py"])
+def test_a_sweep_may_be_of_another_store(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--dsn` names it, also for a handler; afterwards nothing is left in the environment."""
+    (tmp_path / "swept.py").write_text(SWEPT)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "swept", raising=False)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    dsn = f"sqlite:///{tmp_path / 'ws.sqlite3'}"
+    more = ["--app-dir", str(tmp_path), "--endpoint", "http://127.0.0.1:9/local", "--dsn", dsn]
+    before = dict(os.environ)
+    assert main(["sweep", target, *more]) == 0
+    assert "checked" in capsys.readouterr().out
+    assert (tmp_path / "ws.sqlite3").exists()
+    assert dict(os.environ) == before
+    sys.modules.pop("swept", None)
 
 
 def test_a_server_that_cannot_be_reached(

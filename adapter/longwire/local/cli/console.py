@@ -10,9 +10,11 @@ import contextlib
 import copy
 import logging
 import math
+import sys
 from typing import TYPE_CHECKING, TextIO
 
 from longwire.apigateway.responses import MalformedResultError, parse_result
+from longwire.local.routes import hint
 from longwire.local.rules.errors import FunctionError, FunctionRaisedError
 from longwire.local.rules.results import (
     HandshakeRefused,
@@ -23,13 +25,15 @@ from longwire.local.rules.results import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from longwire.local.function.instance import Report
     from longwire.local.session import HandledEvent
 
-# What apps answer for a path that they do not have: the usual reason of a refusal.
-NO_SUCH_PATH = {403, 404}
+# What a path that an app does not have is refused with, the usual reason; 400 is for one that
+# does not begin with "/".
+NO_SUCH_PATH = {400, 403, 404}
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -79,22 +83,54 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
-def event_line(handled: HandledEvent, time: datetime) -> str:
+def has_colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Tell whether colours can be seen, and are not unwanted (https://no-color.org)."""
+    if environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
+        return False
+    if sys.platform == "win32" and "WT_SESSION" not in environ:
+        return False  # the console of old shows the codes
+    with contextlib.suppress(Exception):  # an app may have closed it, or put anything in its place
+        return stream.isatty()
+    return False
+
+
+def event_line(
+    handled: HandledEvent,
+    time: datetime,
+    app_error: str | None = None,  # what the app raised though the event was answered
+    routes: Sequence[str] = (),  # of the app
+    *,
+    colours: bool = False,
+) -> str:
     """Describe one event, for example `13:45:46 MESSAGE QWErT_fA $default 200 3.1 ms 1 post`."""
     context = handled.event["requestContext"]
+    result = printable(_result(handled, app_error, routes))
     words = [
         f"{time:%H:%M:%S}",
         f"{context['eventType']:<10}",
         context["connectionId"][:8],
         f"{context['routeKey'] or '-':<11}",
-        _result(handled),
+        _painted(result, handled, app_error) if colours else result,
         f"{handled.seconds * 1000:.1f} ms",
     ]
     if handled.posts:
         words.append(f"{handled.posts} post{'s' if handled.posts > 1 else ''}")
     if context["eventType"] == "DISCONNECT":
-        words.append(f"{context['disconnectStatusCode']} {context['disconnectReason']}".rstrip())
-    return printable("  ".join(words))
+        said = f"{context['disconnectStatusCode']} {context['disconnectReason']}"
+        words.append(printable(said.rstrip()))
+    return "  ".join(words)
+
+
+def _painted(text: str, handled: HandledEvent, app_error: str | None) -> str:
+    """Colour an outcome: green if all is well, yellow for who is refused, red for a fault."""
+    green, yellow, red = 32, 33, 31
+    if isinstance(handled.verdict, HandshakeRefused):
+        colour = red if handled.verdict.status >= 500 else yellow
+    elif app_error is None and isinstance(handled.outcome, Returned):
+        colour = green
+    else:
+        colour = red
+    return f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def report_line(report: Report) -> str:
@@ -112,19 +148,24 @@ def report_line(report: Report) -> str:
     return "\t".join(words)
 
 
-def _result(handled: HandledEvent) -> str:
+def _result(handled: HandledEvent, app_error: str | None, routes: Sequence[str]) -> str:
     if isinstance(handled.verdict, HandshakeRefused) and handled.verdict.reason is not None:
         return f"{handled.verdict.reason}, client gets {handled.verdict.status}"
     if handled.outcome is None:
         return "Forbidden: no route for this message"
     text = _outcome(handled.outcome)
+    if app_error is not None:
+        text += f", the app raised {app_error}"
     if not isinstance(handled.verdict, HandshakeRefused):
         return text
     text += f", client gets {handled.verdict.status}"
     if handled.verdict.status not in NO_SUCH_PATH:
         return text
     query = handled.event.get("queryStringParameters") or {}
-    return f"{text} (path {query['path']})" if "path" in query else f"{text} (no ?path=)"
+    path = query.get("path")
+    place = "no ?path=" if path is None else f"path {path}"
+    advice = hint("/" if path is None else path, routes)
+    return f"{text} ({place}; {advice})" if advice else f"{text} ({place})"
 
 
 def _outcome(outcome: Outcome) -> str:

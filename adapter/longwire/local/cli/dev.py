@@ -6,22 +6,27 @@ import asyncio
 import contextlib
 import errno
 import importlib
+import logging
 import os
+import re
 import signal
+import socket
 import sys
-from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longwire.exceptions import ConfigurationError
-from longwire.local.cli.console import event_line, report_line, write_line
-from longwire.local.cli.importer import ImportTargetError
+from longwire.exceptions import ConfigurationError, LifespanError
+from longwire.local.cli import env_file
+from longwire.local.cli.console import printable, write_line
 from longwire.local.cli.options import (
     CannotServeError,
     authorizer_from,
     settings_from,
     signer_from,
+    store_from,
     target_from,
 )
+from longwire.local.cli.screen import OF_IMPORTS, Screen, about
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.access import is_open_to_others
 
@@ -30,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    from longwire.local.function.instance import Report
     from longwire.local.function.instances import Instances
     from longwire.local.server.server import LocalGateway
-    from longwire.local.session import HandledEvent
+
+logger = logging.getLogger("longwire.local")
 
 # Seconds for which the management API keeps an idle connection of processes that are frozen. They
 # are to find it closed, as on Lambda, where that takes far longer.
@@ -44,10 +49,16 @@ def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; return the exit code."""
     from longwire.local.server.server import KEEP_ALIVE, LocalGateway
 
-    settings, signer = settings_from(options), signer_from(options)
-    # Before the function, which has an event loop or processes as soon as it is made.
-    authorizer = authorizer_from(options)
-    target, function = _function_from(options)
+    settings, signer, screen = settings_from(options), signer_from(options), Screen()
+    authorizer, broken = None, None
+    try:
+        # Before the function, which has an event loop or processes as soon as it is made.
+        authorizer = authorizer_from(options)
+        target, function = _function_from(options, screen)
+    except ConfigurationError as error:
+        if not options.under_reload:
+            raise
+        target, function, broken = None, ThreadFunction(_nothing), error
     # A thread of its own, since on AWS it is another function: neither can block the other.
     asked = None if authorizer is None else ThreadFunction(authorizer, timeout=options.timeout)
     gateway = LocalGateway(
@@ -55,30 +66,47 @@ def run(options: argparse.Namespace) -> int:
         settings,
         host=options.host,
         port=options.port,
-        observer=_show,
+        observer=screen.show,
         verify=signer,
         authorizer=asked,
         before_end=function.settle,
         keep_alive=FROZEN_KEEP_ALIVE if options.freeze else KEEP_ALIVE,
         allow_hosts=options.allow_host,
     )
-    asyncio.run(_serve(gateway, function, target, asked))
+
+    screen.on_broken = lambda text: setattr(gateway, "unavailable", text)
+
+    async def begin() -> None:
+        if broken is not None:
+            raise broken
+        await _begin(function, options.app_dir)
+        screen.ready(gateway)
+
+    asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
     return 0
 
 
-def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | Instances]:
+def _nothing(event: Any, context: Any) -> None:
+    """Stand in for a function that cannot be imported; it gets no events."""
+
+
+def _function_from(
+    options: argparse.Namespace, screen: Screen
+) -> tuple[Any, ThreadFunction | Instances]:
     """Return what is run, as far as this process knows it, and what runs it."""
     if options.instances is None:
         if options.freeze:
             raise ConfigurationError("--freeze: only processes can be frozen; add --instances")
         target = target_from(options)
-        return target, ThreadFunction(target, timeout=options.timeout)
+        screen.about = about(target)
+        raised = screen.app_raised
+        return target, ThreadFunction(target, timeout=options.timeout, app_raised=raised)
     from longwire.local.cli import entry
     from longwire.local.function.instances import Instances
 
     importlib.import_module("awslambdaric")  # without it no process would say so in plain words
     changes = None
-    if options.reload:
+    if options.reload and not options.under_reload:
         from longwire.local import reload
 
         changes = reload.changes(options.app_dir)
@@ -92,7 +120,9 @@ def _function_from(options: argparse.Namespace) -> tuple[Any, ThreadFunction | I
         timeout=options.timeout,
         freeze=options.freeze,
         changes=changes,
-        on_report=_show_report,
+        on_report=screen.report,
+        on_said=screen.said,
+        on_broken=screen.broken,
     )
 
 
@@ -105,6 +135,9 @@ async def _serve(
     function: ThreadFunction | Instances,
     target: Any,
     authorizer: ThreadFunction | None,
+    begin: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    keep: bool,  # the port, though the function cannot begin: the next change may mend it
 ) -> None:
     stop = _stop_signal(getattr(function, "kill_now", None))
     async with _running(authorizer), function.running():
@@ -115,8 +148,14 @@ async def _serve(
         try:
             os.environ["WS_MANAGEMENT_ENDPOINT"] = gateway.management_url
             _warn_elsewhere(target, gateway.management_url)
-            if await _before(stop, _begin(function)):
-                write_line(sys.stdout, ready_line(gateway))
+            try:
+                begun = await _before(stop, begin())
+            except (ConfigurationError, CannotServeError) as error:
+                if not keep:
+                    raise
+                begun, gateway.unavailable = True, str(error)
+                write_line(sys.stderr, printable(f"longwire: {error}", keep="\n"))
+            if begun:
                 _say_what_is_open(gateway)
                 await stop.wait()
                 _say_what_is_left(gateway)
@@ -137,15 +176,30 @@ async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
     return False
 
 
-async def _begin(function: ThreadFunction | Instances) -> None:
+async def _begin(function: ThreadFunction | Instances, app_dir: Path) -> None:
     from longwire.local.function.instance import InitError
 
     try:
         await function.ready()
+    except LifespanError as error:
+        logger.debug("%s", error)
+        raise CannotServeError(startup_failure(str(error), app_dir)) from None
     except InitError as error:
-        if error.type in (ConfigurationError.__name__, ImportTargetError.__name__):
+        if error.type in OF_IMPORTS:
             raise ConfigurationError(error.message) from None
         raise CannotServeError(f"the function's process did not start: {error}") from None
+
+
+def startup_failure(text: str, app_dir: Path) -> str:
+    """Make one line of what an app says of its startup, which may be a whole traceback."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) < 2:
+        return text.strip()
+    places = re.findall(r'File "(.+?)", line (\d+)', text)
+    own = [one for one in places if Path(one[0]).is_relative_to(app_dir.resolve())]
+    at = [f" at {file}:{line}" for file, line in (own or places)[-1:]]
+    raised = [line for line in lines[1:] if re.match(r"[\w.]+(?:: |$)", line)] or lines
+    return f"the app's startup failed{''.join(at)}: {raised[-1].strip()}"
 
 
 def _say_what_is_open(gateway: LocalGateway) -> None:
@@ -183,18 +237,12 @@ def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
             os._exit(128 + number)
         loop.call_soon_threadsafe(stop.set)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, stop_or_exit)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    for number in (signal.SIGINT, signal.SIGTERM, hangup):
+        if number is None or (number == hangup and signal.getsignal(number) is signal.SIG_IGN):
+            continue  # nohup
+        signal.signal(number, stop_or_exit)
     return stop
-
-
-def ready_line(gateway: LocalGateway) -> str:
-    """Say where clients connect."""
-    return (
-        f"longwire dev: ready on {gateway.url} (also /{gateway.rules.settings.stage}), "
-        f"management API {gateway.management_url}/@connections"
-    )
 
 
 def _cannot_listen(gateway: LocalGateway, error: OSError) -> str:
@@ -213,16 +261,14 @@ def _warn_elsewhere(target: Any, management_url: str) -> None:
         )
 
 
-def _show_report(report: Report) -> None:
-    write_line(sys.stdout, report_line(report))
-
-
-def _show(handled: HandledEvent) -> None:
-    write_line(sys.stdout, event_line(handled, datetime.now()))
-
-
 def _say(text: str) -> None:
     write_line(sys.stderr, f"longwire dev: {text}")
+
+
+def reloads_by_restart(options: argparse.Namespace) -> bool:
+    """Tell whether a change needs a new gateway, as the function or an authorizer is in it."""
+    here = options.instances is None or options.authorizer is not None
+    return options.reload and here and not options.under_reload
 
 
 def reload(arguments: list[str], options: argparse.Namespace) -> int:
@@ -231,6 +277,20 @@ def reload(arguments: list[str], options: argparse.Namespace) -> int:
 
     # What is wrong with the command line is said once, not at every restart.
     settings_from(options)
-    signer_from(options)
-    rest = [argument for argument in arguments if argument != "--reload"]
-    return supervise([sys.executable, "-m", "longwire", *rest], options.app_dir)
+    store_from(options)
+    if options.env_file is None:
+        signer_from(options)
+    else:
+        env_file.load(options.env_file, {})  # each new process reads it anew
+    more = ["--under-reload"]
+    if options.port == 0:
+        more += ["--port", str(_free_port(options.host))]  # the same after each change
+    return supervise([sys.executable, "-m", "longwire", *arguments, *more], options.app_dir)
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as taken:
+        taken.bind((host, 0))
+        port: int = taken.getsockname()[1]
+    return port

@@ -21,12 +21,15 @@ from longwire.exceptions import ConfigurationError
 from longwire.handler import Longwire
 from longwire.local.cli.console import PrintableFormatter
 from longwire.local.cli.options import target_from
+from longwire.local.cli.screen import about
 from longwire.local.function.instance import LIFELINE
+from longwire.local.function.runtime_api import SAYS, WAITS
 
 # The variable with the options of the command line that say what the function is, as JSON.
 OPTIONS = "LONGWIRE_DEV_OPTIONS"
 
-NAMES = ("target", "app_dir", "path", "replay", "file", "backend", "params", "instances")
+# The store is in another variable: what the app itself starts is to know it, too.
+NAMES = ("target", "factory", "app_dir", "path", "replay", "remote_store", "instances")
 
 
 def options_for(options: argparse.Namespace) -> str:
@@ -44,6 +47,9 @@ def _end_with_the_gateway(lifeline: int) -> None:
 def _set_up() -> None:
     lifeline = int(os.environ[LIFELINE])
     threading.Thread(target=_end_with_the_gateway, args=[lifeline], daemon=True).start()
+    # As the gateway's: a framework may have the root logger say more, and say it in its own way.
+    for name in ("longwire", "longwire_backends"):
+        logging.getLogger(name).setLevel(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "WARNING"))
     for handler in logging.getLogger().handlers:
         if handler.formatter is not None:
             handler.setFormatter(PrintableFormatter(handler.formatter))
@@ -77,6 +83,7 @@ def _target() -> Any:
                 "the backend 'memory' is that of one process, and --instances runs several: "
                 "use another, such as sqlite3"
             )
+        _post(SAYS, json.dumps(about(target)._asdict()))
         return target
     except Exception as error:
         # Not left to Lambda's runtime, which would not find the Runtime API: it reads the address
@@ -86,6 +93,10 @@ def _target() -> Any:
         failure = {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": []}
         _post("/2018-06-01/runtime/init/error", json.dumps(failure))
         os._exit(1)
+
+
+def _raised(event: Any, error: str) -> str:
+    return json.dumps({"raised": error, "request_id": event["requestContext"]["requestId"]})
 
 
 def _post(path: str, body: str = "") -> None:
@@ -100,7 +111,8 @@ def _post(path: str, body: str = "") -> None:
 
 def handler(event: Any, context: Any) -> Any:
     """Call the function with a context that has what `LambdaContext` has of the gateway's own."""
-    context.waits_for_client = lambda: _post("/longwire/waits")
+    context.waits_for_client = lambda: _post(WAITS)
+    context.app_raised = lambda error: _post(SAYS, _raised(event, error))
     context.wants_hints = True
     return _function(event, context)
 

@@ -1,4 +1,4 @@
-"""From MODULE:ATTRIBUTE to the object that it names."""
+"""From MODULE:ATTRIBUTE, or a module alone, to an app or a handler."""
 
 from __future__ import annotations
 
@@ -23,9 +23,24 @@ class ImportTargetError(ConfigurationError):
     """MODULE:ATTRIBUTE does not lead to an app or a handler; the text says why."""
 
 
-def import_target(target: str, app_dir: Path) -> Any:
-    """Import the app or handler `MODULE:ATTRIBUTE`, with `app_dir` first on the import path."""
-    found = _load(target, app_dir)
+# What is taken of a module when no attribute is named: the first of these that can be served.
+ATTRIBUTES = ("handler", "app", "application", "lambda_handler")
+FACTORIES = ("create_app", "make_app", "get_app", "build_app")
+
+
+def import_target(target: str, app_dir: Path, *, factory: bool = False) -> Any:
+    """Import the app or handler `MODULE:ATTRIBUTE`, with `app_dir` first on the import path.
+
+    Of a module alone it is the one with a usual name; a factory is called for it.
+    """
+    if ":" in target:
+        found = _load(target, app_dir)
+    else:
+        module = _import_from(target, app_dir)
+        name = _usual_name(module, target, FACTORIES if factory else ATTRIBUTES)
+        target, found = f"{target}:{name}", getattr(module, name)
+    if factory:
+        found = _made_by(found, target, app_dir)
     _check_callable(found, target)
     return found
 
@@ -51,10 +66,38 @@ def _load(target: str, app_dir: Path) -> Any:
         raise ImportTargetError(
             f"{target!r} is not of the form MODULE:ATTRIBUTE, for example main:app"
         )
+    return _find_attribute(_import_from(module_name, app_dir), module_name, attribute)
+
+
+def _usual_name(module: ModuleType, module_name: str, names: tuple[str, ...]) -> str:
+    there = [name for name in names if callable(getattr(module, name, None))]
+    # Mangum answers HTTP only.
+    found = [name for name in there if type(getattr(module, name)).__name__ != "Mangum"]
+    if found:
+        return found[0]
+    if names is ATTRIBUTES and any(hasattr(module, name) for name in FACTORIES):
+        hint = "it has a factory, so add --factory"
+    else:
+        hint = f"name what to run, for example {module_name}:NAME"
+    raise ImportTargetError(f"module {module_name!r} has no {' or '.join(names[:2])}: {hint}")
+
+
+def _made_by(factory: Any, target: str, app_dir: Path) -> Any:
+    if not callable(factory) or arity(factory)[0] > 0:
+        raise ImportTargetError(f"--factory: {target} cannot be called without arguments")
+    try:
+        return factory()
+    except (Exception, SystemExit) as error:
+        logger.debug("calling %r failed", target, exc_info=True)
+        detail, place = f"{type(error).__name__}: {error}", _place(error, app_dir)
+    raise ImportTargetError(f"calling {target} failed at {place}: {detail}")
+
+
+def _import_from(module_name: str, app_dir: Path) -> ModuleType:
     directory = str(app_dir.resolve())
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
-    return _find_attribute(_import(module_name, app_dir), module_name, attribute)
+    return _import(module_name, app_dir)
 
 
 def _import(module_name: str, app_dir: Path) -> ModuleType:
@@ -130,8 +173,7 @@ def _check_callable(found: object, target: str) -> None:
         return
     if least == 0:
         raise ImportTargetError(
-            f"{target} needs no arguments, so it looks like a factory: name what it returns, "
-            "for example with app = create_app()"
+            f"{target} needs no arguments, so it looks like a factory: add --factory"
         )
     raise ImportTargetError(
         f"{target} cannot be called with 2 or 3 arguments; an ASGI app takes scope, receive and "

@@ -9,16 +9,20 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import longwire
+from longwire.config.sources import LOCAL_FILE
 from longwire.exceptions import BackendError, ConfigurationError, LifespanError
 from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
-from longwire.local.cli import dev, stores
+from longwire.local.cli import dev, env_file, stores
 from longwire.local.cli.console import ConsoleHandler, PrintableFormatter, printable, write_line
-from longwire.local.cli.options import DEFAULT_FILE, CannotServeError
+from longwire.local.cli.options import CannotServeError, store_of
+from longwire.local.cli.parser import EXAMPLES, Parser
+from longwire.local.cli.targets import locate
 from longwire.local.function.inline import DEFAULT_TIMEOUT
 from longwire.local.rules.settings import GatewaySettings
 
@@ -32,18 +36,18 @@ EXTRA = {"h11": "dev", "websockets": "dev", "watchfiles": "dev", "awslambdaric":
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = make_parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments or ["--help"])
     _show_logging(options.log_level)
     try:
-        match options.command:
-            case "init":
-                return stores.init(options)
-            case "sweep":
-                return stores.sweep(options)
-        # An authorizer is in this very process.
-        here = options.instances is None or options.authorizer is not None
-        by_restart = options.reload and here
-        return dev.reload(arguments, options) if by_restart else dev.run(options)
+        if options.command == "init":
+            return stores.init(options)
+        options.target, options.app_dir = locate(options.target, options.app_dir)
+        if options.command == "dev" and dev.reloads_by_restart(options):
+            return dev.reload(arguments, options)
+        if options.env_file is not None:
+            env_file.load(options.env_file, os.environ)
+        with store_of(options):
+            return stores.sweep(options) if options.command == "sweep" else dev.run(options)
     except ConfigurationError as error:
         return _fail(error, USAGE)
     except (CannotServeError, BackendError, LifespanError) as error:
@@ -60,40 +64,58 @@ def _show_logging(level: str) -> None:
     form = logging.Formatter("%(levelname)s %(name)s: %(message)s")
     handler.setFormatter(PrintableFormatter(form))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    # A framework may have the root logger say more, and a line of its own for what has one here.
+    for name in ("longwire", "longwire_backends"):
+        logging.getLogger(name).setLevel(level.upper())
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Declare every option, with the defaults of `GatewaySettings`."""
-    parser = argparse.ArgumentParser(prog="longwire", allow_abbrev=False)
+    parser = Parser(prog="longwire", epilog=EXAMPLES["longwire"])
     parser.add_argument("--version", action="version", version=f"longwire {longwire.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    parser.commands = commands.choices
     dev = commands.add_parser(
-        "dev",
-        allow_abbrev=False,
-        help="run API Gateway and a function on this machine",
+        "dev", help="run API Gateway and a function on this machine", epilog=EXAMPLES["dev"]
     )
-    dev.add_argument(
-        "target", metavar="MODULE:ATTRIBUTE", help="an ASGI app, a Longwire or a Lambda handler"
-    )
+    _add_target(dev, nargs="?")
     _add_serving(dev)
     _add_app(dev)
     _add_gateway(dev)
     init = commands.add_parser(
         "init",
-        allow_abbrev=False,
         help="create what a store needs: its table, bucket or file",
+        epilog=EXAMPLES["init"],
         description="Create what a store needs and has not got; safe to repeat.",
     )
     _add_init(init)
     sweep = commands.add_parser(
         "sweep",
-        allow_abbrev=False,
         help="find connections that are gone, and tell their app",
-        description="Ask API Gateway about each connection that is not new. The app is told of "
+        epilog=EXAMPLES["sweep"],
+        description="Ask API Gateway about each connection that is not new. The app is told of\n"
         "those that are gone, each once; records that have expired are deleted.",
     )
     _add_sweep(sweep)
     return parser
+
+
+def _add_target(command: argparse._ActionsContainer, **how: Any) -> None:
+    command.add_argument(
+        "target",
+        metavar="MODULE:ATTRIBUTE",
+        help="an ASGI app, a Longwire or a Lambda handler; or FILE.py, or a module alone",
+        **how,
+    )
+    command.add_argument(
+        "--factory", action="store_true", help="the name is that of a function that makes the app"
+    )
+    command.add_argument(
+        "--env-file",
+        type=Path,
+        metavar="FILE",
+        help="lines of NAME=VALUE for the environment, where those that are there already win",
+    )
 
 
 def _add_init(init: argparse.ArgumentParser) -> None:
@@ -105,7 +127,7 @@ def _add_init(init: argparse.ArgumentParser) -> None:
 
 
 def _add_sweep(sweep: argparse.ArgumentParser) -> None:
-    sweep.add_argument("target", metavar="MODULE:ATTRIBUTE", help="an ASGI app or a Longwire")
+    _add_target(sweep)
     sweep.add_argument(
         "--endpoint",
         metavar="URL",
@@ -149,6 +171,7 @@ def _add_serving(dev: argparse.ArgumentParser) -> None:
         "--port", type=port, default=3001, help="on which port; 0 takes a free one (%(default)s)"
     )
     group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
+    group.add_argument("--under-reload", action="store_true", help=argparse.SUPPRESS)
     _add_log_level(group)
 
 
@@ -194,7 +217,11 @@ def _add_app(dev: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long the function may run for one event (%(default)g)",
     )
-    _add_store(group)
+    _add_store(group).add_argument(
+        "--remote-store",
+        action="store_true",
+        help="keep connections where the handler says, instead of on this machine",
+    )
     group.add_argument(
         "--instances",
         type=instances,
@@ -230,11 +257,13 @@ def _add_app_dir(group: argparse._ActionsContainer) -> None:
     )
 
 
-def _add_store(group: argparse._ActionsContainer) -> None:
+def _add_store(group: argparse._ActionsContainer) -> argparse._MutuallyExclusiveGroup:
     store = group.add_mutually_exclusive_group()
-    store.add_argument("--file", help=f"the sqlite3 file of an ASGI app ({DEFAULT_FILE})")
-    store.add_argument("--backend", metavar="NAME", help="another store for an ASGI app")
+    store.add_argument("--dsn", metavar="URL", help="where connections are kept, in one URL")
+    store.add_argument("--file", help=f"the same, a sqlite3 file ({LOCAL_FILE})")
+    store.add_argument("--backend", metavar="NAME", help="the same, as in ws_config")
     group.add_argument("--params", metavar="JSON", help="the parameters of --backend")
+    return store
 
 
 def _add_gateway(dev: argparse.ArgumentParser) -> None:

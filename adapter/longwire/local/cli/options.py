@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from longwire.config import settings, sources
+from longwire.config.sources import LOCAL, StoreSource
 from longwire.exceptions import ConfigurationError
 from longwire.local.cli.importer import import_function, import_target
 from longwire.local.function.inline import kind
@@ -14,10 +17,9 @@ from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from longwire.local.rules.signatures import Signer
-
-DEFAULT_FILE = ".longwire.sqlite3"
 
 
 class CannotServeError(Exception):
@@ -52,18 +54,24 @@ def signer_from(options: argparse.Namespace) -> Signer | None:
 
 
 def target_from(options: argparse.Namespace) -> Any:
-    """Import the target; an ASGI app is wrapped, a handler says itself where its store is."""
+    """Import the target; an ASGI app is wrapped, a handler has its own settings."""
     from longwire.handler import Longwire
 
-    target = import_target(options.target, options.app_dir)
+    target = import_target(options.target, options.app_dir, factory=options.factory)
+    own = {name: getattr(options, name, None) for name in ("path", "replay")}
+    given = {name: value for name, value in own.items() if value is not None}
     if kind(target) == "asgi":
-        return Longwire(target, ws_config=_ws_config(options))
-    for name in ("path", "replay", "backend", "params", "file"):
-        if getattr(options, name, None) is not None:
+        if getattr(options, "remote_store", False):
             raise ConfigurationError(
-                f"--{name}: {options.target} is a handler, and its own configuration decides; "
-                "name an ASGI app or leave the option out"
+                f"--remote-store: {options.target} is an ASGI app, which has no store of its own: "
+                "name a handler, or say which store with --dsn"
             )
+        return Longwire(target, ws_config=LOCAL | given) if given else Longwire(target)
+    for name in given:
+        raise ConfigurationError(
+            f"--{name}: {options.target} is a handler, and its own configuration decides; "
+            "name an ASGI app or leave the option out"
+        )
     if kind(target) == "lambda":
         _check_synchronous(target, options.target)
     return target
@@ -90,24 +98,38 @@ def authorizer_from(options: argparse.Namespace) -> Any | None:
         raise ConfigurationError(f"--authorizer: {error}") from None
 
 
-def _ws_config(options: argparse.Namespace) -> dict[str, Any]:
-    config = store_from(options) or {
-        "backend": "sqlite3",
-        "params": {"file_path": options.file or DEFAULT_FILE},
-    }
-    for name in ("path", "replay"):
-        if getattr(options, name, None) is not None:
-            config[name] = getattr(options, name)
-    return config
+@contextlib.contextmanager
+def store_of(options: argparse.Namespace) -> Iterator[None]:
+    """Let the store that the command line says be that of all that is imported here."""
+    said = store_from(options)
+    if options.command == "dev" and not options.remote_store:
+        # Nothing that runs here reaches what runs on AWS, unless somebody says so.
+        dsn = os.environ.get(sources.DSN)
+        said = said or (StoreSource(dsn=dsn) if dsn else StoreSource(LOCAL, replaces_local=False))
+    if said is None:
+        yield
+        return
+    # What is wrong with it would else be told of the line in the code that makes the handler.
+    with contextlib.nullcontext() if store_from(options) else sources.said_by(sources.DSN):
+        settings.load(said.ws_config, said.dsn)
+    os.environ[sources.DEV] = sources.as_text(said)
+    try:
+        yield
+    finally:
+        os.environ.pop(sources.DEV, None)
 
 
-def store_from(options: argparse.Namespace) -> dict[str, Any] | None:
-    """Return what --backend and --params say; None if they are not given."""
-    if options.backend is not None:
-        return {"backend": options.backend, "params": _json_object(options.params or "{}")}
-    if options.params is not None:
+def store_from(options: argparse.Namespace) -> StoreSource | None:
+    """Return what --dsn, --backend and --params, or --file say; None if they are not given."""
+    if options.params is not None and options.backend is None:
         raise ConfigurationError("--params: needs --backend")
-    return None
+    if options.dsn is not None:
+        return StoreSource(dsn=options.dsn)
+    if options.backend is not None:
+        params = _json_object(options.params or "{}")
+        return StoreSource({"backend": options.backend, "params": params})
+    file = getattr(options, "file", None)
+    return None if file is None else StoreSource({**LOCAL, "params": {"file_path": file}})
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -21,7 +21,9 @@ def init(options: argparse.Namespace) -> int:
     """Create what a store needs; return the exit code."""
     from longwire.config.settings import load, make_backend
 
-    backend = make_backend(load(store_from(options), options.dsn))
+    said = store_from(options)
+    assert said is not None  # the parser sees to it
+    backend = make_backend(load(said.ws_config, said.dsn))
     asyncio.run(_create(backend))
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import logging
 import threading
@@ -31,7 +32,7 @@ FUNCTION_ARN = f"arn:aws:lambda:us-east-1:000000000000:function:{FUNCTION_NAME}"
 MEMORY_SIZE = "128"
 
 
-def do_nothing() -> None:
+def do_nothing(*arguments: object) -> None:
     """Stand in for a callback that nobody needs."""
 
 
@@ -49,10 +50,17 @@ class LambdaContext:
     # Not Lambda's, but the gateway's own: a handler tells the app's author what to know in time.
     wants_hints = True
 
-    def __init__(self, timeout: float, waits_for_client: Callable[[], object] = do_nothing) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        waits_for_client: Callable[[], object] = do_nothing,
+        app_raised: Callable[[str], object] = do_nothing,
+    ) -> None:
         # Not Lambda's, but the gateway's own: a handler calls it when its app waits for the client
-        # again while other tasks of it go on.
+        # again while other tasks of it go on,
         self.waits_for_client = waits_for_client
+        # and this with the name of what its app has raised.
+        self.app_raised = app_raised
         self.aws_request_id = str(uuid.uuid4())
         self._deadline = time.monotonic() + timeout
 
@@ -106,9 +114,16 @@ def to_handle(target: Any) -> Handle:
 class InlineFunction:
     """Runs the function on the event loop of the caller."""
 
-    def __init__(self, target: Any, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        target: Any,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        app_raised: Callable[[LambdaEvent, str], object] = do_nothing,
+    ) -> None:
         self._handle = to_handle(target)
         self._timeout = timeout
+        self._app_raised = app_raised
 
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
@@ -116,7 +131,9 @@ class InlineFunction:
         """Return what the function returns; raise what it raises, or a `FunctionError`."""
         try:
             async with asyncio.timeout(self._timeout) as deadline:
-                return await self._handle(event, LambdaContext(self._timeout, waits_for_client))
+                raised = functools.partial(self._app_raised, event)
+                context = LambdaContext(self._timeout, waits_for_client, raised)
+                return await self._handle(event, context)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -131,9 +148,15 @@ class ThreadFunction:
     # An app that blocks its loop blocks its other connections, as it does on a server, but never
     # the gateway: timeouts are seen, and pings are answered.
 
-    def __init__(self, target: Any, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        target: Any,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        app_raised: Callable[[LambdaEvent, str], object] = do_nothing,
+    ) -> None:
         self._target = target
-        self._inline = InlineFunction(target, timeout=timeout)
+        self._inline = InlineFunction(target, timeout=timeout, app_raised=app_raised)
         self._loop = asyncio.new_event_loop()
         self._stopping = False
         # A daemon: nothing can stop an app that blocks for ever.
@@ -152,7 +175,10 @@ class ThreadFunction:
         pass
 
     async def ready(self) -> None:
-        pass
+        """Run the startup of a handler's app, however long that takes."""
+        if kind(self._target) == "handler":
+            starting = asyncio.run_coroutine_threadsafe(self._target.startup(), self._loop)
+            await asyncio.wrap_future(starting)
 
     @contextlib.asynccontextmanager
     async def running(self, *, grace: float = 5.0) -> AsyncIterator[ThreadFunction]:

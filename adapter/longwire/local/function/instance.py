@@ -13,7 +13,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.local.function.inline import FUNCTION_ARN, FUNCTION_NAME, MEMORY_SIZE
+from longwire.local.function.inline import FUNCTION_ARN, FUNCTION_NAME, MEMORY_SIZE, do_nothing
 from longwire.local.function.runtime_api import Failure, RuntimeAPI, Work
 from longwire.local.function.runtime_server import RuntimeServer
 from longwire.local.rules.errors import (
@@ -69,6 +69,7 @@ class Instance:
         timeout: float,  # seconds for one event, of the function and its extensions
         freeze: bool,  # stop the process between its events
         on_report: Callable[[Report], object],  # after each invocation
+        on_said: Callable[[dict[str, Any]], object] = do_nothing,  # what the process says of itself
     ) -> None:
         self.retired = False  # it gets no further events
         self._environ = environ
@@ -76,7 +77,7 @@ class Instance:
         self._timeout = timeout
         self._freeze = freeze
         self._on_report = on_report
-        self._api = RuntimeAPI(lambda: str(uuid.uuid4()))
+        self._api = RuntimeAPI(lambda: str(uuid.uuid4()), on_said)
         self._server = RuntimeServer(self._api, secret)
         self._exit: asyncio.Task[int] | None = None
         # The process has one end, and so sees when the gateway, which has the other, is gone.

@@ -47,6 +47,9 @@ class Instances:
         # Yields the names of files that have changed; the processes are replaced each time.
         changes: AsyncIterator[str] | None,
         on_report: Callable[[Report], object],
+        on_said: Callable[[dict[str, Any]], object] = do_nothing,
+        # Called when no process can start until a file changes, and with None when one has changed.
+        on_broken: Callable[[InitError | None], object] = do_nothing,
     ) -> None:
         self._limit = limit
         self._app_dir = app_dir
@@ -55,6 +58,8 @@ class Instances:
         self._timeout = timeout
         self._freeze = freeze
         self._on_report = on_report
+        self._on_said = on_said
+        self._on_broken = on_broken
         self._all: set[Instance] = set()
         # The one that has been idle for longest comes first.
         self._idle: list[Instance] = []
@@ -116,6 +121,7 @@ class Instances:
         async for names in changes:
             sys.stderr.write(f"longwire dev: {names} changed, new processes\n")
             sys.stderr.flush()
+            self._on_broken(None)
             self._replace()
 
     def _replace(self) -> None:
@@ -185,6 +191,7 @@ class Instances:
             timeout=self._timeout,
             freeze=self._freeze,
             on_report=self._on_report,
+            on_said=self._on_said,
         )
         self._all.add(instance)
         return instance
@@ -192,8 +199,10 @@ class Instances:
     async def _start(self, instance: Instance) -> Instance:
         try:
             await instance.start()
-        except BaseException:
+        except BaseException as error:
             self._discard(instance)
+            if isinstance(error, InitError) and self._changes is not None:
+                self._on_broken(error)
             raise
         return instance
 

@@ -16,7 +16,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.local.function.inline import FUNCTION_NAME
+from longwire.local.function.inline import FUNCTION_NAME, do_nothing
 from longwire.local.rules.management_api import JSONResponse
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ METHODS = {
 UNSUPPORTED = {"/2020-08-15/logs": "Logs", "/2022-07-01/telemetry": "Telemetry"}
 # Not Lambda's: an app waits for its client though it goes on.
 WAITS = "/longwire/waits"
+# Nor this: a process says something of itself, or of an event, as a JSON object.
+SAYS = "/longwire/says"
 
 _INVOCATION = re.compile(rf"{RUNTIME}/runtime/invocation/([^/]+)/(response|error)")
 _ACCEPTED = JSONResponse(202, b'{"status":"OK"}')
@@ -89,6 +91,8 @@ class RuntimeAPI:
 
     # Makes the id of an extension, which is a UUID.
     new_identifier: Callable[[], str]
+    # Called with what the process says.
+    on_said: Callable[[dict[str, Any]], object] = do_nothing
     # Why the initialization failed.
     failed: Failure | None = None
     # The first error with which an extension has ended; Lambda names it when the process ends.
@@ -140,6 +144,9 @@ class RuntimeAPI:
         if method == "POST" and path == WAITS:
             if self._work is not None:
                 self._work.on_waiting()
+            return _ACCEPTED
+        if method == "POST" and path == SAYS:
+            self.on_said(json.loads(body))
             return _ACCEPTED
         found = _INVOCATION.fullmatch(path)
         takes = "POST" if found else METHODS.get(path)

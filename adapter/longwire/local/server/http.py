@@ -31,6 +31,8 @@ logger = logging.getLogger("longwire.local")
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html
 URL_LIMIT = 4096
+# What a browser asks for by itself: nobody has made a mistake.
+OF_BROWSERS = {"/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json"}
 
 
 class HTTPOwner(Protocol):
@@ -38,6 +40,7 @@ class HTTPOwner(Protocol):
 
     rules: GatewayRules
     stopping: bool
+    unavailable: str | None
     arriving: dict[HTTP1Connection, None]
     keep_alive: float
 
@@ -108,6 +111,10 @@ class ClientHTTPConnection(HTTP1Connection):
             self.respond(FORBIDDEN)
         elif is_management_path(path):
             self.respond(await self._owner.manage(_to_manage(request, target, body)))
+        elif self._owner.unavailable is not None:
+            self.respond(json_response(503, self._owner.unavailable), close=True)
+        elif path in OF_BROWSERS:
+            self.respond(FORBIDDEN)
         elif not self._owner.rules.is_endpoint(path):
             logger.warning(
                 "refused %s: API Gateway has no paths below its stage; an app finds its own in "

@@ -75,6 +75,8 @@ class LocalGateway:
         allow_hosts: Collection[str] = (),  # names for this machine besides `host` and localhost
     ) -> None:
         self.stopping = False
+        # Why no client can connect, who then gets a 503 with it; None if they can.
+        self.unavailable: str | None = None
         self._function = _invocable(function)
         self._authorizer = None if authorizer is None else _invocable(authorizer)
         self._settings = settings or GatewaySettings()

@@ -1,0 +1,111 @@
+"""What `longwire dev` shows of a function, and of its events."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longwire.exceptions import ConfigurationError
+from longwire.handler import Longwire
+from longwire.local.cli.console import event_line, has_colours, printable, report_line, write_line
+from longwire.local.cli.importer import ImportTargetError
+from longwire.local.function.inline import do_nothing
+from longwire.local.routes import websocket_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from longwire.local.function.instance import InitError, Report
+    from longwire.local.server.server import LocalGateway
+    from longwire.local.session import HandledEvent
+    from longwire.types import LambdaEvent
+
+# Routes that the ready lines show.
+MOST_ROUTES = 10
+# What the import of an app, or its configuration, fails with.
+OF_IMPORTS = (ConfigurationError.__name__, ImportTargetError.__name__)
+# Errors that are kept for lines which may never come.
+MOST_ERRORS = 1000
+
+
+class About(NamedTuple):
+    """What is to be known of a function; a process sends it as JSON."""
+
+    routes: Sequence[str] = ()  # the app's WebSocket paths
+    path: str = "/"
+    path_query: str | None = None
+    store: str | None = None  # where connections are kept, if not where the handler says
+    made_for: str | None = None
+
+
+def about(target: object) -> About:
+    """Describe a handler; of another Lambda function nothing is known."""
+    if not isinstance(target, Longwire):
+        return About()
+    settings = target.settings
+    routes = [] if settings.path_query is None else websocket_routes(target.app)
+    store = settings.backend if isinstance(settings.backend, str) else settings.backend.name
+    store = str(settings.params.get("file_path", store))
+    return About(routes, settings.path, settings.path_query, store, settings.made_for)
+
+
+class Screen:
+    """Puts together what comes of the gateway, of the function, and of its processes."""
+
+    def __init__(self) -> None:
+        self.about = About()
+        self.on_broken: Callable[[str | None], object] = do_nothing
+        self._raised: dict[str, str] = {}  # by the id of the request
+
+    def app_raised(self, event: LambdaEvent, error: str) -> None:
+        """Note what an app raised though its event was answered."""
+        if len(self._raised) > MOST_ERRORS:
+            self._raised.clear()
+        self._raised[event["requestContext"]["requestId"]] = error
+
+    def broken(self, error: InitError | None) -> None:
+        """Note that no process can start; only an import can be mended by a change of a file."""
+        if error is None or error.type in OF_IMPORTS:
+            self.on_broken(None if error is None else error.message)
+
+    def said(self, what: dict[str, Any]) -> None:
+        """Note what a process of the function says of itself or of an event."""
+        if "raised" in what:
+            self._raised[what["request_id"]] = what["raised"]
+        else:
+            self.about = About(**what)
+
+    def show(self, handled: HandledEvent) -> None:
+        error = self._raised.pop(handled.event["requestContext"]["requestId"], None)
+        colours = has_colours(sys.stdout, os.environ)
+        line = event_line(handled, datetime.now(), error, self.about.routes, colours=colours)
+        write_line(sys.stdout, line)
+
+    def report(self, report: Report) -> None:
+        write_line(sys.stdout, report_line(report))
+
+    def ready(self, gateway: LocalGateway) -> None:
+        for line in ready_lines(gateway.url, gateway.management_url, self.about):
+            write_line(sys.stdout, printable(line))
+
+
+def ready_lines(url: str, management_url: str, about: About) -> list[str]:
+    """Say where clients connect, and where connections are kept if not where the code says."""
+    stage = management_url.rpartition("/")[2]
+    lines = [
+        f"longwire dev: ready on {url} (also /{stage}), "
+        f"management API {management_url}/@connections"
+    ]
+    for route in about.routes[:MOST_ROUTES]:
+        query = "" if route == about.path else f"?{about.path_query}={route}"
+        lines.append(f"  {url}/{query}")
+    if len(about.routes) > MOST_ROUTES:
+        lines.append(f"  and {len(about.routes) - MOST_ROUTES} more")
+    if about.made_for is not None and about.made_for != about.store:
+        lines.append(
+            f"  connections are kept in {about.store}, not in the handler's {about.made_for} "
+            "(--remote-store)"
+        )
+    return lines

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import time
@@ -299,6 +300,8 @@ class Attendant:
         wants: Callable[[], bool],
         takes_until: float,  # in `time.monotonic()`; it takes no more after that
     ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # of its event, whoever begins or wakes it
         self._turn = turn
         self._give = give
         self._lost = lost
@@ -312,7 +315,7 @@ class Attendant:
     def begin(self) -> None:
         """Begin, if it has not: most turns are over before that."""
         if self._task is None and not self._stopping:
-            self._task = asyncio.get_running_loop().create_task(self._attend())
+            self._task = self._context.run(self.loop.create_task, self._attend())
 
     @property
     def takes(self) -> bool:
@@ -324,7 +327,14 @@ class Attendant:
         self._is_open = True
 
     def wake(self) -> None:
-        """Say that there is a message."""
+        """Say, on whichever event loop, that there is a message."""
+        if self.loop is asyncio.get_running_loop():
+            self._wake()
+        else:
+            with contextlib.suppress(RuntimeError):  # it has been closed
+                self.loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
         self._woken.set()
         self.begin()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire import Connections, Longwire
+from longwire import Connections, Longwire, is_event_end
 from longwire.invocation import kept_runs
 from longwire.observability import event
 from longwire_backends.memory import MemoryBackend
@@ -431,4 +431,40 @@ async def test_a_run_that_moves_while_the_store_is_at_work_is_made_anew(
         await client.leave()
     assert client.frames == ["1 a", "2 b"]
     assert calls == 2
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_run_that_ends_with_its_loop_only_cleans_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever calls a handler by `asyncio.run` has each event's loop cancel what is kept on it."""
+    ends: list[tuple[str, int, bool, bool]] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        count, texts = 0, asyncio.Queue[str]()
+
+        async def write() -> None:
+            try:
+                await texts.get()
+            finally:
+                await asyncio.sleep(0.01)
+                ends.append(("writer", count, Diary._replaying(ws), is_event_end()))
+
+        writer = asyncio.create_task(write())
+        try:
+            async for text in ws.iter_text():
+                count += 1
+                await ws.send_text(f"{count} {text}")
+            texts.put_nowait("")
+            await writer
+        finally:
+            await ws.send_text("bye")
+            ends.append(("app", count, Diary._replaying(ws), is_event_end()))
+
+    async with talk(websocket(app), replay=True) as client:
+        await client.connect()
+        assert await asyncio.to_thread(asyncio.run, client.say("a")) == OK
+    assert client.frames == ["1 a"]
+    assert ends[-2:] == [("app", 1, True, True), ("writer", 1, True, True)]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

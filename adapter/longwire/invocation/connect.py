@@ -88,7 +88,6 @@ class _ConnectStep:
         self._conversing: Conversing | None = None
         if invocation.kept_runs is not None:
             self._conversing = _new_conversing(invocation, self._run, record)
-            self._greeting.ensure = self._conversing.ensure_turn
         self._outcome = Outcome.UNANSWERED
 
     async def respond(self) -> LambdaResponse:
@@ -172,6 +171,7 @@ class _ConnectStep:
         record.connecting_until = self._connection.lease if going_on else 0.0
         if self._conversing is not None and going_on:
             await self._conversing.turn.begin()
+            self._greeting.ensure = self._conversing.ensure_turn
         record.responded_at = time.time()
         # What has joined a group is stored already; what has ended is stored only to be greeted.
         stored = record.joined or not record.ended or bool(frames)

@@ -7,6 +7,7 @@ connection's journal would stand, and otherwise it is ended without effect.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import weakref
@@ -154,8 +155,8 @@ class KeptRuns:
 async def end(kept: KeptRun) -> None:
     """End a run without effect: its app cleans up, and its connection goes on."""
     if kept.run.loop is not asyncio.get_running_loop():
-        if not kept.run.loop.is_closed():
-            kept.run.loop.call_soon_threadsafe(kept.run.abandon)
+        with contextlib.suppress(RuntimeError):  # it has been closed
+            kept.run.loop.call_soon_threadsafe(_end_soon, kept)
         return
     until = asyncio.get_running_loop().time() + END_LIMIT
     if given_up := await kept.run.stop(until, until):
@@ -164,3 +165,13 @@ async def end(kept: KeptRun) -> None:
             kept.run.connection_id,
             given_up,
         )
+
+
+_ending: set[asyncio.Task[None]] = set()  # or they would be garbage before they are done
+
+
+def _end_soon(kept: KeptRun) -> None:
+    """End a run on its own event loop."""
+    task = kept.run.loop.create_task(end(kept))
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)

@@ -711,7 +711,9 @@ def test_an_attendant_who_is_woken_looks_at_once_whatever_it_is_doing(play: Play
     play(story())
 
 
-def test_a_store_that_fails_for_a_moment_costs_no_turn(play: Play) -> None:
+def test_a_store_that_fails_for_a_moment_costs_no_turn(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story() -> None:
         store = Faulty()
         mine = turn(store, "a")
@@ -727,6 +729,9 @@ def test_a_store_that_fails_for_a_moment_costs_no_turn(play: Play) -> None:
         assert mine.is_ours
 
     play(story())
+    assert {record.getMessage().partition(":")[0] for record in caplog.records} == {
+        f"connection {C}"
+    }
 
 
 # A real store, two connections to one file

@@ -57,7 +57,7 @@ class Turn:
         self.given_at = 0.0
         self.count_frames: Callable[[], int] = lambda: 0
         self._store = store
-        self._id = connection_id
+        self.id = connection_id
         self._until = 0.0  # until when it is surely ours, in `time.monotonic()`
         self._appending = asyncio.Lock()  # by the app's own tasks, too
 
@@ -246,7 +246,7 @@ class Turn:
 
     async def _read(self) -> tuple[str, ...]:
         known = min(self.conversation.position, 1)  # the last one, which is there until the end
-        found = await self._store.journal(self._id, after=self.conversation.position - known)
+        found = await self._store.journal(self.id, after=self.conversation.position - known)
         if len(found) < known:
             raise TurnLostError
         self.conversation.add_all(found[known:])
@@ -254,13 +254,13 @@ class Turn:
 
     async def drop(self) -> None:
         """Let go of the journal, as the connection has ended."""
-        await self._store.drop_journal(self._id)
+        await self._store.drop_journal(self.id)
 
     async def _append(self, entry: JournalEntry) -> bool:
         """Append an entry; False when somebody was faster, and has been read."""
         position = self.conversation.position + 1
         try:
-            done = await self._store.append(self._id, position, entry.text, self.expires_at)
+            done = await self._store.append(self.id, position, entry.text, self.expires_at)
         except BackendError:
             # Its answer may be lost: each entry says who wrote it.
             if not await self._find(position, entry):
@@ -361,7 +361,9 @@ class Attendant:
             except TurnLostError:
                 return None if self._turn.at_rest else self._lost()
             except BackendError as error:
-                logger.warning("a turn is not kept for now: %s", error)
+                logger.warning(
+                    "connection %s: its turn is not kept for now: %s", self._turn.id, error
+                )
                 told = None
             if told is not None:
                 self._give(told)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire import Connections, Longwire
+from longwire import Connections, Longwire, is_event_end
 from longwire.invocation import kept_runs
 from longwire.observability import event
 from longwire_backends.memory import MemoryBackend
@@ -383,3 +383,93 @@ async def test_a_client_that_is_gone_before_its_greeting_is_told_once(tmp_path: 
         assert await client.handler.handle(connect_event(client.connection_id), LambdaContext())
         await client.handler._deferred.wait()
     assert told == [("websocket.disconnect", False)]
+
+
+class SlowToTake(MemoryBackend):
+    """Who appends a message hears of it when a timer of the app's has fired."""
+
+    fired: asyncio.Event | None = None
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        appended = await super().append(connection_id, position, value, expires_at)
+        if '"b"' in value and self.fired is not None:
+            await self.fired.wait()
+        return appended
+
+
+async def test_a_run_that_moves_while_the_store_is_at_work_is_made_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The turn is taken by then, and the message is given to the run that is made."""
+    backend = SlowToTake()
+    calls = 0
+
+    async def app(ws: WebSocket) -> None:
+        nonlocal calls
+        calls += 1
+        count = 0
+
+        async def tick() -> None:
+            nonlocal count
+            await asyncio.sleep(0.3)
+            if backend.fired is not None:
+                backend.fired.set()
+            count += 100
+
+        await ws.accept()
+        ticking = asyncio.create_task(tick())
+        async for text in ws.iter_text():
+            count += 1
+            await ws.send_text(f"{count} {text}")
+        await ticking
+
+    async with talk(websocket(app), replay=True, backend=backend, linger=0.05) as client:
+        await client.connect()
+        await client.say("a")
+        backend.fired = asyncio.Event()
+        assert await asyncio.wait_for(client.say("b"), 10) == OK
+        await client.leave()
+    assert client.frames == ["1 a", "2 b"]
+    assert calls == 2
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_run_that_ends_with_its_loop_only_cleans_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever calls a handler by `asyncio.run` has each event's loop cancel what is kept on it."""
+    ends: list[tuple[str, int, bool, bool]] = []
+
+    async def app(ws: WebSocket) -> None:
+        await ws.accept()
+        count, texts = 0, asyncio.Queue[str]()
+
+        async def write() -> None:
+            try:
+                await texts.get()
+            finally:
+                await asyncio.sleep(0.01)
+                ends.append(("writer", count, Diary._replaying(ws), is_event_end()))
+
+        writer = asyncio.create_task(write())
+        try:
+            async for text in ws.iter_text():
+                count += 1
+                await ws.send_text(f"{count} {text}")
+            texts.put_nowait("")
+            await writer
+        finally:
+            await ws.send_text("bye")
+            ends.append(("app", count, Diary._replaying(ws), is_event_end()))
+
+    async with talk(websocket(app), replay=True) as client:
+        await client.connect()
+        assert await asyncio.to_thread(asyncio.run, client.say("a")) == OK
+        # That of the handshake ends on its own loop meanwhile.
+        while len(ends) < 4:
+            await asyncio.sleep(0.01)
+    for count in (0, 1):
+        ended = [end for end in ends if end[1] == count]
+        assert ended == [("app", count, True, True), ("writer", count, True, True)]
+    assert client.frames == ["1 a"]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -448,6 +449,44 @@ async def test_a_connect_step_that_has_lost_its_turn_sends_no_reply() -> None:
             done.set()
         await first.handler._deferred.wait()
         assert first.frames == ["b 2"]
+
+
+async def test_long_turns_on_two_event_loops_are_looked_after_each_on_its_own() -> None:
+    """A handler may be called on several; messages reach the coroutine on its loop."""
+    app = Counter()
+    both = threading.Barrier(2)
+    over = threading.Event()
+
+    async def busy(text: str) -> None:
+        while text == "long" and not over.is_set():
+            await asyncio.sleep(0.01)
+
+    async def talk_on(clients: Sequence[Talk]) -> list[Any]:
+        both.wait(30)
+        return await asyncio.gather(*(client.say("long") for client in clients))
+
+    app.busy = busy
+    async with processes(app, 1) as (first,):
+        clients = [first.another() for _ in range(6)]
+        for client in clients:
+            await client.connect()
+        asking = [
+            asyncio.create_task(asyncio.to_thread(asyncio.run, talk_on(clients[start : start + 3])))
+            for start in (0, 3)
+        ]
+        runs = first.handler._kept_runs
+        assert runs is not None
+        while not (
+            len(runs._attendants) == 6 and all(one._task for one in runs._attendants.values())
+        ):
+            await asyncio.sleep(0.01)
+        more = [asyncio.create_task(client.say("more")) for client in clients]
+        await asyncio.sleep(0.1)
+        over.set()
+        for task in (*asking, *more):
+            await task
+        for client in clients:
+            assert client.frames == ["long 1", "more 2"]
 
 
 async def test_an_end_whose_turn_was_taken_over_leaves_the_journal_to_who_has_it(

@@ -6,6 +6,7 @@ Most of it is in simulated time (`tests/campaigns/chaos/clock.py`), so no test w
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -551,6 +552,30 @@ def test_a_busy_turn_takes_what_comes_and_is_kept(play: Play) -> None:
     play(story())
 
 
+def test_what_it_asks_of_the_store_is_of_its_own_event(play: Play) -> None:
+    """Whichever event has it begin: requests are counted in a context variable."""
+    event = contextvars.ContextVar("event", default="")
+    asked: set[str] = set()
+
+    class Asked(Faulty):
+        async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+            asked.add(event.get())
+            return await super().journal(connection_id, after=after)
+
+    async def story() -> None:
+        event.set("mine")
+        mine = turn(Asked(), "a")
+        assert await take(mine, "one")
+        attendant = Attendant(mine, lambda _: None, lambda: None, lambda: True, FAR)
+        event.set("another's")
+        attendant.wake()
+        await asyncio.sleep(1)
+        await attendant.stop()
+        assert asked == {"mine"}
+
+    play(story())
+
+
 def test_nothing_is_given_before_the_first_message(play: Play) -> None:
     async def story() -> None:
         store = Faulty()
@@ -686,7 +711,9 @@ def test_an_attendant_who_is_woken_looks_at_once_whatever_it_is_doing(play: Play
     play(story())
 
 
-def test_a_store_that_fails_for_a_moment_costs_no_turn(play: Play) -> None:
+def test_a_store_that_fails_for_a_moment_costs_no_turn(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story() -> None:
         store = Faulty()
         mine = turn(store, "a")
@@ -702,6 +729,9 @@ def test_a_store_that_fails_for_a_moment_costs_no_turn(play: Play) -> None:
         assert mine.is_ours
 
     play(story())
+    assert {record.getMessage().partition(":")[0] for record in caplog.records} == {
+        f"connection {C}"
+    }
 
 
 # A real store, two connections to one file

@@ -335,7 +335,9 @@ class Run:
     @property
     def unwinding(self) -> bool:
         """Whether the run is over and only cleans up."""
-        return self._stage is Stage.UNWINDING
+        # Who ends an event loop cancels what is kept on it.
+        ends = self._stage is Stage.KEPT and self._task.cancelling() > 0
+        return ends or self._stage is Stage.UNWINDING
 
     @property
     def is_handshake(self) -> bool:
@@ -370,7 +372,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether the app has ended the conversation, by closing, returning or raising."""
-        if self._stage is Stage.UNWINDING:
+        if self.unwinding:
             return self._ended
         return self._task.done() or self.answer.state is HandshakeState.CLOSED
 
@@ -417,8 +419,7 @@ class Run:
         """Do nothing for an app that cleans up; raise for all else, which reaches nobody."""
         if self.ended:
             raise ConnectionGoneError(self.connection_id)
-        is_kept = self._stage is Stage.KEPT
-        if is_kept or self._stopped or asyncio.current_task() not in self._tasks:
+        if not self.unwinding or self._stopped or asyncio.current_task() not in self._tasks:
             raise self._too_late()
         if self.hints is not None and message.get("type") == "websocket.send":
             self.hints.swallowed(message)

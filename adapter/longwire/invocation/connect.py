@@ -91,7 +91,6 @@ class _ConnectStep:
         else:
             self._run = run = invocation.lasting_run(*connect)
             self._conversing = _new_conversing(invocation, run, record)
-            self._greeting.ensure = self._conversing.ensure_turn
         self._outcome = Outcome.UNANSWERED
 
     async def respond(self) -> LambdaResponse:
@@ -175,6 +174,7 @@ class _ConnectStep:
         record.connecting_until = self._connection.lease if going_on else 0.0
         if self._conversing is not None and going_on:
             await self._conversing.turn.begin()
+            self._greeting.ensure = self._conversing.ensure_turn
         record.responded_at = time.time()
         # What has joined a group is stored already; what has ended is stored only to be greeted.
         stored = record.joined or not record.ended or bool(frames)

@@ -7,8 +7,10 @@ connection's journal would stand, and otherwise it is ended without effect.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -61,13 +63,14 @@ class KeptRuns:
 
     def __init__(self) -> None:
         self._attendants: dict[str, Attendant] = {}  # of the runs at work, by connection id
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None  # of the timer
+        # Those that the last look has seen, for each event loop that has a timer for the next one.
+        self._young: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[Attendant]] = (
+            weakref.WeakKeyDictionary()
+        )
         # Done once what has the turn is kept, or ends; by connection id.
         self.at_work: dict[str, asyncio.Future[None]] = {}
         self._runs: dict[str, KeptRun] = {}  # the oldest first
         self._size = 0
-        self._young: set[Attendant] = set()  # which the last look has seen
 
     # The turns that are taken
 
@@ -75,17 +78,21 @@ class KeptRuns:
         """Note whose turn it is; the attendant begins once the turn takes long."""
         self._attendants[connection_id] = attendant
         loop = asyncio.get_running_loop()
-        if self._timer is None or self._loop is not loop:  # one for all: most turns are short
-            self._timer, self._loop = loop.call_later(LOOK_AFTER, self._look), loop
+        if loop not in self._young:  # one timer for all: most turns are short
+            self._look_again(loop, set())
 
-    def _look(self) -> None:
+    def _look_again(self, loop: asyncio.AbstractEventLoop, young: set[Attendant]) -> None:
+        self._young[loop] = young
+        loop.call_later(LOOK_AFTER, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to attend turns that were there at the last look."""
-        self._timer = None
-        old, self._young = self._young, set(self._attendants.values())
-        for attendant in old & self._young:
+        old = self._young.pop(loop)
+        young = {one for one in tuple(self._attendants.values()) if one.loop is loop}
+        for attendant in old & young:
             attendant.begin()
-        if self._attendants:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER, self._look)
+        if young:
+            self._look_again(loop, young)
 
     def end_turn(self, connection_id: str, attendant: Attendant) -> None:
         if self._attendants.get(connection_id) is attendant:
@@ -156,8 +163,8 @@ class KeptRuns:
 async def end(kept: KeptRun) -> None:
     """End a run without effect: its app cleans up, and its connection goes on."""
     if kept.run.loop is not asyncio.get_running_loop():
-        if not kept.run.loop.is_closed():
-            kept.run.loop.call_soon_threadsafe(kept.run.abandon)
+        with contextlib.suppress(RuntimeError):  # it has been closed
+            kept.run.loop.call_soon_threadsafe(_end_soon, kept)
         return
     until = asyncio.get_running_loop().time() + END_LIMIT
     if given_up := await kept.run.stop(until, until):
@@ -166,3 +173,13 @@ async def end(kept: KeptRun) -> None:
             kept.run.connection_id,
             given_up,
         )
+
+
+_ending: set[asyncio.Task[None]] = set()  # or they would be garbage before they are done
+
+
+def _end_soon(kept: KeptRun) -> None:
+    """End a run on its own event loop."""
+    task = kept.run.loop.create_task(end(kept))
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)

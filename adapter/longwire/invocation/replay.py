@@ -87,10 +87,11 @@ async def message(
         if (kept := runs.take(connection_id)) is not None:
             await end(kept)
         return None
-    if (conversing := await _go_on(invocation, told)) is not None:
+    conversing, turn = await _go_on(invocation, told)
+    if conversing is not None:
         return await _converse(invocation, conversing)
     # Before the record, which goes first when a connection ends.
-    turn = await _read(invocation)
+    turn = turn or await _read(invocation)
     if (record := await find(invocation, request)) is not None:
         await _begin(invocation, record, turn, told, "parked")
 
@@ -99,9 +100,9 @@ async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, 
     """Tell the app, when it is its turn, that its client is gone; this event has the record."""
     told = Told(int(time.time() * 1000), gone)
     try:
-        conversing = await _go_on(invocation, told)
+        conversing, turn = await _go_on(invocation, told)
         if conversing is None:
-            await _begin(invocation, record, await _read(invocation), told, word)
+            await _begin(invocation, record, turn or await _read(invocation), told, word)
         else:
             await _converse(invocation, conversing, word)
     except StoredRecordError as error:
@@ -111,24 +112,30 @@ async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, 
 # With the run that was kept
 
 
-async def _go_on(invocation: Invocation, told: Told) -> Conversing | None:
-    """Take the turn with a kept run, if nothing has happened elsewhere; else it is ended."""
+async def _go_on(invocation: Invocation, told: Told) -> tuple[Conversing | None, Turn | None]:
+    """Take the turn with a kept run, if nothing has happened elsewhere; else it is ended.
+
+    A turn that is returned alone was taken, by a run that has moved meanwhile.
+    """
     runs, connection = invocation.kept_runs, invocation.connection
     assert runs is not None
     kept = runs.take(connection.id)
     if kept is None:
-        return None
+        return None, None
     try:
-        kept.turn.pass_on(connection.store, new_owner())
+        turn = kept.turn
+        turn.pass_on(connection.store, new_owner())
         if kept.expires_at <= time.time() or not kept.run.stands_still():
-            return None
-        if is_full(kept.turn.conversation, told, invocation.settings.replay_limit):
-            return None
-        if not await kept.turn.go_on(told):
-            return None
-        conversing = _resume(invocation, kept, kept.turn)
+            return None, None
+        if is_full(turn.conversation, told, invocation.settings.replay_limit):
+            return None, None
+        if not await turn.go_on(told):
+            return None, None
+        if not kept.run.stands_still():  # a timer was due while the store was at work
+            return None, turn
+        conversing = _resume(invocation, kept, turn)
         kept = None
-        return conversing
+        return conversing, None
     finally:
         if kept is not None:
             await end(kept)
@@ -200,7 +207,7 @@ async def _begin(
     assert runs is not None
     turn.expires_at = connection.expires_at
     limit = invocation.settings.replay_limit
-    if is_full(turn.conversation, told, limit):
+    if not turn.is_ours and is_full(turn.conversation, told, limit):
         invocation.call.ending.note("closed")
         if await connection.hang_up():  # once, for all messages that are on their way
             log_full(connection.id, limit)

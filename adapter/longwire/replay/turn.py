@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import time
@@ -56,7 +57,7 @@ class Turn:
         self.given_at = 0.0
         self.count_frames: Callable[[], int] = lambda: 0
         self._store = store
-        self._id = connection_id
+        self.id = connection_id
         self._until = 0.0  # until when it is surely ours, in `time.monotonic()`
         self._appending = asyncio.Lock()  # by the app's own tasks, too
 
@@ -245,7 +246,7 @@ class Turn:
 
     async def _read(self) -> tuple[str, ...]:
         known = min(self.conversation.position, 1)  # the last one, which is there until the end
-        found = await self._store.journal(self._id, after=self.conversation.position - known)
+        found = await self._store.journal(self.id, after=self.conversation.position - known)
         if len(found) < known:
             raise TurnLostError
         self.conversation.add_all(found[known:])
@@ -253,13 +254,13 @@ class Turn:
 
     async def drop(self) -> None:
         """Let go of the journal, as the connection has ended."""
-        await self._store.drop_journal(self._id)
+        await self._store.drop_journal(self.id)
 
     async def _append(self, entry: JournalEntry) -> bool:
         """Append an entry; False when somebody was faster, and has been read."""
         position = self.conversation.position + 1
         try:
-            done = await self._store.append(self._id, position, entry.text, self.expires_at)
+            done = await self._store.append(self.id, position, entry.text, self.expires_at)
         except BackendError:
             # Its answer may be lost: each entry says who wrote it.
             if not await self._find(position, entry):
@@ -299,6 +300,8 @@ class Attendant:
         wants: Callable[[], bool],
         takes_until: float,  # in `time.monotonic()`; it takes no more after that
     ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # of its event, whoever begins or wakes it
         self._turn = turn
         self._give = give
         self._lost = lost
@@ -312,7 +315,7 @@ class Attendant:
     def begin(self) -> None:
         """Begin, if it has not: most turns are over before that."""
         if self._task is None and not self._stopping:
-            self._task = asyncio.get_running_loop().create_task(self._attend())
+            self._task = self._context.run(self.loop.create_task, self._attend())
 
     @property
     def takes(self) -> bool:
@@ -324,7 +327,14 @@ class Attendant:
         self._is_open = True
 
     def wake(self) -> None:
-        """Say that there is a message."""
+        """Say, on whichever event loop, that there is a message."""
+        if self.loop is asyncio.get_running_loop():
+            self._wake()
+        else:
+            with contextlib.suppress(RuntimeError):  # it has been closed
+                self.loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
         self._woken.set()
         self.begin()
 
@@ -351,7 +361,9 @@ class Attendant:
             except TurnLostError:
                 return None if self._turn.at_rest else self._lost()
             except BackendError as error:
-                logger.warning("a turn is not kept for now: %s", error)
+                logger.warning(
+                    "connection %s: its turn is not kept for now: %s", self._turn.id, error
+                )
                 told = None
             if told is not None:
                 self._give(told)

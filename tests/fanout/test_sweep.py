@@ -680,7 +680,6 @@ async def test_the_command_says_what_could_not_be_checked(
         ("handler", ["--endpoint", "example"], "sweep: the endpoint must be an http://"),
         ("handler", ["--endpoint", "{url}", "--rate", "0"], "sweep: expected a rate above 0"),
         ("handler", ["--endpoint", "{url}", "--min-age", "-1"], "sweep: expected a rate above 0"),
-        ("handler", ["--file", "x"], "--file: sweep_app:handler is a handler, and its own"),
         ("function", [], "sweep_app:function is a Lambda function; expected an ASGI app or a L"),
         ("nothing", [], "module 'sweep_app' has no attribute 'nothing'"),
         ("app", ["--params", "{{}}"], "--params: needs --backend"),
@@ -706,7 +705,7 @@ def test_a_number_has_to_be_one(directory: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as exited:
         command(directory, "handler", "--rate", "fast")
     assert exited.value.code == 2
-    assert capsys.readouterr().err.endswith("argument --rate: invalid float value: 'fast'\n")
+    assert "argument --rate: invalid float value: 'fast'" in capsys.readouterr().err
 
 
 def test_a_store_that_cannot_be_opened_is_one_line(

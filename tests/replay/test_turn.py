@@ -16,8 +16,9 @@ import pytest
 from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
 from longwire.registry.store import Store
 from longwire.replay import journal
+from longwire.replay.attendant import Attendant
 from longwire.replay.journal import LEASE_TIME, Conversation, Result, Told
-from longwire.replay.turn import Attendant, Turn, TurnLostError
+from longwire.replay.turn import Turn, TurnLostError
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.campaigns.chaos.clock import Clock, SimulatedLoop, shown

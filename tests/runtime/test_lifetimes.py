@@ -188,7 +188,7 @@ async def test_both_sides_of_a_fork_use_the_handler_with_a_memory() -> None:
 
 
 AT_WORK = """
-from longwire.registry import turn
+from longwire.replay import turn
 
 turn.LEASE_TIME = 0.4
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -24,13 +23,12 @@ class Stage(enum.Enum):
 WITHOUT_EFFECT = frozenset({Stage.REPLAY, Stage.KEPT, Stage.UNWINDING})
 
 
-@dataclass(slots=True)
 class Replay:
     """How the connect step goes when it is run once more."""
 
-    sent: int = 0  # frames
-    sent_at: float = 0.0  # the last of them, in the event loop's time
-    complete: bool = False  # the step was over when the app was ready for the message
+    sent = 0  # frames
+    sent_at = 0.0  # the last of them, in the event loop's time
+    complete = False  # the step was over when the app was ready for the message
     # For an app that streams and never waits: what it learns once it has sent more frames than
     # the connect step had, and until when (in the event loop's time) it may send all the same.
     disconnect: tuple[Message, int, float] | None = None

@@ -5,7 +5,6 @@ No error text shows the URL or a part of it that may be secret.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -44,6 +43,8 @@ def parse_dsn(dsn: str) -> DSN:
         raise ConfigurationError(f"dsn must be a URL, for example {EXAMPLES['sqlite']}")
     scheme = _ALIASES.get(scheme.lower(), scheme.lower())
     if scheme not in _PARTS:
+        import difflib  # only for those who have made a mistake
+
         near = difflib.get_close_matches(scheme, _PARTS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_PARTS)}"
         # What is no word may be a part of something else.

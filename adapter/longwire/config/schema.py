@@ -6,7 +6,6 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +15,8 @@ from longwire_backends.base import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from longwire.apigateway.client_ip import Network
 
 
 class Kind(NamedTuple):
@@ -83,9 +84,15 @@ def _is_address_header(name: str) -> bool:
     return re.fullmatch(r"[a-z0-9_-]+", name.lower()) is not None and name.lower() != "forwarded"
 
 
+def _network(text: str) -> Network:
+    from ipaddress import ip_network  # nobody else pays for it
+
+    return ip_network(text)
+
+
 def _is_network(text: str) -> bool:
     try:
-        ip_network(text)
+        _network(text)
     except ValueError:
         return False
     return True
@@ -138,7 +145,7 @@ ADDRESS_HEADER = Kind(
     fits=_is_address_header,
     normal=str.lower,
 )
-NETWORKS = _list_of("a list of networks such as ['10.0.0.0/8']", _is_network, ip_network)
+NETWORKS = _list_of("a list of networks such as ['10.0.0.0/8']", _is_network, _network)
 BINARY = Kind("'text' or 'base64'", (str,), fits=lambda binary: binary in ("text", "base64"))
 FANOUT = Kind(
     "a dict such as {'queue_url': 'https://sqs.eu-west-1.amazonaws.com/123456789012/fanout'}",

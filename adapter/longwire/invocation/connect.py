@@ -8,7 +8,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from longwire.apigateway.client_ip import client_ip
 from longwire.asgi import messages, scope
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage, SupersededError
@@ -41,8 +40,11 @@ async def connect(
         handshake = scope.handshake(event, path=settings.path, path_query=settings.path_query)
     except scope.RefusedPathError as error:
         return _refuse(call, connection_id, 400, str(error))
-    client = client_ip(event, settings.client_ip_header, settings.trusted_proxies)
-    handshake = handshake._replace(client=client)
+    if settings.client_ip_header is not None:
+        from longwire.apigateway.client_ip import client_ip  # nobody else pays for it
+
+        client = client_ip(event, settings.client_ip_header, settings.trusted_proxies)
+        handshake = handshake._replace(client=client)
     # Only browsers send an origin, and only they can be misled: others may connect.
     allowed = settings.allowed_origins
     if allowed is not None and not event.origins <= allowed:

@@ -14,9 +14,10 @@ from longwire.asgi.stage import SupersededError
 from longwire.exceptions import BackendError
 from longwire.invocation.kept_runs import KeptRun
 from longwire.invocation.outcome import log_ending, note_ending
+from longwire.replay.attendant import Attendant
 from longwire.replay.limit import warn_if_near
 from longwire.replay.results import OnceResults
-from longwire.replay.turn import PAUSES, Attendant, TurnLostError
+from longwire.replay.turn import PAUSES, TurnLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

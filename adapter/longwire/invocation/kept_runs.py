@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from longwire.invocation.state import OwnState
     from longwire.registry.caller import Caller
     from longwire.registry.record import ConnectionRecord
+    from longwire.replay.attendant import Attendant
     from longwire.replay.results import OnceResults
-    from longwire.replay.turn import Attendant, Turn
+    from longwire.replay.turn import Turn
     from longwire.types import Scope
 
 logger = logging.getLogger("longwire")

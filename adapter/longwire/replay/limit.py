@@ -44,6 +44,6 @@ def warn_if_near(connection_id: str, conversation: Conversation, limit: int) -> 
 
 def _named(limit: int) -> str:
     return (
-        f"it may have {limit} messages (ws_config['replay_limit']) and {MOST_SIZE} bytes "
+        f"it may have {limit} messages (ws_config['replay_limit']) and {MOST_SIZE} characters "
         "(docs/state.md)"
     )

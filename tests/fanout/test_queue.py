@@ -360,7 +360,7 @@ async def test_parts_arrive_complete_and_unchanged(aws_keys: None, server_url: s
         return failures([])
 
     await mapping.run_until_empty(handler)
-    assert sorted(arrived) == sorted(parts)
+    assert sorted(set(arrived)) == sorted(parts)  # SQS may hand one out twice
     assert await mapping.run_until_empty(handler) == 0
     await queue.close()
     mapping.close()

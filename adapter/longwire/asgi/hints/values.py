@@ -150,7 +150,9 @@ def is_shared(value: object, app: object) -> bool:
     """Tell whether something belongs to the process and not to one connection."""
     if _is_simple(value):
         return False
-    roots: list[object] = [app]
+    if _leads([app], value, _SEARCH_STEPS):  # by itself: modules may lead to too many objects
+        return True
+    roots: list[object] = []
     for module in own.modules():
         for one in list(vars(module).values()):
             roots += vars(one).values() if isinstance(one, type) and own.is_class(one) else [one]

@@ -128,21 +128,17 @@ def _bridge(app: ASGIApp, state: dict[str, Any], running: list[Future[None]]) ->
             await asyncio.wrap_future(_on(away, send, message))
 
         scope["state"] = state.copy()
-        work = _run(app, scope, receive_at_home, send_at_home)
-        running.append(asyncio.run_coroutine_threadsafe(work, home))
+        running.append(_on(home, app, scope, receive_at_home, send_at_home))
         await asyncio.wrap_future(running[-1])
 
     return bridged
 
 
-async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    await app(scope, receive, send)
-
-
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
     """Call on the event loop of another thread.
 
-    Nothing is called, nor left unawaited, on a loop that has stopped meanwhile.
+    Nothing is called, nor left unawaited, on a loop that has stopped meanwhile. Who cancels the
+    answer cancels the call.
     """
     answer: Future[Any] = Future()
 
@@ -155,7 +151,12 @@ def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: A
 
     def begin() -> None:
         task = loop.create_task(relay())
-        answer.add_done_callback(lambda _: task.done())  # a loop itself does not keep its tasks
+
+        def end(_: Future[Any]) -> None:  # which keeps the task: a loop itself does not
+            if answer.cancelled() and not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+
+        answer.add_done_callback(end)
 
     loop.call_soon_threadsafe(begin)
     return answer

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from longwire.asgi.lasting import LastingRun
+    from longwire.invocation.connection import Connection
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.invocation import Invocation
     from longwire.observability.event import Word
@@ -39,6 +40,21 @@ logger = logging.getLogger("longwire")
 TRY_AGAIN = 0.1
 # The part of an event's time in which it takes messages of others, which have time of their own.
 TAKES_FOR = 0.5
+
+
+async def ensure_turn(turn: Turn, connection: Connection) -> None:
+    """Make sure of a turn, and wait for a store that fails for a moment.
+
+    Raises `SupersededError` when somebody else has it.
+    """
+    while True:
+        try:
+            return await turn.ensure()
+        except TurnLostError:
+            raise SupersededError from None
+        except BackendError:  # an app would take it for the end
+            if not await connection.pause(TRY_AGAIN, early=True):
+                raise
 
 
 class Conversing:
@@ -98,10 +114,7 @@ class Conversing:
 
     async def ensure_turn(self) -> None:
         """Make sure that the turn is still this event's; raises `SupersededError`."""
-        try:
-            await self.turn.ensure()
-        except TurnLostError:
-            raise SupersededError from None
+        await ensure_turn(self.turn, self._connection)
 
     async def give_first(self) -> None:
         """Give the app the message with which this turn has begun, and take others from now on."""

@@ -12,15 +12,15 @@ import time
 from typing import TYPE_CHECKING
 
 from longwire.asgi.quiescence import Outcome
-from longwire.asgi.stage import Stage, SupersededError
-from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
-from longwire.invocation.conversing import TRY_AGAIN, Conversing
+from longwire.asgi.stage import Stage
+from longwire.exceptions import DeadlineError, StoredRecordError
+from longwire.invocation.conversing import Conversing, ensure_turn
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
 from longwire.replay.divergence import FrameCount, log_diverged
 from longwire.replay.journal import Told
 from longwire.replay.limit import is_full, log_full
-from longwire.replay.turn import Turn, TurnLostError, new_owner
+from longwire.replay.turn import Turn, new_owner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,22 +52,11 @@ class TurnReplies(Replies):
             self.count.add(frame)
 
     async def send(self, frame: Frame) -> bool:
-        await self._ensure_turn()
+        await ensure_turn(self._turn, self._connection)
         is_sent = await super().send(frame)
         if is_sent and self.count is not None:
             self.count.add(frame)
         return is_sent
-
-    async def _ensure_turn(self) -> None:
-        """Make sure of the turn; a store that fails for a moment is waited for."""
-        while True:
-            try:
-                return await self._turn.ensure()
-            except TurnLostError:
-                raise SupersededError from None
-            except BackendError:  # an app would take it for the end
-                if not await self._connection.pause(TRY_AGAIN, early=True):
-                    raise
 
 
 async def message(
@@ -161,10 +150,7 @@ async def _converse(
     outcome = Outcome.DEADLINE
     try:
         async with conversing:
-            await conversing.give_first()
-            on_waiting = getattr(invocation.call.context, "waits_for_client", None)
-            outcome = await conversing.until_rest(on_waiting)
-            await _note(invocation, conversing, outcome, word)
+            outcome = await _give(invocation, conversing, word)
     finally:
         await conversing.keep_or_stop(outcome)
     _check_done(invocation, conversing)
@@ -180,12 +166,16 @@ def _check_done(invocation: Invocation, conversing: Conversing) -> None:
         raise DeadlineError("another event took its turn over before the app had answered")
 
 
-async def _note(
-    invocation: Invocation, conversing: Conversing, outcome: Outcome, word: Word | None
-) -> None:
+async def _give(invocation: Invocation, conversing: Conversing, word: Word | None) -> Outcome:
+    """Give the app its message and what comes in meanwhile, and note how that has ended."""
+    await conversing.give_first()
+    # A host that keeps a connection's messages in order may go on with the next one.
+    on_waiting = getattr(invocation.call.context, "waits_for_client", None)
+    outcome = await conversing.until_rest(on_waiting)
     conversing.note(outcome, word)
     if conversing.run.ended:
         await invocation.connection.end()
+    return outcome
 
 
 # With a run that is made anew
@@ -241,10 +231,7 @@ async def _begin_anew(
             if at is None:
                 if isinstance(replies, TurnReplies) and turn.conversation.begun == 1:
                     replies.begin(complete=run.replay.complete)
-                await conversing.give_first()
-                on_waits = getattr(invocation.call.context, "waits_for_client", None)
-                outcome = await conversing.until_rest(on_waits)
-                await _note(invocation, conversing, outcome, word)
+                outcome = await _give(invocation, conversing, word)
             elif not run.unwinding and time.monotonic() < invocation.call.times.run:
                 log_diverged(connection.id, at, run)
                 invocation.call.ending.note("closed")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
 from longwire import Longwire
+from longwire.asgi.http import respond
 from longwire.exceptions import EventError
 from tests.invocation.test_connect import OK
 from tests.lambda_events import LambdaContext, connect_event
@@ -120,6 +122,38 @@ async def test_handlers_leave_the_loops_threads_to_the_app() -> None:
     await handler.aclose()
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at work", "not begun"])
+def test_an_event_given_up_leaves_no_thread_that_waits(late: bool) -> None:
+    """The interpreter joins such threads when it exits, and would wait for ever."""
+    given_up, left = threading.Event(), threading.Event()
+
+    async def endless(request: Request) -> JSONResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    class Slow(Mangum):
+        def __call__(self, event: Any, context: Any) -> Any:
+            try:
+                if late:
+                    given_up.wait()
+                return super().__call__(event, context)
+            finally:
+                left.set()
+
+    app = Starlette(routes=[Route("/hello", endless, methods=["POST"])])
+
+    async def give_up() -> None:
+        http = Slow(app, lifespan="off")
+        with pytest.raises(TimeoutError):
+            await respond(http, app, {}, HTTP_EVENT, LambdaContext(), 0.1)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(give_up())
+    given_up.set()
+    assert left.wait(30)  # with a loop that has stopped, and is not closed
+    loop.close()
+
+
 async def _asynchronous(event: Any, context: Any) -> Any:
     return {"statusCode": 202, "event": event}
 
@@ -152,6 +186,7 @@ def test_without_anybody_to_answer_it_says_so() -> None:
 import sys
 sys.modules["mangum"] = None
 from longwire import Longwire
+from longwire.asgi.http import respond
 from longwire.exceptions import EventError
 
 async def app(scope, receive, send): ...

@@ -46,19 +46,18 @@ async def respond(
     thread too, which goes on when the time is up; an asynchronous one is awaited.
     """
     answering: Any = handler or _mangum(app)
-    running: list[Future[None]] = []
+    runs = _Runs()
     if _is_mangum(answering):
         _check_known(answering, event, context)
         answering = copy.copy(answering)
-        answering.app = _bridge(answering.app, state, running)
+        answering.app = _bridge(answering.app, state, runs)
         answering.lifespan = "off"  # it has been started already
     elif inspect.iscoroutinefunction(answering) or inspect.iscoroutinefunction(answering.__call__):
         return await within(seconds, WHAT, answering(event, context))
     try:
         return await within(seconds, WHAT, _in_thread(_call, answering, event, context))
     finally:
-        for run in running:
-            run.cancel()  # with it the thread of a Mangum that waits for the app
+        runs.end()
 
 
 def _mangum(app: Any) -> Any:
@@ -114,8 +113,26 @@ def _call(handler: LambdaHandler, event: Any, context: object) -> Any:
         loop.close()
 
 
-def _bridge(app: ASGIApp, state: dict[str, Any], running: list[Future[None]]) -> Bridge:
-    """Return an app for another thread's event loop: it runs `app` here, and notes that it does."""
+class _Runs:
+    """The runs of the app for one event: an end of them lets the thread go that waits for them."""
+
+    def __init__(self) -> None:
+        self._runs: list[Future[None]] = []
+        self._ended = False
+
+    def add(self, run: Future[None]) -> None:
+        self._runs.append(run)
+        if self._ended:  # looked at last, as the event may be given up just now
+            run.cancel()
+
+    def end(self) -> None:
+        self._ended = True
+        for run in self._runs:
+            run.cancel()
+
+
+def _bridge(app: ASGIApp, state: dict[str, Any], runs: _Runs) -> Bridge:
+    """Return an app for another thread's event loop: it runs `app` here, as one of `runs`."""
     home = asyncio.get_running_loop()
 
     async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,8 +145,10 @@ def _bridge(app: ASGIApp, state: dict[str, Any], running: list[Future[None]]) ->
             await asyncio.wrap_future(_on(away, send, message))
 
         scope["state"] = state.copy()
-        running.append(_on(home, app, scope, receive_at_home, send_at_home))
-        await asyncio.wrap_future(running[-1])
+        run = _on(home, app, scope, receive_at_home, send_at_home)
+        answer = asyncio.wrap_future(run)
+        runs.add(run)
+        await answer
 
     return bridged
 

@@ -14,6 +14,7 @@ import pytest
 from longwire import Connections, Longwire, is_event_end
 from longwire.invocation import kept_runs
 from longwire.observability import event
+from longwire.replay.journal import Conversation
 from longwire_backends.memory import MemoryBackend
 from tests.invocation.test_connect import OK, websocket
 from tests.lambda_events import LambdaContext, connect_event
@@ -432,6 +433,34 @@ async def test_a_run_that_moves_while_the_store_is_at_work_is_made_anew(
     assert client.frames == ["1 a", "2 b"]
     assert calls == 2
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_turn_that_was_taken_as_the_connection_ended_is_given_up() -> None:
+    """Whoever has taken the record waits for it, to tell the app."""
+    backend = SlowToTake()
+
+    async def app(ws: WebSocket) -> None:
+        async def tick() -> None:
+            await asyncio.sleep(0.3)
+            if backend.fired is not None:
+                await backend.take("c-1")
+                backend.fired.set()
+
+        await ws.accept()
+        ticking = asyncio.create_task(tick())
+        async for _ in ws.iter_text():
+            pass
+        await ticking
+
+    async with talk(websocket(app), replay=True, backend=backend, linger=0.05) as client:
+        client.connection_id = "c-1"
+        await client.connect()
+        await client.say("a")
+        backend.fired = asyncio.Event()
+        await asyncio.wait_for(client.say("b"), 10)
+    conversation = Conversation()
+    conversation.add_all(await backend.journal("c-1"))
+    assert (conversation.waiting, conversation.owner) == (0, "")
 
 
 async def test_a_run_that_ends_with_its_loop_only_cleans_up(

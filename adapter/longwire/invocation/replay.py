@@ -7,20 +7,21 @@ effect. What comes in meanwhile is given to the same run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
 
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage
-from longwire.exceptions import DeadlineError, StoredRecordError
+from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
 from longwire.invocation.conversing import Conversing, ensure_turn
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
 from longwire.replay.divergence import FrameCount, log_diverged
 from longwire.replay.journal import Told
 from longwire.replay.limit import is_full, log_full
-from longwire.replay.turn import Turn, new_owner
+from longwire.replay.turn import Turn, TurnLostError, new_owner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,6 +84,9 @@ async def message(
     turn = turn or await _read(invocation)
     if (record := await find(invocation, request)) is not None:
         await _begin(invocation, record, turn, told, "parked")
+    elif turn.is_ours:  # who has the record waits for it, to tell the end
+        with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
+            await turn.give_up()
 
 
 async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, word: Word) -> None:

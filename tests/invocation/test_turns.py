@@ -227,6 +227,31 @@ async def test_an_end_whose_journal_is_damaged_is_logged_and_answered(caplog: An
         assert app.ends == 0
 
 
+class Unread(Failing):
+    """Fails for so many reads of a journal, too."""
+
+    reads = 0
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        if self.reads:
+            self.reads -= 1
+            raise BackendError(self.name, "journal", "fails")
+        return await super().journal(connection_id, after=after)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["kept run", "another process"])
+async def test_an_end_is_told_though_the_store_fails_for_a_moment(elsewhere: bool) -> None:
+    """Its event has taken the record: nobody else would tell the app."""
+    app, store = Counter(), Unread(journal.MESSAGE, 0)
+    async with processes(app, 2, [store]) as (first, second):
+        await first.connect()
+        await first.say("a")
+        store.times, store.reads = 2, 2
+        assert await (second if elsewhere else first).leave() == {"statusCode": 200}
+        assert app.ends == 1
+        assert await store.journal(first.connection_id) == ()
+
+
 async def test_a_message_whose_journal_is_damaged_ends_the_connection(caplog: Any) -> None:
     app = Counter()
     store = MemoryBackend()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from longwire import deadlines
 from longwire.asgi.quiescence import Outcome
@@ -20,7 +20,7 @@ from longwire.replay.results import OnceResults
 from longwire.replay.turn import PAUSES, TurnLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
     from typing import Self
 
@@ -36,25 +36,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("longwire")
 
-# Seconds until an end that the store has not noted is tried once more.
+T = TypeVar("T")
+
+# Seconds until a store that has failed is asked once more.
 TRY_AGAIN = 0.1
 # The part of an event's time in which it takes messages of others, which have time of their own.
 TAKES_FOR = 0.5
 
 
-async def ensure_turn(turn: Turn, connection: Connection) -> None:
-    """Make sure of a turn, and wait for a store that fails for a moment.
-
-    Raises `SupersededError` when somebody else has it.
-    """
+async def insist(connection: Connection, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask a store again that fails for a moment, for what comes now or never."""
     while True:
         try:
-            return await turn.ensure()
-        except TurnLostError:
-            raise SupersededError from None
-        except BackendError:  # an app would take it for the end
+            return await ask()
+        except BackendError:
             if not await connection.pause(TRY_AGAIN, early=True):
                 raise
+
+
+async def ensure_turn(turn: Turn, connection: Connection) -> None:
+    """Make sure of a turn; raises `SupersededError` when somebody else has it."""
+    try:
+        await insist(connection, turn.ensure)  # an app would take an error for the end
+    except TurnLostError:
+        raise SupersededError from None
 
 
 class Conversing:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage
 from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
-from longwire.invocation.conversing import Conversing, ensure_turn
+from longwire.invocation.conversing import Conversing, ensure_turn, insist
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
 from longwire.replay.divergence import FrameCount, log_diverged
@@ -91,15 +92,17 @@ async def message(
 
 async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, word: Word) -> None:
     """Tell the app, when it is its turn, that its client is gone; this event has the record."""
-    told = Told(int(time.time() * 1000), gone)
+    told, connection = Told(int(time.time() * 1000), gone), invocation.connection
     try:
-        conversing, turn = await _go_on(invocation, told)
+        conversing, turn = await insist(connection, partial(_go_on, invocation, told))
         if conversing is None:
-            await _begin(invocation, record, turn or await _read(invocation), told, word)
+            if turn is None:
+                turn = await insist(connection, partial(_read, invocation))
+            await _begin(invocation, record, turn, told, word)
         else:
             await _converse(invocation, conversing, word)
     except StoredRecordError as error:
-        logger.error("connection %s: its end was not told: %s", invocation.connection.id, error)
+        logger.error("connection %s: its end was not told: %s", connection.id, error)
 
 
 # With the run that was kept
@@ -206,7 +209,11 @@ async def _begin(
         if await connection.hang_up():  # once, for all messages that are on their way
             log_full(connection.id, limit)
         return None
-    if not await turn.take(told, invocation.call.times.send, lambda: runs.wake(connection.id)):
+
+    def take() -> Awaitable[bool]:
+        return turn.take(told, invocation.call.times.send, lambda: runs.wake(connection.id))
+
+    if not await (insist(connection, take) if told.is_end else take()):
         return invocation.call.ending.note(word)
     told_word = word if told.is_end else None
     kept = await runs.take_next(connection.id, turn.conversation.position - 1)

@@ -12,7 +12,6 @@ import pytest
 from tests.lambda_events import connect_event, disconnect_event, message_event
 
 OTHERS = {
-    "aiosqlite",
     "boto3",
     "botocore",
     "fastapi",
@@ -21,6 +20,7 @@ OTHERS = {
     "mangum",
     "psycopg2",
     "redis",
+    "sqlite3",
     "starlette",
     "watchfiles",
     "websockets",
@@ -53,7 +53,7 @@ def _run(code: str, *arguments: str) -> str:
     ("dsn", "drivers"),
     [
         ("memory://", set()),
-        ("sqlite:////tmp/never-made.sqlite3", {"aiosqlite"}),
+        ("sqlite:////tmp/never-made.sqlite3", {"sqlite3"}),
         ("redis://localhost", {"redis"}),
         ("postgresql://localhost/d", {"psycopg2"}),
         ("dynamodb://ttt", set()),

@@ -28,8 +28,6 @@ ALLOWED = {
 }
 # The extra that a module may need besides the standard library.
 THIRD_PARTY = {
-    "longwire_backends/sqlite3/backend.py": {"aiosqlite"},
-    "longwire_backends/sqlite3/file.py": {"aiosqlite"},
     "longwire_backends/redis/backend.py": {"redis"},
     "longwire_backends/redis/errors.py": {"redis"},
     "longwire_backends/postgresql/backend.py": {"psycopg2"},
@@ -256,6 +254,6 @@ def test_importing_longwire_loads_no_driver_and_no_framework() -> None:
     )
     loaded = {name.partition(".")[0] for name in run.stdout.split()}
     assert loaded.isdisjoint(
-        {"aiosqlite", "sqlite3", "boto3", "botocore", "redis", "psycopg2", "starlette", "mangum"}
+        {"sqlite3", "boto3", "botocore", "redis", "psycopg2", "starlette", "mangum"}
         | {"h11", "websockets", "watchfiles", "anyio", "argparse", "email", "opentelemetry"}
     )

@@ -449,7 +449,6 @@ except ValueError as error:
 @pytest.mark.parametrize(
     ("backend", "driver", "dsn"),
     [
-        ("sqlite3", "aiosqlite", "sqlite:////tmp/never-made.sqlite3"),
         ("redis", "redis", "redis://h"),
         ("postgresql", "psycopg2", "postgresql://h/d"),
     ],
@@ -464,9 +463,9 @@ def test_a_missing_driver_prints_the_pip_line(backend: str, driver: str, dsn: st
 
 BROKEN_DRIVER = """
 import sys
-sys.modules["longwire_backends.sqlite3.file"] = None
+sys.modules["longwire_backends.redis.errors"] = None
 from longwire.config.settings import load, make_backend
-make_backend(load(None, "sqlite:////tmp/never-made.sqlite3"))
+make_backend(load(None, "redis://h"))
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,20 +81,6 @@ def test_elsewhere_than_on_lambda_it_is_the_local_file(
     settings = Longwire(app).settings
     assert settings.params["file_path"] == sources.LOCAL_FILE
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_module_can_be_imported_without_the_extra(environ: pytest.MonkeyPatch) -> None:
-    """As by uvicorn; what is to reach others says what it needs."""
-    environ.setitem(sys.modules, "aiosqlite", None)
-    for name in ("longwire_backends.sqlite3.backend", "longwire_backends.sqlite3.file"):
-        environ.delitem(sys.modules, name, raising=False)
-    assert Longwire(app).settings.backend == "memory"
-    environ.setenv("WS_MANAGEMENT_ENDPOINT", "http://127.0.0.1:9/local")
-    with pytest.raises(ConfigurationError, match="'sqlite3' needs aiosqlite: pip install"):
-        Connections().sync.broadcast("hello")
-    under_dev(environ, StoreSource(LOCAL, replaces_local=False))
-    with pytest.raises(ConfigurationError, match="'sqlite3' needs aiosqlite: pip install"):
-        Longwire(app)
 
 
 @pytest.mark.parametrize("name", ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME"])

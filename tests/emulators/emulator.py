@@ -59,7 +59,7 @@ def cache() -> Path:
 def bundle(folder: Path) -> Path:
     """Put the function into a folder as a Lambda bundle would have it; return that folder.
 
-    Starlette and aiosqlite are the interpreter's own, as if they came with a layer.
+    Starlette is the interpreter's own, as if it came with a layer.
     """
     folder.mkdir()
     shutil.copy(APPS, folder)

@@ -22,8 +22,8 @@ def make(backend: str | Backend, params: Mapping[str, Any]) -> Backend:
 
             return MemoryBackend()
         case "sqlite3":
-            with _driver("aiosqlite", extra="sqlite3"):
-                from longwire_backends.sqlite3.backend import SQLite3Backend
+            from longwire_backends.sqlite3.backend import SQLite3Backend
+
             return SQLite3Backend(**params)
         case "redis":
             with _driver("redis", extra="redis"):

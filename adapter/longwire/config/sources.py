@@ -7,7 +7,6 @@ where that cannot be opened.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,9 +58,6 @@ def of_environment(environ: Mapping[str, str]) -> StoreSource:
         return StoreSource(dsn=dsn)
     if on_lambda(environ):
         raise ConfigurationError(NO_STORE)
-    if DEV not in environ and importlib.util.find_spec("aiosqlite") is None:
-        # A server such as uvicorn imports the handler, too, and gives it no events.
-        return StoreSource({"backend": "memory"})
     return StoreSource(LOCAL)
 
 

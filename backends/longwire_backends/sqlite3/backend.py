@@ -8,15 +8,17 @@ import os
 import sqlite3
 import time
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longwire_backends.base import BackendError, ConfigurationError, shown
 from longwire_backends.sql import SQLBackend, checked_table
-from longwire_backends.sqlite3.file import SQLite3File, is_there, run_in_thread
+from longwire_backends.sqlite3.file import is_there, open_file, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+
+    from longwire_backends.sqlite3.file import SQLite3File
 
 
 class SQLite3Backend(SQLBackend):
@@ -65,8 +67,8 @@ class SQLite3Backend(SQLBackend):
     async def close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with self._errors("close"):
-                await file.close()
+            with self._errors("close"):  # which may wait for the disk
+                await asyncio.wrap_future(run_in_thread(file.close))
 
     async def _execute(
         self,
@@ -76,33 +78,32 @@ class SQLite3Backend(SQLBackend):
         *,
         repeatable: bool = True,
         creates: bool = True,
-    ) -> list[sqlite3.Row]:
+    ) -> list[Any]:
         file = await self._opened()
         with self._errors(operation):
-            return await file.execute(sql, parameters)
+            return await file.execute(sql, parameters, is_long=operation == "sweep")
 
     async def _opened(self) -> SQLite3File:
         with self._opening_lock:
             if self._file is not None and self._file.is_current():
                 return self._file
             if self._opening is None or self._opening.done():
-                self._opening = run_in_thread(self._open())
+                self._opening = run_in_thread(self._open)
             opening = self._opening
         return await asyncio.wrap_future(opening)
 
-    async def _open(self) -> SQLite3File:
-        await self.close()
-        file = SQLite3File(self._path, self._table)
+    def _open(self) -> SQLite3File:
         with self._errors("open"):
-            await file.open()
-        self._file = file
-        return file
+            if self._file is not None:
+                self._file.close()
+            self._file = open_file(self._path, self._table)
+        return self._file
 
     @contextlib.contextmanager
     def _errors(self, operation: str) -> Iterator[None]:
         try:
             yield
-        # ValueError: text that is not valid Unicode, and what aiosqlite says once it is closed.
+        # ValueError: text that is not valid Unicode, and a table of somebody else.
         except (sqlite3.Error, ValueError) as error:
             raise BackendError(self.name, operation, f"{error}: {self._path}") from error
 

@@ -1,4 +1,9 @@
-"""One open SQLite file: its thread, several processes at once, forks and the end of the process."""
+"""One open SQLite file: who may use it when, several processes at once, forks, and slow disks.
+
+A statement takes some twenty microseconds, and ten times as many if a thread is asked for it. So it
+is run where it is asked for, until one has taken long: a disk that stops answering then holds
+up a thread, and the event loop only once.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,11 @@ import sqlite3
 import sys
 import time
 from concurrent.futures import Future
-from threading import Thread, current_thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import aiosqlite
-
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable
 
 logger = logging.getLogger("longwire_backends")
 
@@ -25,13 +28,18 @@ _T = TypeVar("_T")
 
 _COLUMNS = {"connection_id", "value", "version", "expires_at"}
 
-# Seconds that a statement waits for another process to end its write.
+# Seconds that a statement waits for another process to end its write; and the pause between tries.
 _BUSY_TIMEOUT = 10.0
-# Seconds that SQLite itself waits at a time, since nothing can end that wait; and the pause then.
-_BUSY_TURN = 0.02
 _BUSY_PAUSE = 0.002
+# After a statement that took so many seconds, threads run those of the next so many seconds.
+_SLOW = 0.05
+_SLOW_FOR = 10.0
+# So many changes later the journal goes into the database, in a thread: that waits for the disk.
+_CHECKPOINT_EVERY = 300
 # Seconds that a cancelled statement may take to end, as on a file system that does not answer.
 _SETTLE_LIMIT = 0.1
+# Seconds that closing waits for a statement under way: an interpreter that exits waits for that.
+_CLOSE_LIMIT = 2.0
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS "{0}" (
@@ -63,87 +71,107 @@ _INDEXES = (
 
 
 class SQLite3File:
-    """One open database; make and open it inside `run_in_thread`."""
+    """One open database. Made by `open_file`, as that may have to wait."""
 
-    def __init__(self, path: str, table: str) -> None:
+    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
         self._path = path
-        self._table = table
-        # Its thread inherits "daemon" from ours; otherwise it would keep the interpreter alive.
-        self._connection = aiosqlite.Connection(self._connect, iter_chunk_size=64)
-        self._worker = current_thread()
-        self._identity: tuple[int, int] | None = None
-
-    async def open(self) -> None:
-        try:
-            await self._connection
-        except Exception:
-            # aiosqlite has told it to end, and it must have ended before our loop closes.
-            self._worker.join()
-            raise
+        self._identity = _identity(path)
+        # None once it is closed. Who uses it has the lock: it is made for one thread at a time.
+        self._connection: sqlite3.Connection | None = connection
+        self._lock = Lock()
+        self._slow_until = 0.0  # in `time.monotonic()`
+        self._checkpointed = 0  # changes of ours, by then
         _open_files.add(self)
 
-    def _connect(self) -> sqlite3.Connection:
-        self._worker = current_thread()
-        connection = _connect(self._path, self._table)
-        self._identity = _identity(self._path)
-        return connection
-
     def is_current(self) -> bool:
-        """Tell whether the worker lives (a fork ends it) and the path still leads to this file."""
-        return self._worker.is_alive() and _identity(self._path) == self._identity
+        """Tell whether it is open (a fork closes it) and the path still leads to this file."""
+        return self._connection is not None and _identity(self._path) == self._identity
 
-    async def execute(self, sql: str, parameters: tuple[object, ...]) -> list[sqlite3.Row]:
-        """Run one statement, in one trip to the worker; a cancelled one ends first."""
+    async def execute(
+        self, sql: str, parameters: tuple[object, ...], *, is_long: bool = False
+    ) -> list[Any]:
+        """Run one statement and return its rows; a cancelled one ends first."""
         give_up_at = time.monotonic() + _BUSY_TIMEOUT
         while True:
             try:
-                return list(await self._connection.execute_fetchall(sql, parameters))
+                if self._is_checkpoint_due():
+                    await self._in_thread("PRAGMA wal_checkpoint(PASSIVE)")
+                if is_long or time.monotonic() < self._slow_until or not self._lock.acquire(False):
+                    return await self._in_thread(sql, parameters)
+                return self._run_here(sql, parameters)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > give_up_at:
                     raise
-            except asyncio.CancelledError:
-                await self._settle()
-                raise
             await asyncio.sleep(_BUSY_PAUSE)
 
-    async def _settle(self) -> None:
-        # The caller's loop may close next, and the worker dies of answering to a closed loop.
-        fence = asyncio.ensure_future(self._connection.execute_fetchall("SELECT 1"))
-        fence.add_done_callback(_forget)
-        give_up_at = time.monotonic() + _SETTLE_LIMIT
-        while not fence.done() and (left := give_up_at - time.monotonic()) > 0:
+    def _is_checkpoint_due(self) -> bool:
+        changes = self._connection.total_changes if self._connection is not None else 0
+        if changes - self._checkpointed < _CHECKPOINT_EVERY:
+            return False
+        self._checkpointed = changes
+        return True
+
+    def _run_here(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
+        began = time.monotonic()
+        try:
+            return self._run(sql, parameters)
+        finally:
+            if (now := time.monotonic()) - began > _SLOW:
+                self._slow_until = now + _SLOW_FOR
+
+    def _run(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
+        """Run a statement, with the lock, which it gives back."""
+        try:
+            if self._connection is None:
+                raise sqlite3.ProgrammingError("the file has been closed")
+            return self._connection.execute(sql, parameters).fetchall()
+        finally:
+            self._lock.release()
+
+    async def _in_thread(self, sql: str, parameters: tuple[object, ...] = ()) -> list[Any]:
+        def run() -> list[Any]:
+            self._lock.acquire()
+            return self._run(sql, parameters)
+
+        running = asyncio.wrap_future(run_in_thread(run))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # The caller's loop may close next, or its next statement be about the same record.
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({fence}, timeout=left)
+                await asyncio.wait({running}, timeout=_SETTLE_LIMIT)
+            running.cancel()
+            raise
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """Close it, once no statement is under way; one that does not end keeps it open."""
         _open_files.discard(self)
-        if self._worker.is_alive():
-            await self._connection.close()
-            self._worker.join()
+        has_lock = self._lock.acquire(timeout=_CLOSE_LIMIT)
+        connection, self._connection = self._connection, None
+        if has_lock:
+            self._lock.release()
+            if connection is not None:
+                connection.close()
 
 
-def _forget(fence: asyncio.Future[Any]) -> None:
-    """Look at how it ended, so that asyncio does not complain that nobody does."""
-    if not fence.cancelled():
-        fence.exception()
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    """Tell whether SQLite waited in vain for somebody else."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def _connect(path: str, table: str) -> sqlite3.Connection:
+def open_file(path: str, table: str) -> SQLite3File:
     """Open the file and make what is missing in it, while others do the same."""
     if not _create_private(path):
         _warn_if_open_to_all(path)
-    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
     try:
         _prepare(connection, table)
     except Exception:
         connection.close()
         raise
-    return connection
+    return SQLite3File(path, connection)
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    """Tell whether somebody else is writing."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _create_private(path: str) -> bool:
@@ -179,7 +207,8 @@ def _prepare(connection: sqlite3.Connection, table: str) -> None:
         raise ValueError(f"the table {table} is not one of Longwire's, give another table_name")
     for create in _INDEXES:
         connection.execute(create.format(table))
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TURN * 1000:.0f}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA busy_timeout = 0")  # it would wait where nobody else can go on
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -207,15 +236,15 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def run_in_thread(coroutine: Coroutine[object, object, _T]) -> Future[_T]:
-    """Run it on a loop of its own, so that nothing that ends the caller's loop interrupts it."""
+def run_in_thread(call: Callable[[], _T]) -> Future[_T]:
+    """Call in a thread that keeps no interpreter from ending, and that no loop's end interrupts."""
     future: Future[_T] = Future()
     # From here on a waiter that is cancelled does not cancel it for the others.
     future.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            future.set_result(asyncio.run(coroutine))
+            future.set_result(call())
         except Exception as error:
             future.set_exception(error)
 
@@ -226,26 +255,14 @@ def run_in_thread(coroutine: Coroutine[object, object, _T]) -> Future[_T]:
 _open_files: set[SQLite3File] = set()
 
 
-async def _close_all() -> None:
-    for file in tuple(_open_files):
-        with contextlib.suppress(sqlite3.Error, ValueError):
-            await file.close()
-
-
 def _close_files() -> None:
-    if _open_files:
-        asyncio.run(_close_all())
-
-
-def _close_before_fork() -> None:
     # SQLite counts file locks in its process's memory: a child that inherits an open database takes
     # the parent's locks for its own, and loses what it writes once the parent closes the file.
-    if _open_files:
-        thread = Thread(target=_close_files)
-        thread.start()
-        thread.join()
+    for file in tuple(_open_files):
+        with contextlib.suppress(sqlite3.Error):
+            file.close()
 
 
 atexit.register(_close_files)
 if sys.platform != "win32":
-    os.register_at_fork(before=_close_before_fork)
+    os.register_at_fork(before=_close_files)

@@ -227,9 +227,9 @@ def test_a_payload_goes_out_as_these_bytes(
     ("payload", "text"),
     [
         (
-            {1, 2},
-            "data is a value of type set that JSON cannot hold: Object of type set is not JSON "
-            "serializable; send a str, bytes, or what JSON knows",
+            {"x": b"1"},
+            "data is a value of type dict that JSON cannot hold: data['x'] is of type bytes; send "
+            "a str, bytes, or what JSON knows, or say dumps=...",
         ),
         (
             b"\xff",

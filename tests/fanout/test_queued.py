@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -235,6 +237,15 @@ async def test_everybody_in_a_big_group_gets_the_bytes_once(sqs_url: str) -> Non
         assert st.answers == [failed()] * len(mapping.events)
         sizes = [len(one.connection_ids) for one in sent_parts(mapping)]
         assert sorted(sizes, reverse=True) == [1000, 1000, 500]
+
+
+async def test_a_value_is_the_same_json_from_the_queue(sqs_url: str) -> None:
+    """As to a group that is served at once."""
+    async with mapped(sqs_url) as (st, mapping):
+        members = await st.join(THRESHOLD + 1)
+        await st.connections.group_send("blue", {"day": date(2026, 1, 2), "price": Decimal("1.50")})
+        await mapping.run_until_empty(st.handle)
+        assert st.got('{"day":"2026-01-02","price":"1.50"}') == members
 
 
 def sent_parts(mapping: EventSourceMapping) -> list[parts.Part]:

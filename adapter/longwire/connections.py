@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from longwire.apigateway.management import ConnectionInfo
     from longwire.config.settings import Settings
+    from longwire.config.ws_config import WSConfig, WSFanout
     from longwire.fanout.fan_out import Pages
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
@@ -110,10 +111,10 @@ class Connections:
     def __init__(
         self,
         *,
-        ws_config: Mapping[str, Any] | None = None,
+        ws_config: WSConfig | None = None,
         dsn: str | None = None,
         api_gateway_endpoint_url: str | None = None,
-        fanout: Mapping[str, Any] | None = None,
+        fanout: WSFanout | None = None,
         timeout: float = TIMEOUT,
         dumps: Dumps | None = None,
     ) -> None:
@@ -446,9 +447,9 @@ async def _next(members: Any) -> str | None:
 
 
 def _standalone(
-    ws_config: Mapping[str, Any] | None,
+    ws_config: WSConfig | None,
     dsn: str | None,
-    fanout: Mapping[str, Any] | None,
+    fanout: WSFanout | None,
     api_gateway_endpoint_url: str | None,
 ) -> Standalone:
     if ws_config is None and dsn is None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from longwire.registry.caller import OwnConnection
     from longwire.registry.names import OwnGroup
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 

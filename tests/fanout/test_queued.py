@@ -143,7 +143,7 @@ async def stage(
     queue_url: str,
     *,
     backend: Backend | None = None,
-    stores: tuple[dict[str, Any], dict[str, Any]] | None = None,
+    stores: tuple[Any, Any] | None = None,
     named: bool = True,
     seconds: float = SOON,
     **ws_config: Any,
@@ -156,15 +156,16 @@ async def stage(
         named: whether the handler is told the endpoint; else it takes it from the parts.
         seconds: that a send from outside may take.
     """
-    fanout = {"queue_url": queue_url, "threshold": THRESHOLD}
+    fanout: Any = {"queue_url": queue_url, "threshold": THRESHOLD}
     backend = backend or MemoryBackend()
-    ours, its = stores or ({"backend": backend}, {"backend": backend})
+    both: Any = stores or ({"backend": backend}, {"backend": backend})
+    ours, its = both
     app = App()
     async with ConnectionsServer() as server:
-        endpoint = {"api_gateway_endpoint_url": server.url} if named else {}
-        handler = Longwire(app, ws_config={**its, **endpoint, **ws_config}, fanout=fanout)
+        endpoint: Any = {"api_gateway_endpoint_url": server.url} if named else {}
+        handler = Longwire(app, ws_config=its | endpoint | ws_config, fanout=fanout)
         async with Connections(
-            ws_config={**ours, **ws_config},
+            ws_config=ours | ws_config,
             api_gateway_endpoint_url=server.url,
             fanout=fanout,
             timeout=seconds,

@@ -48,13 +48,17 @@ class WebSocketContext:
         self._caller = caller
         self._lambda_context = lambda_context
         self.connections = connections
-        self.connection_id = event.context.connection_id
-        self.domain_name = event.context.domain_name
-        self.stage = event.context.stage
+        self.connection_id: str = event.context.connection_id
+        self.domain_name: str | None = event.context.domain_name
+        self.stage: str = event.context.stage
+        self.route_key: str
+        self.event_type: str
         self.route_key, self.event_type = route_of(event)
         connect = event if isinstance(event, ConnectEvent) else None
-        self.headers = {name.lower(): value for name, value in connect.headers} if connect else {}
-        self.query_string_parameters = dict(connect.query) if connect else {}
+        self.headers: dict[str, str] = (
+            {name.lower(): value for name, value in connect.headers} if connect else {}
+        )
+        self.query_string_parameters: dict[str, str] = dict(connect.query) if connect else {}
         self.body: str | bytes = event.body if isinstance(event, MessageEvent) else ""
 
     def __getattr__(self, name: str) -> Any:

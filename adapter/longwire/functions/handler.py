@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from longwire import deadlines, ws_gateway
@@ -36,6 +36,7 @@ from longwire.runtime import threads
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import Event
+    from longwire.config.ws_config import WSConfig
     from longwire.functions.answer import Function, Response
     from longwire.types import Dumps, LambdaEvent
 
@@ -49,7 +50,7 @@ def websocket_handler(
     function: Function | None = None,
     /,
     *,
-    ws_config: Mapping[str, Any] | None = None,
+    ws_config: WSConfig | None = None,
     dsn: str | None = None,
     api_gateway_endpoint_url: str | None = None,
     dumps: Dumps | None = None,
@@ -83,7 +84,7 @@ class WebSocketHandler:
 
     def __init__(
         self,
-        ws_config: Mapping[str, Any] | None,
+        ws_config: WSConfig | None,
         dsn: str | None,
         api_gateway_endpoint_url: str | None,
         dumps: Dumps | None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Seconds in which everything has to be over, of the half second that Lambda gives.
 LIMIT = 0.45

@@ -19,7 +19,7 @@ import aiosqlite
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-logger = logging.getLogger("longwire_backends")
+logger: logging.Logger = logging.getLogger("longwire_backends")
 
 _T = TypeVar("_T")
 

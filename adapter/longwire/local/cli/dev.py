@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from longwire.local.function.instances import Instances
     from longwire.local.server.server import LocalGateway
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds for which the management API keeps an idle connection of processes that are frozen. They
 # are to find it closed, as on Lambda, where that takes far longer.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from longwire.types import LambdaEvent
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds that the import of the function may take, as on Lambda.
 INIT_LIMIT = 10.0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from longwire.local.function.instance import Report
     from longwire.types import LambdaEvent
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds for which an event waits for a process when all are busy. One that has answered may still
 # be at work for a moment; on AWS the way back to the client takes longer than that.

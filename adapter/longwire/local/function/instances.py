@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +90,7 @@ class Instances:
     def kill_now(self) -> None:
         """Kill all processes: the gateway itself ends at once."""
         for instance in self._all:
-            instance.signal(signal.SIGKILL)
+            instance.signal("SIGKILL")
 
     async def ready(self) -> None:
         """Start the first process, to see whether one can be started."""

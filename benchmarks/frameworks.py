@@ -191,8 +191,8 @@ def main(name: str, url: str) -> None:
         import django.conf
 
         django.conf.settings.configure()
-    settings = {"backend": "memory", "params": {}, "linger": LINGER}
-    handler = Longwire(case.app(), ws_config={**settings, "api_gateway_endpoint_url": url})
+    settings: Any = {"backend": "memory", "linger": LINGER, "api_gateway_endpoint_url": url}
+    handler = Longwire(case.app(), ws_config=settings)
     if case.loop == "uvloop":
         import uvloop
 

@@ -154,7 +154,8 @@ async def count_before_reply(store: Store) -> int:
 
     async with CountingProxy(store.port) as counting:
         config = json.loads(store.arguments("longwire", URL, counting.port))["ws_config"]
-        handler = Longwire(app, lifespan="off", ws_config={**config, "replay": True})
+        config["replay"] = True
+        handler = Longwire(app, lifespan="off", ws_config=config)
         noting = handler.transport = Noting(counting)
         for kind in ("CONNECT", "MESSAGE"):
             await handler.handle(event(kind, "counted"))

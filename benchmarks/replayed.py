@@ -38,8 +38,16 @@ class Taking:
 
 
 def make_handler() -> Longwire:
-    config = {"backend": "memory", "replay": True, "replay_limit": MOST_MESSAGES}
-    handler = Longwire(app, lifespan="off", ws_config={**config, "api_gateway_endpoint_url": URL})
+    handler = Longwire(
+        app,
+        lifespan="off",
+        ws_config={
+            "backend": "memory",
+            "replay": True,
+            "replay_limit": MOST_MESSAGES,
+            "api_gateway_endpoint_url": URL,
+        },
+    )
     handler.transport = Taking()
     return handler
 

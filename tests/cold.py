@@ -77,7 +77,7 @@ async def cold(app: Any, **ws_config: Any) -> AsyncIterator[Cold]:
     backend = Journals()
     handlers = []
     async with talk(app, backend=backend, replay=True, **ws_config) as first:
-        config = {
+        config: Any = {
             "backend": backend,
             "api_gateway_endpoint_url": first.server.url,
             "replay": True,

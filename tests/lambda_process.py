@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ class LambdaProcess:
 
     async def end(self) -> None:
         """Send SIGTERM, as Lambda does to a process that it has no use for; wait for the end."""
-        self.instance.signal(signal.SIGTERM)
+        self.instance.signal("SIGTERM")
         async with asyncio.timeout(30):
             while self.instance.is_alive:
                 await asyncio.sleep(0.01)

@@ -106,7 +106,7 @@ async def grow_old(handler: Longwire, *connection_ids: str) -> None:
 async def talk(app: Any, *, lifespan: Any = "auto", **ws_config: Any) -> AsyncIterator[Talk]:
     """Run an app behind a handler with an in-memory store."""
     async with ConnectionsServer(unknown_is_gone=True) as server:
-        settings = {
+        settings: Any = {
             "backend": "memory",
             "params": {},
             "api_gateway_endpoint_url": server.url,

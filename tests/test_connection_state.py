@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.websockets import WebSocket
 
+    from longwire import WSConfig
+
 pytestmark = pytest.mark.anyio
 
 connections = Connections()
@@ -277,7 +279,7 @@ async def test_a_handshake_that_is_not_over_is_waited_for() -> None:
 
 async def test_a_script_reads_it_by_the_store_alone(tmp_path: Path) -> None:
     """In synchronous code, too."""
-    config = {"backend": "sqlite3", "params": {"file_path": str(tmp_path / "ws.sqlite3")}}
+    config: WSConfig = {"backend": "sqlite3", "params": {"file_path": str(tmp_path / "ws.sqlite3")}}
     async with talk(websocket(app), **config) as client:
         await client.connect()
         await _told(client, user="ann")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from longwire import WSConfig
     from longwire.types import LambdaEvent, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -362,8 +363,8 @@ async def test_a_queue_that_hangs(aws_keys: None, lines: Callable[[str], list[st
         await receive()
 
     async with silent() as port, ConnectionsServer() as server:
-        fanout = {"queue_url": f"http://127.0.0.1:{port}/1/queue", "threshold": 1}
-        config = {"backend": "memory", "params": {}, "api_gateway_endpoint_url": server.url}
+        fanout: Any = {"queue_url": f"http://127.0.0.1:{port}/1/queue", "threshold": 1}
+        config: Any = {"backend": "memory", "params": {}, "api_gateway_endpoint_url": server.url}
         handler = Longwire(app_of(many), ws_config=config, fanout=fanout)
         for to in ("a=", "b="):
             await invoke(handler, connect_event(to))
@@ -381,12 +382,12 @@ async def test_a_part_of_a_send_whose_store_or_api_hangs(
 ) -> None:
     """SQS hands the message out again."""
     pytest.importorskip("redis")
-    fanout = {"queue_url": "http://127.0.0.1:9/1/queue"}
+    fanout: Any = {"queue_url": "http://127.0.0.1:9/1/queue"}
 
-    async def check(config: dict[str, Any], url: str) -> None:
+    async def check(config: Any, url: str) -> None:
         handler = Longwire(
             app_of(listen),
-            ws_config={**config, "api_gateway_endpoint_url": url},
+            ws_config=config | {"api_gateway_endpoint_url": url},
             fanout=fanout,
         )
         ended = await invoke(handler, queue_event(part(url, ["a="])))
@@ -533,7 +534,7 @@ async def test_a_function_that_hangs(lines: Callable[[str], list[str]]) -> None:
         await asyncio.Event().wait()
 
     async def check(to: str, function: Any) -> Ended:
-        config = {"backend": store, "params": {}}
+        config: WSConfig = {"backend": store, "params": {}}
         handler = websocket_handler(
             function, ws_config=config, api_gateway_endpoint_url="http://127.0.0.1:9/prod"
         )

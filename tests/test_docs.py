@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from longwire import WSConfig
     from longwire.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -224,7 +225,7 @@ async def test_the_quiz_counts_by_replay_alone() -> None:
     exec(FILES["quiz.py"], names)
     assert names["handler"].settings.replay
     for replay, last in ((True, "2 of 3"), (False, None)):
-        config = {"backend": "memory", "replay": replay}
+        config: WSConfig = {"backend": "memory", "replay": replay}
         async with Gateway(names["app"], config) as gateway, gateway.connect() as ws:
             for question, answer in (
                 ("2 + 2", "4"),
@@ -241,7 +242,7 @@ async def test_the_secret_stays_the_same() -> None:
     """One number is right, and still is when all have been tried."""
     names: dict[str, Any] = {}
     exec(FILES["secret.py"], names)
-    config = {"backend": "memory", "replay": True}
+    config: WSConfig = {"backend": "memory", "replay": True}
     async with Gateway(names["app"], config) as gateway, gateway.connect() as ws:
         said = []
         for number in (*range(1, 101), *range(1, 101)):

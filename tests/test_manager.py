@@ -729,7 +729,7 @@ async def test_the_apps_own_groups_are_none_of_the_managers(host: Any) -> None:
 
 async def test_outside_a_plain_look_cannot_ask_a_store_elsewhere(tmp_path: Path) -> None:
     """There it is true for all; awaited, or from a thread, it is exact."""
-    params = {"file_path": tmp_path / "connections.sqlite3"}
+    params: Any = {"file_path": tmp_path / "connections.sqlite3"}
     async with Connections(ws_config={"backend": "sqlite3", "params": params}) as connections:
         manager = WebSocketManager(connections)
         assert manager.get_connection("nobody")

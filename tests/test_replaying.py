@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
+    from longwire import WSConfig
+
 pytestmark = pytest.mark.anyio
 
 
@@ -532,8 +534,8 @@ async def test_a_thread_can_ask_by_its_loop(shop: Shop) -> None:
 
 async def test_two_handlers_on_a_file_share_it(shop: Shop, tmp_path: Path) -> None:
     """As two processes do."""
-    app, config = paying(shop), {"replay": True, "backend": "sqlite3"}
-    config["params"] = {"file_path": str(tmp_path / "ws.sqlite3")}
+    app, params = paying(shop), {"file_path": str(tmp_path / "ws.sqlite3")}
+    config: Any = {"replay": True, "backend": "sqlite3", "params": params}
     async with talk(app, **config) as client:
         config["api_gateway_endpoint_url"] = client.server.url
         other = Longwire(app, ws_config=config)
@@ -558,7 +560,7 @@ async def test_without_replay_it_calls(shop: Shop) -> None:
 
 
 async def test_it_works_in_tests_of_users(shop: Shop) -> None:
-    config = {"backend": "memory", "replay": True}
+    config: WSConfig = {"backend": "memory", "replay": True}
     async with Gateway(paying(shop), ws_config=config) as gateway, gateway.connect() as ws:
         await ws.send("a")
         assert await ws.receive() == "a 1"

@@ -416,7 +416,7 @@ async def storm(backend: Backend, folder: Path, size: int, **params: Any) -> Non
 
 async def check_joiners(backend: Backend, folder: Path, joiners: int, **params: Any) -> None:
     """While two send by turns, inside and outside, others join: they miss nothing from then on."""
-    ws_config = {"backend": backend.name, "params": params}
+    ws_config: Any = {"backend": backend.name, "params": params}
     async with asyncio.timeout(TIME_LIMIT), gateway(backend, folder, **params) as storm:
         endpoint = f"http://127.0.0.1:{storm.port}/local"
         outside = Connections(ws_config=ws_config, api_gateway_endpoint_url=endpoint)
@@ -503,7 +503,7 @@ async def send_rounds(
 
 async def slow_storm(backend: Backend, folder: Path, size: int, **params: Any) -> None:
     """A tenth of all stop reading: the others get everything once, and about as fast as before."""
-    ws_config = {"backend": backend.name, "params": params, "slow_client": 0.2}
+    ws_config: Any = {"backend": backend.name, "params": params, "slow_client": 0.2}
     words = [[f"{when} {number}" for number in range(5)] for when in ("before", "first", "later")]
     async with asyncio.timeout(2 * TIME_LIMIT), gateway(backend, folder, **params) as storm:
         endpoint = f"http://127.0.0.1:{storm.port}/local"

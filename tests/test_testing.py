@@ -14,7 +14,7 @@ from longwire.testing import Closed, Gateway, Refused
 
 pytestmark = pytest.mark.anyio
 
-MEMORY = {"backend": "memory", "params": {}}
+MEMORY: Any = {"backend": "memory", "params": {}}
 
 
 class App:
@@ -193,7 +193,7 @@ async def test_open_connections_end_with_the_gateway() -> None:
 async def test_a_handler_is_used_as_it_is() -> None:
     """Its own configuration decides; where it posts to does not matter."""
     app = App()
-    config = MEMORY | {
+    config: Any = MEMORY | {
         "path": "/ws",
         "api_gateway_endpoint_url": "https://ws.example.com/mapping",
     }

@@ -28,6 +28,7 @@ from tests.lambda_events import LambdaContext, connect_event, message_event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from longwire import WSConfig
     from longwire.types import Receive, Scope, Send
 
 ID = "QWErT_fALIAMCug="
@@ -227,9 +228,9 @@ def test_a_payload_goes_out_as_these_bytes(
     ("payload", "text"),
     [
         (
-            {1, 2},
-            "data is a value of type set that JSON cannot hold: Object of type set is not JSON "
-            "serializable; send a str, bytes, or what JSON knows",
+            {"x": b"1"},
+            "data is a value of type dict that JSON cannot hold: data['x'] is of type bytes; send "
+            "a str, bytes, or what JSON knows, or say dumps=...",
         ),
         (
             b"\xff",
@@ -347,7 +348,7 @@ def test_a_repeated_handshake_has_no_effect(server: ConnectionsServer) -> None:
             told.append(WSGateway.disconnect(context(server)))
 
     told: list[bool] = []
-    config = {"backend": "memory", "api_gateway_endpoint_url": server.url}
+    config: WSConfig = {"backend": "memory", "api_gateway_endpoint_url": server.url}
     with contextlib.closing(Longwire(app, ws_config=config, lifespan="off")) as handler:
         for event in (connect_event(ID), message_event("one", ID), message_event("two", ID)):
             assert handler(event, LambdaContext()) == {"statusCode": 200}

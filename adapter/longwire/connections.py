@@ -56,11 +56,12 @@ if TYPE_CHECKING:
 
     from longwire.apigateway.management import ConnectionInfo
     from longwire.config.settings import Settings
+    from longwire.config.ws_config import WSConfig, WSFanout
     from longwire.fanout.fan_out import Pages
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
     from longwire.registry.record import ConnectionRecord
-    from longwire.types import Frame
+    from longwire.types import Dumps, Frame
     from longwire_backends import Record
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Connections:
     runs it, or, under a server such as uvicorn, works in memory; there `broadcast` reaches those
     that it has been given, and with `ConnectionsMiddleware` all. A `target` is a connection id, a
     WebSocket (Starlette, FastAPI, Litestar) or an ASGI scope (under a server with the middleware
-    only). `data` is str, bytes, or anything that JSON can hold.
+    only). `data` is str or bytes, sent as they are, or anything else that `dumps` makes JSON of.
 
     While Longwire repeats an app's handshake for a later event, and while it cancels an app that
     waits for the client, whatever changes something does nothing.
@@ -98,6 +99,9 @@ class Connections:
         api_gateway_endpoint_url: of the management API; WS_MANAGEMENT_ENDPOINT if not given.
         fanout: as of `Longwire`.
         timeout: seconds that a call may take where no event has a deadline.
+        dumps: makes JSON of what is neither str nor bytes; str or UTF-8. Without it that is what
+            JSON knows, and models of pydantic, dataclasses, datetime, date, time, UUID, Decimal,
+            Enum and sets, as pydantic writes them: see `docs/groups.md`.
 
     Raises:
         ConfigurationError: something is wrong with the arguments, or a driver is missing. Each
@@ -107,17 +111,23 @@ class Connections:
     def __init__(
         self,
         *,
-        ws_config: Mapping[str, Any] | None = None,
+        ws_config: WSConfig | None = None,
         dsn: str | None = None,
         api_gateway_endpoint_url: str | None = None,
-        fanout: Mapping[str, Any] | None = None,
+        fanout: WSFanout | None = None,
         timeout: float = TIMEOUT,
+        dumps: Dumps | None = None,
     ) -> None:
         if not SECONDS.takes(timeout) or not timeout:
             raise ConfigurationError(
                 f"timeout must be a number of seconds above 0, not {shown(timeout)}"
             )
+        if dumps is not None and not callable(dumps):
+            raise ConfigurationError(
+                f"dumps must be a function such as json.dumps, not {shown(dumps)}"
+            )
         self._timeout = timeout
+        self._dumps = dumps
         self._arguments: dict[str, Any] = {
             "ws_config": ws_config,
             "dsn": dsn,
@@ -144,7 +154,9 @@ class Connections:
     def sync(self) -> SyncConnections:
         """The same for synchronous code, also in threads, and while a loop runs elsewhere."""
         # With clients of its own, since one client serves one event loop at a time.
-        return SyncConnections(Connections(**self._arguments, timeout=self._timeout))
+        return SyncConnections(
+            Connections(**self._arguments, timeout=self._timeout, dumps=self._dumps)
+        )
 
     # One connection
 
@@ -158,7 +170,7 @@ class Connections:
             InvalidArgumentError: the target or the data cannot be one.
         """
         caller, to = self._reach(target)
-        message = frame(data)
+        message = frame(data, self._dumps)
         post = caller.registry.clients.prepare(message, to)
         await caller.store_state()
         own = caller.own_if(to)
@@ -321,7 +333,7 @@ class Connections:
     async def _send_many(
         self, caller: Caller, pages: Pages, data: object, exclude: object
     ) -> SendResult:
-        message = frame(data)
+        message = frame(data, self._dumps)
         post = caller.registry.clients.prepare(message)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
         if not caller.has_effect:
@@ -435,9 +447,9 @@ async def _next(members: Any) -> str | None:
 
 
 def _standalone(
-    ws_config: Mapping[str, Any] | None,
+    ws_config: WSConfig | None,
     dsn: str | None,
-    fanout: Mapping[str, Any] | None,
+    fanout: WSFanout | None,
     api_gateway_endpoint_url: str | None,
 ) -> Standalone:
     if ws_config is None and dsn is None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # What looks like the remedy, an execute-api VPC endpoint, makes a 403 of it.
 NO_ROUTE = (

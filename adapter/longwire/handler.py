@@ -45,9 +45,10 @@ from longwire.runtime.sigterm import SURE
 from longwire_backends.base import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from longwire.config.settings import Settings
+    from longwire.config.ws_config import WSConfig, WSFanout
     from longwire.fanout.sweep import SweepResult
     from longwire.invocation.kept_runs import KeptRuns
     from longwire.registry.base import Departure, HandOver
@@ -82,11 +83,11 @@ class Longwire:
         self,
         app: ASGIApp,
         *,
-        ws_config: Mapping[str, Any] | None = None,
+        ws_config: WSConfig | None = None,
         dsn: str | None = None,
         lifespan: LifespanMode = "auto",
         http: LambdaHandler | None = None,
-        fanout: Mapping[str, Any] | None = None,
+        fanout: WSFanout | None = None,
         metrics: str | None = None,
         tracing: bool = False,
     ) -> None:
@@ -97,7 +98,7 @@ class Longwire:
                 f"lifespan is {shown(lifespan)}; expected 'auto', 'on' or 'off'"
             )
         self.app = app
-        self.settings = settings.load(ws_config, dsn, fanout)
+        self.settings: Settings = settings.load(ws_config, dsn, fanout)
         self._http = http
         self._api = APIGateway.configured(self.settings, hand_over=_hand_over(self.settings))
         self._takes_parts = self.settings.fanout is not None

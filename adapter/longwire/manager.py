@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from contextlib import suppress
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+from longwire.apigateway.frames import json_text
 from longwire.connections import Connections
 from longwire.exceptions import ConnectionGoneError, InvalidArgumentError, LongwireError
 from longwire.registry import caller as callers
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from longwire.registry.caller import OwnConnection
     from longwire.registry.names import OwnGroup
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -253,7 +253,7 @@ class UserConnection(Awaitable["UserConnection | None"]):
         return await self._manager.send_message(self.user_id, data)
 
     async def send_json(self, data: object) -> SendResult:
-        text = json.dumps(data, ensure_ascii=False) if isinstance(data, str) else data
+        text = json_text(data, self._manager._connections._dumps)
         return await self._manager.send_message(self.user_id, text)
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:

@@ -39,6 +39,7 @@ from longwire.local.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
+    from longwire import WSConfig
     from longwire.handler import Longwire
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.http import Response
@@ -64,7 +65,8 @@ class Refused(LongwireError):
     def __init__(self, status: int, reason: str | None = None) -> None:
         why = "" if reason is None else f" ({reason})"
         super().__init__(f"the handshake was refused with status {status}{why}")
-        self.status, self.reason = status, reason
+        self.status: int = status
+        self.reason: str | None = reason
 
 
 class Closed(LongwireError):
@@ -79,7 +81,8 @@ class Closed(LongwireError):
         super().__init__(
             f"the connection is closed: {close_status.code} {close_status.reason}".rstrip()
         )
-        self.code, self.reason = close_status
+        self.code: int = close_status.code
+        self.reason: str = close_status.reason
 
 
 class Answer(NamedTuple):
@@ -112,7 +115,7 @@ class Gateway:
     def __init__(
         self,
         target: ASGIApp | Longwire | LambdaHandler,
-        ws_config: Mapping[str, Any] | None = None,
+        ws_config: WSConfig | None = None,
         *,
         timeout: float = DEFAULT_TIMEOUT,
         authorizer: LambdaHandler | None = None,
@@ -230,7 +233,7 @@ class WebSocket:
     """
 
     def __init__(self, gateway: Gateway, session: Session) -> None:
-        self.connection_id = session.connection.connection_id
+        self.connection_id: str = session.connection.connection_id
         self.subprotocol: str | None = None
         self._gateway = gateway
         self._session = session
@@ -398,7 +401,7 @@ class _Transport:
         return Response(response.status, dict(response.headers), response.body)
 
 
-def _wrap(target: Any, ws_config: Mapping[str, Any] | None) -> Any:
+def _wrap(target: Any, ws_config: WSConfig | None) -> Any:
     from longwire.handler import Longwire
 
     if kind(target) == "asgi":

@@ -17,6 +17,9 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Frame = str | bytes
 """One message to a client."""
 
+Dumps = Callable[[Any], str | bytes]
+"""Makes JSON text, or its UTF-8, of a value: such as `json.dumps` and `orjson.dumps`."""
+
 LambdaEvent = dict[str, Any]
 LambdaHandler = Callable[[LambdaEvent, Any], Any]
 

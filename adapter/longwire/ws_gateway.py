@@ -29,6 +29,7 @@ from longwire_aws.endpoints import is_http_url
 
 if TYPE_CHECKING:
     from longwire.apigateway.management import Management
+    from longwire.types import Dumps
 
     RequestContext = Mapping[str, Any]
 
@@ -81,8 +82,8 @@ class WSGateway:
         return None if given is None else given.partition("://")[2]
 
     @staticmethod
-    def send(payload: object, request_ctx: RequestContext) -> bool:
-        """Send str, bytes, or anything that JSON can hold.
+    def send(payload: object, request_ctx: RequestContext, *, dumps: Dumps | None = None) -> bool:
+        """Send str, bytes, or JSON of anything else; `dumps` is as of `Connections`.
 
         Returns:
             False when the client is gone.
@@ -94,7 +95,7 @@ class WSGateway:
             InvalidArgumentError: the payload or the context cannot be one.
         """
         to = _connection_id(request_ctx)
-        data, url = _encoded(payload, to), endpoint(request_ctx)
+        data, url = _encoded(payload, to, dumps), endpoint(request_ctx)
         return _done(lambda client, deadline: client.post(url, to, data, deadline=deadline))
 
     @staticmethod
@@ -197,9 +198,9 @@ def _optional(request_ctx: object, key: str) -> str | None:
     return value
 
 
-def _encoded(payload: object, connection_id: str) -> bytes:
+def _encoded(payload: object, connection_id: str, dumps: Dumps | None) -> bytes:
     try:
-        return encode(frame(payload), "text", connection_id)
+        return encode(frame(payload, dumps), "text", connection_id)
     except ASGIMessageError as error:
         raise InvalidArgumentError(NOT_TEXT) from error
 

@@ -51,7 +51,7 @@ class HTTPConnection:
         self._stream = stream
         self._buffer = bytearray()
         self._answered = False
-        self.reusable = False
+        self.reusable: bool = False
 
     def looks_alive(self) -> bool:
         """Tell whether an idle connection is still open, as far as this side can know."""

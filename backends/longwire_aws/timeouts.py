@@ -60,8 +60,8 @@ class Limit:
     _task: asyncio.Task[object]
 
     def __init__(self, limits: Limits, when: float) -> None:
-        self.when = when  # by the loop's clock
-        self.expired = False
+        self.when: float = when  # by the loop's clock
+        self.expired: bool = False
         self._limits = limits
 
     def __enter__(self) -> Self:

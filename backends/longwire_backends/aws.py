@@ -46,8 +46,8 @@ class Service:
         self._name = name
         self._timeout = timeout
         # What replaces AWS's own address, without a slash at the end; or None.
-        self.endpoint_url = _endpoint(backend, name, endpoint_url)
-        self.region = _region(backend, region_name, self.endpoint_url)
+        self.endpoint_url: str | None = _endpoint(backend, name, endpoint_url)
+        self.region: str = _region(backend, region_name, self.endpoint_url)
         self._http = HTTPClient()
         self._client = SignedClient(self._http, name, lambda _: self.region)
 

@@ -18,7 +18,7 @@ import asyncio
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from longwire_aws.errors import read_refusal
 from longwire_backends.aws import Service
@@ -76,7 +76,7 @@ class DynamoDBBackend(Backend):
     name = "dynamodb"
     # An item may have 400 KB with its keys and the names of its attributes.
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-    record_limit = 397_000
+    record_limit: ClassVar[int | None] = 397_000
 
     def __init__(
         self,

@@ -306,7 +306,7 @@ async def test_a_url_as_consoles_show_it_works_wherever_one_is_given(
 
     async with ConnectionsServer() as server:
         url = server.url + tail
-        settings = {"backend": "memory", "api_gateway_endpoint_url": url}
+        settings: Any = {"backend": "memory", "api_gateway_endpoint_url": url}
         handler = Longwire(app, ws_config=settings, lifespan="off")
         await handler.handle(connect_event("c="), LambdaContext())
         await handler.handle(message_event("x", "c="), LambdaContext())

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.websockets import WebSocket
 
-MEMORY = {"backend": "memory", "params": {}}
+    from longwire import WSConfig
+
+MEMORY: WSConfig = {"backend": "memory", "params": {}}
 
 # An HTTP API's event, payload format 2.0.
 HTTP_EVENT: dict[str, Any] = {

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
+    from longwire import WSConfig
     from longwire.types import Receive, Scope, Send
 
-MEMORY = {"backend": "memory", "params": {}}
+MEMORY: WSConfig = {"backend": "memory", "params": {}}
 
 
 class Diary:

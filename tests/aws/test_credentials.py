@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from longwire import WSConfig
+
 pytestmark = pytest.mark.anyio
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "hush-secret"}
@@ -299,9 +301,9 @@ async def test_a_handler_that_was_closed_keeps_no_keys(machine: Machine) -> None
     with metadata_server() as metadata:
         machine.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", metadata.url)
         endpoint = f"https://127.0.0.1:{free_port()}/prod"
-        memory = {"backend": MemoryBackend(), "api_gateway_endpoint_url": endpoint}
-        handler = Longwire(app, ws_config=memory | {"api_gateway_region_name": "eu-west-1"})
-        connections = Connections(ws_config=memory | {"api_gateway_region_name": "eu-west-1"})
+        memory: WSConfig = {"backend": MemoryBackend(), "api_gateway_endpoint_url": endpoint}
+        handler = Longwire(app, ws_config={**memory, "api_gateway_region_name": "eu-west-1"})
+        connections = Connections(ws_config={**memory, "api_gateway_region_name": "eu-west-1"})
         for asked in (2, 4):
             for _ in range(2):
                 with pytest.raises(TransportError):

@@ -137,7 +137,7 @@ def test_a_remote_store_gives_way_and_nothing_else(
 ) -> None:
     """Nothing of the cloud is needed for that, not even a region."""
     under_dev(environ, StoreSource(LOCAL, replaces_local=False))
-    more = {"replay": True, "linger": 1.0, "path": "/ws", "exclude_query": ["token"]}
+    more: Any = {"replay": True, "linger": 1.0, "path": "/ws", "exclude_query": ["token"]}
     settings = Longwire(app, ws_config=config | more, fanout={"queue_url": QUEUE}).settings
     assert settings.backend == "sqlite3"
     assert settings.params["file_path"] == ".longwire.sqlite3"

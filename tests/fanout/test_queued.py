@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -141,7 +143,7 @@ async def stage(
     queue_url: str,
     *,
     backend: Backend | None = None,
-    stores: tuple[dict[str, Any], dict[str, Any]] | None = None,
+    stores: tuple[Any, Any] | None = None,
     named: bool = True,
     seconds: float = SOON,
     **ws_config: Any,
@@ -154,15 +156,16 @@ async def stage(
         named: whether the handler is told the endpoint; else it takes it from the parts.
         seconds: that a send from outside may take.
     """
-    fanout = {"queue_url": queue_url, "threshold": THRESHOLD}
+    fanout: Any = {"queue_url": queue_url, "threshold": THRESHOLD}
     backend = backend or MemoryBackend()
-    ours, its = stores or ({"backend": backend}, {"backend": backend})
+    both: Any = stores or ({"backend": backend}, {"backend": backend})
+    ours, its = both
     app = App()
     async with ConnectionsServer() as server:
-        endpoint = {"api_gateway_endpoint_url": server.url} if named else {}
-        handler = Longwire(app, ws_config={**its, **endpoint, **ws_config}, fanout=fanout)
+        endpoint: Any = {"api_gateway_endpoint_url": server.url} if named else {}
+        handler = Longwire(app, ws_config=its | endpoint | ws_config, fanout=fanout)
         async with Connections(
-            ws_config={**ours, **ws_config},
+            ws_config=ours | ws_config,
             api_gateway_endpoint_url=server.url,
             fanout=fanout,
             timeout=seconds,
@@ -235,6 +238,15 @@ async def test_everybody_in_a_big_group_gets_the_bytes_once(sqs_url: str) -> Non
         assert st.answers == [failed()] * len(mapping.events)
         sizes = [len(one.connection_ids) for one in sent_parts(mapping)]
         assert sorted(sizes, reverse=True) == [1000, 1000, 500]
+
+
+async def test_a_value_is_the_same_json_from_the_queue(sqs_url: str) -> None:
+    """As to a group that is served at once."""
+    async with mapped(sqs_url) as (st, mapping):
+        members = await st.join(THRESHOLD + 1)
+        await st.connections.group_send("blue", {"day": date(2026, 1, 2), "price": Decimal("1.50")})
+        await mapping.run_until_empty(st.handle)
+        assert st.got('{"day":"2026-01-02","price":"1.50"}') == members
 
 
 def sent_parts(mapping: EventSourceMapping) -> list[parts.Part]:

@@ -122,7 +122,11 @@ async def world(backend: Backend | None = None, **ws_config: Any) -> AsyncIterat
     backend = backend or MemoryBackend()
     async with ConnectionsServer(unknown_is_gone=True) as server:
         app = App()
-        settings = {"backend": backend, "api_gateway_endpoint_url": server.url, **ws_config}
+        settings: Any = {
+            "backend": backend,
+            "api_gateway_endpoint_url": server.url,
+            **ws_config,
+        }
         handler = Longwire(app, ws_config=settings, lifespan="off")
         try:
             yield World(server, backend, handler, app)

@@ -39,7 +39,7 @@ from tests.lambda_events import LambdaContext, connect_event, disconnect_event, 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from longwire.functions.context import Context
+    from longwire.functions.context import WebSocketContext
 
 ID = "QWErT_fALIAMCug="
 OTHER = "XWErT_fALIAMCug="
@@ -86,7 +86,7 @@ async def test_a_function_answers_its_client(monkeypatch: pytest.MonkeyPatch) ->
     loop = asyncio.get_running_loop()
 
     @websocket_handler
-    async def echo(event: Any, context: Context) -> None:
+    async def echo(event: Any, context: WebSocketContext) -> None:
         seen.append((context.event_type, context.route_key, context.body))
         if context.event_type == "MESSAGE":
             await context.send({"echo": context.body})
@@ -114,12 +114,12 @@ async def test_a_status_refuses_a_client(monkeypatch: pytest.MonkeyPatch) -> Non
     handler = websocket_handler()
 
     @handler.route("$connect")
-    async def check(event: Any, context: Context) -> dict[str, int] | None:
+    async def check(event: Any, context: WebSocketContext) -> dict[str, int] | None:
         known = context.query_string_parameters.get("token") == "good"
         return None if known and context.headers["x-kind"] == "Test" else {"statusCode": 401}
 
     @handler.route("$default")
-    async def reply(event: Any, context: Context) -> None:
+    async def reply(event: Any, context: WebSocketContext) -> None:
         await context.send("here")
 
     async with served(handler, monkeypatch) as url:
@@ -137,18 +137,18 @@ async def test_functions_by_route(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = websocket_handler()
 
     @handler.route("add")
-    async def add(event: Any, context: Context) -> None:
+    async def add(event: Any, context: WebSocketContext) -> None:
         assert isinstance(context.body, str)
         await context.send(str(sum(json.loads(context.body)["numbers"])))
 
     @handler.route("bye")
-    def bye(event: Any, context: Context) -> dict[str, int]:
+    def bye(event: Any, context: WebSocketContext) -> dict[str, int]:
         context.sync.send("see you")
         context.sync.close()
         return {"statusCode": 200}
 
     @handler.route("$default")
-    async def other(event: Any, context: Context) -> None:
+    async def other(event: Any, context: WebSocketContext) -> None:
         await context.send("add or bye")
 
     async with served(handler, monkeypatch, "add", "bye", "lost") as url, connect(url) as client:
@@ -174,15 +174,15 @@ async def test_a_client_speaks_to_others(monkeypatch: pytest.MonkeyPatch) -> Non
     handler = websocket_handler()
 
     @handler.route("$connect")
-    async def joined(event: Any, context: Context) -> None:
+    async def joined(event: Any, context: WebSocketContext) -> None:
         ids[context.query_string_parameters["name"]] = context.connection_id
 
     @handler.route("$disconnect")
-    async def gone(event: Any, context: Context) -> None:
+    async def gone(event: Any, context: WebSocketContext) -> None:
         loop.call_soon_threadsafe(left.set)
 
     @handler.route("$default")
-    async def say(event: Any, context: Context) -> None:
+    async def say(event: Any, context: WebSocketContext) -> None:
         members = [ids[name] for name in ("ann", "bob", "eve", "ann")]
         result = await context.broadcast(members, context.body)
         results.append([list(result.delivered), list(result.gone), list(result.failed)])
@@ -209,12 +209,12 @@ async def test_an_error_of_a_function_is_seen_by_its_client(
     handler = websocket_handler()
 
     @handler.route("$connect")
-    async def fail_if_asked(event: Any, context: Context) -> None:
+    async def fail_if_asked(event: Any, context: WebSocketContext) -> None:
         if context.query_string_parameters:
             raise RuntimeError
 
     @handler.route("$default")
-    def wrong(event: Any, context: Context) -> object:
+    def wrong(event: Any, context: WebSocketContext) -> object:
         return {"ConnectionId": context.connection_id, "statusCode": 200}
 
     async with served(handler, monkeypatch) as url:
@@ -231,7 +231,7 @@ async def test_ws_gateway_inside_a_function(monkeypatch: pytest.MonkeyPatch) -> 
     """Synchronous sends from an async function wait for another loop than its own."""
 
     @websocket_handler
-    async def reply(event: Any, context: Context) -> None:
+    async def reply(event: Any, context: WebSocketContext) -> None:
         if context.event_type == "MESSAGE":
             assert WSGateway.send("direct", event["requestContext"]) is True
             await asyncio.to_thread(context.connections.sync.send, context.connection_id, "thread")
@@ -249,11 +249,11 @@ async def test_functions_of_a_process_wait_for_each_other(monkeypatch: pytest.Mo
     handler = websocket_handler()
 
     @handler.route("$connect")
-    async def meet_async(event: Any, context: Context) -> None:
+    async def meet_async(event: Any, context: WebSocketContext) -> None:
         await asyncio.to_thread(both.wait)
 
     @handler.route("$default")
-    def meet(event: Any, context: Context) -> None:
+    def meet(event: Any, context: WebSocketContext) -> None:
         both.wait()
         context.sync.send("met")
 
@@ -277,18 +277,18 @@ async def test_groups_need_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
     farewells: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
 
     @handler.route("$connect")
-    async def join(event: Any, context: Context) -> dict[str, int]:
+    async def join(event: Any, context: WebSocketContext) -> dict[str, int]:
         await context.connections.group_add("room", context.connection_id)
         return {"statusCode": 403 if context.query_string_parameters else 201}
 
     @handler.route("$default")
-    async def say(event: Any, context: Context) -> None:
+    async def say(event: Any, context: WebSocketContext) -> None:
         result = await context.connections.group_send("room", context.body)
         assert len(result.delivered) == 2
         assert result.ok
 
     @handler.route("$disconnect")
-    async def leave(event: Any, context: Context) -> None:
+    async def leave(event: Any, context: WebSocketContext) -> None:
         groups = await context.connections.groups(context.connection_id)
         await context.connections.group_send("room", "one left")
         loop.call_soon_threadsafe(farewells.put_nowait, groups)
@@ -312,7 +312,7 @@ def test_a_record_lives_as_long_as_its_connection() -> None:
     backend = MemoryBackend()
 
     @websocket_handler(ws_config={"backend": backend})
-    def join(event: Any, context: Context) -> None:
+    def join(event: Any, context: WebSocketContext) -> None:
         if context.event_type == "CONNECT":
             context.connections.sync.group_add("room", context.connection_id)
 
@@ -344,7 +344,7 @@ def test_without_a_store_there_are_no_groups(server: ConnectionsServer) -> None:
     """The error says what is missing."""
 
     @websocket_handler
-    async def join(event: Any, context: Context) -> None:
+    async def join(event: Any, context: WebSocketContext) -> None:
         await context.connections.group_add("room", context.connection_id)
 
     with pytest.raises(ConfigurationError, match=r"^groups and broadcast need a store: say "):
@@ -358,7 +358,7 @@ def test_it_is_a_plain_lambda_handler(server: ConnectionsServer) -> None:
     """Called event by event without a loop, it keeps one TCP connection."""
 
     @websocket_handler
-    async def echo(event: Any, context: Context) -> None:
+    async def echo(event: Any, context: WebSocketContext) -> None:
         """Echo."""
         await context.send(context.body)
 
@@ -379,7 +379,7 @@ def test_an_event_tells_where_its_client_is(
     event["requestContext"] |= {"domainName": domain, "stage": stage}
 
     @websocket_handler
-    async def echo(event: Any, context: Context) -> None:
+    async def echo(event: Any, context: WebSocketContext) -> None:
         await context.send("one")
         await context.broadcast([OTHER], "two")
         await asyncio.to_thread(context.sync.send, "three")
@@ -401,7 +401,7 @@ def test_a_function_without_async_reaches_everybody(
     handler = websocket_handler(api_gateway_endpoint_url=server.url)
 
     @handler.route("$default")
-    def reply(event: Any, context: Context) -> None:
+    def reply(event: Any, context: WebSocketContext) -> None:
         context.sync.send("one")
         context.connections.sync.send(OTHER, "two")
         Connections().sync.send(OTHER, "three")
@@ -419,7 +419,7 @@ async def test_it_can_be_called_and_awaited_while_a_loop_runs(server: Connection
     here = asyncio.get_running_loop()
 
     @websocket_handler
-    async def echo(event: Any, context: Context) -> None:
+    async def echo(event: Any, context: WebSocketContext) -> None:
         loops.append(asyncio.get_running_loop() is here)
         await context.send(context.body)
 
@@ -435,7 +435,7 @@ def test_a_function_cannot_call_its_handler_and_wait(server: ConnectionsServer) 
     """That would wait for ever; it is an error that says so."""
 
     @websocket_handler
-    async def again(event: Any, context: Context) -> None:
+    async def again(event: Any, context: WebSocketContext) -> None:
         handler(event, None)
 
     handler: WebSocketHandler = again
@@ -445,10 +445,10 @@ def test_a_function_cannot_call_its_handler_and_wait(server: ConnectionsServer) 
 
 def test_the_context_has_what_the_event_and_lambda_say(server: ConnectionsServer) -> None:
     """Names of headers in lower case; the last of repeated ones; bytes where base64 was decoded."""
-    contexts: list[Context] = []
+    contexts: list[WebSocketContext] = []
 
     @websocket_handler
-    def keep(event: Any, context: Context) -> None:
+    def keep(event: Any, context: WebSocketContext) -> None:
         contexts.append(context)
 
     keep(
@@ -478,11 +478,11 @@ def test_sends_end_with_the_time_of_the_event(server: ConnectionsServer) -> None
     handler = websocket_handler()
 
     @handler.route("$default")
-    async def echo(event: Any, context: Context) -> None:
+    async def echo(event: Any, context: WebSocketContext) -> None:
         await context.send("x")
 
     @handler.route("direct")
-    async def direct(event: Any, context: Context) -> None:
+    async def direct(event: Any, context: WebSocketContext) -> None:
         event["requestContext"] |= {"domainName": server.url.split("/")[2], "stage": "local"}
         WSGateway.send("x", event["requestContext"])
 
@@ -507,7 +507,7 @@ def test_a_client_cannot_be_reached_in_its_handshake(call: str, server: Connecti
     """The error says when it can, and nothing is sent."""
 
     @websocket_handler
-    async def early(event: Any, context: Context) -> None:
+    async def early(event: Any, context: WebSocketContext) -> None:
         await (context.send("x") if call == "send" else context.close())
 
     with pytest.raises(ManagementError) as caught:
@@ -525,7 +525,7 @@ def test_a_broadcast_in_a_handshake_reaches_the_others(server: ConnectionsServer
     failed: list[dict[str, str]] = []
 
     @websocket_handler
-    async def early(event: Any, context: Context) -> None:
+    async def early(event: Any, context: WebSocketContext) -> None:
         result = await context.broadcast([ID, OTHER], "x")
         failed.append(result.failed)
         assert list(result.delivered) == [OTHER]
@@ -542,9 +542,9 @@ def test_a_broadcast_in_a_handshake_reaches_the_others(server: ConnectionsServer
         ([ID, 7], "x", "a connection id is a int; expected a str"),
         (
             [ID],
-            {1},
-            "data is a value of type set that JSON cannot hold: Object of type set is not JSON "
-            "serializable; send a str, bytes, or what JSON knows",
+            [b"1"],
+            "data is a value of type list that JSON cannot hold: data[0] is of type bytes; send a "
+            "str, bytes, or what JSON knows, or say dumps=...",
         ),
     ],
 )
@@ -554,7 +554,7 @@ def test_a_wrong_broadcast_is_an_error(
     """Nothing is sent."""
 
     @websocket_handler
-    def wrong(event: Any, context: Context) -> None:
+    def wrong(event: Any, context: WebSocketContext) -> None:
         context.sync.broadcast(ids, data)
 
     with pytest.raises(InvalidArgumentError) as caught:
@@ -567,7 +567,7 @@ def test_a_client_that_is_gone_is_an_error(server: ConnectionsServer) -> None:
     """The function's error is the handler's, too; to close once more is none."""
 
     @websocket_handler
-    async def close_and_send(event: Any, context: Context) -> None:
+    async def close_and_send(event: Any, context: WebSocketContext) -> None:
         await context.close()
         await context.close()
         await context.send("x")
@@ -581,6 +581,8 @@ def test_a_client_that_is_gone_is_an_error(server: ConnectionsServer) -> None:
     [
         (None, OK),
         ({"statusCode": 401}, {"statusCode": 401}),
+        ({"statusCode": 401, "body": None}, {"statusCode": 401, "body": None}),
+        ({"statusCode": 401, "body": {"e": [1]}}, {"statusCode": 401, "body": '{"e":[1]}'}),
         (
             {
                 "statusCode": 200,
@@ -611,7 +613,7 @@ def test_what_a_function_may_return(returned: object, answer: object) -> None:
         ({}, "statusCode: expected an int of 200 to 599, got None"),
         ({"statusCode": "401"}, "statusCode: expected an int of 200 to 599, got '401'"),
         ({"statusCode": 200, "ConnectionId": ID, "Data": 1}, "unknown keys: ConnectionId, Data"),
-        ({"statusCode": 200, "body": {}}, "body: expected a string, got dict"),
+        ({"statusCode": 200, "body": b"x"}, "body: expected a string, got bytes"),
     ],
 )
 def test_what_a_function_may_not_return(returned: object, reason: str) -> None:
@@ -625,11 +627,11 @@ def test_what_a_function_may_not_return(returned: object, reason: str) -> None:
 
 
 class _AsyncObject:
-    async def __call__(self, event: Any, context: Context) -> dict[str, int]:
+    async def __call__(self, event: Any, context: WebSocketContext) -> dict[str, int]:
         return {"statusCode": 202}
 
 
-async def _with_status(status: int, event: Any, context: Context) -> dict[str, int]:
+async def _with_status(status: int, event: Any, context: WebSocketContext) -> dict[str, int]:
     return {"statusCode": status}
 
 
@@ -641,7 +643,9 @@ async def _with_status(status: int, event: Any, context: Context) -> dict[str, i
         lambda event, context: _with_status(202, event, context),
     ],
 )
-def test_a_function_may_be_async_in_other_ways(function: Callable[[Any, Context], object]) -> None:
+def test_a_function_may_be_async_in_other_ways(
+    function: Callable[[Any, WebSocketContext], object],
+) -> None:
     """An object, a partial, and what only returns something to await."""
     assert websocket_handler(function)(message_event("x")) == {"statusCode": 202}
 
@@ -665,11 +669,11 @@ def test_a_decorated_function_beside_routes() -> None:
     """It gets what they leave; options may stand before it."""
 
     @websocket_handler(api_gateway_endpoint_url="https://ws.example.com/x")
-    async def rest(event: Any, context: Context) -> dict[str, int]:
+    async def rest(event: Any, context: WebSocketContext) -> dict[str, int]:
         return {"statusCode": 201}
 
     @rest.route("$default")
-    async def default(event: Any, context: Context) -> dict[str, int]:
+    async def default(event: Any, context: WebSocketContext) -> dict[str, int]:
         return {"statusCode": 202}
 
     assert rest(connect_event(ID)) == {"statusCode": 201}
@@ -723,10 +727,10 @@ def test_wrong_functions_and_routes_are_errors() -> None:
 def test_an_error_of_a_function_is_the_handler_s(error: Exception) -> None:
     """With `async` and without."""
 
-    def fail(event: Any, context: Context) -> None:
+    def fail(event: Any, context: WebSocketContext) -> None:
         raise error
 
-    async def fail_async(event: Any, context: Context) -> None:
+    async def fail_async(event: Any, context: WebSocketContext) -> None:
         raise error
 
     for function in (fail, fail_async):
@@ -745,10 +749,10 @@ def test_an_iterator_s_end_is_an_error() -> None:
 def test_sys_exit_ends_the_caller_and_not_the_loop(in_thread: bool) -> None:
     """As it would without a handler; the next event is served."""
 
-    def leave(event: Any, context: Context) -> object:
+    def leave(event: Any, context: WebSocketContext) -> object:
         return sys.exit(5) if event.get("body") == "exit" else None
 
-    async def leave_async(event: Any, context: Context) -> object:
+    async def leave_async(event: Any, context: WebSocketContext) -> object:
         return leave(event, context)
 
     handler = websocket_handler(leave if in_thread else leave_async)

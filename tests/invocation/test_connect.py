@@ -413,7 +413,7 @@ async def test_the_client_is_the_viewer_if_a_trusted_proxy_says_so(
         async for _ in websocket.iter_text():
             await websocket.send_json(websocket.scope["client"])
 
-    config = {"backend": "memory", "exclude_headers": ["x-forwarded-for"], **settings}
+    config: Any = {"backend": "memory", "exclude_headers": ["x-forwarded-for"], **settings}
     headers = [
         ("X-Forwarded-For", "203.0.113.66, 198.51.100.7"),
         ("CloudFront-Viewer-Address", "198.51.100.8:46532"),

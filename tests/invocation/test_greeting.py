@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
+    from longwire import WSConfig
     from longwire.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +106,11 @@ def test_a_greeting_is_not_lost_between_event_loops() -> None:
 
     async def handle(event: Any) -> Any:
         async with ConnectionsServer() as server:
-            settings = {"backend": store, "params": {}, "api_gateway_endpoint_url": server.url}
+            settings: WSConfig = {
+                "backend": store,
+                "params": {},
+                "api_gateway_endpoint_url": server.url,
+            }
             handler = Longwire(websocket(_greet), ws_config=settings)
             answer = await handler.handle(event, LambdaContext())
             frames.extend(server.frames("QWErT_fALIAMCug="))
@@ -254,7 +259,7 @@ async def test_an_end_that_a_timer_decides_while_the_client_may_speak_does_not_c
 
 
 def _sync(app: Any, server: ConnectionsServer) -> Longwire:
-    settings = {"backend": "memory", "params": {}, "api_gateway_endpoint_url": server.url}
+    settings: WSConfig = {"backend": "memory", "params": {}, "api_gateway_endpoint_url": server.url}
     return Longwire(websocket(app), ws_config=settings)
 
 
@@ -608,7 +613,7 @@ async def test_a_greeting_that_was_refused_so_far_is_not_lost_with_its_process(
         await websocket.send_text("two")
         await websocket.send_text(await websocket.receive_text())
 
-    settings: dict[str, Any] = {
+    settings: Any = {
         "backend": "sqlite3",
         "params": {"file_path": tmp_path / "store.sqlite3"},
     }
@@ -679,7 +684,7 @@ async def test_a_stored_greeting_waits_for_an_api_that_cannot_be_reached(ends: b
             await websocket.receive_text()
 
     store = MemoryBackend()
-    settings = {"backend": store, "api_gateway_endpoint_url": "http://127.0.0.1:9/local"}
+    settings: WSConfig = {"backend": store, "api_gateway_endpoint_url": "http://127.0.0.1:9/local"}
     first, second = (Longwire(websocket(app), ws_config=settings) for _ in range(2))
     first.transport = never_there = NeverThere()
     await first.handle(connect_event("Waits="), LambdaContext())
@@ -784,7 +789,11 @@ async def test_an_app_that_greets_without_end_is_bounded_in_time_and_size() -> N
                 await websocket.send_text(str(number))
 
     store = MemoryBackend()
-    settings = {"backend": store, "params": {}, "api_gateway_endpoint_url": "http://127.0.0.1:9/x"}
+    settings: WSConfig = {
+        "backend": store,
+        "params": {},
+        "api_gateway_endpoint_url": "http://127.0.0.1:9/x",
+    }
     handler = Longwire(websocket(app), ws_config=settings)
     answer = await asyncio.to_thread(handler, connect_event(), LambdaContext(0.5))
     await asyncio.to_thread(handler.close)

@@ -54,7 +54,7 @@ class Diary:
 
 def other_process(client: Talk, app: Any, **ws_config: Any) -> Talk:
     """Return the same client as another process sees it, which shares the store."""
-    settings = {
+    settings: Any = {
         "backend": client.handler._api.backend,
         "api_gateway_endpoint_url": client.server.url,
         "replay": True,

@@ -96,7 +96,7 @@ class Events(Talk):
 async def events(app: Any, **ws_config: Any) -> AsyncIterator[Events]:
     backend = Watched()
     async with talk(app, backend=backend, **ws_config) as first:
-        config = {
+        config: Any = {
             "backend": backend,
             "api_gateway_endpoint_url": first.server.url,
             **ws_config,

@@ -62,9 +62,9 @@ async def processes(
     """Run so many handlers with one store, and return one client as each of them sees it."""
     stores = backends or [MemoryBackend()]
     async with talk(app, backend=stores[0], replay=True, **ws_config) as first:
-        settings = {"api_gateway_endpoint_url": first.server.url, "replay": True, **ws_config}
+        settings: Any = {"api_gateway_endpoint_url": first.server.url, "replay": True, **ws_config}
         handlers = [
-            Longwire(app, ws_config={**settings, "backend": stores[number % len(stores)]})
+            Longwire(app, ws_config=settings | {"backend": stores[number % len(stores)]})
             for number in range(1, count)
         ]
         others = [Talk(one, first.server, first.connection_id, first.seconds) for one in handlers]

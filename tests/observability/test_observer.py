@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
+    from longwire import WSConfig
     from longwire.types import Receive, Scope, Send
     from tests.talk import Talk
 
@@ -392,7 +393,7 @@ async def test_a_part_that_comes_again_leaves_the_event_of_its_queue_incomplete(
     async with talk(websocket(_echo)) as client:
         monkeypatch.setattr(client.handler, "_http", lambda event, context: None)
         await client.handler.handle(queue, LambdaContext())
-        fanout = {"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/fanout"}
+        fanout: Any = {"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/fanout"}
         handler = Longwire(websocket(_echo), dsn="memory://", fanout=fanout)
         await handler.handle(queue, LambdaContext())
         await handler.aclose()
@@ -419,7 +420,7 @@ async def test_an_http_event_has_its_status(told: Told) -> None:
         return answers.pop(0)
 
     async with ConnectionsServer() as server:
-        config = {
+        config: Any = {
             "backend": "memory",
             "params": {},
             "api_gateway_endpoint_url": server.url,
@@ -640,7 +641,11 @@ async def test_no_record_has_anything_of_a_client_in_it(
     """Headers, query, messages, replies, close reason: at the most talkative level."""
     caplog.set_level(logging.DEBUG, "longwire")
     async with ConnectionsServer() as server:
-        config = {"backend": "memory", "params": {}, "api_gateway_endpoint_url": server.url}
+        config: WSConfig = {
+            "backend": "memory",
+            "params": {},
+            "api_gateway_endpoint_url": server.url,
+        }
         handler = Longwire(websocket(_echo), ws_config=config, metrics="Test")
         connect = connect_event(
             headers={"Cookie": ["secret-1"], "X-Amzn-Trace-Id": ["secret-2"]},

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from typing import Self
 
+    from longwire import WSConfig
+
     Query = Sequence[tuple[str, str]]
     Address = Callable[[str, Query], str]
 
@@ -63,7 +65,7 @@ async def on_uvicorn(app: Any, folder: Path) -> AsyncIterator[Address]:
 @asynccontextmanager
 async def on_gateway(app: Any, folder: Path) -> AsyncIterator[Address]:
     """Serve the app with API Gateway's rules and a sqlite3 store, as `longwire dev` does."""
-    settings = {"backend": "sqlite3", "params": {"file_path": folder / "parity.sqlite3"}}
+    settings: WSConfig = {"backend": "sqlite3", "params": {"file_path": folder / "parity.sqlite3"}}
     function = ThreadFunction(Longwire(app, ws_config=settings))
     async with function.running(), LocalGateway(function, GatewaySettings()) as gateway:
         os.environ["WS_MANAGEMENT_ENDPOINT"] = gateway.management_url

@@ -15,7 +15,7 @@ from longwire.apigateway.events import parse
 from longwire.exceptions import EventError
 from longwire.fanout.delivery import deliver
 from longwire.fanout.parts import Part, dumps
-from longwire.functions.context import Context
+from longwire.functions.context import WebSocketContext
 from longwire.registry import names
 from longwire.registry.standalone import Standalone
 from tests.connections_server import ConnectionsServer
@@ -182,7 +182,7 @@ async def test_a_record_of_ours_is_no_target(world: World, name: str) -> None:
     context = {"connectionId": name, "domainName": "localhost:1", "stage": "s", "routeKey": "x"}
     event = parse(message_event("x", "mallory="))
     caller = Standalone(None, world.server.url).caller(time.monotonic() + 20.0)
-    function = Context(event, caller, connections, None)
+    function = WebSocketContext(event, caller, connections, None)
     awaited: list[Callable[[], Awaitable[object]]] = []
     called: list[Call] = [
         lambda: WSGateway.send("x", context),

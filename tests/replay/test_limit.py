@@ -16,6 +16,8 @@ from tests.invocation.test_connect import websocket
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
+    from longwire import WSConfig
+
 pytestmark = pytest.mark.anyio
 
 LIMIT = 5
@@ -49,7 +51,7 @@ async def test_what_is_over_the_limit_closes_and_is_told(
     """By count and by size; each is said once, though the run was kept."""
     backend, app = MemoryBackend(), Ends()
     limit = LIMIT if body == "x" else 1000
-    config = {"backend": backend, "replay": True, "replay_limit": limit}
+    config: WSConfig = {"backend": backend, "replay": True, "replay_limit": limit}
     async with Gateway(websocket(app.endpoint), config) as gateway, gateway.connect() as ws:
         for _ in range(heard):
             await ws.send(body)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from longwire.exceptions import ASGIMessageError, InvalidArgumentError, MessageTooLargeError
 
 if TYPE_CHECKING:
-    from longwire.types import Frame
+    from longwire.types import Dumps, Frame
 
 Binary = Literal["text", "base64"]
+
+_encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 MAX_MESSAGE = 128 * 1024
 """Bytes of one message to a client: PostToConnection's `Data` takes no more.
@@ -20,8 +22,8 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-executio
 """
 
 
-def frame(data: object) -> Frame:
-    """Return text and bytes as they are, and anything else as JSON text, as Starlette writes it.
+def frame(data: object, dumps: Dumps | None = None) -> Frame:
+    """Return text and bytes as they are, and anything else as JSON text.
 
     Raises:
         InvalidArgumentError: JSON cannot hold it.
@@ -30,13 +32,37 @@ def frame(data: object) -> Frame:
         return data
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
+    return json_text(data, dumps)
+
+
+def json_text(data: object, dumps: Dumps | None = None) -> str:
+    """Return JSON: what `dumps` makes, or else as Starlette writes it; raises as `frame`."""
     try:
-        return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        if dumps is not None:
+            return _made(dumps(data))
+        try:
+            return _encode_json(data)
+        except TypeError:  # there is something that JSON itself does not know
+            from longwire.apigateway.jsonable import jsonable, model_text
+
+            if (text := model_text(data)) is not None:
+                return text
+            return _encode_json(jsonable(data))
     except (TypeError, ValueError, RecursionError) as error:
+        advice = "" if dumps else "; send a str, bytes, or what JSON knows, or say dumps=..."
         raise InvalidArgumentError(
-            f"data is a value of type {type(data).__name__} that JSON cannot hold: {error}; "
-            "send a str, bytes, or what JSON knows"
+            f"data is a value of type {type(data).__name__} that "
+            f"{'dumps' if dumps else 'JSON'} cannot hold: {error}{advice}"
         ) from error
+
+
+def _made(text: object) -> str:
+    """Return as text what a user's `dumps` has made; JSON that is bytes is UTF-8."""
+    if isinstance(text, (bytes, bytearray)):
+        return text.decode()
+    if isinstance(text, str):
+        return text
+    raise TypeError(f"it returned a {type(text).__name__}; expected str or bytes")
 
 
 def encode(frame: Frame, binary: Binary, connection_id: str = "") -> bytes:

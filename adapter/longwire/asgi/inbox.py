@@ -28,8 +28,8 @@ class Inbox:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
         # Of these futures, those of who waits for what comes after a message, and receives nothing.
         self._held: set[asyncio.Future[None]] = set()
-        self.waited = False  # whether there has ever been one
-        self.told_the_end = False  # somebody has received the disconnect
+        self.waited: bool = False  # whether there has ever been one
+        self.told_the_end: bool = False  # somebody has received the disconnect
         self._closed = False
         # A handful in all: the first, the event's own, and one disconnect of each kind.
         self._messages: deque[Message] = deque([first])

@@ -18,7 +18,7 @@ from longwire.exceptions import ASGIMessageError, LifespanError
 if TYPE_CHECKING:
     from longwire.types import ASGIApp, Message
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 LifespanMode = Literal["auto", "on", "off"]
 

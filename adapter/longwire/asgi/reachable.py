@@ -37,7 +37,7 @@ class Turns:
     """Lets the event loop turn between the steps of a long piece of work."""
 
     def __init__(self) -> None:
-        self.taken = False  # others have run meanwhile
+        self.taken: bool = False  # others have run meanwhile
         self._left = _STEPS_AT_ONCE
 
     async def step(self, steps: int = 1) -> None:

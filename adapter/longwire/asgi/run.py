@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Decision = Outcome | float
     Decide = Callable[[Look, float, float | None], Decision]
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Where Sanic runs a handler of a WebSocket, and the turns of the event loop that it needs to end.
 SANIC = ("sanic.app", "Sanic._websocket_handler")
@@ -75,7 +75,7 @@ class Run:
 
     lives_on = False  # in later events, which bring back what waits for a later message
     # What most runs leave as it is costs nothing here.
-    cut_off = ""  # what was still busy when the step was ended, for the log
+    cut_off: str = ""  # what was still busy when the step was ended, for the log
     cut_off_at: frozenset[str] = frozenset()  # the places in the code where that was
     # A send that nobody answered: the app may have kept that to itself.
     hang: ManagementError | None = None
@@ -100,12 +100,12 @@ class Run:
         linger: float,
         on_hand_over: Callable[[], object] = lambda: None,
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._active_at = self.loop.time()  # when it last did something for the client
         # When the app was called, or was given a message once more, had nothing been skipped.
         self._began = self._active_at
-        self.answer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
-        self.replay = Replay()
+        self.answer: HandshakeAnswer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
+        self.replay: Replay = Replay()
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         # Of the scope, for an app that wants to know whether it is only repeating.

@@ -26,9 +26,9 @@ WITHOUT_EFFECT = frozenset({Stage.REPLAY, Stage.KEPT, Stage.UNWINDING})
 class Replay:
     """How the connect step goes when it is run once more."""
 
-    sent = 0  # frames
-    sent_at = 0.0  # the last of them, in the event loop's time
-    complete = False  # the step was over when the app was ready for the message
+    sent: int = 0  # frames
+    sent_at: float = 0.0  # the last of them, in the event loop's time
+    complete: bool = False  # the step was over when the app was ready for the message
     # For an app that streams and never waits: what it learns once it has sent more frames than
     # the connect step had, and until when (in the event loop's time) it may send all the same.
     disconnect: tuple[Message, int, float] | None = None

@@ -82,7 +82,7 @@ class ScopeState:
     """
 
     # Made in each event: what most of them leave as it is costs nothing here.
-    live = False  # it has been handed over, so that what changes in it is stored
+    live: bool = False  # it has been handed over, so that what changes in it is stored
     _was: Any = None  # the state itself, then
     _state: _Noted | None = None
     _session: _Noted | None = None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Levels of lists and dicts in a value: far fewer than make JSON's recursion fail.
 MAX_DEPTH = 100
 _ATOMS = (str, int, float, bool, NoneType)
 _CONTAINERS = (dict, list, tuple)
-encode = json.JSONEncoder(separators=(",", ":")).encode
+encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def are_alike(value: object, before: object) -> bool:

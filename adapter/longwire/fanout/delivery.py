@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from longwire.registry.caller import Caller
     from longwire.types import LambdaEvent
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Seconds for which the store knows who is left: as long as SQS keeps a message, if not told else.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html

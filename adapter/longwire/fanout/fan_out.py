@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Pages = AsyncGenerator[Sequence[str], None]
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Posts at the same time: as many as the HTTP client has connections.
 WIDTH = 100
@@ -106,7 +106,7 @@ class FanOut:
         *,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self.result = SendResult()
+        self.result: SendResult = SendResult()
         self.hang: str | None = None  # the error of one for whom nobody answered, or a foreign one
         self._post = post
         self._deadline = deadline

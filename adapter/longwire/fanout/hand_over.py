@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from longwire.registry.caller import Caller
     from longwire.types import Frame
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 class QueueHandOver:

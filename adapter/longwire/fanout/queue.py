@@ -100,7 +100,7 @@ class Queue:
                 "without a MessageGroupId"
             )
         self.queue_url = queue_url
-        self.region = _region(queue_url, region_name)
+        self.region: str = _region(queue_url, region_name)
         self._own_http: HTTPClient | None = None
         if http is None:
             http = self._own_http = HTTPClient()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 class ConnectionIds(Collection[str]):
@@ -37,7 +38,7 @@ class ConnectionIds(Collection[str]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Collection) and list(self) == list(other)
 
-    __hash__ = None  # type: ignore[assignment]  # it is mutable
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # it is mutable
 
     def __repr__(self) -> str:
         return f"ConnectionIds({list(self)!r})" if self._count < 10 else f"<{self._count} ids>"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from longwire.types import Frame
     from longwire_backends import Backend, Page
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 async def send_many(

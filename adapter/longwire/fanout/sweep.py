@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from longwire.registry.record import ConnectionRecord
     from longwire.registry.store import Store
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Requests per second: a hundredth of what API Gateway allows a whole account at once.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html

@@ -11,18 +11,21 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from longwire.apigateway.frames import json_text
 from longwire.apigateway.responses import MalformedResultError, parse_result
 from longwire.exceptions import ResponseError
 
 if TYPE_CHECKING:
-    from longwire.functions.context import Context
+    from longwire.functions.context import WebSocketContext
     from longwire.types import LambdaEvent
 
-    Function = Callable[[LambdaEvent, Context], object]
+    Function = Callable[[LambdaEvent, WebSocketContext], object]
     Response = dict[str, Any]
 
 
-async def answer(function: Function | None, event: LambdaEvent, context: Context) -> Response:
+async def answer(
+    function: Function | None, event: LambdaEvent, context: WebSocketContext
+) -> Response:
     """Return what API Gateway is answered; without a function, that all is well.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-develop-integrations.html
@@ -30,6 +33,8 @@ async def answer(function: Function | None, event: LambdaEvent, context: Context
     result = await _call(function, event, context) if function is not None else None
     if result is None:
         return {"statusCode": 200}
+    if isinstance(result, dict) and not isinstance(result.get("body"), str | bytes | None):
+        result = {**result, "body": json_text(result["body"], context.connections._dumps)}
     try:
         parse_result(result)
     except MalformedResultError as error:
@@ -41,7 +46,7 @@ async def answer(function: Function | None, event: LambdaEvent, context: Context
     return response
 
 
-async def _call(function: Function, event: LambdaEvent, context: Context) -> object:
+async def _call(function: Function, event: LambdaEvent, context: WebSocketContext) -> object:
     called = getattr(function, "__call__", None)  # noqa: B004  # an object may have an async one
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
         result = function(event, context)

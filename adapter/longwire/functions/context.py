@@ -27,7 +27,7 @@ TOO_EARLY = (
 )
 
 
-class Context:
+class WebSocketContext:
     """The client of an event, and all that Lambda's own context has.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
@@ -48,13 +48,17 @@ class Context:
         self._caller = caller
         self._lambda_context = lambda_context
         self.connections = connections
-        self.connection_id = event.context.connection_id
-        self.domain_name = event.context.domain_name
-        self.stage = event.context.stage
+        self.connection_id: str = event.context.connection_id
+        self.domain_name: str | None = event.context.domain_name
+        self.stage: str = event.context.stage
+        self.route_key: str
+        self.event_type: str
         self.route_key, self.event_type = route_of(event)
         connect = event if isinstance(event, ConnectEvent) else None
-        self.headers = {name.lower(): value for name, value in connect.headers} if connect else {}
-        self.query_string_parameters = dict(connect.query) if connect else {}
+        self.headers: dict[str, str] = (
+            {name.lower(): value for name, value in connect.headers} if connect else {}
+        )
+        self.query_string_parameters: dict[str, str] = dict(connect.query) if connect else {}
         self.body: str | bytes = event.body if isinstance(event, MessageEvent) else ""
 
     def __getattr__(self, name: str) -> Any:
@@ -63,12 +67,12 @@ class Context:
         return getattr(self._lambda_context, name)
 
     @property
-    def sync(self) -> SyncContext:
+    def sync(self) -> SyncWebSocketContext:
         """The methods for functions that are not async."""
-        return SyncContext(self, self._caller.loop)
+        return SyncWebSocketContext(self, self._caller.loop)
 
     async def send(self, data: object) -> None:
-        """Send one message to the client; data is str, bytes, or anything that JSON can hold.
+        """Send one message to the client; data is as of `Connections`.
 
         Raises:
             ConnectionGoneError: the client is gone.
@@ -92,7 +96,7 @@ class Context:
         if isinstance(ids, str):
             raise InvalidArgumentError("ids is a str; expected several connection ids")
         members = list(dict.fromkeys(targets.check_id(one) for one in ids))
-        message = frame(data)
+        message = frame(data, self.connections._dumps)
         post = self._guarded(self._caller.registry.clients.prepare(message))
         return await send_many(self._caller, one_page(members), message, post)
 
@@ -118,10 +122,10 @@ class Context:
             raise ManagementError(self.connection_id, TOO_EARLY.format(advice))
 
 
-class SyncContext:
-    """The methods of `Context`, to be called without `await` in functions that are not async."""
+class SyncWebSocketContext:
+    """The methods of `WebSocketContext`, called without `await` in functions that are not async."""
 
-    def __init__(self, context: Context, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(self, context: WebSocketContext, loop: asyncio.AbstractEventLoop | None) -> None:
         self._context = context
         self._loop = loop
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from longwire import deadlines, ws_gateway
@@ -26,7 +26,7 @@ from longwire.connections import Connections
 from longwire.deadlines import Deadlines
 from longwire.exceptions import ConfigurationError, DeadlineError, EventError, LongwireError
 from longwire.functions.answer import answer
-from longwire.functions.context import Context, route_of
+from longwire.functions.context import WebSocketContext, route_of
 from longwire.functions.records import with_record
 from longwire.observability.event import Observing
 from longwire.observability.observer import Observer
@@ -36,8 +36,9 @@ from longwire.runtime import threads
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import Event
+    from longwire.config.ws_config import WSConfig
     from longwire.functions.answer import Function, Response
-    from longwire.types import LambdaEvent
+    from longwire.types import Dumps, LambdaEvent
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -49,15 +50,17 @@ def websocket_handler(
     function: Function | None = None,
     /,
     *,
-    ws_config: Mapping[str, Any] | None = None,
+    ws_config: WSConfig | None = None,
     dsn: str | None = None,
     api_gateway_endpoint_url: str | None = None,
+    dumps: Dumps | None = None,
 ) -> WebSocketHandler:
-    """Make a Lambda handler of functions that take an event and a context (see `Context`).
+    """Make a Lambda handler of functions that take an event and a context (see `WebSocketContext`).
 
     A function may return None, which is `{"statusCode": 200}`, or what API Gateway takes: a dict
-    of statusCode, headers, multiValueHeaders, body and isBase64Encoded. A statusCode of `$connect`
-    that is not 2xx refuses the client. A function without `async` runs in a thread.
+    of statusCode, headers, multiValueHeaders, body and isBase64Encoded; a body that is no str
+    becomes JSON. A statusCode of `$connect` that is not 2xx refuses the client. A function without
+    `async` runs in a thread.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-route-keys-connect-disconnect.html
 
     Args:
@@ -67,11 +70,12 @@ def websocket_handler(
         dsn: the same in one URL.
         api_gateway_endpoint_url: of the management API; else WS_MANAGEMENT_ENDPOINT, else that of
             the event.
+        dumps: as of `Connections`, for `context.send`, `broadcast` and `connections`.
 
     Raises:
         ConfigurationError: something is wrong with the arguments, or a driver is missing.
     """
-    handler = WebSocketHandler(ws_config, dsn, api_gateway_endpoint_url)
+    handler = WebSocketHandler(ws_config, dsn, api_gateway_endpoint_url, dumps)
     return handler if function is None else handler(function)
 
 
@@ -80,15 +84,16 @@ class WebSocketHandler:
 
     def __init__(
         self,
-        ws_config: Mapping[str, Any] | None,
+        ws_config: WSConfig | None,
         dsn: str | None,
         api_gateway_endpoint_url: str | None,
+        dumps: Dumps | None,
     ) -> None:
         stored = ws_config is not None or dsn is not None
         loaded = settings.load(ws_config, dsn) if stored else settings.said_elsewhere(None)
         self._api = Standalone(loaded, api_gateway_endpoint_url)
         self._ttl = loaded.ttl if loaded is not None else 0
-        self._connections = Connections()
+        self._connections = Connections(dumps=dumps)
         self._observer = Observer(None, tracing=False, takes_parts=False)
         self._functions: dict[str, Function] = {}
         self._function: Function | None = None
@@ -165,7 +170,7 @@ class WebSocketHandler:
             endpoint=self._api.endpoint() or ws_gateway.endpoint(event["requestContext"]),
             loop=asyncio.get_running_loop(),
         )
-        context = Context(parsed, caller, self._connections, lambda_context)
+        context = WebSocketContext(parsed, caller, self._connections, lambda_context)
         begun, what = time.monotonic(), f"the function of {context.route_key!r}"
 
         async def work() -> Response:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import LambdaResponse
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 async def connect(

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from longwire.types import Frame
     from longwire_backends import Record
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Seconds after a handshake in which a reply may find that its connection is not known yet: far more
 # than API Gateway takes, and as long as an event waits whose client really is gone.
@@ -83,8 +83,8 @@ class Connection:
     ) -> None:
         assert api.backend is not None
         self.id = connection_id
-        self.ended = False  # if so, no other event tells the app
-        self.expires_at = int(time.time()) + settings.ttl
+        self.ended: bool = False  # if so, no other event tells the app
+        self.expires_at: int = int(time.time()) + settings.ttl
         self.left_groups: tuple[str, ...] = ()
         self.state: OwnState  # once there is a run
         self.results: OnceResults | None = None
@@ -92,7 +92,7 @@ class Connection:
         self._endpoint = endpoint
         self._settings = settings
         self._times = times
-        self.store = Store(api.backend, times.store, self._cut_off)
+        self.store: Store = Store(api.backend, times.store, self._cut_off)
         self._is_new = is_new
         self._new_until = self._greets_until = 0.0
         self._joined = True  # for all that is known

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from longwire.replay.journal import FramesSent, Told
     from longwire.replay.turn import Turn
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class Conversing:
     ) -> None:
         assert invocation.kept_runs is not None
         self.turn = turn
-        self.at_rest = False  # its turn is over, and its app waits for the client
+        self.at_rest: bool = False  # its turn is over, and its app waits for the client
         self._invocation = invocation
         self._connection = invocation.connection
         self._runs = invocation.kept_runs
@@ -86,7 +86,8 @@ class Conversing:
         self._over: asyncio.Future[None] = run.loop.create_future()
         self.count = count
         self._given = 0  # messages
-        self.results = self._connection.results = results or OnceResults(turn, run)
+        self.results: OnceResults = results or OnceResults(turn, run)
+        self._connection.results = self.results
         self.results.pass_on(turn)
         turn.count_frames = run.count_frames
         run.hears_the_end = self._hears_the_end

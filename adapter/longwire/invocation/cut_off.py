@@ -12,7 +12,7 @@ from longwire import deadlines
 if TYPE_CHECKING:
     from types import TracebackType
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Seconds after which an answer is late: whoever is cancelled then may well have waited for ever.
 SLOW = 0.2

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from longwire.registry.base import Departure
     from longwire.types import LambdaEvent, LambdaResponse
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 async def disconnect(

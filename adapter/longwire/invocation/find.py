@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from longwire.invocation.invocation import Invocation
     from longwire.registry.record import ConnectionRecord
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # A message may overtake the write of its connection's record: while the connection is younger than
 # this (milliseconds), the record is looked up again after these pauses (seconds).

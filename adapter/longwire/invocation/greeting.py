@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     # Frames that the client has not got yet, each with its payload.
     Owed = deque[tuple[Frame, bytes]]
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Seconds until a frame of a greeting is sent again which surely has not reached API Gateway.
 TRY_AGAIN_AFTER = 0.2
@@ -52,8 +52,8 @@ class Greeting:
     """The outbox of a connect step: nothing can be sent before the response has left."""
 
     def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
-        self.sent = 0  # frames that the app itself sent before it was open
-        self.is_open = False  # frames go to the client at once
+        self.sent: int = 0  # frames that the app itself sent before it was open
+        self.is_open: bool = False  # frames go to the client at once
         self._owed: Owed = deque()
         self._frames = self._bytes = 0  # in all that has ever been owed
         # Done when its delivery is over. No `asyncio.Event`: a task that waits for one is quiet.

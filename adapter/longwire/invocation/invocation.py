@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import ASGIApp, LambdaEvent, Scope
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 RunT = TypeVar("RunT", bound=Run)
 
@@ -107,8 +107,8 @@ class Invocation:
 
     def __init__(self, application: Application, call: Call, event: Event, endpoint: str) -> None:
         self.call = call
-        self.settings = application.settings
-        self.connection = Connection(
+        self.settings: Settings = application.settings
+        self.connection: Connection = Connection(
             event.context.connection_id,
             application.api,
             endpoint,
@@ -116,7 +116,7 @@ class Invocation:
             call.times,
             is_new=isinstance(event, ConnectEvent),
         )
-        self.kept_runs = application.kept_runs
+        self.kept_runs: KeptRuns | None = application.kept_runs
         # Who calls in its run, and the run's scope; None before there is one.
         self.caller: Caller | None = None
         self.scope: Scope | None = None
@@ -124,7 +124,7 @@ class Invocation:
         self._request = event.context
         self._endpoint = endpoint
         # Until when the app runs and has cleaned up, on the clock of its loop.
-        self.run_until = deadlines.on_loop(call.times.run)
+        self.run_until: float = deadlines.on_loop(call.times.run)
         self._unwind_until = self.run_until + call.times.unwind - call.times.run
 
     def run(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from longwire.replay.turn import Turn
     from longwire.types import Scope
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # So many runs are kept at most, with so many characters of messages in all, and each for so many
 # seconds: API Gateway ends a connection on which nothing was said for so long.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from longwire.registry.record import ConnectionRecord
     from longwire.types import LambdaResponse, Message
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 async def message(

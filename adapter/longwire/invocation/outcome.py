@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from longwire.asgi.run import Run
     from longwire.observability.event import Ending, Word
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 def handshake_status(run: Run, outcome: Outcome, connection_id: str) -> int:

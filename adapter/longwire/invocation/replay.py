@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Find = Callable[[Invocation, RequestContext], Awaitable[ConnectionRecord | None]]
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 class TurnReplies(Replies):
@@ -46,7 +46,7 @@ class TurnReplies(Replies):
         super().__init__(invocation.connection, record)
         self._turn = turn
         # On a developer's machine.
-        self.count = FrameCount() if invocation.wants_hints else None
+        self.count: FrameCount | None = FrameCount() if invocation.wants_hints else None
 
     def swallow(self, frame: Frame) -> None:
         super().swallow(frame)

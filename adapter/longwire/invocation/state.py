@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     # Changes the record with nobody else's change lost.
     Update = Callable[[Callable[[ConnectionRecord], bool]], Awaitable[object]]
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 class OwnState:

@@ -16,7 +16,7 @@ from longwire.local.rules.management_api import JSONResponse, json_response
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds in which a request has to arrive whole, from its first byte, or from the beginning of its
 # connection.

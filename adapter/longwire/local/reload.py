@@ -22,6 +22,9 @@ _TICK = 100
 # Seconds that the child has to end, with its clients and the function, before it is killed.
 _GRACE = 15.0
 
+# On Windows a group of its own, in which Ctrl-Break reaches the child and not us.
+_OWN_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+
 # The child's exit code for what editing a file will not mend, such as a port in use.
 _GIVE_UP = 1
 
@@ -53,7 +56,7 @@ def supervise(command: Sequence[str], app_dir: Path) -> int:
                 sys.stderr.write(f"longwire dev: {names} changed, restarting\n")
                 sys.stderr.flush()
             _end(child)
-            child = subprocess.Popen(command)
+            child = subprocess.Popen(command, creationflags=_OWN_GROUP)
         elif child.poll() == _GIVE_UP:
             return _GIVE_UP
     _end(child)
@@ -67,10 +70,20 @@ def _names(changed: set[tuple[Change, str]], app_dir: Path) -> str:
 def _end(child: subprocess.Popen[bytes] | None) -> None:
     if child is None or child.poll() is not None:
         return
-    child.terminate()
+    _ask_to_end(child)
     try:
         child.wait(_GRACE)
     except subprocess.TimeoutExpired:
         sys.stderr.write("longwire: the gateway did not stop in time and is killed\n")
         child.kill()
         child.wait()
+
+
+def _ask_to_end(child: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":  # where `terminate` kills
+        try:
+            child.send_signal(signal.CTRL_BREAK_EVENT)
+        except OSError:  # there is no console
+            child.terminate()
+    else:
+        child.terminate()

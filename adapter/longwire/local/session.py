@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # With so many messages unanswered, no more are read from a client.
 BACKLOG = 100

@@ -91,17 +91,19 @@ class Observed:
     )
 
     def __init__(self, raw: Any, context: Any, tell: Callable[[Observed], None] | None) -> None:
-        self.raw = raw
-        self.context = context
-        self.cold = next(_events) == 0  # the first event of this process
-        self.ending = Ending()
+        self.raw: Any = raw
+        self.context: Any = context
+        self.cold: bool = next(_events) == 0  # the first event of this process
+        self.ending: Ending = Ending()
         self.span: Span | None = None  # with tracing
-        self.store_requests = 0
-        self.posts = 0  # to `@connections`, repeated ones included
+        self.store_requests: int = 0
+        self.posts: int = 0  # to `@connections`, repeated ones included
         # In seconds of `time.monotonic()`.
-        self.started = self.answered = self.ended = time.monotonic()
+        self.started: float = time.monotonic()
+        self.answered: float = self.started
+        self.ended: float = self.started
         self._holders = 1
-        self.is_heard = tell is not None  # else nothing is counted
+        self.is_heard: bool = tell is not None  # else nothing is counted
         self._tell = tell
 
     def __enter__(self) -> Self:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from longwire.apigateway.events import Identity
     from longwire.observability.tracing import Tracing
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Seconds that a trace's exporter may hold an event up.
 FLUSH_LIMIT = 5.0

@@ -99,9 +99,10 @@ class Caller:
         own: OwnConnection | None = None,
         departed: Departed | None = None,
     ) -> None:
-        self.registry = registry
-        self.deadline = deadline
-        self.loop = loop  # on which the clients have to be spoken to; None for any
+        self.registry: Registry = registry
+        self.deadline: float = deadline
+        # On which the clients have to be spoken to; None for any.
+        self.loop: asyncio.AbstractEventLoop | None = loop
         self.own = own  # None for an event that is about no connection
         # Where an event collects who has proved to be gone, to tell the app at its end; None where
         # the app is told at once.
@@ -109,7 +110,8 @@ class Caller:
         self.unfinished: set[asyncio.Task[None]] = set()  # what was begun and not awaited
         # Called when it has sent something that has no effect; None where nobody wants to know.
         self.on_swallowed: Callable[[], object] | None = None
-        self.is_closed = False  # its event is over: whoever goes on has to find another caller
+        # Its event is over: whoever goes on has to find another caller.
+        self.is_closed: bool = False
 
     def go_on(self, other: Caller) -> None:
         """Become the caller of another event, in which the same code goes on."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from longwire.registry.store import Store
     from longwire_backends import Record
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 
 async def end_unless_new(caller: Caller, departed: Departed, connection_id: str) -> bool:

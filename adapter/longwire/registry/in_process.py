@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from longwire.asgi.state import Changes
     from longwire.types import Frame, Message, Scope, Send
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # One of these is imported where a process serves, or tests, an app itself. An app that imports its
 # server to run it has not yet got that far; but Quart imports all of hypercorn.
@@ -81,14 +81,15 @@ class ServedSocket:
         live: Callable[[], Scope | None],
         lifespan: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.left_groups: tuple[str, ...] = ()  # when it could not be reached any more
         self.is_gone = False  # as a send has shown
         self._state = state
-        self.connected_at = self.last_active_at = datetime.now(UTC)
-        self.source_ip = str((scope.get("client") or ("",))[0])
+        self.connected_at: datetime = datetime.now(UTC)
+        self.last_active_at: datetime = self.connected_at
+        self.source_ip: str = str((scope.get("client") or ("",))[0])
         agents = [value for name, value in scope.get("headers", ()) if name == b"user-agent"]
-        self.user_agent = agents[0].decode("latin-1") if agents else None
+        self.user_agent: str | None = agents[0].decode("latin-1") if agents else None
         self._send = send
         self._live = live
         self._lifespan = lifespan
@@ -282,7 +283,7 @@ class ServedBackend(MemoryBackend):
                 del self._groups[group]
 
 
-clients = ServedClients()
+clients: ServedClients = ServedClients()
 _backend = ServedBackend(clients)
 _registry = Registry(clients, _backend, GoneIds(), state_limit=0, live_state=clients.live_state)
 if hasattr(os, "register_at_fork"):

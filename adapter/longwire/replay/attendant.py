@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from longwire.replay.journal import Told
     from longwire.replay.turn import Turn
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # The turns of the event loop that an app has for one message before the next.
 ROUNDS = 20
@@ -47,7 +47,7 @@ class Attendant:
         wants: Callable[[], bool],
         takes_until: float,  # in `time.monotonic()`; it takes no more after that
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()  # of its event, whoever begins or wakes it
         self._turn = turn
         self._give = give

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from longwire.asgi.lasting import LastingRun
     from longwire.types import Frame
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 CAUSES = (
     "What it does must not hang on a clock, on random numbers or ids, on a token that has expired "

@@ -170,18 +170,18 @@ class Conversation:
     """What the entries of a journal say, read one by one; nobody else changes it."""
 
     def __init__(self) -> None:
-        self.position = 0  # of the last entry
-        self.size = 0  # characters of all entries
+        self.position: int = 0  # of the last entry
+        self.size: int = 0  # characters of all entries
         self.messages: list[Told] = []
         # By the number of the message and the key, in the order in which the app got them.
         self.results: dict[tuple[int, str], list[KeptResult]] = {}
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
         self.given: list[Given] = []  # those of the messages that the app has been given,
-        self.begun = 0  # which are so many
+        self.begun: int = 0  # which are so many
         # After which of them a turn has ended, and whether only the client could move the app then.
-        self.rested = {0: False}
-        self.owner = ""  # who has the turn; "" for nobody
-        self.until = 0.0  # until when, in epoch seconds
+        self.rested: dict[int, bool] = {0: False}
+        self.owner: str = ""  # who has the turn; "" for nobody
+        self.until: float = 0.0  # until when, in epoch seconds
         # When the last turn ended, in epoch seconds, and how many frames had been sent by then.
         self._rest = 0.0, 0
         self._numbers: dict[str, int] = {}  # of the messages, by the ids of their events

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from longwire.replay.journal import Conversation, Told
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Characters of a journal.
 MOST_SIZE = 1024 * 1024

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from longwire.asgi.lasting import LastingRun
     from longwire.replay.turn import Turn
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Bytes of JSON that a result may have, so that every store takes it.
 MOST_BYTES = 256 * 1024

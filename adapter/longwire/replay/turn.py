@@ -39,14 +39,14 @@ class Turn:
     """What one event knows of its connection's journal, and whether it has the turn."""
 
     def __init__(self, store: Store, connection_id: str, expires_at: int, owner: str) -> None:
-        self.conversation = Conversation()
-        self.owner = owner  # the id of this event, and of no other
+        self.conversation: Conversation = Conversation()
+        self.owner: str = owner  # the id of this event, and of no other
         self.expires_at = expires_at
-        self.given = 0  # so many messages its run has been given
-        self.at_rest = False  # it is over, as nothing was left to do
-        self.is_lost = False  # somebody else has taken it over
+        self.given: int = 0  # so many messages its run has been given
+        self.at_rest: bool = False  # it is over, as nothing was left to do
+        self.is_lost: bool = False  # somebody else has taken it over
         # When the app was given the last message, in epoch seconds, and what it has sent in all.
-        self.given_at = 0.0
+        self.given_at: float = 0.0
         self.count_frames: Callable[[], int] = lambda: 0
         self._store = store
         self.id = connection_id

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     # Handles one event; given where its work goes on behind the response, and what observes it.
     Handle = Callable[["AfterResponse | None", Observed | None], Coroutine[Any, Any, Any]]
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # How long a response needs to leave where nothing tells, in seconds: a post before that would
 # surely be refused.

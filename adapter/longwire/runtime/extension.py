@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from http.client import HTTPConnection
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 NAME = "longwire"
 RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"

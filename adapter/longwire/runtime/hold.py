@@ -41,7 +41,7 @@ class Hold:
         self.request_id = request_id
         self.finish = finish
         self._is_at_work_on = is_at_work_on
-        self.released = threading.Event()
+        self.released: threading.Event = threading.Event()
         self._left = False
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from longwire.runtime.after_response import Handle
     from longwire.types import LambdaEvent
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Seconds for a loop that was blocked to show that it goes on.
 STUCK_LIMIT = 0.5

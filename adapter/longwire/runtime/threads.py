@@ -16,7 +16,7 @@ from longwire.exceptions import DeadlineError, EventLoopError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class LoopThread:
     """An event loop that runs in a thread of this name for as long as the process lives."""
 
     def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         # What is being done, and who waits for it; for the thread of the loop alone.
         self._waiting: dict[asyncio.Task[None], Future[Any]] = {}
         running = threading.Event()

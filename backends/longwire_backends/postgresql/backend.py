@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg2
 from psycopg2 import errors
@@ -99,7 +99,7 @@ class PostgreSQLBackend(SQLBackend):
     name = "postgresql"
     # PostgreSQL keeps up to 1 GB, but a text that has to be converted may take four times its size
     # on the way.
-    record_limit = 255 * 1024 * 1024
+    record_limit: ClassVar[int | None] = 255 * 1024 * 1024
 
     def __init__(
         self,

@@ -291,19 +291,19 @@ def _wait(connection: Connection, give_up_at: float) -> None:
             raise TimeoutError
 
 
-def _poll(fd: int, state: int, timeout: float) -> bool:
-    poller = select.poll()
-    poller.register(fd, select.POLLIN if state == POLL_READ else select.POLLOUT)
-    return bool(poller.poll(max(timeout, 0) * 1000))
-
-
 def _select(fd: int, state: int, timeout: float) -> bool:
     reading, writing = ([fd], []) if state == POLL_READ else ([], [fd])
     return any(select.select(reading, writing, writing, max(timeout, 0)))
 
 
-# Windows has no poll; elsewhere, select fails in processes with many open files.
-_is_socket_ready = _poll if hasattr(select, "poll") else _select
+if sys.platform == "win32" or not hasattr(select, "poll"):
+    _is_socket_ready = _select
+else:  # where select fails in processes with many open files
+
+    def _is_socket_ready(fd: int, state: int, timeout: float) -> bool:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN if state == POLL_READ else select.POLLOUT)
+        return bool(poller.poll(max(timeout, 0) * 1000))
 
 
 def _is_ready(connection: Connection, state: int, timeout: float) -> bool:

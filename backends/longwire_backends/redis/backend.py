@@ -26,7 +26,7 @@ import contextlib
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from redis import exceptions
@@ -85,7 +85,7 @@ class RedisBackend(Backend):
 
     name = "redis"
     # A string of Redis: https://redis.io/docs/latest/develop/data-types/strings/
-    record_limit = 512 * 1024 * 1024
+    record_limit: ClassVar[int | None] = 512 * 1024 * 1024
 
     def __init__(
         self,

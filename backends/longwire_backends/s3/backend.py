@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from longwire_aws.http11 import MAX_BODY
 from longwire_backends.base import Backend, BackendError, Page, Record, new_version
@@ -62,7 +62,7 @@ class S3Backend(Backend):
     name = "s3"
     # What is larger could be written, but the HTTP client would not read it. The first line of a
     # body has up to 3 KB, since each byte of a long id becomes three.
-    record_limit = MAX_BODY - 4096
+    record_limit: ClassVar[int | None] = MAX_BODY - 4096
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class Bucket:
     ) -> None:
         self._backend = backend
         self._bucket = _checked_bucket(name)
-        self.prefix = _checked_prefix(prefix)
+        self.prefix: str = _checked_prefix(prefix)
         self._service = Service(
             backend,
             "s3",
@@ -45,7 +45,7 @@ class Bucket:
             endpoint_url=endpoint_url,
             timeout=timeout,
         )
-        self.url = _bucket_url(self._service, name)
+        self.url: str = _bucket_url(self._service, name)
 
     async def object(
         self,

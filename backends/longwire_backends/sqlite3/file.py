@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger("longwire_backends")
+logger: logging.Logger = logging.getLogger("longwire_backends")
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,7 @@ from tests.asgi.hints import loud, quiet
 
 pytestmark = pytest.mark.anyio
 
-QUICK = {"backend": "memory", "params": {}, "linger": 0.1}
+QUICK: Any = {"backend": "memory", "params": {}, "linger": 0.1}
 MESSAGES = '{"text": "a"}', '{"text": "b"}', "[1, 2]", '"c"'
 
 

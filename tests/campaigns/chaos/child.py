@@ -51,7 +51,7 @@ def choose(scope: Any) -> Any:
 
 def main(store: str, endpoint: str, how: str, replay: str = "") -> None:
     here = Here()
-    ws_config = {
+    ws_config: Any = {
         "backend": "sqlite3",
         "params": {"file_path": store},
         "api_gateway_endpoint_url": endpoint,

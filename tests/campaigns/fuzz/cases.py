@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tests.campaigns.fuzz import api, events, scripts
 from tests.campaigns.fuzz.events import Sent
@@ -36,7 +36,7 @@ class Case:
     endpoint: str | None = ENDPOINT
     fanout: bool = False
     linger: float = 0.05
-    binary: str = "text"
+    binary: Literal["text", "base64"] = "text"
     faults: dict[str, int] = field(default_factory=dict)
     patience: float = 5.0
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tests.campaigns.fuzz.cases import Case
     from tests.campaigns.fuzz.events import Sent
 
-QUEUE = {"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/sends"}
+QUEUE: Any = {"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/sends"}
 DOCUMENTED = (EventError, LifespanError, BackendError, DeadlineError, ConfigurationError)
 # With less time than this (seconds) left, a store may have none to answer in.
 SHORT = 0.6
@@ -100,7 +100,7 @@ class _Conversation:
                 "backend": store,
                 "linger": case.linger,
                 "binary": case.binary,
-                **({} if case.endpoint is None else {"api_gateway_endpoint_url": case.endpoint}),
+                "api_gateway_endpoint_url": case.endpoint,
             },
             lifespan=case.lifespan[0],  # type: ignore[arg-type]
             http={"async": _answer, "sync": _answer_synchronously, "none": None}[case.http],

@@ -136,7 +136,7 @@ def raw(method: str, path: str, headers: dict[str, str], body: str | None = None
 
 
 def make() -> Longwire:
-    store = {"file_path": "connections.sqlite3"}
+    store: Any = {"file_path": "connections.sqlite3"}
     return Longwire(app, ws_config={"backend": "sqlite3", "params": store})
 
 

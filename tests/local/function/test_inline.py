@@ -19,7 +19,7 @@ from longwire.local.function.inline import (
 )
 from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 
-MEMORY = {"backend": "memory", "params": {}}
+MEMORY: Any = {"backend": "memory", "params": {}}
 
 
 async def asgi_app(scope: Any, receive: Any, send: Any) -> None:

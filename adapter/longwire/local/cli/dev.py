@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import importlib
+import importlib.util
 import logging
 import os
 import re
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from longwire.local.function.instances import Instances
     from longwire.local.server.server import LocalGateway
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds for which the management API keeps an idle connection of processes that are frozen. They
 # are to find it closed, as on Lambda, where that takes far longer.
@@ -104,7 +105,7 @@ def _function_from(
     from longwire.local.cli import entry
     from longwire.local.function.instances import Instances
 
-    importlib.import_module("awslambdaric")  # without it no process would say so in plain words
+    _check_runtime()
     changes = None
     if options.reload and not options.under_reload:
         from longwire.local import reload
@@ -124,6 +125,17 @@ def _function_from(
         on_said=screen.said,
         on_broken=screen.broken,
     )
+
+
+def _check_runtime() -> None:
+    """Say in plain words why no process would start."""
+    # Elsewhere it can be installed, and lacks what speaks to the Runtime API.
+    if sys.platform != "linux" and importlib.util.find_spec("runtime_client") is None:
+        raise ConfigurationError(
+            "--instances: AWS's own Lambda runtime, in which it runs the function, is for Linux "
+            "only: leave it out, or run longwire dev in WSL or a container"
+        )
+    importlib.import_module("awslambdaric")
 
 
 def _running(function: ThreadFunction | None) -> AbstractAsyncContextManager[object]:
@@ -225,7 +237,7 @@ def _say_what_is_left(gateway: LocalGateway) -> None:
 
 
 def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
-    """Return an event that Ctrl-C, SIGTERM and SIGHUP set; a second Ctrl-C ends all at once."""
+    """Return an event that Ctrl-C and its like set; a second Ctrl-C ends all at once."""
     # With --reload, Ctrl-C reaches this process and its supervisor, which then sends a SIGTERM:
     # that does not count as a second one.
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -237,9 +249,9 @@ def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
             os._exit(128 + number)
         loop.call_soon_threadsafe(stop.set)
 
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
-    for number in (signal.SIGINT, signal.SIGTERM, hangup):
-        if number is None or (number == hangup and signal.getsignal(number) is signal.SIG_IGN):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP; others have no Ctrl-Break
+        if number is None or (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
             continue  # nohup
         signal.signal(number, stop_or_exit)
     return stop

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import traceback
 from pathlib import Path
@@ -41,7 +42,8 @@ def options_for(options: argparse.Namespace) -> str:
 def _end_with_the_gateway(lifeline: int) -> None:
     """Wait until the gateway is gone, however it ended, and end what runs here."""
     os.read(lifeline, 1)
-    os.killpg(0, signal.SIGKILL)
+    if sys.platform != "win32":
+        os.killpg(0, signal.SIGKILL)
 
 
 def _set_up() -> None:

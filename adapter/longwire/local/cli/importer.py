@@ -16,7 +16,7 @@ from longwire.local.function.inline import arity, kind
 if TYPE_CHECKING:
     from types import ModuleType
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 
 class ImportTargetError(ConfigurationError):

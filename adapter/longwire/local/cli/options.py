@@ -59,7 +59,7 @@ def target_from(options: argparse.Namespace) -> Any:
 
     target = import_target(options.target, options.app_dir, factory=options.factory)
     own = {name: getattr(options, name, None) for name in ("path", "replay")}
-    given = {name: value for name, value in own.items() if value is not None}
+    given: Any = {name: value for name, value in own.items() if value is not None}
     if kind(target) == "asgi":
         if getattr(options, "remote_store", False):
             raise ConfigurationError(

@@ -55,7 +55,7 @@ class Screen:
     """Puts together what comes of the gateway, of the function, and of its processes."""
 
     def __init__(self) -> None:
-        self.about = About()
+        self.about: About = About()
         self.on_broken: Callable[[str | None], object] = do_nothing
         self._raised: dict[str, str] = {}  # by the id of the request
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Handle = Callable[[LambdaEvent, "LambdaContext"], Awaitable[object]]
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds. Lambda allows 15 minutes, but API Gateway waits no longer than 29 seconds.
 DEFAULT_TIMEOUT = 30.0
@@ -43,7 +43,7 @@ class LambdaContext:
     function_version = "$LATEST"
     invoked_function_arn = FUNCTION_ARN
     memory_limit_in_mb = MEMORY_SIZE
-    log_group_name = f"/aws/lambda/{FUNCTION_NAME}"
+    log_group_name: str = f"/aws/lambda/{FUNCTION_NAME}"
     log_stream_name = "local"
     identity = None
     client_context = None
@@ -61,7 +61,7 @@ class LambdaContext:
         self.waits_for_client = waits_for_client
         # and this with the name of what its app has raised.
         self.app_raised = app_raised
-        self.aws_request_id = str(uuid.uuid4())
+        self.aws_request_id: str = str(uuid.uuid4())
         self._deadline = time.monotonic() + timeout
 
     def get_remaining_time_in_millis(self) -> int:

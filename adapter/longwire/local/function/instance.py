@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from longwire.types import LambdaEvent
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds that the import of the function may take, as on Lambda.
 INIT_LIMIT = 10.0
@@ -232,8 +232,7 @@ class Instance:
         await self._server.stop()
 
     def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        _signal_group(self._process.pid, "SIGKILL")
 
     def _close_lifeline(self) -> None:
         """Leave the process as the only one that has its end."""
@@ -258,23 +257,22 @@ class Instance:
     async def _terminate(self) -> None:
         """Let a process with an extension run its shutdown, as Lambda does before it is killed."""
         if self._exit is not None and self._api.has_extensions and self.is_alive:
-            self.signal(signal.SIGTERM)
+            self.signal("SIGTERM")
             self._resume()
             await asyncio.wait({self._exit}, timeout=SHUTDOWN_LIMIT)
 
     def _pause(self) -> None:
         if self._freeze:
-            self.signal(signal.SIGSTOP)
+            self.signal("SIGSTOP")
 
     def _resume(self) -> None:
         if self._freeze:
-            self.signal(signal.SIGCONT)
+            self.signal("SIGCONT")
 
-    def signal(self, number: int) -> None:
+    def signal(self, name: str) -> None:
         """Send a signal to the process and what it has started, if it lives."""
         if self.is_alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+            _signal_group(self._process.pid, name)
 
 
 def _lambda_environ(app_dir: Path, address: str) -> dict[str, str]:
@@ -305,13 +303,19 @@ def _trace_id(event: LambdaEvent) -> str:
     return f"{root};Parent={os.urandom(8).hex()};Sampled=0"
 
 
+def _signal_group(pid: int, name: str) -> None:
+    if sys.platform != "win32":  # which has none of this, nor processes of `longwire dev`
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.Signals[name])
+
+
 def _has_ended(pid: int) -> bool:
-    if not hasattr(os, "waitid"):  # macOS before Python 3.13
-        return False
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # it has been waited for
-        return True
+    if sys.platform != "win32" and hasattr(os, "waitid"):  # macOS has it since Python 3.13
+        try:
+            return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # it has been waited for
+            return True
+    return False
 
 
 def _status(code: int) -> str:

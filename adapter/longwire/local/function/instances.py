@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from longwire.local.function.instance import Report
     from longwire.types import LambdaEvent
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds for which an event waits for a process when all are busy. One that has answered may still
 # be at work for a moment; on AWS the way back to the client takes longer than that.
@@ -91,7 +90,7 @@ class Instances:
     def kill_now(self) -> None:
         """Kill all processes: the gateway itself ends at once."""
         for instance in self._all:
-            instance.signal(signal.SIGKILL)
+            instance.signal("SIGKILL")
 
     async def ready(self) -> None:
         """Start the first process, to see whether one can be started."""

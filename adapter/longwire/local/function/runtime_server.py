@@ -24,7 +24,7 @@ class RuntimeServer:
     def __init__(self, api: RuntimeAPI, secret: str) -> None:
         # For AWS_LAMBDA_RUNTIME_API: `host:port/secret`. Lambda's runtime puts "http://" before it
         # and the paths of its requests behind it.
-        self.address = ""
+        self.address: str = ""
         self._api = api
         self._prefix = f"/{secret}" if secret else ""
         self._tasks = Tasks()

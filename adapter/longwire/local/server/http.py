@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from longwire.local.rules.gateway import GatewayRules
     from longwire.local.session import Session
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html
 URL_LIMIT = 4096

@@ -74,13 +74,13 @@ class LocalGateway:
         authorizer: Function | LambdaHandler | None = None,
         allow_hosts: Collection[str] = (),  # names for this machine besides `host` and localhost
     ) -> None:
-        self.stopping = False
+        self.stopping: bool = False
         # Why no client can connect, who then gets a 503 with it; None if they can.
         self.unavailable: str | None = None
         self._function = _invocable(function)
         self._authorizer = None if authorizer is None else _invocable(authorizer)
         self._settings = settings or GatewaySettings()
-        self.address = (host, port)
+        self.address: tuple[str, int] = (host, port)
         self._allow_hosts = frozenset(name.lower() for name in allow_hosts)
         self._observer = observer
         self._verify = verify
@@ -100,12 +100,12 @@ class LocalGateway:
         # A server can listen on every address, but nobody can connect to "every address".
         host = _LOOPBACK.get(host, host)
         netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.url = f"ws://{netloc}"
+        self.url: str = f"ws://{netloc}"
         # What `/@connections` follows.
-        self.management_url = f"http://{netloc}/{self._settings.stage}"
+        self.management_url: str = f"http://{netloc}/{self._settings.stage}"
         # Here the port and protocol that clients are forwarded by are the real ones.
         settings = replace(self._settings, forwarded_port=port, forwarded_proto="http")
-        self.rules = GatewayRules(
+        self.rules: GatewayRules = GatewayRules(
             settings, clock=time.time, random_bytes=os.urandom, verify=self._verify
         )
         return self

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from longwire.local.session import Session
 
 # The protocol logs each frame with its payload at DEBUG, and payloads are nobody's business.
-logger = logging.getLogger("longwire.local.server.websocket")
+logger: logging.Logger = logging.getLogger("longwire.local.server.websocket")
 logger.setLevel(logging.WARNING)
 
 # Bytes kept for a client that does not read. API Gateway has such a buffer too, of unknown size.
@@ -52,8 +52,9 @@ class ServerWebSocket(asyncio.Protocol):
         *,
         on_lost: Callable[[], None],
     ) -> None:
-        self.closed = asyncio.Event()  # the socket is gone
-        self.is_full = False  # the client does not read: it has no room for another message
+        self.closed: asyncio.Event = asyncio.Event()  # the socket is gone
+        # The client does not read: it has no room for another message.
+        self.is_full: bool = False
         self._transport = transport
         self._session = session
         self._on_lost = on_lost

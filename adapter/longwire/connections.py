@@ -176,7 +176,7 @@ class Connections:
         own = caller.own_if(to)
         if own is not None and own.has_effect and own.greets:
             await own.greet(message)
-        elif caller.has_effect:
+        elif await caller.takes_effect():
             await _ask(caller, to, lambda: post(to, deadline=caller.deadline))
         else:
             caller.swallow()
@@ -191,7 +191,7 @@ class Connections:
         """
         caller, to = self._reach(target)
         own = caller.own_if(to)
-        if not caller.has_effect:
+        if not await caller.takes_effect():
             await _nothing()
             return
         if own is not None:
@@ -244,7 +244,7 @@ class Connections:
         """
         caller, to = self._reach(target)
         changes = states.checked(to, values, remove)
-        if caller.has_effect:
+        if await caller.takes_effect():
             await states.update(caller, to, changes)
         else:
             await _nothing()
@@ -262,7 +262,7 @@ class Connections:
         name = targets.group_key(group)
         caller, member = self._reach(target)
         store = caller.store
-        if caller.has_effect:
+        if await caller.takes_effect():
             expires_at = await _join(caller, member)
             await store.group_add(name, member, expires_at)
             await _check_member(caller, name, member)
@@ -274,7 +274,7 @@ class Connections:
         name = targets.group_key(group)
         caller, member = self._reach(target)
         store = caller.store
-        if caller.has_effect:
+        if await caller.takes_effect():
             await store.group_discard(name, member)
         else:
             await _nothing()
@@ -336,7 +336,7 @@ class Connections:
         message = frame(data, self._dumps)
         post = caller.registry.clients.prepare(message)
         excluded = frozenset(self._reach(target)[1] for target in targets.several(exclude))
-        if not caller.has_effect:
+        if not await caller.takes_effect():
             caller.swallow()
             await _nothing()
             return SendResult(incomplete=RUN_OVER if caller.is_over else None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire import Longwire
+from longwire import Connections, Longwire
 from longwire.exceptions import BackendError, DeadlineError
 from longwire.invocation.kept_runs import KeptRuns
 from longwire.replay import journal, turn
@@ -574,6 +574,69 @@ async def test_what_was_streamed_before_a_turn_was_taken_over_is_not_sent_again(
             await starting
         assert "x" in first.frames
         assert len(first.frames) == len(set(first.frames))
+
+
+@pytest.mark.parametrize(
+    "act", ["send", "group_send", "group_add", "close", "close itself", "return"]
+)
+async def test_who_has_lost_its_turn_does_nothing_more(
+    act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process that stood still for longer than its lease: another event has gone on."""
+    for module in (turn, journal):
+        monkeypatch.setattr(module, "LEASE_TIME", 0.3)
+    connections = Connections()
+    begun, resumed, reached = asyncio.Event(), asyncio.Event(), []
+    owners = []
+    acts: dict[str, Callable[[Any, Any], Any]] = {
+        "send": lambda scope, send: connections.send(scope, "late"),
+        "group_send": lambda scope, send: connections.group_send("room", "late"),
+        "group_add": lambda scope, send: connections.group_add("late", scope),
+        "close": lambda scope, send: connections.close(scope),
+        "close itself": lambda scope, send: send({"type": "websocket.close"}),
+    }
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await connections.group_add("room", scope)
+        while (await receive())["type"] == "websocket.receive":
+            if scope["extensions"]["longwire"]["replaying"]:
+                continue
+            owners.append(asyncio.current_task())
+            if len(owners) > 1:
+                await send({"type": "websocket.send", "text": "from the other"})
+                continue
+            begun.set()
+            try:
+                await resumed.wait()
+                if act == "return":
+                    return reached.append("cancelled")
+                await acts[act](scope, send)
+                reached.append("done")
+            except asyncio.CancelledError:
+                reached.append("cancelled")
+                raise
+
+    store = MemoryBackend()
+    async with processes(app, 2, [store]) as (first, second):
+        await first.connect()
+        saying = asyncio.create_task(first.say("a"))
+        await begun.wait()
+        runs = first.handler._kept_runs
+        assert runs is not None
+        # As if it stood still: it does not look whether its turn is over.
+        monkeypatch.setattr(runs._attendants[first.connection_id], "wake", lambda: None)
+        async with runs._attendants[first.connection_id]._turn._appending:
+            assert await second.say("b") == {"statusCode": 200}
+            resumed.set()
+            await asyncio.sleep(0)
+        with pytest.raises(DeadlineError):
+            await saying
+        assert reached == ["cancelled"]
+        assert first.frames == ["from the other"]
+        assert await store.groups(first.connection_id) == ("room",)
+        assert not first.deleted
 
 
 async def test_a_store_that_fails_for_a_moment_ends_no_conversation(

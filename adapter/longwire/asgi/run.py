@@ -505,12 +505,19 @@ class Run:
                 self.hang = error
             raise
         except SupersededError:
-            if self.hears_the_end is not None and await self.hears_the_end():
-                raise ConnectionGoneError(self.connection_id) from None
-            self.abandon()
-            raise asyncio.CancelledError from None
+            await self.give_way()
+            raise ConnectionGoneError(self.connection_id) from None
         finally:
             self._watch.signal()
+
+    async def give_way(self) -> None:
+        """Stop, as somebody else goes on with its connection: whoever calls this is cancelled.
+
+        A run that is told the end goes on with that.
+        """
+        if self.hears_the_end is None or not await self.hears_the_end():
+            self.abandon()
+            raise asyncio.CancelledError
 
     async def _close(self, message: Message) -> None:
         code, reason = message.get("code"), message.get("reason")
@@ -522,12 +529,16 @@ class Run:
             return  # as under uvicorn: the client was faster
         if not isinstance(reason, str):
             reason = ""  # FastAPI gives the list of validation errors
-        self.answer = self.answer._replace(state=HandshakeState.CLOSED, closed_with=(code, reason))
+        before = self.answer
+        self.answer = before._replace(state=HandshakeState.CLOSED, closed_with=(code, reason))
         self._watch.signal()
         try:
             if self._stage is not Stage.REPLAY and self.ended:
                 async with self._sending:
                     await self._outbox.close(code, reason)
+        except SupersededError:
+            self.answer = before
+            await self.give_way()
         finally:  # not before, as an app that hears of the end may cancel who closes
             self._inbox.deliver(messages.disconnect(code, reason))
 

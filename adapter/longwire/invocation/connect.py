@@ -262,8 +262,10 @@ class _ConnectStep:
             await self._connection.update(end_connect_step)
         elif run.is_shared() and not (self._connection.ended or has_spoken):
             await end_unless_spoken(self._connection, self._record.responded_at)
-        else:
+        elif conversing is None:
             await self._connection.end()
+        else:
+            await conversing.end_connection()
 
     async def _clean_up(self) -> None:
         """Let an app that has refused finish what it is doing."""

@@ -29,7 +29,7 @@ from longwire.registry.record import NEW_CONNECTION, ConnectionRecord
 from longwire.registry.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from longwire.asgi.run import Run
     from longwire.asgi.state import Kept
@@ -88,6 +88,8 @@ class Connection:
         self.left_groups: tuple[str, ...] = ()
         self.state: OwnState  # once there is a run
         self.results: OnceResults | None = None
+        # With `replay`: raises `SupersededError` when the turn is somebody else's.
+        self.ensure_turn: Callable[[], Awaitable[None]] | None = None
         self._api = api
         self._endpoint = endpoint
         self._settings = settings
@@ -361,6 +363,15 @@ class Connection:
     @property
     def has_effect(self) -> bool:
         return self._run is not None and self._run.has_effect
+
+    async def takes_effect(self) -> bool:
+        if self.has_effect and self.ensure_turn is not None:
+            assert self._run is not None
+            try:
+                await self.ensure_turn()
+            except SupersededError:
+                await self._run.give_way()
+        return self.has_effect
 
     @property
     def unwinding(self) -> bool:

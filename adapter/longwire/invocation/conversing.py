@@ -97,6 +97,7 @@ class Conversing:
         self._attendant = Attendant(
             self.turn, self.give, self.run.abandon, self.run.has_received_all, takes_until
         )
+        self._connection.ensure_turn = self.ensure_turn
         self._runs.begin_turn(self._connection.id, self._attendant)
         self._runs.at_work[self._connection.id] = self._over
         return self
@@ -121,6 +122,13 @@ class Conversing:
     async def ensure_turn(self) -> None:
         """Make sure that the turn is still this event's; raises `SupersededError`."""
         await ensure_turn(self.turn, self._connection)
+
+    async def end_connection(self) -> None:
+        """End it as its app has, unless the turn is somebody else's."""
+        with contextlib.suppress(SupersededError):
+            if not (self._connection.ended or self.at_rest):
+                await self.ensure_turn()
+            await self._connection.end()
 
     async def give_first(self) -> None:
         """Give the app the message with which this turn has begun, and take others from now on."""

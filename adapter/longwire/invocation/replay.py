@@ -60,6 +60,10 @@ class TurnReplies(Replies):
             self.count.add(frame)
         return is_sent
 
+    async def close(self, code: int, reason: str) -> None:
+        await ensure_turn(self._turn, self._connection)
+        await super().close(code, reason)
+
 
 async def message(
     invocation: Invocation, request: RequestContext, received: Message, find: Find
@@ -165,7 +169,7 @@ async def _converse(
 
 def _check_done(invocation: Invocation, conversing: Conversing) -> None:
     """Raise `DeadlineError` if the app is not through with the message of this event."""
-    if conversing.run.ended or invocation.connection.ended:
+    if invocation.connection.ended or (conversing.run.ended and not conversing.turn.is_lost):
         return
     if not conversing.has_given_own:
         raise DeadlineError("its turn was over before the app had this message")
@@ -181,7 +185,7 @@ async def _give(invocation: Invocation, conversing: Conversing, word: Word | Non
     outcome = await conversing.until_rest(on_waiting)
     conversing.note(outcome, word)
     if conversing.run.ended:
-        await invocation.connection.end()
+        await conversing.end_connection()
     return outcome
 
 

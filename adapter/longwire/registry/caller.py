@@ -67,6 +67,12 @@ class OwnConnection(Protocol):
     @property
     def greets(self) -> bool: ...
 
+    async def takes_effect(self) -> bool:
+        """Tell whether what the app does now counts, once it is sure that it may do it.
+
+        Whoever may not, as another event goes on with the connection, is cancelled here.
+        """
+
     async def greet(self, frame: Frame) -> None:
         """Send a frame once the response to the handshake has left.
 
@@ -143,6 +149,10 @@ class Caller:
     def has_effect(self) -> bool:
         """Whether what it does takes effect: not when it is repeated, nor when a run unwinds."""
         return self.own is None or self.own.has_effect
+
+    async def takes_effect(self) -> bool:
+        """Tell the same just before it is done; raises `CancelledError` where it must not be."""
+        return self.own is None or await self.own.takes_effect()
 
     async def store_state(self) -> None:
         """Store what the event's app has changed, as clients are about to hear of it."""

@@ -146,7 +146,7 @@ def _wait_for_lines(path: Path, number: int) -> None:
 
 def _store(request: pytest.FixtureRequest, host: str) -> Store | None:
     """Start the server of a host's store, and make there what it needs."""
-    name = f"parity-{len(host)}"  # other tests use the servers, too
+    name = f"parity{len(host)}"  # other tests use the servers, too
     match host.rpartition("on ")[2]:
         case "redis":
             port = request.getfixturevalue("redis_server").port
@@ -170,11 +170,15 @@ def _store(request: pytest.FixtureRequest, host: str) -> Store | None:
 def told(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Told]]]:
-    """Play all, two hosts at a time."""
+    """Play all on the hosts that are asked for, two at a time."""
     folder = tmp_path_factory.mktemp("frameworks")
-    stores = {host: _store(request, host) for host in PLAYED}
+    calls = (getattr(item, "callspec", None) for item in request.session.items)
+    asked = {call.params["host"] for call in calls if call is not None and "host" in call.params}
+    stores = {host: _store(request, host) for host in PLAYED if host in {"uvicorn", *asked}}
     with ThreadPoolExecutor(2) as hosts:
-        yield {host: hosts.submit(_play, host, folder / host, stores[host]) for host in PLAYED}
+        yield {
+            host: hosts.submit(_play, host, folder / host, store) for host, store in stores.items()
+        }
 
 
 def _results(told: dict[str, Future[Told]], host: str) -> Told:

@@ -23,6 +23,12 @@ READY = re.compile(
 )
 
 
+def need_runtime() -> None:
+    """Skip a test that needs Lambda's own runtime where that is not to be had."""
+    if find_spec("runtime_client") is None:
+        pytest.skip("Lambda's own runtime is for Linux only")
+
+
 def interrupt(process: subprocess.Popen[str]) -> None:
     """Press Ctrl-C; on Windows Ctrl-Break, which alone reaches one group of processes."""
     process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
@@ -38,8 +44,8 @@ class Dev:
         command: Sequence[str] = ("-m", "longwire", "dev", "--port", "0"),
         **environ: str,
     ) -> None:
-        if "--instances" in arguments and find_spec("runtime_client") is None:
-            pytest.skip("Lambda's own runtime is for Linux only")
+        if "--instances" in arguments:
+            need_runtime()
         self.process = subprocess.Popen(
             [sys.executable, *command, *arguments],
             cwd=directory,

@@ -91,6 +91,7 @@ def test_every_python_block_is_run() -> None:
         "secret.py",
         "test_main.py",
         "together.py",
+        "typed.py",
         "viewer.py",
         "who.py",
     ]

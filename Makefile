@@ -83,8 +83,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
+# As on the other systems, too; and how much of the packages' own types pyright can be sure of.
 types: $(VENV)/installed
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 adapter backends examples
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin adapter backends examples
+	$(BIN)/python .ci/completeness.py
 
 cov: $(VENV)/installed
 	$(BIN)/coverage run $(PYTEST)

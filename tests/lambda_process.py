@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from longwire.local.cli import entry
 from longwire.local.function.inline import do_nothing
 from longwire.local.function.instance import Instance, Report
+from tests.local.running import need_runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ class LambdaProcess:
     def __init__(
         self, folder: Path, *, timeout: float, freeze: bool, environ: dict[str, str]
     ) -> None:
+        need_runtime()
         self.reports: list[Report] = []
         options = {"target": "function:handler", "app_dir": str(folder)}
         rest = dict.fromkeys(set(entry.NAMES) - set(options))

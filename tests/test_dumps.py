@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic_core
 import pytest
-from fastapi.encoders import jsonable_encoder
 from pydantic import BaseModel, Field
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -35,6 +34,7 @@ from longwire.apigateway.frames import frame
 from longwire.testing import Gateway
 from longwire_backends.memory import MemoryBackend
 from tests.connections_server import ConnectionsServer
+from tests.documents import FILES
 from tests.lambda_events import LambdaContext, message_event
 from tests.parity.hosts import on_uvicorn
 from tests.talk import old_record
@@ -179,7 +179,11 @@ def test_what_has_no_form_is_an_error_that_says_where(value: object, text: str) 
 
 
 def _fastapi(value: object) -> str:
-    return json.dumps(jsonable_encoder(value))
+    """Write it as the documents show."""
+    names: dict[str, Any] = {}
+    exec(FILES["prices.py"], names)
+    text: str = names["connections"]._dumps(value)
+    return text
 
 
 def _refuse(value: object) -> str:

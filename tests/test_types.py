@@ -18,6 +18,7 @@ import longwire
 from longwire.config import schema
 from longwire.config.ws_config import WSConfig, WSFanout, WSParams
 from longwire_backends.base import Backend
+from tests.documents import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,13 +116,16 @@ LINES = {number for number, _ in enumerate(MISTAKES.strip().splitlines(), 4)}
 @pytest.mark.timeout(300)
 def test_mypy_finds_each_mistake_and_nothing_else(mistakes: Path) -> None:
     pytest.importorskip("mypy")
-    cache = str(mistakes.parent / "cache")
+    folder = mistakes.parent
+    for name in ("typed.py", "main.py"):  # the documents' own
+        (folder / name).write_text(FILES[name], encoding="utf-8")
     checked = _run(
-        *(sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache),
-        *(str(mistakes), str(PROGRAM)),
+        *(sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / "cache")),
+        *(str(mistakes), str(PROGRAM), str(folder / "typed.py")),
     )
     assert _wrong_lines(checked, mistakes) == LINES, checked
     assert "program.py" not in checked
+    assert "typed.py" not in checked
 
 
 @pytest.mark.timeout(300)

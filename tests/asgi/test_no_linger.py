@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import falcon.asgi
 import pytest
-import uvloop
 from falcon.errors import WebSocketDisconnected
 
 from tests.talk import talk
@@ -91,14 +90,19 @@ async def _converse(app: ASGIApp) -> list[str]:
         return client.frames
 
 
+def _uvloop() -> asyncio.AbstractEventLoop:
+    loop: asyncio.AbstractEventLoop = pytest.importorskip("uvloop").new_event_loop()
+    return loop
+
+
 @pytest.mark.parametrize(
     ("app", "loop_factory"),
     [
         pytest.param(heartbeat, asyncio.new_event_loop, id="heartbeat"),
         pytest.param(writer, asyncio.new_event_loop, id="writer"),
         pytest.param(by_falcon(), asyncio.new_event_loop, id="falcon"),
-        pytest.param(heartbeat, uvloop.new_event_loop, id="heartbeat on uvloop"),
-        pytest.param(writer, uvloop.new_event_loop, id="writer on uvloop"),
+        pytest.param(heartbeat, _uvloop, id="heartbeat on uvloop"),
+        pytest.param(writer, _uvloop, id="writer on uvloop"),
     ],
 )
 def test_an_event_is_over_when_the_app_waits_for_the_client(

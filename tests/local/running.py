@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
-    import signal
+    from collections.abc import Sequence
     from pathlib import Path
     from typing import Self
 
@@ -19,17 +23,37 @@ READY = re.compile(
 )
 
 
+def need_runtime() -> None:
+    """Skip a test that needs Lambda's own runtime where that is not to be had."""
+    if find_spec("runtime_client") is None:
+        pytest.skip("Lambda's own runtime is for Linux only")
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C; on Windows Ctrl-Break, which alone reaches one group of processes."""
+    process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
+
+
 class Dev:
     """A running `longwire dev`; one that a failed test leaves behind is killed."""
 
-    def __init__(self, directory: Path, *arguments: str, **environ: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        command: Sequence[str] = ("-m", "longwire", "dev", "--port", "0"),
+        **environ: str,
+    ) -> None:
+        if "--instances" in arguments:
+            need_runtime()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "longwire", "dev", "--port", "0", *arguments],
+            [sys.executable, *command, *arguments],
             cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
 
     def __enter__(self) -> Self:
@@ -54,6 +78,9 @@ class Dev:
 
     def stop(self, number: signal.Signals) -> tuple[int, str, str]:
         """Send a signal and return exit code, output and errors."""
-        self.process.send_signal(number)
+        if sys.platform == "win32":
+            interrupt(self.process)
+        else:
+            self.process.send_signal(number)
         out, err = self.process.communicate(timeout=30)
         return self.process.returncode, out, err

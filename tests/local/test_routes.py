@@ -43,6 +43,7 @@ def fastapi() -> Any:
 
 
 def litestar() -> Any:
+    pytest.importorskip("litestar")
     from litestar import Litestar, Router, WebSocket, get, websocket
 
     @get("/page")
@@ -61,6 +62,7 @@ def litestar() -> Any:
 
 
 def quart() -> Any:
+    pytest.importorskip("quart")
     from quart import Quart
 
     app = Quart("tests")
@@ -71,6 +73,7 @@ def quart() -> Any:
 
 
 def channels() -> Any:
+    pytest.importorskip("channels")
     from channels.routing import ProtocolTypeRouter, URLRouter
     from channels.security.websocket import AllowedHostsOriginValidator
     from channels.sessions import CookieMiddleware

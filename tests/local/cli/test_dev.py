@@ -37,7 +37,11 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+# Windows has no SIGHUP.
+_STOPS = [getattr(signal, one) for one in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, one)]
+
+
+@pytest.mark.parametrize("number", _STOPS)
 def test_an_app_is_served_until_a_signal_comes(directory: Path, number: signal.Signals) -> None:
     """Clients then get 1001, the app its disconnect, and the exit code is 0."""
     with Dev(directory, "cli_app:app", "--path", "/ws") as dev:

@@ -386,23 +386,3 @@ def test_colours_are_for_terminals(tmp_path: Path) -> None:
                 process.terminate()
                 process.wait(30)
         assert ("\x1b[32m200\x1b[0m" in line) is expected
-
-
-WITHOUT_SIGHUP = """
-import signal, sys
-from longwire.local.cli.main import main
-del signal.SIGHUP
-sys.exit(main(["dev", "--port", "0"]))
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="nothing to take away")
-def test_a_system_without_sighup(tmp_path: Path) -> None:
-    """As Windows is."""
-    (tmp_path / "main.py").write_text(LOUD)
-    command = [sys.executable, "-u", "-c", WITHOUT_SIGHUP]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("longwire dev: ready on ws://")
-        process.terminate()
-        assert process.wait(30) == 0

@@ -285,9 +285,11 @@ def reloads_by_restart(options: argparse.Namespace) -> bool:
 
 def reload(arguments: list[str], options: argparse.Namespace) -> int:
     """Serve in a process that is restarted whenever a file changes."""
+    # What is wrong with the command line is said once, not at every restart.
+    if options.instances is not None:
+        _check_runtime()
     from longwire.local.reload import supervise
 
-    # What is wrong with the command line is said once, not at every restart.
     settings_from(options)
     store_from(options)
     if options.env_file is None:

@@ -31,7 +31,8 @@ from longwire.local.rules.gateway import GatewayRules
 from longwire.local.rules.results import HandshakeAccepted, HandshakeRefused
 from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway
-from longwire.local.session import BACKLOG, HandledEvent, Session
+from longwire.local.invoking import HandledEvent
+from longwire.local.session import BACKLOG, Session
 from longwire.local.tasks import Tasks
 from tests.local.fakes import OK, Event, RecordingFunction
 

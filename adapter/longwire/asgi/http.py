@@ -38,6 +38,7 @@ async def respond(
     event: Any,
     context: object,
     seconds: float,
+    raised: Callable[[BaseException], None],  # called with what the app raises below Mangum
 ) -> Any:
     """Let a Lambda handler answer an event that is not a WebSocket event.
 
@@ -58,7 +59,20 @@ async def respond(
         return await within(seconds, WHAT, _in_thread(_call, answering, event, context))
     finally:
         for run in running:
-            run.cancel()  # with it the thread of a Mangum that waits for the app
+            # With it the thread of a Mangum that waits for the app.
+            if not run.cancel() and (error := _error(run)) is not None:
+                raised(error)
+
+
+def can_respond(handler: LambdaHandler | None) -> bool:
+    """Tell whether there is anything that answers what is not a WebSocket event."""
+    import importlib.util  # for who asks
+
+    return handler is not None or importlib.util.find_spec("mangum") is not None
+
+
+def _error(run: Future[None]) -> BaseException | None:
+    return None if run.cancelled() else run.exception()
 
 
 def _mangum(app: Any) -> Any:

@@ -24,7 +24,7 @@ from longwire.local.rules.results import (
     Returned,
     TimedOut,
 )
-from longwire.local.session import HandledEvent
+from longwire.local.invoking import HandledEvent
 
 NOON = datetime(2025, 11, 11, 13, 45, 46)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CANNOT_SERVE, USAGE = 1, 2
+HTTP_PORT = 3000
 EXTRA = {"h11": "dev", "websockets": "dev", "watchfiles": "dev", "awslambdaric": "instances"}
 
 
@@ -170,9 +171,29 @@ def _add_serving(dev: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--port", type=port, default=3001, help="on which port; 0 takes a free one (%(default)s)"
     )
+    _add_http(group)
     group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
     group.add_argument("--under-reload", action="store_true", help=argparse.SUPPRESS)
     _add_log_level(group)
+
+
+def _add_http(group: argparse._ActionsContainer) -> None:
+    http = group.add_mutually_exclusive_group()
+    http.add_argument(
+        "--http-port",
+        type=port,
+        metavar="PORT",
+        help=f"on which port HTTP is served, if the app answers it; 0 takes a free one "
+        f"({HTTP_PORT}, or a free one if that is in use)",
+    )
+    http.add_argument(
+        "--one-port",
+        action="store_true",
+        help="serve HTTP on the port of the WebSockets, as behind CloudFront",
+    )
+    http.add_argument("--no-http", action="store_true", help="serve no HTTP")
+    # What --http-port is if it is not given; the supervisor of --reload says another.
+    group.add_argument("--usual-http-port", type=port, default=HTTP_PORT, help=argparse.SUPPRESS)
 
 
 def _add_log_level(group: argparse._ActionsContainer) -> None:
@@ -337,6 +358,7 @@ def _add_authorizer(group: argparse._ActionsContainer) -> None:
 
 _LIMITS = {
     "integration_timeout": "how long the gateway waits for the function to answer an event",
+    "http_timeout": "how long it waits for an answer to an HTTP request",
     "idle_timeout": "how long a connection may be silent",
     "lifetime": "how long a connection may live",
 }

@@ -1,0 +1,99 @@
+"""Whether `longwire dev` serves HTTP, and on which port."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from longwire.exceptions import ConfigurationError
+from longwire.local.cli.options import CannotServeError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from longwire.local.server.server import LocalGateway
+
+
+class PortError(CannotServeError):
+    """A port cannot be had, which no change of a file will mend."""
+
+
+async def listen(
+    gateway: LocalGateway, options: argparse.Namespace, *, answers: bool | None
+) -> str | None:
+    """Serve HTTP where it is wanted and answered; return what is to be said of the port.
+
+    `answers` is None if nobody can tell, as of any Lambda function.
+
+    Raises:
+        PortError: the port cannot be had.
+        ConfigurationError: HTTP is wanted, and nothing answers it.
+    """
+    wanted = options.one_port or options.http_port is not None
+    if wanted and answers is False:
+        option = "--one-port" if options.one_port else "--http-port"
+        raise ConfigurationError(
+            f"{option}: nothing answers HTTP: pip install 'longwire[http]', which brings Mangum, "
+            "or give Longwire(app, http=...) what does"
+        )
+    if options.no_http or options.one_port or not (wanted or answers):
+        return None
+    port: int = _port(options)
+    try:
+        await gateway.listen_for_http(port)
+    except OSError as error:
+        if options.http_port is None and error.errno == errno.EADDRINUSE:
+            await gateway.listen_for_http(0)
+            return f"HTTP has another port, as {port} is in use (--http-port names one)"
+        raise cannot_listen(gateway, port, error, "--http-port") from None
+    return None
+
+
+def cannot_listen(gateway: LocalGateway, port: int, error: OSError, option: str) -> PortError:
+    """Say why a port cannot be had."""
+    host, _ = gateway.address
+    if error.errno == errno.EADDRINUSE:
+        advice = f"choose another with {option}, or 0 for any"
+        return PortError(f"port {port} of {host} is in use; {advice}")
+    return PortError(f"cannot listen on {host}:{port}: {error.strerror or error}")
+
+
+def same_ports(options: argparse.Namespace) -> list[str]:
+    """Return the options that say ports which nobody has named, the same for each process."""
+    more = ["--port", str(_free_port(options.host))] if options.port == 0 else []
+    port = _port(options)
+    if port == 0 or (options.http_port is None and not _is_free(options.host, port)):
+        port = _free_port(options.host)
+    name = "--usual-http-port" if options.http_port is None else "--http-port"
+    return [*more, name, str(port)]
+
+
+def _port(options: argparse.Namespace) -> int:
+    given, usual = options.http_port, options.usual_http_port
+    port: int = given if given is not None else 0 if options.port == 0 else usual
+    return port
+
+
+def _free_port(host: str) -> int:
+    with _bound(host, 0) as port:
+        return port
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        with _bound(host, port):
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _bound(host: str, port: int) -> Iterator[int]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as taken:
+        taken.bind((host, port))
+        bound: int = taken.getsockname()[1]
+        yield bound

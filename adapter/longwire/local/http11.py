@@ -36,7 +36,7 @@ CLOSE_TIMEOUT = 2.0
 READ_TIMEOUT = 60.0
 
 
-class Response(Protocol):
+class HTTP1Response(Protocol):
     """What a request is answered with."""
 
     @property
@@ -73,7 +73,7 @@ class HTTP1Connection(asyncio.Protocol):
         # Requests are answered one at a time; the next one waits in h11's buffer.
         self._answering = False
         self._closing = False
-        # Set while the client has read all that was sent to it.
+        # Set while the client has read nearly all that was sent to it.
         self._read = asyncio.Event()
         self._read.set()
 
@@ -95,7 +95,6 @@ class HTTP1Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=0)
         self._expire_after(REQUEST_TIMEOUT)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -213,14 +212,14 @@ class HTTP1Connection(asyncio.Protocol):
             self._transport.close()
 
     async def until_read(self) -> None:
-        """Wait until the client has read the answers so far; give it up if it takes too long."""
+        """Wait until the client has nearly read the answers so far, and for not too long."""
         if not self._read.is_set():
             try:
                 await asyncio.wait_for(self._read.wait(), READ_TIMEOUT)
             except TimeoutError:
                 self._transport.abort()
 
-    def respond(self, response: Response, *, close: bool = False) -> None:
+    def respond(self, response: HTTP1Response, *, close: bool = False) -> None:
         """Answer the request, and go on with the next."""
         if self._transport.is_closing():
             return

@@ -16,6 +16,7 @@ from longwire.local.cli.console import (
     printable,
     write_line,
 )
+from longwire.local.invoking import HandledEvent
 from longwire.local.rules.results import (
     HandshakeAccepted,
     HandshakeRefused,
@@ -24,7 +25,6 @@ from longwire.local.rules.results import (
     Returned,
     TimedOut,
 )
-from longwire.local.invoking import HandledEvent
 
 NOON = datetime(2025, 11, 11, 13, 45, 46)
 

@@ -23,7 +23,7 @@ class PortError(CannotServeError):
 
 async def listen(
     gateway: LocalGateway, options: argparse.Namespace, *, answers: bool | None
-) -> str | None:
+) -> str:
     """Serve HTTP where it is wanted and answered; return what is to be said of the port.
 
     `answers` is None if nobody can tell, as of any Lambda function.
@@ -40,16 +40,16 @@ async def listen(
             "or give Longwire(app, http=...) what does"
         )
     if options.no_http or options.one_port or not (wanted or answers):
-        return None
-    port: int = _port(options)
+        return ""
+    port = _port(options)
     try:
         await gateway.listen_for_http(port)
     except OSError as error:
         if options.http_port is None and error.errno == errno.EADDRINUSE:
             await gateway.listen_for_http(0)
-            return f"HTTP has another port, as {port} is in use (--http-port names one)"
+            return f" ({port} is in use; --http-port says another)"
         raise cannot_listen(gateway, port, error, "--http-port") from None
-    return None
+    return ""
 
 
 def cannot_listen(gateway: LocalGateway, port: int, error: OSError, option: str) -> PortError:

@@ -89,22 +89,21 @@ class Screen:
     def report(self, report: Report) -> None:
         write_line(sys.stdout, report_line(report))
 
-    def ready(self, gateway: LocalGateway, note: str | None = None) -> None:
-        lines = ready_lines(gateway.url, gateway.management_url, self.about, gateway.http_url)
-        for line in [*lines, *([f"  {note}"] if note is not None else [])]:
+    def ready(self, gateway: LocalGateway, http_note: str = "") -> None:
+        http = "" if gateway.http_url is None else f"{gateway.http_url}/{http_note}"
+        for line in ready_lines(gateway.url, gateway.management_url, self.about, http):
             write_line(sys.stdout, printable(line))
 
 
-def ready_lines(
-    url: str, management_url: str, about: About, http_url: str | None = None
-) -> list[str]:
+def ready_lines(url: str, management_url: str, about: About, http: str = "") -> list[str]:
     """Say where clients connect, and where connections are kept if not where the code says."""
     stage = management_url.rpartition("/")[2]
-    http = "" if http_url is None else f"{http_url} and "
     lines = [
-        f"longwire dev: ready on {http}{url} (also /{stage}), "
+        f"longwire dev: ready on {url} (also /{stage}), "
         f"management API {management_url}/@connections"
     ]
+    if http:
+        lines.append(f"  {http}")
     for route in about.routes[:MOST_ROUTES]:
         query = "" if route == about.path else f"?{about.path_query}={route}"
         lines.append(f"  {url}/{query}")

@@ -27,7 +27,8 @@ class Dev:
     """
 
     def __init__(self, directory: Path, *arguments: str, **environ: str) -> None:
-        http = [] if {"--http-port", "--one-port"} & {*arguments} else ["--no-http"]
+        says = {"--http-port", "--one-port", "--usual-http-port"} & {*arguments}
+        http = [] if says else ["--no-http"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "longwire", "dev", "--port", "0", *http, *arguments],
             cwd=directory,

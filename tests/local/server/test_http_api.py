@@ -171,10 +171,10 @@ async def test_fifty_clients_at_once(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "old", [b"HTTP/1.0\r\nHost: localhost\r\n", HEAD + b"Connection: close\r\n"]
+    "last", [b"HTTP/1.0\r\nHost: localhost\r\n", HEAD + b"Connection: close\r\n"]
 )
 async def test_a_long_answer_arrives_whole_before_the_connection_ends(
-    served: Served, old: bytes, monkeypatch: pytest.MonkeyPatch
+    served: Served, last: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However slowly its client reads; what ends the connection comes after it."""
     monkeypatch.setattr(http11, "CLOSE_TIMEOUT", 0.2)

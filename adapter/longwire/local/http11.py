@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import h11
 
+from longwire.local.rules.http_results import REFUSALS
 from longwire.local.rules.management_api import json_response
 
 if TYPE_CHECKING:
@@ -162,7 +163,11 @@ class HTTP1Connection(asyncio.Protocol):
         elif self._h11.they_are_waiting_for_100_continue:
             if _length(request) > self._body_limit:
                 # It has asked before it sends, so that it need not.
-                self.respond(json_response(413, "Request Entity Too Large"), close=True)
+                text = "refused %s: the body would have more than %d bytes"
+                logger.warning(
+                    text, request.target.partition(b"?")[0].decode("latin-1"), self._body_limit
+                )
+                self.respond(REFUSALS[413], close=True)
                 return
             self.write(h11.InformationalResponse(status_code=100, headers=[]))
 

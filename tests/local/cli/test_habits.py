@@ -371,7 +371,7 @@ def test_colours_are_for_terminals(tmp_path: Path) -> None:
     for environ, expected in (({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)):
         terminal, other = pty.openpty()
         with subprocess.Popen(
-            [sys.executable, "-m", "longwire", "dev", "--port", "0"],
+            [sys.executable, "-m", "longwire", "dev", "--port", "0", "--no-http"],
             cwd=tmp_path,
             stdout=other,
             stderr=subprocess.DEVNULL,
@@ -392,7 +392,7 @@ WITHOUT_SIGHUP = """
 import signal, sys
 from longwire.local.cli.main import main
 del signal.SIGHUP
-sys.exit(main(["dev", "--port", "0"]))
+sys.exit(main(["dev", "--port", "0", "--no-http"]))
 """
 
 

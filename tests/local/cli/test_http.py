@@ -12,6 +12,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from longwire.local.cli.http import NOTHING_ANSWERS
 from tests.local.running import Dev
 
 if TYPE_CHECKING:
@@ -194,9 +195,11 @@ def test_without_mangum_there_is_none(rooms: Path) -> None:
         _, err = dev.process.communicate(timeout=60)
     assert (dev.process.returncode, err) == (
         2,
-        "longwire: --http-port: nothing answers HTTP: pip install 'longwire[http]', which brings "
-        "Mangum, or give Longwire(app, http=...) what does\n",
+        f"longwire: --http-port: {NOTHING_ANSWERS}\n",
     )
+    with Dev(rooms, "main:app", "--usual-http-port", "0", **environ) as dev:
+        dev.ready()
+        assert dev.line() == f"  no HTTP: {NOTHING_ANSWERS}\n"
 
 
 def test_reload_keeps_the_port_and_says_what_is_broken(rooms: Path) -> None:

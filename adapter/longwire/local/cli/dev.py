@@ -25,7 +25,8 @@ from longwire.local.cli.options import (
     store_from,
     target_from,
 )
-from longwire.local.cli.screen import OF_IMPORTS, Screen, about
+from longwire.local.cli.screen import OF_IMPORTS, Screen
+from longwire.local.cli.screen import about as described
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.access import is_open_to_others
 
@@ -89,8 +90,9 @@ def run(options: argparse.Namespace) -> int:
                 has_mangum = find_spec("mangum") is not None
                 await http.listen(gateway, options, answers=has_mangum or None)
             raise
-        note = await http.listen(gateway, options, answers=screen.about.http)
-        screen.ready(gateway, note)
+        about = screen.about
+        said = await http.listen(gateway, options, answers=about.http, has_routes=about.http_routes)
+        screen.ready(gateway, said)
 
     asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
     return 0
@@ -108,7 +110,7 @@ def _function_from(
         if options.freeze:
             raise ConfigurationError("--freeze: only processes can be frozen; add --instances")
         target = target_from(options)
-        screen.about = about(target)
+        screen.about = described(target)
         raised = screen.app_raised
         return target, ThreadFunction(target, timeout=options.timeout, app_raised=raised)
     from longwire.local.cli import entry
@@ -222,9 +224,8 @@ def _say_what_is_open(gateway: LocalGateway) -> None:
         if gateway.verifies
         else (", and post to all connections and close them (not so with --verify-signatures)")
     )
-    _say(
-        f"warning: --host {host}: whoever reaches this machine can open connections{manage}",
-    )
+    ask = "" if gateway.http_url is None else ", send requests"
+    _say(f"warning: --host {host}: whoever reaches this machine can open connections{ask}{manage}")
 
 
 def _say_what_is_left(gateway: LocalGateway) -> None:

@@ -16,17 +16,24 @@ if TYPE_CHECKING:
 
     from longwire.local.server.server import LocalGateway
 
+NOTHING_ANSWERS = (
+    "nothing answers it: pip install 'longwire[http]', which brings Mangum, or give "
+    "Longwire(app, http=...) what does"
+)
+
 
 class PortError(CannotServeError):
     """A port cannot be had, which no change of a file will mend."""
 
 
 async def listen(
-    gateway: LocalGateway, options: argparse.Namespace, *, answers: bool | None
+    gateway: LocalGateway,
+    options: argparse.Namespace,
+    *,
+    answers: bool | None,  # None if nobody can tell, as of any Lambda function
+    has_routes: bool = False,
 ) -> str:
-    """Serve HTTP where it is wanted and answered; return what is to be said of the port.
-
-    `answers` is None if nobody can tell, as of any Lambda function.
+    """Serve HTTP where it is wanted and answered; return what is to be said of it.
 
     Raises:
         PortError: the port cannot be had.
@@ -35,12 +42,15 @@ async def listen(
     wanted = options.one_port or options.http_port is not None
     if wanted and answers is False:
         option = "--one-port" if options.one_port else "--http-port"
-        raise ConfigurationError(
-            f"{option}: nothing answers HTTP: pip install 'longwire[http]', which brings Mangum, "
-            "or give Longwire(app, http=...) what does"
-        )
-    if options.no_http or options.one_port or not (wanted or answers):
-        return ""
+        raise ConfigurationError(f"{option}: {NOTHING_ANSWERS}")
+    if options.no_http or not (wanted or answers):
+        missed = has_routes and answers is False and not options.no_http
+        return f"no HTTP: {NOTHING_ANSWERS}" if missed else ""
+    note = "" if options.one_port else await _listen(gateway, options)
+    return f"{gateway.http_url}/{note}"
+
+
+async def _listen(gateway: LocalGateway, options: argparse.Namespace) -> str:
     port = _port(options)
     try:
         await gateway.listen_for_http(port)

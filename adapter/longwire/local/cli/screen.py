@@ -12,7 +12,7 @@ from longwire.handler import Longwire
 from longwire.local.cli.console import event_line, has_colours, printable, report_line, write_line
 from longwire.local.cli.importer import ImportTargetError
 from longwire.local.function.inline import do_nothing
-from longwire.local.routes import websocket_routes
+from longwire.local.routes import has_http_routes, websocket_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +39,7 @@ class About(NamedTuple):
     store: str | None = None  # where connections are kept, if not where the handler says
     made_for: str | None = None
     http: bool | None = None  # whether it answers HTTP, if that is known
+    http_routes: bool = False  # whether it would have something to answer
 
 
 def about(target: object) -> About:
@@ -50,7 +51,13 @@ def about(target: object) -> About:
     store = settings.backend if isinstance(settings.backend, str) else settings.backend.name
     store = str(settings.params.get("file_path", store))
     return About(
-        routes, settings.path, settings.path_query, store, settings.made_for, target.answers_http
+        routes,
+        settings.path,
+        settings.path_query,
+        store,
+        settings.made_for,
+        target.answers_http,
+        has_http_routes(target.app),
     )
 
 
@@ -89,8 +96,7 @@ class Screen:
     def report(self, report: Report) -> None:
         write_line(sys.stdout, report_line(report))
 
-    def ready(self, gateway: LocalGateway, http_note: str = "") -> None:
-        http = "" if gateway.http_url is None else f"{gateway.http_url}/{http_note}"
+    def ready(self, gateway: LocalGateway, http: str = "") -> None:
         for line in ready_lines(gateway.url, gateway.management_url, self.about, http):
             write_line(sys.stdout, printable(line))
 

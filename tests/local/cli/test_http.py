@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROOMS = """
-import asyncio, os
+import asyncio, os, sys
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -37,6 +37,11 @@ async def wrong(request):
 
 async def slow(request):
     await asyncio.sleep(30)
+
+async def short(request):
+    print("short", file=sys.stderr, flush=True)
+    await asyncio.sleep(1)
+    return PlainTextResponse("")
 
 async def form(request):
     data = await request.form()
@@ -61,6 +66,7 @@ app = Starlette(routes=[
     Route("/rooms", post, methods=["POST"]),
     Route("/wrong", wrong),
     Route("/slow", slow),
+    Route("/short", short),
     Route("/form", form, methods=["POST"]),
     Route("/cookies", cookies),
     Route("/where", where),
@@ -155,6 +161,20 @@ def test_it_has_a_time_limit(rooms: Path) -> None:
     assert (answer.status_code, answer.text) == (503, '{"message":"Service Unavailable"}')
     assert "/slow                  timed out, client gets 503  " in out
     assert code == 0
+
+
+def test_the_end_waits_for_requests_and_says_so(rooms: Path) -> None:
+    """For a few seconds, as for clients of WebSockets."""
+    with Dev(rooms, "main:app", "--http-port", "0") as dev, ThreadPoolExecutor(1) as pool:
+        url, _ = dev.ready_for_http()
+        asked = pool.submit(httpx.get, f"{url}/short", timeout=30)
+        assert dev.process.stderr is not None
+        assert dev.process.stderr.readline() == "short\n"
+        dev.process.send_signal(signal.SIGINT)
+        assert asked.result().status_code == 200
+        _, err = dev.process.communicate(timeout=30)
+    said = "stopping: an HTTP request is still being answered (Ctrl-C again to stop now)"
+    assert (dev.process.returncode, err) == (0, f"longwire dev: {said}\n")
 
 
 def test_a_port_that_nobody_named_gives_way(rooms: Path) -> None:

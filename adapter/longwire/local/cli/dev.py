@@ -229,11 +229,14 @@ def _say_what_is_open(gateway: LocalGateway) -> None:
 
 
 def _say_what_is_left(gateway: LocalGateway) -> None:
+    left = []
     if clients := gateway.clients:
-        _say(
-            f"stopping: {clients} connected, whose last events may take a few seconds (Ctrl-C "
-            "again to stop now)"
-        )
+        left.append(f"{clients} connected, whose last events may take a few seconds")
+    if requests := gateway.requests:
+        what = "an HTTP request is" if requests == 1 else f"{requests} HTTP requests are"
+        left.append(f"{what} still being answered")
+    if left:
+        _say(f"stopping: {', and '.join(left)} (Ctrl-C again to stop now)")
 
 
 def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:

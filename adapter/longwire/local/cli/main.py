@@ -66,7 +66,7 @@ def _show_logging(level: str) -> None:
     handler.setFormatter(PrintableFormatter(form))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     # A framework may have the root logger say more, and a line of its own for what has one here.
-    for name in ("longwire", "longwire_backends"):
+    for name in ("longwire", "longwire_backends", "mangum"):
         logging.getLogger(name).setLevel(level.upper())
 
 

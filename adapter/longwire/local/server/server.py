@@ -90,6 +90,7 @@ class LocalGateway:
         # Why no client can connect, who then gets a 503 with it; None if they can.
         self.unavailable: str | None = None
         self.one_port = one_port
+        self.requests = 0  # to the HTTP API that are not answered yet
         self.answers_http = answers_http
         self.http_url: str | None = None
         self._http_server: asyncio.Server | None = None
@@ -197,7 +198,11 @@ class LocalGateway:
     # The HTTP API
 
     async def answer(self, request: HTTPRequest) -> tuple[HTTPResponse, str]:
-        return await answer(self.rules, self._function, request, self._tasks, self._observer)
+        self.requests += 1
+        try:
+            return await answer(self.rules, self._function, request, self._tasks, self._observer)
+        finally:
+            self.requests -= 1
 
     # The management API
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import socket
@@ -11,15 +12,43 @@ from longwire.exceptions import ConfigurationError
 from longwire.local.cli.options import CannotServeError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from longwire.local.server.server import LocalGateway
 
+HTTP_PORT = 3000
 NOTHING_ANSWERS = (
     "nothing answers it: pip install 'longwire[http]', which brings Mangum, or give "
     "Longwire(app, http=...) what does"
 )
+
+
+def add_http(group: argparse._ActionsContainer) -> None:
+    """Declare the options that are about HTTP."""
+    http = group.add_mutually_exclusive_group()
+    http.add_argument(
+        "--http-port",
+        type=port,
+        metavar="PORT",
+        help=f"on which port HTTP is served, if the app answers it; 0 takes a free one "
+        f"({HTTP_PORT}, or a free one if that is in use)",
+    )
+    http.add_argument(
+        "--one-port",
+        action="store_true",
+        help="serve HTTP on the port of the WebSockets, as behind CloudFront",
+    )
+    http.add_argument("--no-http", action="store_true", help="serve no HTTP")
+    # What --http-port is if it is not given; the supervisor of --reload says another.
+    group.add_argument("--usual-http-port", type=port, default=HTTP_PORT, help=argparse.SUPPRESS)
+
+
+def port(text: str) -> int:
+    """Read a port number; argparse shows the name of this function."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("expected 0 to 65535")
+    return number
 
 
 class PortError(CannotServeError):

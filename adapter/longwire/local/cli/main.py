@@ -20,6 +20,7 @@ from longwire.exceptions import BackendError, ConfigurationError, LifespanError
 from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
 from longwire.local.cli import dev, env_file, stores
 from longwire.local.cli.console import ConsoleHandler, PrintableFormatter, printable, write_line
+from longwire.local.cli.http import add_http, port
 from longwire.local.cli.options import CannotServeError, store_of
 from longwire.local.cli.parser import EXAMPLES, Parser
 from longwire.local.cli.targets import locate
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CANNOT_SERVE, USAGE = 1, 2
-HTTP_PORT = 3000
 EXTRA = {"h11": "dev", "websockets": "dev", "watchfiles": "dev", "awslambdaric": "instances"}
 
 
@@ -171,29 +171,10 @@ def _add_serving(dev: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--port", type=port, default=3001, help="on which port; 0 takes a free one (%(default)s)"
     )
-    _add_http(group)
+    add_http(group)
     group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
     group.add_argument("--under-reload", action="store_true", help=argparse.SUPPRESS)
     _add_log_level(group)
-
-
-def _add_http(group: argparse._ActionsContainer) -> None:
-    http = group.add_mutually_exclusive_group()
-    http.add_argument(
-        "--http-port",
-        type=port,
-        metavar="PORT",
-        help=f"on which port HTTP is served, if the app answers it; 0 takes a free one "
-        f"({HTTP_PORT}, or a free one if that is in use)",
-    )
-    http.add_argument(
-        "--one-port",
-        action="store_true",
-        help="serve HTTP on the port of the WebSockets, as behind CloudFront",
-    )
-    http.add_argument("--no-http", action="store_true", help="serve no HTTP")
-    # What --http-port is if it is not given; the supervisor of --reload says another.
-    group.add_argument("--usual-http-port", type=port, default=HTTP_PORT, help=argparse.SUPPRESS)
 
 
 def _add_log_level(group: argparse._ActionsContainer) -> None:
@@ -211,14 +192,6 @@ def host_name(text: str) -> str:
     if not name or "/" in name or name.count(":") == 1:
         raise argparse.ArgumentTypeError("expected a name without scheme and port")
     return name
-
-
-def port(text: str) -> int:
-    """Read a port number; argparse shows the name of this function."""
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("expected 0 to 65535")
-    return number
 
 
 def _add_app(dev: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from longwire.local.rules.results import HandshakeRefused
 from longwire.local.server.http_api import (
     ARRIVAL_TIMEOUT,
     HTTPAPIOwner,
+    opens_socket,
     refuses_host,
     respond_to,
 )
@@ -95,7 +96,7 @@ class ClientHTTPConnection(HTTP1Connection):
         headers = decode(request.headers)
         if refuses_host(self._owner, host_name(headers), target):
             self.respond(FORBIDDEN)
-        elif self._owner.one_port and not (is_management_path(path) or _opens_socket(headers)):
+        elif self._owner.one_port and not (is_management_path(path) or opens_socket(headers)):
             await respond_to(self._owner, self, request, body)
         elif len(target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))
@@ -117,7 +118,7 @@ class ClientHTTPConnection(HTTP1Connection):
             await self._upgrade(request, path, query)
 
     def _say_what_is_wrong(self, path: str, headers: list[tuple[str, str]]) -> None:
-        if self._owner.http_url is not None and not _opens_socket(headers):
+        if self._owner.http_url is not None and not opens_socket(headers):
             logger.warning(
                 "refused %s: this is the port for WebSockets; HTTP is at %s%s",
                 *(path, self._owner.http_url, path),
@@ -169,10 +170,6 @@ class ClientHTTPConnection(HTTP1Connection):
         session.open(socket)
         if early:
             socket.data_received(early)
-
-
-def _opens_socket(headers: list[tuple[str, str]]) -> bool:
-    return any(name == "upgrade" and "websocket" in value.lower() for name, value in headers)
 
 
 def _to_manage(request: h11.Request, target: str, body: bytes) -> ManagementRequest:

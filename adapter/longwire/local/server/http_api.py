@@ -19,7 +19,7 @@ from longwire.local.rules.management_api import FORBIDDEN
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
     import h11
 
@@ -72,7 +72,7 @@ class HTTPAPIConnection(HTTP1Connection):
         if refuses_host(self._owner, host_name(headers), request.target.decode("latin-1")):
             self.respond(FORBIDDEN)
             return
-        if any(name == "upgrade" and value.lower() == "websocket" for name, value in headers):
+        if opens_socket(headers):
             path = request.target.decode("latin-1").partition("?")[0]
             logger.warning(
                 "%s: this is the port for HTTP, where no WebSocket can be opened; they are at "
@@ -100,6 +100,11 @@ async def respond_to(
     if not any(name == "date" for name, _ in response.headers):
         more.insert(0, ("date", formatdate(usegmt=True)))
     connection.respond(replace(response, headers=(*more, *response.headers)))
+
+
+def opens_socket(headers: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether a request is a handshake."""
+    return any(name == "upgrade" and "websocket" in value.lower() for name, value in headers)
 
 
 def refuses_host(owner: HTTPAPIOwner, host: str, target: str) -> bool:

@@ -3,9 +3,9 @@
     longwire dev examples.fastapi_app:app    # ws://127.0.0.1:3001/?path=/words&token=open-sesame
     uvicorn examples.fastapi_app:app         # ws://127.0.0.1:8000/words?token=open-sesame
 
-A wrong token is refused with status 401 before there is a connection. `longwire dev` serves only
-the WebSocket side, as a WebSocket API of API Gateway does; use uvicorn for HTTP. On Lambda,
-`handler` takes the events of both kinds of API: those of HTTP go to Mangum, when it is installed.
+A wrong token is refused with status 401 before there is a connection. `handler` takes the events of
+a WebSocket API and of an HTTP API: those of HTTP go to Mangum, when it is installed. So does
+`longwire dev`, whose HTTP is at http://127.0.0.1:3000/me?token=open-sesame.
 """
 
 import os

@@ -38,6 +38,7 @@ THIRD_PARTY = {
     "longwire/local/cli/dev.py": {"awslambdaric"},
     "longwire/local/cli/entry.py": {"awslambdaric"},
     "longwire/local/server/http.py": {"h11", "websockets"},
+    "longwire/local/server/http_api.py": {"h11"},
     "longwire/local/http11.py": {"h11"},
     "longwire/local/function/runtime_server.py": {"h11"},
     "longwire/local/server/websocket.py": {"h11", "websockets"},

@@ -143,6 +143,11 @@ class Longwire:
         return await self._handle(event, context, AfterResponse(self._deferred), None)
 
     @property
+    def answers_http(self) -> bool:
+        """Whether there is anything that answers HTTP: `http=`, or Mangum, which is installed."""
+        return http_events.can_respond(self._http)
+
+    @property
     def transport(self) -> Transport:
         """What speaks HTTP to the management API; a test may set another before the first event."""
         return self._api.transport
@@ -321,6 +326,7 @@ class Longwire:
                     call.raw,
                     call.context,
                     deadlines.left(call.times.run),
+                    functools.partial(call.ending.note, "raised"),
                 )
         finally:
             await caller.finish()

@@ -33,7 +33,7 @@ from longwire.local.rules.connection import (
     CloseStatus,
 )
 from longwire.local.rules.settings import GatewaySettings
-from longwire.local.session import HandledEvent, Session
+from longwire.local.session import Session
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from longwire import WSConfig
     from longwire.handler import Longwire
+    from longwire.local.invoking import HandledEvent
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.http import Response
 

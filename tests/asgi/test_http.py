@@ -147,7 +147,7 @@ def test_an_event_given_up_leaves_no_thread_that_waits(late: bool) -> None:
     async def give_up() -> None:
         http = Slow(app, lifespan="off")
         with pytest.raises(TimeoutError):
-            await respond(http, app, {}, HTTP_EVENT, LambdaContext(), 0.1)
+            await respond(http, app, {}, HTTP_EVENT, LambdaContext(), 0.1, print)
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(give_up())
@@ -237,3 +237,35 @@ def test_what_is_nobodys_gets_an_error_that_says_what_to_do(event: Any, given: b
     with pytest.raises(EventError, match=r"http=<a Lambda handler>"):
         handler(event, LambdaContext())
     handler.close()
+
+
+@pytest.mark.anyio
+async def test_what_the_app_raises_below_mangum_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Its client gets a 500 of Mangum's, or of the framework's."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise KeyError("a secret")
+
+    raised: list[str] = []
+
+    class Context(LambdaContext):
+        def app_raised(self, error: str) -> None:
+            raised.append(error)
+
+    handler = Longwire(app, ws_config=MEMORY, lifespan="off")
+    answer = await handler.handle(HTTP_EVENT, Context())
+    assert (answer["statusCode"], raised) == (500, ["KeyError"])
+
+
+def test_who_answers_http_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mangum if it is installed, or what was given."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    def answer(event: Any, context: Any) -> str:
+        return "hello"
+
+    assert Longwire(app, ws_config=MEMORY).answers_http
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not Longwire(app, ws_config=MEMORY).answers_http
+    assert Longwire(app, ws_config=MEMORY, http=answer).answers_http

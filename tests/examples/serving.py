@@ -27,6 +27,7 @@ class Server(NamedTuple):
 
     command: str
     netloc: str
+    http_netloc: str
     console: list[str]  # what it has printed, once it has ended
 
     def ws_url(self, path: str, query: str) -> str:
@@ -35,7 +36,7 @@ class Server(NamedTuple):
         return f"ws://{self.netloc}{path}?{query}"
 
     def http_url(self, path: str) -> str:
-        return f"http://{self.netloc}{path}"
+        return f"http://{self.http_netloc}{path}"
 
 
 @asynccontextmanager
@@ -60,7 +61,10 @@ async def served(
     console: list[str] = []
     try:
         async with asyncio.timeout(TIME_LIMIT):
-            yield Server(command, await _netloc(process), console)
+            netloc = await _netloc(process)
+            # `longwire dev` has a line of its own for HTTP.
+            http_netloc = await _netloc(process) if command == GATEWAY else netloc
+            yield Server(command, netloc, http_netloc, console)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -226,17 +226,26 @@ async def test_fastapi_refuses_a_wrong_token(server: str, query: str, tmp_path: 
     assert refused.value.response.status_code == 401
 
 
-@pytest.mark.parametrize(
-    ("server", "statuses"), [(UVICORN, [200, 401, 404]), (GATEWAY, [403, 403, 426])]
-)
-async def test_fastapi_serves_http_by_uvicorn_only(
-    server: str, statuses: list[int], tmp_path: Path
-) -> None:
-    """A WebSocket API of API Gateway has no HTTP side, and so the local one has none."""
+@both
+async def test_fastapi_serves_http_too(server: str, tmp_path: Path) -> None:
+    """The routes beside the sockets, under either."""
     async with served(server, "fastapi_app", tmp_path) as web, httpx.AsyncClient() as client:
         paths = ["/me?token=swordfish", "/me", "/"]
         answers = [await client.get(web.http_url(path)) for path in paths]
-    assert [answer.status_code for answer in answers] == statuses
+    assert [answer.status_code for answer in answers] == [200, 401, 404]
+    assert answers[0].json() == {"user": "groucho"}
+
+
+@both
+async def test_webchat_posts_to_its_room(server: str, tmp_path: Path) -> None:
+    """Who is in the room gets what the API was given; its page is in tests/local, in a browser."""
+    async with served(server, "webchat", tmp_path) as web, httpx.AsyncClient() as client:
+        assert "<title>Chat</title>" in (await client.get(web.http_url("/"))).text
+        async with connect(web.ws_url("/rooms/blue", "name=ann")) as ann:
+            assert await ann.recv() == "ann joined"
+            answer = await client.post(web.http_url("/rooms/blue"), json={"text": "dinner"})
+            assert answer.json() == {"delivered": 1}
+            assert await ann.recv() == "dinner"
 
 
 async def test_fastapi_handler_answers_http_events() -> None:

@@ -21,6 +21,7 @@ READY = re.compile(
     r"longwire dev: ready on (ws://127\.0\.0\.1:\d+) \(also /(\w+)\), "
     r"management API (http://127\.0\.0\.1:\d+/\w+)/@connections\n"
 )
+HTTP = re.compile(r"  (http://127\.0\.0\.1:\d+)/(?: \(.*\))?\n")
 
 
 def need_runtime() -> None:
@@ -35,7 +36,10 @@ def interrupt(process: subprocess.Popen[str]) -> None:
 
 
 class Dev:
-    """A running `longwire dev`; one that a failed test leaves behind is killed."""
+    """A running `longwire dev`; one that a failed test leaves behind is killed.
+
+    It serves HTTP only if an argument says so.
+    """
 
     def __init__(
         self,
@@ -46,8 +50,10 @@ class Dev:
     ) -> None:
         if "--instances" in arguments:
             need_runtime()
+        says = {"--http-port", "--one-port", "--usual-http-port"} & {*arguments}
+        http = [] if says else ["--no-http"]
         self.process = subprocess.Popen(
-            [sys.executable, *command, *arguments],
+            [sys.executable, *command, *http, *arguments],
             cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -75,6 +81,12 @@ class Dev:
         found = READY.fullmatch(line)
         assert found, (line, self.process.stderr and self.process.stderr.read())
         return found
+
+    def ready_for_http(self) -> tuple[str, str]:
+        """Wait for the ready lines; return where HTTP is, and where WebSockets are."""
+        ws_url, http = self.ready()[1], HTTP.fullmatch(line := self.line())
+        assert http, line
+        return http[1], ws_url
 
     def stop(self, number: signal.Signals) -> tuple[int, str, str]:
         """Send a signal and return exit code, output and errors."""

@@ -11,8 +11,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_lambda_powertools.utilities.data_classes import APIGatewayWebSocketEvent
+from aws_lambda_powertools.utilities.data_classes import (
+    APIGatewayProxyEventV2,
+    APIGatewayWebSocketEvent,
+)
 from aws_lambda_powertools.utilities.parser.models import (
+    APIGatewayProxyEventV2Model,
     APIGatewayWebSocketConnectEventModel,
     APIGatewayWebSocketDisconnectEventModel,
     APIGatewayWebSocketMessageEventModel,
@@ -20,6 +24,9 @@ from aws_lambda_powertools.utilities.parser.models import (
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from longwire.local.rules.events import EventStamp
+from longwire.local.rules.http_events import HTTPRequest, http_event
+from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway
 from tests.local.fakes import Event, RecordingFunction
 
@@ -145,3 +152,26 @@ def _properties(read: DictWrapper) -> dict[str, Any]:
         re.sub("_(.)", lambda letter: letter[1].upper(), name): getattr(read, name)
         for name in names
     }
+
+
+async def test_the_model_takes_an_http_event_whole() -> None:
+    """Nothing is lost in it, and nothing is missing."""
+    asked = HTTPRequest(
+        "POST",
+        "/rooms/blue?a=1&a=2",
+        [("host", "localhost:3000"), ("user-agent", "curl/8"), ("cookie", "a=1; b=2")],
+        b"\x00",
+        "127.0.0.1",
+        3000,
+    )
+    event = http_event(GatewaySettings(), asked, EventStamp("id", 1), trace_id="Root=1-2-3")
+    model = APIGatewayProxyEventV2Model.model_validate(event)
+    read = json.loads(model.model_dump_json(exclude_unset=True))
+    # The model makes a network and a datetime of these.
+    read["requestContext"]["http"]["sourceIp"] = asked.source_ip
+    read["requestContext"]["timeEpoch"] = 1
+    assert read == event
+    helper = APIGatewayProxyEventV2(event)
+    assert helper.cookies == ["a=1", "b=2"]
+    assert helper.decoded_body == "\x00"
+    assert (helper.path, helper.http_method) == ("/rooms/blue", "POST")

@@ -31,7 +31,7 @@ from longwire.local.rules.gateway import GatewayRules
 from longwire.local.rules.results import HandshakeAccepted, HandshakeRefused
 from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway
-from longwire.local.session import BACKLOG, HandledEvent, Session
+from longwire.local.session import BACKLOG, Session
 from longwire.local.tasks import Tasks
 from tests.local.fakes import OK, Event, RecordingFunction
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.websockets import WebSocket
+
+    from longwire.local.invoking import HandledEvent
 
 pytestmark = pytest.mark.anyio
 

@@ -26,7 +26,7 @@ from tests.local.fakes import (
 )
 
 if TYPE_CHECKING:
-    from longwire.local.session import HandledEvent
+    from longwire.local.invoking import HandledEvent
 
 pytestmark = pytest.mark.anyio
 

@@ -38,6 +38,7 @@ async def respond(
     event: Any,
     context: object,
     seconds: float,
+    raised: Callable[[BaseException], None],  # called with what the app raises below Mangum
 ) -> Any:
     """Let a Lambda handler answer an event that is not a WebSocket event.
 
@@ -57,7 +58,15 @@ async def respond(
     try:
         return await within(seconds, WHAT, _in_thread(_call, answering, event, context))
     finally:
-        runs.end()
+        for error in runs.end():
+            raised(error)
+
+
+def can_respond(handler: LambdaHandler | None) -> bool:
+    """Tell whether there is anything that answers what is not a WebSocket event."""
+    import importlib.util  # for who asks
+
+    return handler is not None or importlib.util.find_spec("mangum") is not None
 
 
 def _mangum(app: Any) -> Any:
@@ -125,10 +134,11 @@ class _Runs:
         if self._ended:  # looked at last, as the event may be given up just now
             run.cancel()
 
-    def end(self) -> None:
+    def end(self) -> list[BaseException]:
+        """End those that go on, and return what others have raised."""
         self._ended = True
-        for run in self._runs:
-            run.cancel()
+        ended = [run for run in self._runs if not run.cancel()]
+        return [error for run in ended if (error := run.exception()) is not None]
 
 
 def _bridge(app: ASGIApp, state: dict[str, Any], runs: _Runs) -> Bridge:

@@ -1,4 +1,4 @@
-"""API Gateway's WebSocket side on the developer's own machine.
+"""API Gateway on the developer's own machine: a WebSocket API, and an HTTP API.
 
     rules/       what API Gateway decides, pure: no sockets, no clock, no randomness
         access          whose requests are answered: programs, not web pages
@@ -6,8 +6,10 @@
         connection      one connection: its handshake, its state, how it ended
         events          the CONNECT, MESSAGE and DISCONNECT events
         routes          which route a message takes
+        http_events     the event of an HTTP request
         errors          why a function did not return
         results         what the function's answer means
+        http_results    what that answer is to an HTTP request
         authorizer      what a Lambda authorizer is asked, and what its answer means
         policy          what an IAM policy allows
         management_api  what POST, GET and DELETE on @connections do
@@ -15,17 +17,21 @@
         gateway         all of these together, with the table of connections
     tasks        the gateway's own tasks
     http11       HTTP/1.1, for the sockets and for the Runtime API
+    invoking     a call of the function, and what became of it
     session      one client's connection: its events in their order, and what follows
+    request      one HTTP request, and its answer
     function/    how the function runs
         inline          in this process
         instances       in processes of its own, as many as are needed
         instance        one of them, under Lambda's own runtime
         runtime_api     what that runtime asks for, and what it gets
         runtime_server  the server for it
-    server/      the sockets: server listens, http speaks to clients, then websocket
+    server/      the sockets: server listens, http speaks to clients, then websocket; http_api to
+                 those of the HTTP API
     cli/         the command `longwire`: main reads the command line, dev serves
     reload       what `longwire dev --reload` watches and restarts
 
-Each imports only from those above it; `session` and `function/` know nothing of each other.
+Each imports only from those above it; `session`, `request` and `function/` know nothing of each
+other.
 `longwire.testing` puts the same rules and sessions behind a client without sockets.
 """

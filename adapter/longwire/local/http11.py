@@ -7,14 +7,15 @@ import contextlib
 import logging
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import h11
 
-from longwire.local.rules.management_api import JSONResponse, json_response
+from longwire.local.rules.http_results import REFUSALS
+from longwire.local.rules.management_api import json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 logger: logging.Logger = logging.getLogger("longwire.local")
 
@@ -32,6 +33,21 @@ EARLY_LIMIT = 256 * 1024
 UNREAD_ANSWERS = 1024 * 1024
 # Seconds that a client may take to read what is left and to answer a close frame.
 CLOSE_TIMEOUT = 2.0
+# Seconds in which a client has to read an answer whole.
+READ_TIMEOUT = 60.0
+
+
+class HTTP1Response(Protocol):
+    """What a request is answered with."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]: ...
+
+    @property
+    def body(self) -> bytes: ...
 
 
 class HTTP1Connection(asyncio.Protocol):
@@ -43,11 +59,13 @@ class HTTP1Connection(asyncio.Protocol):
         arriving: dict[HTTP1Connection, None],  # of one server, oldest first: whose request is
         body_limit: int,  # bytes of a body; of one that is longer, some more are kept than these
         keep_alive: float | None = None,  # seconds after a response; None is for good
+        arrival: float | None = None,  # seconds that a request may take to arrive
     ) -> None:
         self._spawn = spawn
         self._arriving = arriving
         self._body_limit = body_limit
         self._keep_alive = keep_alive
+        self._arrival = arrival
         self._expiry: asyncio.TimerHandle | None = None
         self._h11 = h11.Connection(h11.SERVER)
         self._body = bytearray()
@@ -56,10 +74,19 @@ class HTTP1Connection(asyncio.Protocol):
         # Requests are answered one at a time; the next one waits in h11's buffer.
         self._answering = False
         self._closing = False
+        # Set while the client has read nearly all that was sent to it.
+        self._read = asyncio.Event()
+        self._read.set()
 
     async def route(self, request: h11.Request, body: bytes) -> None:
         """Answer a request by `respond`, or take the transport over."""
         raise NotImplementedError
+
+    def addresses(self) -> tuple[str, int]:
+        """Return the client's address, and the port that it came to."""
+        source_ip: str = self._transport.get_extra_info("peername")[0]
+        port: int = self._transport.get_extra_info("sockname")[1]
+        return source_ip, port
 
     def stop(self) -> None:
         """Close at once, whatever the client has not read."""
@@ -72,7 +99,16 @@ class HTTP1Connection(asyncio.Protocol):
         self._expire_after(REQUEST_TIMEOUT)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._read.set()
         self._arrived()
+
+    def pause_writing(self) -> None:
+        self._read.clear()
+
+    def resume_writing(self) -> None:
+        self._read.set()
+        if self._closing:
+            self._abort_after(CLOSE_TIMEOUT)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -125,6 +161,14 @@ class HTTP1Connection(asyncio.Protocol):
         if any(_CONTROL.search(value) for _, value in request.headers):
             self.respond(json_response(400, phrase(400)), close=True)
         elif self._h11.they_are_waiting_for_100_continue:
+            if _length(request) > self._body_limit:
+                # It has asked before it sends, so that it need not.
+                text = "refused %s: the body would have more than %d bytes"
+                logger.warning(
+                    text, request.target.partition(b"?")[0].decode("latin-1"), self._body_limit
+                )
+                self.respond(REFUSALS[413], close=True)
+                return
             self.write(h11.InformationalResponse(status_code=100, headers=[]))
 
     def _keep_body(self, data: bytes) -> None:
@@ -137,7 +181,7 @@ class HTTP1Connection(asyncio.Protocol):
     def _wait_for_the_rest(self) -> None:
         if self not in self._arriving and self._has_begun():
             self._arriving[self] = None
-            self._expire_after(REQUEST_TIMEOUT)
+            self._expire_after(self._arrival or REQUEST_TIMEOUT)
             if len(self._arriving) > ARRIVING_LIMIT:
                 next(iter(self._arriving))._expire()
 
@@ -172,7 +216,15 @@ class HTTP1Connection(asyncio.Protocol):
             logger.exception("a request failed in the gateway")
             self._transport.close()
 
-    def respond(self, response: JSONResponse, *, close: bool = False) -> None:
+    async def until_read(self) -> None:
+        """Wait until the client has nearly read the answers so far, and for not too long."""
+        if not self._read.is_set():
+            try:
+                await asyncio.wait_for(self._read.wait(), READ_TIMEOUT)
+            except TimeoutError:
+                self._transport.abort()
+
+    def respond(self, response: HTTP1Response, *, close: bool = False) -> None:
         """Answer the request, and go on with the next."""
         if self._transport.is_closing():
             return
@@ -180,12 +232,14 @@ class HTTP1Connection(asyncio.Protocol):
             self._transport.abort()  # it asks on and on, and reads no answer
             return
         headers = list(response.headers)
-        if response.status not in (204, 304):
+        has_length = any(name == "content-length" for name, _ in headers)  # that of a HEAD
+        if response.status not in (204, 304) and not has_length:
             headers.append(("content-length", str(len(response.body))))
         if close:
             headers.append(("connection", "close"))
         reason = phrase(response.status).encode()
-        self.write(h11.Response(status_code=response.status, headers=headers, reason=reason))
+        encoded = [(name.encode(), value.encode(errors="replace")) for name, value in headers]
+        self.write(h11.Response(status_code=response.status, headers=encoded, reason=reason))
         if response.body and response.status not in (204, 304) and not self._is_head():
             self.write(h11.Data(data=response.body))
         self.write(h11.EndOfMessage())
@@ -227,10 +281,19 @@ class HTTP1Connection(asyncio.Protocol):
                 self._transport.write_eof()
         self._closing = True
         self._transport.resume_reading()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
+        # A long answer takes its time.
+        self._abort_after(CLOSE_TIMEOUT if self._read.is_set() else READ_TIMEOUT)
+
+    def _abort_after(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._transport.abort)
 
     def _is_head(self) -> bool:
         return self._request is not None and self._request.method == b"HEAD"
+
+
+def _length(request: h11.Request) -> int:
+    values = [value for name, value in request.headers if name == b"content-length"]
+    return int(values[0]) if values else 0  # h11 has checked that it is a number, and the only one
 
 
 def decode(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

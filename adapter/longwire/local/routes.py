@@ -22,6 +22,15 @@ def websocket_routes(app: Any) -> list[str]:
         return []
 
 
+def has_http_routes(app: Any) -> bool:
+    """Tell whether an app of Starlette's kind has HTTP routes, besides those of its own docs."""
+    routes = getattr(app, "routes", None)
+    return isinstance(routes, (list, tuple)) and any(
+        getattr(route, "methods", None) and getattr(route, "include_in_schema", True)
+        for route in routes
+    )
+
+
 def _routes(app: Any, prefix: str, depth: int) -> Iterator[str]:
     if depth == 0 or app is None:
         return

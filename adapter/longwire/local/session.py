@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from longwire.exceptions import BackendError
+from longwire.local.invoking import HandledEvent, log_failure, outcome_of
 from longwire.local.rules import authorizer, results
 from longwire.local.rules.connection import DELETED, FLOODING, GOING_AWAY, ConnectionState
-from longwire.local.rules.errors import FunctionError
 from longwire.local.rules.results import HandshakeRefused
 from longwire.local.rules.settings import CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
+    from longwire.local.invoking import Function
     from longwire.local.rules.connection import ClientHandshake, CloseStatus, LocalConnection
     from longwire.local.rules.gateway import GatewayRules
     from longwire.local.tasks import Tasks
@@ -44,35 +42,6 @@ class ClientSocket(Protocol):
 
     def hold(self, on: bool) -> None:
         """Stop reading from the client, or go on."""
-
-
-class Function(Protocol):
-    """A Lambda function, however it is run."""
-
-    async def invoke(
-        self, event: LambdaEvent, waits_for_client: Callable[[], object] = ...
-    ) -> object:
-        """Return what the function returns; raise what it raises.
-
-        `waits_for_client` is called, from any thread, when the function has done all that the
-        client's next message could depend on, though it goes on.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class HandledEvent:
-    """One event and what became of it, for logs and tests."""
-
-    event: LambdaEvent
-    # None if it never reached the function: a message that had no route, a handshake that the
-    # authorizer refused.
-    outcome: results.Outcome | None
-    # Until the answer, or until it was no longer waited for.
-    seconds: float
-    # Frames posted to this connection since its previous event was answered.
-    posts: int
-    # Of a CONNECT event.
-    verdict: results.Verdict | None = None
 
 
 class Session:
@@ -140,11 +109,12 @@ class Session:
         if decision is None:
             request = authorizer.request_event(settings, event)
             call, name = self._authorizer.invoke(request), "the authorizer"
-            outcome, seconds = await self._outcome(call, settings.authorizer_timeout, name)
+            limit = settings.authorizer_timeout
+            outcome, seconds = await outcome_of(self._tasks, call, limit, name)
             decision = authorizer.decide(outcome, request["methodArn"])
             # "Unauthorized" is an answer like any other, though it is raised.
             if decision != authorizer.NOT_AUTHENTICATED:
-                _log_failure(outcome, name)
+                log_failure(outcome, name)
         if isinstance(decision, HandshakeRefused):
             self._report(event, None, seconds, decision)
             return decision
@@ -301,27 +271,9 @@ class Session:
         loop, end_turn = asyncio.get_running_loop(), (turn or asyncio.Event()).set
         call = self._function.invoke(event, lambda: loop.call_soon_threadsafe(end_turn))
         limit, name = self._gateway.settings.integration_timeout, "the function"
-        outcome, seconds = await self._outcome(call, limit, name)
-        _log_failure(outcome, name)
+        outcome, seconds = await outcome_of(self._tasks, call, limit, name)
+        log_failure(outcome, name)
         return outcome, seconds
-
-    async def _outcome(
-        self, call: Coroutine[Any, Any, object], timeout: float, name: str
-    ) -> tuple[results.Outcome, float]:
-        """Return what became of a call, and the seconds that it was waited for."""
-        began = time.monotonic()
-        task = self._tasks.spawn(call)
-        await asyncio.wait({task}, timeout=timeout)
-        seconds = time.monotonic() - began
-        if not task.done():
-            # It goes on, but nobody waits.
-            task.add_done_callback(lambda task: _log_late_error(task, timeout, name))
-            return results.TimedOut(), seconds
-        if task.cancelled():
-            error: BaseException | None = asyncio.CancelledError(f"{name} was cancelled")
-        else:
-            error = task.exception()
-        return results.Returned(task.result()) if error is None else results.Raised(error), seconds
 
     def _report(
         self,
@@ -346,22 +298,6 @@ async def _in_turn(
         await step(turn)
     finally:
         turn.set()
-
-
-def _log_failure(outcome: results.Outcome, name: str) -> None:
-    if isinstance(outcome, results.Raised):
-        # What a process of its own raises has its traceback in the log of that process, and where
-        # a store has failed no line of the app is to blame.
-        known = isinstance(outcome.error, (FunctionError, BackendError))
-        text = f"{name} failed: {outcome.error}" if known else f"{name} raised"
-        logger.error(text, exc_info=None if known else outcome.error)
-
-
-def _log_late_error(task: asyncio.Task[object], timeout: float, name: str) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        text = "%s raised after more than %g seconds, when nobody waited for it any more"
-        logger.error(text, name, timeout, exc_info=error)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -16,6 +16,7 @@ from longwire.local.cli.console import (
     printable,
     write_line,
 )
+from longwire.local.invoking import HandledEvent
 from longwire.local.rules.results import (
     HandshakeAccepted,
     HandshakeRefused,
@@ -24,7 +25,6 @@ from longwire.local.rules.results import (
     Returned,
     TimedOut,
 )
-from longwire.local.session import HandledEvent
 
 NOON = datetime(2025, 11, 11, 13, 45, 46)
 
@@ -258,3 +258,84 @@ def test_a_line_that_cannot_be_shown_harms_nobody() -> None:
     ascii_only = io.TextIOWrapper(raw, encoding="ascii")
     write_line(ascii_only, "path é")
     assert raw.getvalue() == b"path \\xe9\n"
+
+
+def http(path: str = "/rooms/blue", method: str = "POST") -> dict[str, Any]:
+    of_http = {"method": method, "path": path}
+    return {
+        "rawQueryString": "token=a-secret",
+        "body": "a secret",
+        "requestContext": {"http": of_http, "requestId": "1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("handled", "error", "result"),
+    [
+        (HandledEvent(http(), OK, 0.0031, status=200), None, "/rooms/blue            200"),
+        (
+            HandledEvent(http("/a\r\n\x1b[2J" + "b" * 20), OK, 0.0031, status=200),
+            None,
+            "/a\\r\\n\\x1b[2J" + "b" * 20 + "  200",
+        ),
+        (HandledEvent(http("/" * 200), OK, 0.0031, status=200), None, "/" * 99 + "…  200"),
+        (
+            HandledEvent(http(), Returned({"statusCode": 500}), 0.0031, status=500),
+            "KeyError",
+            "/rooms/blue            500, the app raised KeyError",
+        ),
+        (
+            HandledEvent(http(), Raised(KeyError("a secret")), 0.0031, status=500),
+            None,
+            "/rooms/blue            raised KeyError, client gets 500",
+        ),
+        (
+            HandledEvent(http(), TimedOut(), 0.0031, status=503),
+            None,
+            "/rooms/blue            timed out, client gets 503",
+        ),
+        (
+            HandledEvent(http(), Returned({"statusCode": "x"}), 0.0031, status=500),
+            None,
+            "/rooms/blue            malformed (statusCode: expected an int of 200 to 599, got "
+            "'x'), client gets 500",
+        ),
+        (
+            HandledEvent(http(), None, 0.0031, status=413),
+            None,
+            "/rooms/blue            413, as API Gateway takes 10 MB of a request, and Lambda 6 MB "
+            "of an event",
+        ),
+        (
+            HandledEvent(http(), None, 0.0031, status=431),
+            None,
+            "/rooms/blue            refused, client gets 431",
+        ),
+        (
+            HandledEvent(http("/talk"), Returned({"statusCode": 404}), 0.0031, status=404),
+            None,
+            "/talk                  404 (it is the path of a WebSocket)",
+        ),
+        (
+            HandledEvent(http("/walk"), Returned({"statusCode": 404}), 0.0031, status=404),
+            None,
+            "/walk                  404",
+        ),
+    ],
+)
+def test_a_request_is_one_line(handled: HandledEvent, error: str | None, result: str) -> None:
+    """Its method, path and status; no query, no body, nothing that acts on the terminal."""
+    line = event_line(handled, NOON, error, ["/talk"])
+    assert line == f"13:45:46  POST        {result}  3.1 ms"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "colour"),
+    [(200, None, 32), (302, None, 32), (404, None, 33), (500, None, 31), (200, "KeyError", 31)],
+)
+def test_a_request_has_the_colour_of_its_status(
+    status: int, error: str | None, colour: int
+) -> None:
+    """Yellow for what the client has done wrong."""
+    handled = HandledEvent(http(), Returned({"statusCode": status}), 0.0, status=status)
+    assert f"\x1b[{colour}m{status}" in event_line(handled, NOON, error, colours=True)

@@ -371,7 +371,7 @@ def test_colours_are_for_terminals(tmp_path: Path) -> None:
     for environ, expected in (({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)):
         terminal, other = pty.openpty()
         with subprocess.Popen(
-            [sys.executable, "-m", "longwire", "dev", "--port", "0"],
+            [sys.executable, "-m", "longwire", "dev", "--port", "0", "--no-http"],
             cwd=tmp_path,
             stdout=other,
             stderr=subprocess.DEVNULL,

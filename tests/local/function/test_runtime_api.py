@@ -86,7 +86,7 @@ async def test_an_invocation(api: RuntimeAPI) -> None:
 async def test_an_error_and_an_answer_that_is_too_large(
     api: RuntimeAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime_api, "RESPONSE_LIMIT", 100)
+    monkeypatch.setattr(runtime_api, "PAYLOAD_LIMIT", 100)
     for path, body, status, failure in (
         ("error", b'{"errorType": "ValueError", "errorMessage": "no"}', 202, ("ValueError", "no")),
         ("error", b"rubbish", 202, ("Runtime.Unknown", "rubbish")),

@@ -19,7 +19,7 @@ from tests.local.signers import CALLER, KEYS, TEMPORARY, use
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from longwire.local.session import HandledEvent
+    from longwire.local.invoking import HandledEvent
     from longwire.types import Receive, Scope, Send
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_keys")]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from longwire.apigateway.responses import MalformedResultError, parse_result
 from longwire.local.routes import hint
 from longwire.local.rules.errors import FunctionError, FunctionRaisedError
+from longwire.local.rules.http_results import MalformedHTTPResultError, parse_http_result
 from longwire.local.rules.results import (
     HandshakeRefused,
     Outcome,
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from longwire.local.function.instance import Report
-    from longwire.local.session import HandledEvent
+    from longwire.local.invoking import HandledEvent
 
 # What a path that an app does not have is refused with, the usual reason; 400 is for one that
 # does not begin with "/".
 NO_SUCH_PATH = {400, 403, 404}
+# Characters of a path that a line shows.
+LONGEST_PATH = 100
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -104,6 +107,8 @@ def event_line(
 ) -> str:
     """Describe one event, for example `13:45:46 MESSAGE QWErT_fA $default 200 3.1 ms 1 post`."""
     context = handled.event["requestContext"]
+    if handled.status is not None:
+        return _request_line(handled, time, app_error, routes, colours=colours)
     result = printable(_result(handled, app_error, routes))
     words = [
         f"{time:%H:%M:%S}",
@@ -121,11 +126,61 @@ def event_line(
     return "  ".join(words)
 
 
+def _request_line(
+    handled: HandledEvent,
+    time: datetime,
+    app_error: str | None,
+    routes: Sequence[str],
+    *,
+    colours: bool,
+) -> str:
+    """Describe an HTTP request, for example `13:45:46  POST  /rooms/blue  200  3.1 ms`."""
+    http = handled.event["requestContext"]["http"]
+    path = printable(http["path"])
+    if len(path) > LONGEST_PATH:
+        path = path[: LONGEST_PATH - 1] + "…"
+    result = printable(_answered(handled, http, app_error, routes))
+    words = [
+        f"{time:%H:%M:%S}",
+        f"{printable(http['method']):<10}",
+        f"{path:<21}",
+        _painted(result, handled, app_error) if colours else result,
+        f"{handled.seconds * 1000:.1f} ms",
+    ]
+    return "  ".join(words)
+
+
+def _answered(
+    handled: HandledEvent, http: Mapping[str, str], app_error: str | None, routes: Sequence[str]
+) -> str:
+    status = handled.status
+    match handled.outcome:
+        case None if status == 413:
+            return "413, as API Gateway takes 10 MB of a request, and Lambda 6 MB of an event"
+        case None:
+            return f"refused, client gets {status}"
+        case Returned(value):
+            try:
+                parse_http_result(value, http["method"])
+            except MalformedHTTPResultError as error:
+                return f"malformed ({error}), client gets {status}"
+            text = str(status)
+        case outcome:
+            return f"{_outcome(outcome)}, client gets {status}"
+    if app_error is not None:
+        return f"{text}, the app raised {app_error}"
+    if status == 404 and routes and not hint(http["path"], routes):
+        return f"{text} (it is the path of a WebSocket)"
+    return text
+
+
 def _painted(text: str, handled: HandledEvent, app_error: str | None) -> str:
     """Colour an outcome: green if all is well, yellow for who is refused, red for a fault."""
     green, yellow, red = 32, 33, 31
-    if isinstance(handled.verdict, HandshakeRefused):
-        colour = red if handled.verdict.status >= 500 else yellow
+    refused = handled.verdict.status if isinstance(handled.verdict, HandshakeRefused) else None
+    status = handled.status or refused
+    if app_error is None and status is not None and (refused or status >= 400):
+        colour = red if status >= 500 else yellow
     elif app_error is None and isinstance(handled.outcome, Returned):
         colour = green
     else:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import importlib
 import importlib.util
 import logging
 import os
 import re
 import signal
-import socket
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ConfigurationError, LifespanError
-from longwire.local.cli import env_file
+from longwire.local.cli import env_file, http
 from longwire.local.cli.console import printable, write_line
 from longwire.local.cli.options import (
     CannotServeError,
@@ -27,7 +26,8 @@ from longwire.local.cli.options import (
     store_from,
     target_from,
 )
-from longwire.local.cli.screen import OF_IMPORTS, Screen, about
+from longwire.local.cli.screen import OF_IMPORTS, Screen
+from longwire.local.cli.screen import about as described
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.access import is_open_to_others
 
@@ -48,7 +48,8 @@ FROZEN_KEEP_ALIVE = 3.0
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; return the exit code."""
-    from longwire.local.server.server import KEEP_ALIVE, LocalGateway
+    from longwire.local.server.http_api import KEEP_ALIVE
+    from longwire.local.server.server import LocalGateway
 
     settings, signer, screen = settings_from(options), signer_from(options), Screen()
     authorizer, broken = None, None
@@ -73,15 +74,26 @@ def run(options: argparse.Namespace) -> int:
         before_end=function.settle,
         keep_alive=FROZEN_KEEP_ALIVE if options.freeze else KEEP_ALIVE,
         allow_hosts=options.allow_host,
+        one_port=options.one_port,
+        answers_http=lambda: screen.about.http is not False,
     )
 
     screen.on_broken = lambda text: setattr(gateway, "unavailable", text)
 
     async def begin() -> None:
-        if broken is not None:
-            raise broken
-        await _begin(function, options.app_dir)
-        screen.ready(gateway)
+        try:
+            if broken is not None:
+                raise broken
+            await _begin(function, options.app_dir)
+        except (ConfigurationError, CannotServeError):
+            if options.under_reload:
+                # Who asks for a page is told, too.
+                has_mangum = find_spec("mangum") is not None
+                await http.listen(gateway, options, answers=has_mangum or None)
+            raise
+        about = screen.about
+        said = await http.listen(gateway, options, answers=about.http, has_routes=about.http_routes)
+        screen.ready(gateway, said)
 
     asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
     return 0
@@ -99,7 +111,7 @@ def _function_from(
         if options.freeze:
             raise ConfigurationError("--freeze: only processes can be frozen; add --instances")
         target = target_from(options)
-        screen.about = about(target)
+        screen.about = described(target)
         raised = screen.app_raised
         return target, ThreadFunction(target, timeout=options.timeout, app_raised=raised)
     from longwire.local.cli import entry
@@ -156,14 +168,15 @@ async def _serve(
         try:
             await gateway.__aenter__()
         except OSError as error:
-            raise CannotServeError(_cannot_listen(gateway, error)) from None
+            port = gateway.address[1]
+            raise http.cannot_listen(gateway, port, error, "--port") from None
         try:
             os.environ["WS_MANAGEMENT_ENDPOINT"] = gateway.management_url
             _warn_elsewhere(target, gateway.management_url)
             try:
                 begun = await _before(stop, begin())
             except (ConfigurationError, CannotServeError) as error:
-                if not keep:
+                if not keep or isinstance(error, http.PortError):
                     raise
                 begun, gateway.unavailable = True, str(error)
                 write_line(sys.stderr, printable(f"longwire: {error}", keep="\n"))
@@ -223,17 +236,19 @@ def _say_what_is_open(gateway: LocalGateway) -> None:
         if gateway.verifies
         else (", and post to all connections and close them (not so with --verify-signatures)")
     )
-    _say(
-        f"warning: --host {host}: whoever reaches this machine can open connections{manage}",
-    )
+    ask = "" if gateway.http_url is None else ", send requests"
+    _say(f"warning: --host {host}: whoever reaches this machine can open connections{ask}{manage}")
 
 
 def _say_what_is_left(gateway: LocalGateway) -> None:
+    left = []
     if clients := gateway.clients:
-        _say(
-            f"stopping: {clients} connected, whose last events may take a few seconds (Ctrl-C "
-            "again to stop now)"
-        )
+        left.append(f"{clients} connected, whose last events may take a few seconds")
+    if requests := gateway.requests:
+        what = "an HTTP request is" if requests == 1 else f"{requests} HTTP requests are"
+        left.append(f"{what} still being answered")
+    if left:
+        _say(f"stopping: {', and '.join(left)} (Ctrl-C again to stop now)")
 
 
 def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
@@ -255,13 +270,6 @@ def _stop_signal(kill_now: Callable[[], None] | None) -> asyncio.Event:
             continue  # nohup
         signal.signal(number, stop_or_exit)
     return stop
-
-
-def _cannot_listen(gateway: LocalGateway, error: OSError) -> str:
-    host, port = gateway.address
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use; choose another with --port, or 0 for any"
-    return f"cannot listen on {host}:{port}: {error.strerror or error}"
 
 
 def _warn_elsewhere(target: Any, management_url: str) -> None:
@@ -297,14 +305,5 @@ def reload(arguments: list[str], options: argparse.Namespace) -> int:
     else:
         env_file.load(options.env_file, {})  # each new process reads it anew
     more = ["--under-reload"]
-    if options.port == 0:
-        more += ["--port", str(_free_port(options.host))]  # the same after each change
+    more += http.same_ports(options)
     return supervise([sys.executable, "-m", "longwire", *arguments, *more], options.app_dir)
-
-
-def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as taken:
-        taken.bind((host, 0))
-        port: int = taken.getsockname()[1]
-    return port

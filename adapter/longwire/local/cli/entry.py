@@ -50,7 +50,7 @@ def _set_up() -> None:
     lifeline = int(os.environ[LIFELINE])
     threading.Thread(target=_end_with_the_gateway, args=[lifeline], daemon=True).start()
     # As the gateway's: a framework may have the root logger say more, and say it in its own way.
-    for name in ("longwire", "longwire_backends"):
+    for name in ("longwire", "longwire_backends", "mangum"):
         logging.getLogger(name).setLevel(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "WARNING"))
     for handler in logging.getLogger().handlers:
         if handler.formatter is not None:

@@ -20,6 +20,7 @@ from longwire.exceptions import BackendError, ConfigurationError, LifespanError
 from longwire.fanout.sweep import MIN_AGE, RATE, TIMEOUT
 from longwire.local.cli import dev, env_file, stores
 from longwire.local.cli.console import ConsoleHandler, PrintableFormatter, printable, write_line
+from longwire.local.cli.http import add_http, port
 from longwire.local.cli.options import CannotServeError, store_of
 from longwire.local.cli.parser import EXAMPLES, Parser
 from longwire.local.cli.targets import locate
@@ -65,7 +66,7 @@ def _show_logging(level: str) -> None:
     handler.setFormatter(PrintableFormatter(form))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     # A framework may have the root logger say more, and a line of its own for what has one here.
-    for name in ("longwire", "longwire_backends"):
+    for name in ("longwire", "longwire_backends", "mangum"):
         logging.getLogger(name).setLevel(level.upper())
 
 
@@ -170,6 +171,7 @@ def _add_serving(dev: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--port", type=port, default=3001, help="on which port; 0 takes a free one (%(default)s)"
     )
+    add_http(group)
     group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
     group.add_argument("--under-reload", action="store_true", help=argparse.SUPPRESS)
     _add_log_level(group)
@@ -190,14 +192,6 @@ def host_name(text: str) -> str:
     if not name or "/" in name or name.count(":") == 1:
         raise argparse.ArgumentTypeError("expected a name without scheme and port")
     return name
-
-
-def port(text: str) -> int:
-    """Read a port number; argparse shows the name of this function."""
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("expected 0 to 65535")
-    return number
 
 
 def _add_app(dev: argparse.ArgumentParser) -> None:
@@ -337,6 +331,7 @@ def _add_authorizer(group: argparse._ActionsContainer) -> None:
 
 _LIMITS = {
     "integration_timeout": "how long the gateway waits for the function to answer an event",
+    "http_timeout": "how long it waits for an answer to an HTTP request",
     "idle_timeout": "how long a connection may be silent",
     "lifetime": "how long a connection may live",
 }

@@ -37,6 +37,7 @@ def settings_from(options: argparse.Namespace) -> GatewaySettings:
         route_selection_expression=options.route_selection_expression,
         message_rate=options.message_rate,
         integration_timeout=options.integration_timeout,
+        http_timeout=options.http_timeout,
         idle_timeout=options.idle_timeout,
         lifetime=options.lifetime,
         unordered=options.unordered,

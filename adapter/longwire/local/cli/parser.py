@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 COMMANDS = {"run": "dev", "serve": "dev", "start": "dev", "local": "dev", "create": "init"}
 OPTIONS = {
     "-p": "--port",
+    "--single-port": "--one-port",
+    "--no-http-port": "--no-http",
     "-r": "--reload",
     "-e": "--env-file",
     "--env": "--env-file",
@@ -37,7 +39,7 @@ examples:
 """,
     "dev": """\
 examples:
-  longwire dev                        the app in main.py or app.py, on port 3001
+  longwire dev                        that of main.py or app.py: sockets on port 3001, HTTP on 3000
   longwire dev src/chat.py --reload   that of a file, again whenever a file changes
   longwire dev main:handler --instances 4 --freeze
                                       in processes as on Lambda

@@ -12,14 +12,14 @@ from longwire.handler import Longwire
 from longwire.local.cli.console import event_line, has_colours, printable, report_line, write_line
 from longwire.local.cli.importer import ImportTargetError
 from longwire.local.function.inline import do_nothing
-from longwire.local.routes import websocket_routes
+from longwire.local.routes import has_http_routes, websocket_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from longwire.local.function.instance import InitError, Report
+    from longwire.local.invoking import HandledEvent
     from longwire.local.server.server import LocalGateway
-    from longwire.local.session import HandledEvent
     from longwire.types import LambdaEvent
 
 # Routes that the ready lines show.
@@ -38,17 +38,27 @@ class About(NamedTuple):
     path_query: str | None = None
     store: str | None = None  # where connections are kept, if not where the handler says
     made_for: str | None = None
+    http: bool | None = None  # whether it answers HTTP, if that is known
+    http_routes: bool = False  # whether it would have something to answer
 
 
 def about(target: object) -> About:
-    """Describe a handler; of another Lambda function nothing is known."""
+    """Describe a handler; of another Lambda function hardly anything is known."""
     if not isinstance(target, Longwire):
-        return About()
+        return About(http=type(target).__module__.startswith("mangum.") or None)
     settings = target.settings
     routes = [] if settings.path_query is None else websocket_routes(target.app)
     store = settings.backend if isinstance(settings.backend, str) else settings.backend.name
     store = str(settings.params.get("file_path", store))
-    return About(routes, settings.path, settings.path_query, store, settings.made_for)
+    return About(
+        routes,
+        settings.path,
+        settings.path_query,
+        store,
+        settings.made_for,
+        target.answers_http,
+        has_http_routes(target.app),
+    )
 
 
 class Screen:
@@ -86,18 +96,20 @@ class Screen:
     def report(self, report: Report) -> None:
         write_line(sys.stdout, report_line(report))
 
-    def ready(self, gateway: LocalGateway) -> None:
-        for line in ready_lines(gateway.url, gateway.management_url, self.about):
+    def ready(self, gateway: LocalGateway, http: str = "") -> None:
+        for line in ready_lines(gateway.url, gateway.management_url, self.about, http):
             write_line(sys.stdout, printable(line))
 
 
-def ready_lines(url: str, management_url: str, about: About) -> list[str]:
+def ready_lines(url: str, management_url: str, about: About, http: str = "") -> list[str]:
     """Say where clients connect, and where connections are kept if not where the code says."""
     stage = management_url.rpartition("/")[2]
     lines = [
         f"longwire dev: ready on {url} (also /{stage}), "
         f"management API {management_url}/@connections"
     ]
+    if http:
+        lines.append(f"  {http}")
     for route in about.routes[:MOST_ROUTES]:
         query = "" if route == about.path else f"?{about.path_query}={route}"
         lines.append(f"  {url}/{query}")

@@ -136,7 +136,8 @@ class Instances:
     ) -> object:
         """Return what the function returns, or raise a `FunctionError`."""
         context = event["requestContext"]
-        instance = await self._take(self._latest.pop(context["connectionId"], None))
+        connection_id = context.get("connectionId", "")  # no HTTP request has one
+        instance = await self._take(self._latest.pop(connection_id, None))
         returned: object = None
         try:
             returned = await instance.invoke(
@@ -144,8 +145,8 @@ class Instances:
             )
             return returned
         finally:
-            if context["eventType"] == "MESSAGE" or _accepts(context, returned):
-                self._latest[context["connectionId"]] = instance
+            if context.get("eventType") == "MESSAGE" or _accepts(context, returned):
+                self._latest[connection_id] = instance
 
     async def _take(self, other_than: Instance | None) -> Instance:
         if self._first is not None:
@@ -228,5 +229,5 @@ class Instances:
 def _accepts(context: Mapping[str, Any], returned: object) -> bool:
     """Tell whether a handshake was accepted, so that more events of its connection will come."""
     status = returned.get("statusCode") if isinstance(returned, dict) else None
-    connects = context["eventType"] == "CONNECT"
+    connects = context.get("eventType") == "CONNECT"
     return connects and isinstance(status, int) and 200 <= status <= 299

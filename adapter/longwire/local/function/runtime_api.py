@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.local.function.inline import FUNCTION_NAME, do_nothing
 from longwire.local.rules.management_api import JSONResponse
+from longwire.local.rules.settings import PAYLOAD_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_EXTENSIONS = 10
-# Bytes of a response, as Lambda takes them of a function that is invoked synchronously.
-RESPONSE_LIMIT = 6 * 1024 * 1024 + 100
 
 RUNTIME = "/2018-06-01"
 EXTENSIONS = "/2020-01-01/extension"
@@ -205,8 +204,8 @@ class RuntimeAPI:
             return _error(400, "InvalidRequestID", "this is not the invocation that is going on")
         if work.answered.done():
             return _error(403, "InvalidStateTransition", "this invocation was answered")
-        if len(body) > RESPONSE_LIMIT:
-            text = f"the response has {len(body)} bytes, more than the {RESPONSE_LIMIT} allowed"
+        if len(body) > PAYLOAD_LIMIT:
+            text = f"the response has {len(body)} bytes, more than the {PAYLOAD_LIMIT} allowed"
             work.answered.set_result(Failure("Function.ResponseSizeTooLarge", text))
             return _error(413, "RequestEntityTooLarge", text)
         work.answered.set_result(body if how == "response" else _failure(body))

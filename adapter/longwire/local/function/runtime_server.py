@@ -6,10 +6,11 @@ import asyncio
 import hmac
 from typing import TYPE_CHECKING
 
-from longwire.local.function.runtime_api import RESPONSE_LIMIT, STRANGER
+from longwire.local.function.runtime_api import STRANGER
 from longwire.local.http11 import HTTP1Connection, decode
 from longwire.local.rules import access
 from longwire.local.rules.management_api import FORBIDDEN
+from longwire.local.rules.settings import PAYLOAD_LIMIT
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class _RuntimeConnection(HTTP1Connection):
         connections: set[_RuntimeConnection],
         arriving: dict[HTTP1Connection, None],
     ) -> None:
-        super().__init__(tasks.spawn, arriving, RESPONSE_LIMIT)
+        super().__init__(tasks.spawn, arriving, PAYLOAD_LIMIT)
         self._api = api
         self._prefix = prefix
         self._connections = connections

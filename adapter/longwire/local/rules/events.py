@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 # API Gateway takes these out, and replaces what a client says about forwarding.
 _DROPPED = {"connection", "upgrade", "content-length"}
-_REPLACED = {"x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"}
+REPLACED = {"x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"}
 
 # strftime("%b") follows the locale; the common log format does not.
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -122,7 +122,7 @@ def _request_context(
         "routeKey": route_key,
         "eventType": event_type,
         "extendedRequestId": stamp.request_id,
-        "requestTime": _common_log_time(stamp.time),
+        "requestTime": common_log_time(stamp.time),
         "messageDirection": "IN",
         "stage": settings.stage,
         "connectedAt": connection.connected_at,
@@ -145,7 +145,7 @@ def _forwarded_headers(
     kept = [
         (name, value)
         for name, value in handshake.headers
-        if name.lower() not in _DROPPED | _REPLACED
+        if name.lower() not in _DROPPED | REPLACED
     ]
     return [
         *kept,
@@ -172,6 +172,7 @@ def _multi_value_query(query: str) -> dict[str, list[str]]:
     return collected
 
 
-def _common_log_time(milliseconds: int) -> str:
+def common_log_time(milliseconds: int) -> str:
+    """Write a time as web servers log it."""
     time = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return f"{time:%d}/{_MONTHS[time.month - 1]}/{time:%Y:%H:%M:%S} +0000"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from longwire.local.rules import events, management_api, results, routes
+from longwire.local.rules import events, http_events, management_api, results, routes
 from longwire.local.rules.connection import (
     TOO_BIG,
     ClientHandshake,
@@ -17,6 +17,7 @@ from longwire.local.rules.connection import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from longwire.local.rules.http_events import HTTPRequest
     from longwire.local.rules.management_api import ManagementRequest
     from longwire.local.rules.settings import GatewaySettings
     from longwire.local.rules.signatures import Signer
@@ -104,12 +105,8 @@ class GatewayRules:
 
     def connect_event(self, connection: LocalConnection) -> LambdaEvent:
         now = self._now()
-        unique = self._random_bytes(12).hex()
         return events.connect_event(
-            self.settings,
-            connection,
-            self._stamp(now),
-            trace_id=f"Root=1-{now // 1000:08x}-{unique}",
+            self.settings, connection, self._stamp(now), trace_id=self._trace_id(now)
         )
 
     def message_event(self, connection: LocalConnection, route_key: str, body: str) -> LambdaEvent:
@@ -128,6 +125,12 @@ class GatewayRules:
     ) -> LambdaEvent:
         stamp = self._stamp(self._now())
         return events.disconnect_event(self.settings, connection, stamp, close_status)
+
+    def http_event(self, request: HTTPRequest) -> LambdaEvent:
+        now = self._now()
+        return http_events.http_event(
+            self.settings, request, self._stamp(now), trace_id=self._trace_id(now)
+        )
 
     def refusal(self, request: ManagementRequest) -> management_api.JSONResponse | None:
         """Return the 403 for a request to `@connections` that is not signed as it must be."""
@@ -151,6 +154,9 @@ class GatewayRules:
 
     def _stamp(self, now: int) -> events.EventStamp:
         return events.EventStamp(self._new_id(), now)
+
+    def _trace_id(self, now: int) -> str:
+        return f"Root=1-{now // 1000:08x}-{self._random_bytes(12).hex()}"
 
     def _new_id(self) -> str:
         # 11 bytes make 15 characters and one "=", as in every id that was ever seen.

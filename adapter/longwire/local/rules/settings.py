@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 
 CONNECT, DISCONNECT, DEFAULT = "$connect", "$disconnect", "$default"
 
+# Bytes of an event, and of an answer, that Lambda takes where somebody waits for the answer.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+PAYLOAD_LIMIT = 6 * 1024 * 1024 + 100
+
 _STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # Of AWS's identity sources these are the headers and query parameters: stage variables do not exist
 # here, and the values of `context` are never missing.
 # https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/apis-apiid-authorizers.html
 _IDENTITY_SOURCE = re.compile(r"route\.request\.(header|querystring)\.([A-Za-z0-9._-]+)")
+
+_TIMES = ("idle_timeout", "lifetime", "integration_timeout", "http_timeout", "authorizer_timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,7 @@ class GatewaySettings:
         integration_timeout: seconds that an answer of the function is waited for.
         identity_sources: what a handshake must have for the authorizer to be asked, for example
             `route.request.header.Authorization` or `route.request.querystring.token`.
+        http_timeout: seconds that an answer to an HTTP request is waited for.
         authorizer_timeout: seconds that an answer of the authorizer is waited for. AWS names none
             for WebSocket APIs; this is that of their integrations.
         forwarded_port, forwarded_proto: what `X-Forwarded-Port` and `X-Forwarded-Proto` say.
@@ -64,6 +71,7 @@ class GatewaySettings:
     idle_timeout: float = 600
     lifetime: float = 7200
     integration_timeout: float = 29
+    http_timeout: float = 30
     identity_sources: Sequence[str] = ()
     authorizer_timeout: float = 29
     forwarded_port: int = 443
@@ -82,7 +90,7 @@ class GatewaySettings:
             parse_identity_source(source)
         if self.message_rate is not None and not self.message_rate > 0:
             raise ConfigurationError("message_rate: expected messages per second above 0")
-        for name in ("idle_timeout", "lifetime", "integration_timeout", "authorizer_timeout"):
+        for name in _TIMES:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}: expected seconds above 0")
 

@@ -10,6 +10,7 @@ import h11
 from longwire.local.http11 import HTTP1Connection, decode, phrase
 from longwire.local.rules.access import host_name, is_from_page
 from longwire.local.rules.connection import LOST, ClientHandshake
+from longwire.local.rules.http_events import BODY_LIMIT
 from longwire.local.rules.management_api import (
     FORBIDDEN,
     JSONResponse,
@@ -18,11 +19,17 @@ from longwire.local.rules.management_api import (
     json_response,
 )
 from longwire.local.rules.results import HandshakeRefused
+from longwire.local.server.http_api import (
+    ARRIVAL_TIMEOUT,
+    HTTPAPIOwner,
+    opens_socket,
+    refuses_host,
+    respond_to,
+)
 from longwire.local.server.websocket import ServerWebSocket, answer_handshake
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine
 
     from longwire.local.rules.gateway import GatewayRules
     from longwire.local.session import Session
@@ -35,18 +42,15 @@ URL_LIMIT = 4096
 OF_BROWSERS = {"/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json"}
 
 
-class HTTPOwner(Protocol):
+class HTTPOwner(HTTPAPIOwner, Protocol):
     """What a connection needs of the gateway that listens."""
 
     rules: GatewayRules
-    stopping: bool
-    unavailable: str | None
-    arriving: dict[HTTP1Connection, None]
     keep_alive: float
-
-    def is_own_host(self, name: str) -> bool: ...
-
-    def spawn(self, work: Coroutine[None, None, None]) -> object: ...
+    # Whether what opens no WebSocket goes to the HTTP API.
+    one_port: bool
+    # Where the HTTP API is, if there is one.
+    http_url: str | None
 
     def begin(self, handshake: ClientHandshake) -> Session: ...
 
@@ -56,18 +60,15 @@ class HTTPOwner(Protocol):
 
     async def manage(self, request: ManagementRequest) -> JSONResponse: ...
 
-    def connected(self, connection: ClientHTTPConnection) -> None: ...
-
-    def disconnected(self, connection: ClientHTTPConnection) -> None: ...
-
 
 class ClientHTTPConnection(HTTP1Connection):
     """Answers requests, and hands an accepted handshake over."""
 
     def __init__(self, owner: HTTPOwner) -> None:
         # A body that is longer than a message is answered with 413, whatever it is.
-        limit = owner.rules.settings.message_limit
-        super().__init__(owner.spawn, owner.arriving, limit, owner.keep_alive)
+        limit = BODY_LIMIT if owner.one_port else owner.rules.settings.message_limit
+        arrival = ARRIVAL_TIMEOUT if owner.one_port else None
+        super().__init__(owner.spawn, owner.arriving, limit, owner.keep_alive, arrival)
         self._owner = owner
         # Set while a handshake is being decided.
         self._session: Session | None = None
@@ -93,17 +94,10 @@ class ClientHTTPConnection(HTTP1Connection):
         target = request.target.decode("latin-1")
         path, _, query = target.partition("?")
         headers = decode(request.headers)
-        host = host_name(headers)
-        if not self._owner.is_own_host(host):
-            if host:
-                logger.warning(
-                    "refused a request to %s%s: a web page may have had that name lead to this "
-                    "machine; if the name is yours, allow it with --allow-host %s",
-                    *(host, path, host),
-                )
-            else:
-                logger.warning("refused a request to %s that names no Host", path)
+        if refuses_host(self._owner, host_name(headers), target):
             self.respond(FORBIDDEN)
+        elif self._owner.one_port and not (is_management_path(path) or opens_socket(headers)):
+            await respond_to(self._owner, self, request, body)
         elif len(target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))
         elif is_management_path(path) and is_from_page(headers):
@@ -116,17 +110,25 @@ class ClientHTTPConnection(HTTP1Connection):
         elif path in OF_BROWSERS:
             self.respond(FORBIDDEN)
         elif not self._owner.rules.is_endpoint(path):
-            logger.warning(
-                "refused %s: API Gateway has no paths below its stage; an app finds its own in "
-                "the query, /?path=%s",
-                path,
-                path,
-            )
+            self._say_what_is_wrong(path, headers)
             self.respond(FORBIDDEN)
         elif request.method != b"GET":
             self.respond(FORBIDDEN)
         else:
             await self._upgrade(request, path, query)
+
+    def _say_what_is_wrong(self, path: str, headers: list[tuple[str, str]]) -> None:
+        if self._owner.http_url is not None and not opens_socket(headers):
+            logger.warning(
+                "refused %s: this is the port for WebSockets; HTTP is at %s%s",
+                *(path, self._owner.http_url, path),
+            )
+        else:
+            logger.warning(
+                "refused %s: API Gateway has no paths below its stage; an app finds its own in "
+                "the query, /?path=%s",
+                *(path, path),
+            )
 
     # The handshake
 
@@ -137,7 +139,7 @@ class ClientHTTPConnection(HTTP1Connection):
         if status is not None:
             self.respond(json_response(status, phrase(status)), close=True)
             return
-        source_ip = self._transport.get_extra_info("peername")[0]
+        source_ip, _ = self.addresses()
         session = self._owner.begin(ClientHandshake(tuple(headers), query, source_ip))
         self._session = session
         verdict = await session.connect()

@@ -1,4 +1,4 @@
-"""API Gateway on one local port: WebSockets, and the management API beside them."""
+"""API Gateway on local ports: WebSockets with the management API beside them, and HTTP."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self, cast
 
 from longwire.local.function.inline import InlineFunction
+from longwire.local.request import answer
 from longwire.local.rules.access import is_own_host
 from longwire.local.rules.connection import GOING_AWAY
 from longwire.local.rules.gateway import GatewayRules
@@ -22,6 +23,7 @@ from longwire.local.rules.management_api import (
 )
 from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.http import ClientHTTPConnection
+from longwire.local.server.http_api import KEEP_ALIVE, HTTPAPIConnection
 from longwire.local.session import Session
 from longwire.local.tasks import Tasks
 
@@ -29,15 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine
 
     from longwire.local.http11 import HTTP1Connection
+    from longwire.local.invoking import Function, HandledEvent
     from longwire.local.rules.connection import ClientHandshake, LocalConnection
+    from longwire.local.rules.http_events import HTTPRequest
+    from longwire.local.rules.http_results import HTTPResponse
     from longwire.local.rules.management_api import ManagementRequest
     from longwire.local.rules.signatures import Signer
     from longwire.local.server.websocket import ServerWebSocket
-    from longwire.local.session import Function, HandledEvent
     from longwire.types import LambdaHandler
 
-# Seconds for which an HTTP connection without a request is kept.
-KEEP_ALIVE = 60.0
 # Seconds that clients and the function have to end in when the gateway stops.
 STOP_TIMEOUT = 5.0
 
@@ -56,8 +58,16 @@ async def _at_once() -> None:
     pass
 
 
+def _place(server: asyncio.Server, host: str) -> tuple[int, str]:
+    """Return the port of a server, and its address as URLs have it."""
+    port: int = server.sockets[0].getsockname()[1]
+    # A server can listen on every address, but nobody can connect to "every address".
+    host = _LOOPBACK.get(host, host)
+    return port, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class LocalGateway:
-    """An asynchronous context manager that serves one WebSocket API."""
+    """An asynchronous context manager that serves one WebSocket API, and maybe an HTTP API."""
 
     def __init__(
         self,
@@ -73,10 +83,17 @@ class LocalGateway:
         keep_alive: float = KEEP_ALIVE,
         authorizer: Function | LambdaHandler | None = None,
         allow_hosts: Collection[str] = (),  # names for this machine besides `host` and localhost
+        one_port: bool = False,  # what opens no WebSocket is a request to the HTTP API
+        answers_http: Callable[[], bool] = lambda: True,  # else nothing is found
     ) -> None:
         self.stopping: bool = False
         # Why no client can connect, who then gets a 503 with it; None if they can.
         self.unavailable: str | None = None
+        self.one_port = one_port
+        self.requests = 0  # to the HTTP API that are not answered yet
+        self.answers_http = answers_http
+        self.http_url: str | None = None
+        self._http_server: asyncio.Server | None = None
         self._function = _invocable(function)
         self._authorizer = None if authorizer is None else _invocable(authorizer)
         self._settings = settings or GatewaySettings()
@@ -88,7 +105,7 @@ class LocalGateway:
         self.keep_alive = keep_alive
         self._tasks = Tasks()
         self.arriving: dict[HTTP1Connection, None] = {}
-        self._http_connections: set[ClientHTTPConnection] = set()
+        self._http_connections: set[HTTP1Connection] = set()
         self._sessions: dict[str, Session] = {}
         self._sockets: dict[str, ServerWebSocket] = {}
 
@@ -96,11 +113,10 @@ class LocalGateway:
         host, port = self.address
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: ClientHTTPConnection(self), host, port)
-        port = self._server.sockets[0].getsockname()[1]
-        # A server can listen on every address, but nobody can connect to "every address".
-        host = _LOOPBACK.get(host, host)
-        netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        port, netloc = _place(self._server, host)
         self.url: str = f"ws://{netloc}"
+        if self.one_port:
+            self.http_url = f"http://{netloc}"
         # What `/@connections` follows.
         self.management_url: str = f"http://{netloc}/{self._settings.stage}"
         # Here the port and protocol that clients are forwarded by are the real ones.
@@ -109,6 +125,18 @@ class LocalGateway:
             settings, clock=time.time, random_bytes=os.urandom, verify=self._verify
         )
         return self
+
+    async def listen_for_http(self, port: int) -> None:
+        """Serve the HTTP API on a port of its own, 0 being a free one.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
+        host, _ = self.address
+        loop = asyncio.get_running_loop()
+        self._http_server = await loop.create_server(lambda: HTTPAPIConnection(self), host, port)
+        _, netloc = _place(self._http_server, host)
+        self.http_url = f"http://{netloc}"
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Close the clients with 1001, and wait until the function has had its `$disconnect`s."""
@@ -120,10 +148,13 @@ class LocalGateway:
             self._tasks.spawn(socket.closed.wait())
         await self._tasks.settle(STOP_TIMEOUT)
         await self._before_end()
-        self._server.close()
+        servers = [self._server, *([self._http_server] if self._http_server is not None else [])]
+        for server in servers:
+            server.close()
         for connection in list(self._http_connections):
             connection.stop()
-        await self._server.wait_closed()
+        for server in servers:
+            await server.wait_closed()
 
     @property
     def verifies(self) -> bool:
@@ -143,10 +174,10 @@ class LocalGateway:
     def spawn(self, work: Coroutine[None, None, None]) -> object:
         return self._tasks.spawn(work)
 
-    def connected(self, connection: ClientHTTPConnection) -> None:
+    def connected(self, connection: HTTP1Connection) -> None:
         self._http_connections.add(connection)
 
-    def disconnected(self, connection: ClientHTTPConnection) -> None:
+    def disconnected(self, connection: HTTP1Connection) -> None:
         self._http_connections.discard(connection)
 
     def begin(self, handshake: ClientHandshake) -> Session:
@@ -163,6 +194,15 @@ class LocalGateway:
         """Forget a session whose socket is gone, or never was one."""
         self._sessions.pop(session.connection.connection_id, None)
         self._sockets.pop(session.connection.connection_id, None)
+
+    # The HTTP API
+
+    async def answer(self, request: HTTPRequest) -> tuple[HTTPResponse, str]:
+        self.requests += 1
+        try:
+            return await answer(self.rules, self._function, request, self._tasks, self._observer)
+        finally:
+            self.requests -= 1
 
     # The management API
 

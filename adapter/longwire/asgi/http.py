@@ -38,6 +38,7 @@ async def respond(
     event: Any,
     context: object,
     seconds: float,
+    on_raised: Callable[[BaseException], object] | None = None,  # by an app that Mangum calls
 ) -> Any:
     """Let a Lambda handler answer an event that is not a WebSocket event.
 
@@ -50,7 +51,7 @@ async def respond(
     if _is_mangum(answering):
         _check_known(answering, event, context)
         answering = copy.copy(answering)
-        answering.app = _bridge(answering.app, state, running)
+        answering.app = _bridge(answering.app, state, running, on_raised)
         answering.lifespan = "off"  # it has been started already
     elif inspect.iscoroutinefunction(answering) or inspect.iscoroutinefunction(answering.__call__):
         return await within(seconds, WHAT, answering(event, context))
@@ -114,7 +115,12 @@ def _call(handler: LambdaHandler, event: Any, context: object) -> Any:
         loop.close()
 
 
-def _bridge(app: ASGIApp, state: dict[str, Any], running: list[Future[None]]) -> Bridge:
+def _bridge(
+    app: ASGIApp,
+    state: dict[str, Any],
+    running: list[Future[None]],
+    on_raised: Callable[[BaseException], object] | None,
+) -> Bridge:
     """Return an app for another thread's event loop: it runs `app` here, and notes that it does."""
     home = asyncio.get_running_loop()
 
@@ -129,7 +135,12 @@ def _bridge(app: ASGIApp, state: dict[str, Any], running: list[Future[None]]) ->
 
         scope["state"] = state.copy()
         running.append(_on(home, app, scope, receive_at_home, send_at_home))
-        await asyncio.wrap_future(running[-1])
+        try:
+            await asyncio.wrap_future(running[-1])
+        except Exception as error:  # which Mangum makes a 500 of
+            if on_raised is not None:
+                on_raised(error)
+            raise
 
     return bridged
 

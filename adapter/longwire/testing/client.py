@@ -16,7 +16,7 @@ from longwire.local.function.inline import DEFAULT_TIMEOUT, kind
 from longwire.local.rules.connection import ClientHandshake
 from longwire.testing import stores
 from longwire.testing.errors import AppErrors
-from longwire.testing.gateway import Answer, Gateway, wrap
+from longwire.testing.gateway import Answer, Gateway, pairs_of, wrap
 from longwire.testing.session import WebSocketTestSession
 from longwire.testing.thread import GatewayThread
 
@@ -200,19 +200,19 @@ class TestClient:
         Raises, as `with` begins:
             WebSocketDenialResponse: the handshake is refused; it is a `WebSocketDisconnect`.
         """
-        headers = {str(name): value for name, value in dict(kwargs.pop("headers", ())).items()}
-        given = {name.lower() for name in headers}
+        headers = pairs_of(kwargs.pop("headers", None) or ())
+        given = {name.lower() for name, _ in headers}
         usual = {"connection": "upgrade", "sec-websocket-key": KEY, "sec-websocket-version": "13"}
         if subprotocols is not None:
             usual["sec-websocket-protocol"] = ", ".join(subprotocols)
-        headers |= {name: value for name, value in usual.items() if name not in given}
+        headers += [(name, value) for name, value in usual.items() if name not in given]
         scheme = "wss" if self._base_url.startswith("https") else "ws"
         url = urljoin(f"{scheme}://{urlsplit(str(self._base_url)).netloc}", str(url))
         handshake = self._handshake(url, headers, kwargs)
         return WebSocketTestSession(self._start, handshake, self._errors, self.timeout)
 
     def _handshake(
-        self, url: str, headers: dict[str, str], options: dict[str, Any]
+        self, url: str, headers: list[tuple[str, str]], options: dict[str, Any]
     ) -> ClientHandshake:
         if _httpx() is None:
             url, sent = self._without_httpx(url, headers, options)
@@ -223,7 +223,7 @@ class TestClient:
         return ClientHandshake(tuple(sent), query, self._host)
 
     def _without_httpx(
-        self, url: str, headers: dict[str, str], options: dict[str, Any]
+        self, url: str, headers: list[tuple[str, str]], options: dict[str, Any]
     ) -> tuple[str, list[tuple[str, str]]]:
         params, cookies = options.pop("params", None), options.pop("cookies", None)
         for name in options:
@@ -231,10 +231,12 @@ class TestClient:
         if params:
             url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
         kept = {**self._plain[1], **(cookies or {})}
-        merged = {"Host": urlsplit(url).netloc, **self._plain[0], **headers}
+        given = {name.lower() for name, _ in headers}
+        usual = {"Host": urlsplit(url).netloc, **self._plain[0]}
+        sent = [(name, value) for name, value in usual.items() if name.lower() not in given]
         if kept:
-            merged["cookie"] = "; ".join(f"{name}={value}" for name, value in kept.items())
-        return url, list(merged.items())
+            sent.append(("cookie", "; ".join(f"{name}={value}" for name, value in kept.items())))
+        return url, [*sent, *headers]
 
     def _with_path(self, path: str, query: str) -> str:
         settings = getattr(self._target, "settings", None)

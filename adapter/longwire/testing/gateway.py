@@ -235,7 +235,7 @@ class Gateway:
         return next((one for one in others if connection_id in one._rules.connections), self)
 
     def _headers(self, headers: Pairs, subprotocols: Sequence[str]) -> list[tuple[str, str]]:
-        given = _pairs(headers)
+        given = pairs_of(headers)
         names = {name.lower() for name, _ in given}
         usual = [
             ("Host", self._rules.settings.domain_name),
@@ -478,12 +478,13 @@ def wrap(target: Any, ws_config: Mapping[str, Any] | None) -> Any:
 
 
 def _query(path: str | None, query: str | Pairs) -> str:
-    text = query if isinstance(query, str) else urlencode(_pairs(query))
+    text = query if isinstance(query, str) else urlencode(pairs_of(query))
     if path is None:
         return text
     return "&".join(part for part in (urlencode({"path": path}), text) if part)
 
 
-def _pairs(pairs: Pairs) -> list[tuple[str, str]]:
+def pairs_of(pairs: Pairs) -> list[tuple[str, str]]:
+    """Return a mapping, or pairs, as a list of pairs."""
     # keys() is what tells a mapping, here as for dict().
     return list(pairs.items()) if hasattr(pairs, "items") else list(pairs)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.exceptions import EventError
 from longwire.testing.errors import key_of
+from longwire.testing.gateway import Answer
 
 if TYPE_CHECKING:
     from longwire.testing.errors import AppErrors
@@ -71,10 +72,15 @@ async def exchange(gateway: Gateway, event: LambdaEvent) -> object:
         TimeoutError: it takes too long.
     """
     call = gateway._tasks.spawn(gateway._function.invoke(event))
-    done, _ = await asyncio.wait({call}, timeout=TIMEOUT)
-    if not done:
+    await asyncio.wait({call}, timeout=TIMEOUT)
+    error: BaseException | None = TimeoutError(f"no answer within {TIMEOUT:g} s")
+    if call.done():
+        error = call.exception()
+    else:
         call.cancel()
-        raise TimeoutError(f"no answer within {TIMEOUT:g} s")
+    gateway.answers.append(Answer(event, call.result() if error is None else error))
+    if error is not None:
+        raise error
     return call.result()
 
 

@@ -49,7 +49,7 @@ def make_client(
 
     class Client(httpx.Client):  # type: ignore[misc]
         def upgrade(
-            self, url: str, headers: dict[str, str], options: dict[str, Any]
+            self, url: str, headers: list[tuple[str, str]], options: dict[str, Any]
         ) -> tuple[str, list[tuple[str, str]]]:
             """Return the URL and the headers of a handshake, with all that the client adds."""
             try:

@@ -112,12 +112,12 @@ class WebSocketTestSession:
 
     def send_text(self, data: str) -> None:
         """Send a text message; after the end of the connection it reaches nobody."""
-        self._call(self._unless_closed(self._socket.send(data)), self._limit)
+        self._call(self._unless_closed(self._socket.send, data), self._limit)
 
     def send_bytes(self, data: bytes) -> None:
         """Send a binary message, which API Gateway answers with close code 1003."""
         self._sent_binary = True
-        self._call(self._unless_closed(self._socket.send_bytes(data)), self._limit)
+        self._call(self._unless_closed(self._socket.send_bytes, data), self._limit)
 
     def send_json(self, data: Any, mode: Mode = "text") -> None:
         """Send a value as JSON, in a text message."""
@@ -139,11 +139,11 @@ class WebSocketTestSession:
         """Let the idle timeout or the lifetime of the connection pass, in no time."""
         self._call(self._socket._gateway.expire(self._socket), self._limit)
 
-    async def _unless_closed(self, sending: Coroutine[Any, Any, None]) -> None:
+    async def _unless_closed(self, send: Callable[[Any], Any], data: object) -> None:
         # As on a real connection, whose end the client may not have seen yet: what a test sees must
         # not depend on which was first. The next `receive` tells.
         with contextlib.suppress(Closed):
-            await sending
+            await send(data)
 
     # Receiving
 

@@ -38,6 +38,7 @@ class GatewayThread:
         self.gateway = gateway
         self._loop = new_loop()
         self._stopping = False
+        self._is_blocked = False
         # A daemon: nothing can stop an app that blocks for ever.
         self._thread = threading.Thread(target=self._run, name="longwire-testclient", daemon=True)
         self._thread.start()
@@ -53,6 +54,9 @@ class GatewayThread:
         if threading.current_thread() is self._thread or self.is_stopped:
             coroutine.close()
             raise RuntimeError(CLOSED if self.is_stopped else OWN_LOOP)
+        if self._is_blocked and not self._responds():
+            coroutine.close()
+            raise TimeoutError(f"the app still blocks its event loop, at {self._place()}")
         work = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return work.result(timeout + LATE)
@@ -61,7 +65,15 @@ class GatewayThread:
                 raise
         finally:
             work.cancel()  # also when Ctrl-C ends the wait
+        self._is_blocked = True
         raise TimeoutError(f"the app blocks its event loop, at {self._place()}")
+
+    def _responds(self) -> bool:
+        """Tell whether a loop that was blocked no longer is."""
+        turned = threading.Event()
+        self._loop.call_soon_threadsafe(turned.set)
+        self._is_blocked = not turned.wait(0.1)
+        return not self._is_blocked
 
     @property
     def is_stopped(self) -> bool:

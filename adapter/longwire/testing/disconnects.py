@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -48,7 +49,9 @@ def disconnect_class() -> type[Exception]:
 def denial_class() -> type[Exception]:
     """Return Starlette's `WebSocketDenialResponse` where that is installed, else one like it."""
     try:
-        found: type[Exception] = import_module("starlette.testclient").WebSocketDenialResponse
+        with warnings.catch_warnings():  # of Starlette, about which httpx it finds
+            warnings.simplefilter("ignore")
+            found: type[Exception] = import_module("starlette.testclient").WebSocketDenialResponse
     except (ImportError, AttributeError, RuntimeError):  # the last without httpx
         return _denial_like_starlettes()
     return found

@@ -73,11 +73,13 @@ def test_every_python_block_is_run() -> None:
     """A new block needs a test here, and a name that no other block has."""
     assert sorted(code.split()[1] for code in blocks("python")) == [
         "auth.py",
+        "board.py",
         "client.py",
         "counter.py",
         "forms.py",
         "function.py",
         "guarded.py",
+        "history.py",
         "large.py",
         "login.py",
         "lonely.py",  # and together.py: tests/local/function/test_instances.py
@@ -89,6 +91,10 @@ def test_every_python_block_is_run() -> None:
         "quiz.py",
         "rooms.py",
         "secret.py",
+        "test_board.py",
+        "test_coroutines.py",
+        "test_fixtures.py",
+        "test_history.py",
         "test_main.py",
         "together.py",
         "typed.py",
@@ -98,9 +104,10 @@ def test_every_python_block_is_run() -> None:
 
 
 def test_the_app_passes_its_own_test(folder: Path) -> None:
-    """The documents' test runs against the README's app."""
-    output = _run(folder, "-m", "pytest", "-q", "-W", "error", "--rootdir", str(folder))
-    assert "1 passed" in output
+    """The documents' tests run against the README's app, and against their own."""
+    plugin = ("-p", "no:longwire", "-p", "longwire_pytest")  # wherever it is installed
+    output = _run(folder, "-m", "pytest", "-q", "-W", "error", *plugin, "--rootdir", str(folder))
+    assert "8 passed" in output
 
 
 def test_the_client_talks_to_longwire_dev(folder: Path) -> None:

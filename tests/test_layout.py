@@ -15,14 +15,17 @@ import pytest
 import longwire
 import longwire_aws
 import longwire_backends
+import longwire_pytest
 
 SOURCES = {
     "longwire": Path(longwire.__file__).parent,
+    "longwire_pytest": Path(longwire_pytest.__file__).parent,
     "longwire_backends": Path(longwire_backends.__file__).parent,
     "longwire_aws": Path(longwire_aws.__file__).parent,
 }
 ALLOWED = {
     "longwire": {"longwire", "longwire_backends", "longwire_aws"},
+    "longwire_pytest": {"longwire"},
     "longwire_backends": {"longwire_backends", "longwire_aws"},
     "longwire_aws": {"longwire_aws"},
 }
@@ -35,6 +38,8 @@ THIRD_PARTY = {
     "longwire_backends/postgresql/errors.py": {"psycopg2"},
     "longwire/asgi/http.py": {"mangum"},
     "longwire/observability/tracing.py": {"opentelemetry"},
+    "longwire_pytest/__init__.py": {"pytest"},
+    "longwire/testing/__init__.py": {"starlette"},  # of types alone
     "longwire/local/cli/dev.py": {"awslambdaric"},
     "longwire/local/cli/entry.py": {"awslambdaric"},
     "longwire/local/server/http.py": {"h11", "websockets"},
@@ -68,6 +73,7 @@ FLOORS = (
     {"exceptions", "types"},
 )
 # What `local/` and `testing.py` take from the rest: what users may, constants, and shapes of AWS.
+ITSELF = ("longwire.local.", "longwire.testing.")
 OF_USERS = {
     "longwire.__init__",
     "longwire.apigateway.responses",
@@ -183,9 +189,9 @@ def test_a_module_imports_only_what_its_place_allows(name: str) -> None:
 
 
 def test_the_local_gateway_uses_what_users_could() -> None:
-    inside = [name for name in NAMES if name.startswith(("longwire.local.", "longwire.testing"))]
+    inside = [name for name in NAMES if name.startswith(ITSELF)]
     taken = {one for name in inside for one in ARROWS[name] if one.startswith("longwire.")}
-    assert {one for one in taken if not one.startswith("longwire.local.")} == OF_USERS
+    assert {one for one in taken if not one.startswith(ITSELF)} == OF_USERS
 
 
 def test_a_class_name_is_used_once() -> None:

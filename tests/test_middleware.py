@@ -42,6 +42,7 @@ from longwire import (
     SendResult,
 )
 from longwire.exceptions import EventLoopError
+from longwire.registry import in_process
 from longwire.registry.in_process import ServedBackend, ServedClients, ServedSocket
 from longwire.registry.targets import known_id
 from tests.parity.hosts import on_uvicorn
@@ -614,6 +615,7 @@ def test_a_server_that_has_stopped_holds_nobody(monkeypatch: pytest.MonkeyPatch)
             assert len((await connections.group_send("blue", "x")).delivered) == 1
 
     monkeypatch.delenv("WS_MANAGEMENT_ENDPOINT", raising=False)
+    monkeypatch.setattr(in_process, "TEST_CLIENTS", ())  # another test may have imported one
     asyncio.run(main())
     with pytest.raises(ConfigurationError, match=r"^Connections\(\) finds nobody to reach"):
         connections.sync.group_send("blue", "x")

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from longwire.registry.base import Departure, HandOver
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.signed import Transport
+    from longwire_backends import Backend
 
 
 class Longwire:
@@ -156,6 +157,24 @@ class Longwire:
     def transport(self, transport: Transport) -> None:
         self._api.transport = transport
 
+    @property
+    def backend(self) -> Backend | None:
+        """The store; a test may set another before the first event."""
+        return self._api.backend
+
+    @backend.setter
+    def backend(self, backend: Backend) -> None:
+        self._api.backend = backend
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """Where the management API is, if no event has to tell; a test may set another."""
+        return self._api.configured_endpoint()
+
+    @endpoint_url.setter
+    def endpoint_url(self, endpoint_url: str | None) -> None:
+        self._api.endpoint_url = endpoint_url
+
     async def startup(self) -> None:
         """Run the app's startup on the running event loop; without this the first event does.
 
@@ -163,6 +182,10 @@ class Longwire:
             LifespanError: it failed.
         """
         await self._lifespans.current().startup(math.inf)
+
+    async def settle(self) -> None:
+        """Wait for what goes on behind the responses of the events so far, as greetings do."""
+        await self._deferred.wait()
 
     async def aclose(self) -> None:
         """Run the app's shutdown and let go of the store and all connections."""
@@ -253,6 +276,7 @@ class Longwire:
         observed: Observed | None,
     ) -> Any:
         with observed or self._observer.begin(raw, context) as observed:
+            observed.ending.on_raised = getattr(context, "app_error", None)
             try:
                 times = Deadlines.of(context)
                 # Not observed: what it starts goes on when this event has long been over.

@@ -185,13 +185,16 @@ class Lifespan:
             return  # the process ends, and it was stranded
         if self._started.done():
             # Whoever waits for the startup may know it already, as from Starlette.
-            known = self.failed and str(error) in str(self._started.exception())
+            failure = self._started.exception()
+            known = failure is not None and str(error) in str(failure)
+            if failure is not None and known:
+                failure.__cause__ = error
             level = logging.DEBUG if known else logging.ERROR
             logger.log(level, "the app's lifespan raised", exc_info=error)
         elif self._mode == "on":
-            failure = LifespanError(f"the app's lifespan raised {error!r} at startup")
-            failure.__cause__ = error
-            self._started.set_exception(failure)
+            raised = LifespanError(f"the app's lifespan raised {error!r} at startup")
+            raised.__cause__ = error
+            self._started.set_exception(raised)
         else:
             logger.debug("the app has no lifespan: it raised %r", error)
 

@@ -43,18 +43,22 @@ _events = itertools.count()
 class Ending:
     """How an event has ended, for all that is known."""
 
-    __slots__ = ("error_type", "status", "word")
+    __slots__ = ("error_type", "on_raised", "status", "word")
 
     def __init__(self) -> None:
         self.word: Word = "done"
         self.status: int | None = None  # of the answer to a handshake or an HTTP event
         # The name of the class only: the text of what was raised may be the app's secret.
         self.error_type: str | None = None
+        # Of a test client: it is told what the app has raised.
+        self.on_raised: Callable[[BaseException], object] | None = None
 
     def note(self, word: Word, error: BaseException | None = None) -> None:
         """Replace what was known before."""
         self.word = word
         self.error_type = None if error is None else type(error).__name__
+        if word == "raised" and error is not None and self.on_raised is not None:
+            self.on_raised(error)
 
 
 class Span(Protocol):

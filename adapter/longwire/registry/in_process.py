@@ -40,17 +40,11 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("longwire")
 
-# One of these is imported where a process serves, or tests, an app itself. An app that imports its
-# server to run it has not yet got that far; but Quart imports all of hypercorn.
-SERVERS = (
-    "uvicorn.protocols",
-    "hypercorn.asyncio",
-    "daphne.server",
-    "granian",
-    "starlette.testclient",
-    "litestar.testing",
-    "channels.testing",
-)
+# One of these is imported where a process serves an app itself. An app that imports its server to
+# run it has not yet got that far; but Quart imports all of hypercorn.
+SERVERS = ("uvicorn.protocols", "hypercorn.asyncio", "daphne.server", "granian")
+# And one of these where it tests an app: a server for each test, and between them none.
+TEST_CLIENTS = ("starlette.testclient", "litestar.testing", "channels.testing", "asgiref.testing")
 
 # A membership ends with its connection, not at a time.
 NEVER = 2**53
@@ -304,6 +298,8 @@ def is_server() -> bool:
         return True
     if is_given(os.environ):
         return False
+    if any(name in sys.modules for name in TEST_CLIENTS):
+        return True  # also where an earlier test had clients, which are gone
     if clients.has_served and running_loop() is None and _loop_of_worker() is None:
         return False  # its servers have stopped
     return any(name in sys.modules for name in SERVERS)

@@ -104,7 +104,7 @@ def test_a_head_keeps_the_length_that_a_get_would_have() -> None:
 
 
 MALFORMED: list[Any] = [
-    {"statusCode": "200"},
+    {"statusCode": "ok"},
     {"statusCode": True},
     {"statusCode": 99},
     {"statusCode": 101},

@@ -57,12 +57,14 @@ class LambdaContext:
         timeout: float,
         waits_for_client: Callable[[], object] = do_nothing,
         app_raised: Callable[[str], object] = do_nothing,
+        app_error: Callable[[BaseException], object] = do_nothing,
     ) -> None:
         # Not Lambda's, but the gateway's own: a handler calls it when its app waits for the client
         # again while other tasks of it go on,
         self.waits_for_client = waits_for_client
-        # and this with the name of what its app has raised.
+        # and this with the name of what its app has raised, or with that itself.
         self.app_raised = app_raised
+        self.app_error = app_error
         self.aws_request_id: str = str(uuid.uuid4())
         self._deadline = time.monotonic() + timeout
 
@@ -122,10 +124,12 @@ class InlineFunction:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         app_raised: Callable[[LambdaEvent, str], object] = do_nothing,
+        app_error: Callable[[LambdaEvent, BaseException], object] = do_nothing,
     ) -> None:
         self._handle = to_handle(target)
         self._timeout = timeout
         self._app_raised = app_raised
+        self._app_error = app_error
 
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
@@ -134,7 +138,8 @@ class InlineFunction:
         try:
             async with asyncio.timeout(self._timeout) as deadline:
                 raised = functools.partial(self._app_raised, event)
-                context = LambdaContext(self._timeout, waits_for_client, raised)
+                app_error = functools.partial(self._app_error, event)
+                context = LambdaContext(self._timeout, waits_for_client, raised, app_error)
                 return await self._handle(event, context)
         except TimeoutError:
             if not deadline.expired():

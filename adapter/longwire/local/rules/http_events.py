@@ -52,6 +52,7 @@ class HTTPRequest(NamedTuple):
     body: bytes
     source_ip: str
     port: int  # that it came to
+    scheme: str = "http"
 
     def header(self, name: str) -> str:
         """Return the values of a header, found in any case, joined with commas."""
@@ -82,7 +83,7 @@ def http_event(
         "routeKey": DEFAULT,
         "rawPath": path,
         "rawQueryString": query,
-        "headers": _headers(settings, request, trace_id),
+        "headers": _headers(request, trace_id),
         "requestContext": {
             "accountId": settings.account_id,
             "apiId": settings.api_id,
@@ -138,7 +139,7 @@ def _origin_form(target: str) -> str:
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 
-def _headers(settings: GatewaySettings, request: HTTPRequest, trace_id: str) -> dict[str, str]:
+def _headers(request: HTTPRequest, trace_id: str) -> dict[str, str]:
     """Return all headers by their lower-case names; repeats are joined with commas."""
     collected: dict[str, list[str]] = {}
     for name, value in request.headers:
@@ -153,7 +154,7 @@ def _headers(settings: GatewaySettings, request: HTTPRequest, trace_id: str) -> 
     headers["x-amzn-trace-id"] = trace_id
     headers["x-forwarded-for"] = f"{before}, {request.source_ip}" if before else request.source_ip
     headers["x-forwarded-port"] = str(request.port)
-    headers["x-forwarded-proto"] = settings.forwarded_proto
+    headers["x-forwarded-proto"] = request.scheme
     return by_name(headers)
 
 

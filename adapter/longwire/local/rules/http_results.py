@@ -88,6 +88,8 @@ def parse_http_result(value: object, method: str) -> HTTPResponse:
         body = value.encode(errors="replace") if isinstance(value, str) else _as_json(value)
         return HTTPResponse(200, (("content-type", "application/json"),), _fitting(value, body))
     status = value["statusCode"]
+    if isinstance(status, str) and status.isdecimal():  # as in AWS's own examples
+        status = int(status)
     if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
         raise MalformedHTTPResultError(
             f"statusCode: expected an int of 200 to 599, got {status!r:.40}"

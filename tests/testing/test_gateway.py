@@ -328,7 +328,7 @@ async def test_an_app_that_stays_busy_fails_the_test_that_leaves_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Half a minute of silence would tell nobody anything."""
-    monkeypatch.setattr("longwire.testing.ANSWER_TIMEOUT", 0.05)
+    monkeypatch.setattr("longwire.testing.gateway.ANSWER_TIMEOUT", 0.05)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -1,4 +1,4 @@
-"""API Gateway in memory, for tests of your own app: the rules of `longwire dev`, no sockets.
+"""The asynchronous `Gateway`, which the `TestClient` is a synchronous face of.
 
     async with Gateway(app) as gateway:
         async with gateway.connect(query={"token": "t"}) as ws:
@@ -16,12 +16,14 @@ import contextlib
 import json
 import os
 import re
+import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from longwire.exceptions import LongwireError
-from longwire.local.function.inline import DEFAULT_TIMEOUT, InlineFunction, kind
+from longwire.local.function.inline import DEFAULT_TIMEOUT, InlineFunction, do_nothing, kind
 from longwire.local.rules import gateway as rules
 from longwire.local.rules import management_api, results
 from longwire.local.rules.connection import (
@@ -37,22 +39,22 @@ from longwire.local.session import Session
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from longwire import WSConfig
     from longwire.handler import Longwire
-    from longwire.local.invoking import HandledEvent
+    from longwire.local.invoking import Function, HandledEvent
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.http import Response
 
     Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
 
-__all__ = ["Answer", "Closed", "Gateway", "Refused", "WebSocket"]
-
 # Seconds that the function has to hear of the end in when the gateway stops.
 STOP_TIMEOUT = 5.0
 # Seconds that a client waits, as it leaves, for the app to be done with what it has sent.
 ANSWER_TIMEOUT = 5.0
+# Where the management API is for events that do not tell, as HTTP's; on Lambda a variable says it.
+IN_MEMORY = "https://local.execute-api.us-east-1.amazonaws.com/local"
 
 
 class Refused(LongwireError):
@@ -123,11 +125,18 @@ class Gateway:
         **settings: Any,
     ) -> None:
         self.answers: list[Answer] = []
+        self._answer_timeout = ANSWER_TIMEOUT
+        # Called with what the app raises, also where API Gateway tells nobody.
+        self._on_error: Callable[[LambdaEvent, BaseException], object] = do_nothing
         self._rules = rules.GatewayRules(
             GatewaySettings(**settings), clock=time.time, random_bytes=os.urandom
         )
-        self._target = _wrap(target, ws_config)
-        self._function = InlineFunction(self._target, timeout=timeout)
+        self._target = wrap(target, ws_config)
+        self._function: Function = InlineFunction(
+            self._target,
+            timeout=timeout,
+            app_error=lambda event, error: self._on_error(event, error),
+        )
         self._authorizer = (
             None if authorizer is None else InlineFunction(authorizer, timeout=timeout)
         )
@@ -135,8 +144,13 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         self._tasks = Tasks()
+        self._loop = asyncio.get_running_loop()
+        with _lock:
+            _open.add(self)
         if kind(self._target) == "handler":
-            self._target.transport = _Transport(self)
+            self._target.transport = InMemoryTransport(self)
+            if self._target.endpoint_url in (None, IN_MEMORY):
+                self._target.endpoint_url = IN_MEMORY
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -144,8 +158,16 @@ class Gateway:
         for session in list(self._sessions.values()):
             session.close(GOING_AWAY)
         await self._tasks.settle(STOP_TIMEOUT)
+        with _lock:
+            _open.discard(self)
         if kind(self._target) == "handler":
-            await self._target.aclose()
+            try:
+                await self._target.aclose()
+            finally:
+                with _lock:
+                    shared = any(one._target is self._target for one in _open)
+                if self._target.endpoint_url == IN_MEMORY and not shared:
+                    self._target.endpoint_url = None
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -169,32 +191,34 @@ class Gateway:
         handshake = ClientHandshake(
             tuple(self._headers(headers, subprotocols)), _query(path, query), source_ip
         )
-        session = Session(
-            self._rules, self._function, handshake, self._tasks, self._observe, self._authorizer
-        )
-        socket = WebSocket(self, session)
-        verdict = await session.connect()
-        if isinstance(verdict, results.HandshakeRefused):
-            raise Refused(verdict.status, verdict.reason)
-        socket.subprotocol = verdict.subprotocol
-        self._sessions[socket.connection_id] = session
-        session.open(socket._inbox)
+        socket = WebSocket(self, handshake)
+        await socket.open()
         try:
             yield socket
         finally:
             await socket.close()
-            del self._sessions[socket.connection_id]
+            socket.forget()
 
     async def expire(self, ws: WebSocket) -> None:
         """Let the idle timeout or the lifetime of a connection pass, in no time."""
         session = ws._session
         session.expire()
-        await _answered(session)
+        await _answered(session, self._answer_timeout)
 
     async def manage(
         self, method: str, path: str, body: bytes = b""
     ) -> management_api.JSONResponse:
-        """Answer a request to the management API, `/{stage}/@connections/{connection_id}`."""
+        """Answer a request to the management API, `/{stage}/@connections/{connection_id}`.
+
+        Another gateway of this process that has the connection answers in its place: clients of
+        one app find each other, however many gateways they came through.
+        """
+        other = self._whose(path.rpartition("/")[2])
+        if other is not self:
+            answering = asyncio.run_coroutine_threadsafe(
+                other.manage(method, path, body), other._loop
+            )
+            return await asyncio.wrap_future(answering)
         decision = self._rules.manage(method, path, body)
         if isinstance(decision, management_api.JSONResponse):
             return decision
@@ -205,8 +229,16 @@ class Gateway:
         session.close()
         return management_api.REMOVED
 
+    def _whose(self, quoted_id: str) -> Gateway:
+        connection_id = unquote(quoted_id)
+        with _lock:
+            others = [one for one in _open if one is not self and one._loop.is_running()]
+        if connection_id in self._rules.connections:
+            return self
+        return next((one for one in others if connection_id in one._rules.connections), self)
+
     def _headers(self, headers: Pairs, subprotocols: Sequence[str]) -> list[tuple[str, str]]:
-        given = _pairs(headers)
+        given = pairs_of(headers)
         names = {name.lower() for name, _ in given}
         usual = [
             ("Host", self._rules.settings.domain_name),
@@ -221,6 +253,8 @@ class Gateway:
         match handled.outcome:
             case results.Returned(result) | results.Raised(result):
                 self.answers.append(Answer(handled.event, result))
+                if isinstance(result, BaseException):
+                    self._on_error(handled.event, result)
             case results.TimedOut():
                 self.answers.append(Answer(handled.event, TimeoutError(results.TIMED_OUT)))
 
@@ -233,12 +267,40 @@ class WebSocket:
         subprotocol: the one that the function chose, if any.
     """
 
-    def __init__(self, gateway: Gateway, session: Session) -> None:
-        self.connection_id: str = session.connection.connection_id
+    def __init__(self, gateway: Gateway, handshake: ClientHandshake) -> None:
         self.subprotocol: str | None = None
         self._gateway = gateway
-        self._session = session
+        self._session = Session(
+            gateway._rules,
+            gateway._function,
+            handshake,
+            gateway._tasks,
+            gateway._observe,
+            gateway._authorizer,
+        )
+        self.connection_id = self._session.connection.connection_id
         self._inbox = _Inbox()
+
+    async def open(self) -> None:
+        """Shake hands; raises `Refused`. `Gateway.connect` has done it."""
+        verdict = await self._session.connect()
+        if isinstance(verdict, results.HandshakeRefused):
+            raise Refused(verdict.status, verdict.reason)
+        self.subprotocol = verdict.subprotocol
+        self._gateway._sessions[self.connection_id] = self._session
+        self._session.open(self._inbox)
+
+    def forget(self) -> None:
+        """Have the gateway close it no more; the end of `Gateway.connect` does it."""
+        self._gateway._sessions.pop(self.connection_id, None)
+
+    async def answered(self) -> None:
+        """Wait until the function has answered every event so far.
+
+        Raises:
+            TimeoutError: it takes too long.
+        """
+        await _answered(self._session, self._gateway._answer_timeout)
 
     @property
     def answers(self) -> list[Answer]:
@@ -246,7 +308,7 @@ class WebSocket:
         return [
             answer
             for answer in self._gateway.answers
-            if answer.event["requestContext"]["connectionId"] == self.connection_id
+            if answer.event["requestContext"].get("connectionId") == self.connection_id
         ]
 
     @property
@@ -308,7 +370,7 @@ class WebSocket:
         Raises:
             AssertionError: something came; the text shows it.
         """
-        await _answered(self._session)
+        await _answered(self._session, self._gateway._answer_timeout)
         try:
             async with asyncio.timeout(seconds):
                 message = await self._inbox.next()
@@ -322,7 +384,7 @@ class WebSocket:
         """Close, and wait until the function has been told; None closes without a code."""
         if self._inbox.close_status is None:
             await self._break(NO_STATUS if code is None else CloseStatus(code, reason))
-        await _answered(self._session)
+        await _answered(self._session, self._gateway._answer_timeout)
 
     async def vanish(self) -> None:
         """Lose the connection without a close frame, and wait until the function has been told."""
@@ -336,18 +398,18 @@ class WebSocket:
     async def _break(self, close_status: CloseStatus) -> None:
         self._inbox.close(close_status)
         self._session.client_closed(close_status)
-        await _answered(self._session)
+        await _answered(self._session, self._gateway._answer_timeout)
 
 
-async def _answered(session: Session) -> None:
+async def _answered(session: Session, timeout: float) -> None:
     """Wait until the function has answered every event so far."""
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT):
+        async with asyncio.timeout(timeout):
             await session.answered()
     except TimeoutError:
         raise TimeoutError(
-            f"the app was still busy with an event after {ANSWER_TIMEOUT:g} s; "
-            "Gateway(timeout=seconds) ends it sooner"
+            f"the app was still busy with an event after {timeout:g} s; Gateway(timeout=seconds), "
+            "or TestClient(function_timeout=seconds), ends it sooner"
         ) from None
 
 
@@ -378,7 +440,12 @@ class _Inbox:
         return message.decode()
 
 
-class _Transport:
+# The gateways of this process, of any event loop.
+_open: weakref.WeakSet[Gateway] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+class InMemoryTransport:
     """Speaks to the management API in memory, whatever host and path stand before it."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -402,7 +469,8 @@ class _Transport:
         return Response(response.status, dict(response.headers), response.body)
 
 
-def _wrap(target: Any, ws_config: WSConfig | None) -> Any:
+def wrap(target: Any, ws_config: WSConfig | None) -> Any:
+    """Return the function that is invoked: a handler around an app, and others as they are."""
     from longwire.handler import Longwire
 
     if kind(target) == "asgi":
@@ -413,12 +481,13 @@ def _wrap(target: Any, ws_config: WSConfig | None) -> Any:
 
 
 def _query(path: str | None, query: str | Pairs) -> str:
-    text = query if isinstance(query, str) else urlencode(_pairs(query))
+    text = query if isinstance(query, str) else urlencode(pairs_of(query))
     if path is None:
         return text
     return "&".join(part for part in (urlencode({"path": path}), text) if part)
 
 
-def _pairs(pairs: Pairs) -> list[tuple[str, str]]:
+def pairs_of(pairs: Pairs) -> list[tuple[str, str]]:
+    """Return a mapping, or pairs, as a list of pairs."""
     # keys() is what tells a mapping, here as for dict().
     return list(pairs.items()) if hasattr(pairs, "items") else list(pairs)

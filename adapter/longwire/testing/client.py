@@ -1,0 +1,433 @@
+"""`TestClient`: Starlette's calls, API Gateway's rules."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit
+
+from longwire.exceptions import ConfigurationError, LifespanError
+from longwire.local.cli.importer import import_target
+from longwire.local.function.inline import DEFAULT_TIMEOUT, kind
+from longwire.local.rules.connection import ClientHandshake
+from longwire.testing import stores
+from longwire.testing.errors import AppErrors
+from longwire.testing.gateway import Answer, Gateway, pairs_of, wrap
+from longwire.testing.session import WebSocketTestSession
+from longwire.testing.thread import GatewayThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from longwire.config.ws_config import WSConfig
+    from longwire.handler import Longwire
+    from longwire.local.rules.http_events import HTTPRequest
+    from longwire.local.rules.http_results import HTTPResponse
+    from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
+
+# Seconds that the app's startup may take, as on Lambda.
+STARTUP_TIMEOUT = 10.0
+# Seconds that a receive waits; for a process that has yet to start it is more.
+TIMEOUT, FRESH_TIMEOUT = 5.0, 30.0
+# What Starlette's sends with each handshake.
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+class TestClient:
+    """A synchronous client of an app, with the calls of Starlette's `TestClient`.
+
+    WebSockets go through API Gateway's rules, each message as an event of its own, as on Lambda;
+    HTTP requests go to the same function as events of an HTTP API. `with TestClient(app) as client`
+    runs the app's startup at once and its shutdown at the end; without `with`, the first call runs
+    the startup, and `close` the shutdown. HTTP needs `pip install 'longwire[testing]'`.
+
+    Args:
+        app: an ASGI app, a `Longwire` handler, a plain Lambda function, or "MODULE:ATTRIBUTE".
+        base_url: what URLs without a host are relative to.
+        raise_server_exceptions: what the app raises is raised in the test, too; else it sees what a
+            client of API Gateway sees.
+        root_path: only "", as on Lambda.
+        backend: only "asyncio", as on Lambda.
+        backend_options: `use_uvloop`, `loop_factory` and `debug`, as anyio has them.
+        cookies, headers: sent with each request and handshake.
+        follow_redirects: of HTTP requests.
+        client: the address of the client; API Gateway does not tell its port.
+        ws_config: for an ASGI app, as of `Longwire`; the store is in memory if not given.
+        timeout: seconds that a `receive` waits; 5 if not given, and with `fresh` 30.
+        function_timeout: seconds that the function may run.
+        keep_store: use the store of a `Longwire` handler; else it is replaced by one in memory.
+        fresh: let each event meet a process of its own that has just imported the app, which must
+            be "MODULE:ATTRIBUTE": what an app keeps in its module's variables is lost.
+        app_dir: where that module is.
+        factory: "MODULE:ATTRIBUTE" is to be called for the app.
+        authorizer: as of `Gateway`.
+        settings: as of `Gateway`, for example `stage="prod"` or `message_rate=5`.
+
+    Attributes:
+        app: the ASGI app, or what was given if there is none here.
+        timeout: as given; may be changed.
+
+    Raises:
+        ConfigurationError: something is wrong with the arguments.
+    """
+
+    __test__ = False  # it is not a test, though its name begins like one
+
+    def __init__(
+        self,
+        app: ASGIApp | Longwire | LambdaHandler | str,
+        base_url: str = "http://testserver",
+        raise_server_exceptions: bool = True,
+        root_path: str = "",
+        backend: str = "asyncio",
+        backend_options: Mapping[str, Any] | None = None,
+        cookies: Any = None,
+        headers: Mapping[str, str] | None = None,
+        follow_redirects: bool = True,
+        client: tuple[str, int] = ("127.0.0.1", 50000),
+        *,
+        ws_config: WSConfig | None = None,
+        timeout: float | None = None,
+        function_timeout: float = DEFAULT_TIMEOUT,
+        keep_store: bool = False,
+        fresh: bool = False,
+        app_dir: str | Path = ".",
+        factory: bool = False,
+        authorizer: LambdaHandler | None = None,
+        **settings: Any,
+    ) -> None:
+        _check(root_path, backend)
+        self._errors = AppErrors(raises=raise_server_exceptions)
+        self.timeout = timeout or (FRESH_TIMEOUT if fresh else TIMEOUT)
+        self._new_loop = _loop_factory(backend_options or {})
+        self._host = client[0]
+        self._base_url = base_url
+        self._plain = {"user-agent": "testclient", **(headers or {})}, dict(cookies or {})
+        self._for_http = {
+            "base_url": base_url,
+            "headers": self._plain[0],
+            "cookies": cookies,
+            "follow_redirects": follow_redirects,
+        }
+        self._running: GatewayThread | None = None
+        self._ending: weakref.finalize[Any, Any] | None = None
+        self._lock = threading.Lock()
+        self._fresh = fresh
+        gateway = {"timeout": function_timeout, "authorizer": authorizer, **settings}
+        if fresh:
+            self._make_gateway = _of_processes(
+                app, Path(app_dir), factory, ws_config, keep_store, self._errors, gateway
+            )
+            self.app: Any = app
+            self._target: Any = app
+            return
+        app = imported(app, app_dir=app_dir, factory=factory)
+        self._target = stores.with_memory(app, ws_config, keep_store=keep_store)
+        self.app = getattr(app, "app", app) if kind(app) == "handler" else app
+        self._make_gateway = functools.partial(_gateway, self._target, self._errors, gateway)
+
+    # Its life
+
+    def __enter__(self) -> Self:
+        running = self._start()
+        try:
+            running.call(_startup(running.gateway), STARTUP_TIMEOUT)
+        except BaseException as error:
+            failure = error
+        else:
+            return self
+        self.close()
+        if isinstance(failure, LifespanError) and self.raise_server_exceptions:
+            raise failure.__cause__ or failure
+        raise failure
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections and run the app's shutdown; a later call starts anew."""
+        with self._lock:
+            running, self._running = self._running, None
+            if self._ending is not None:
+                self._ending.detach()
+        if running is not None:
+            try:
+                running.stop()
+            finally:
+                stores.give_back(self._target)
+
+    def _start(self) -> GatewayThread:
+        with self._lock:
+            if self._running is None:
+                stores.lend(self._target)
+                running = GatewayThread(self._make_gateway(), self._new_loop)
+                self._running = running
+                # Where nobody closes it. Not at the end of the process: nothing runs any more then.
+                self._ending = weakref.finalize(self, running.stop, wait=False)
+                self._ending.atexit = False
+            return self._running
+
+    @property
+    def raise_server_exceptions(self) -> bool:
+        """Whether what the app raises is raised in the test, too; may be changed."""
+        return self._errors.raises
+
+    @raise_server_exceptions.setter
+    def raise_server_exceptions(self, raises: bool) -> None:
+        self._errors.raises = raises
+
+    @property
+    def answers(self) -> list[Answer]:
+        """Every event since the start with the function's answer, oldest first."""
+        return self._start().gateway.answers
+
+    # WebSockets
+
+    def websocket_connect(
+        self, url: str, subprotocols: Sequence[str] | None = None, **kwargs: Any
+    ) -> WebSocketTestSession:
+        """Return a connection, which `with` opens and closes.
+
+        API Gateway has no paths: that of the URL is sent as the query parameter `path`.
+
+        Args:
+            url: a path with a query, or a URL.
+            subprotocols: what the client offers.
+            kwargs: `headers`, `params`, `cookies`, and `auth` where httpx is installed.
+
+        Raises, as `with` begins:
+            WebSocketDenialResponse: the handshake is refused; it is a `WebSocketDisconnect`.
+        """
+        headers = pairs_of(kwargs.pop("headers", None) or ())
+        given = {name.lower() for name, _ in headers}
+        usual = {"connection": "upgrade", "sec-websocket-key": KEY, "sec-websocket-version": "13"}
+        if subprotocols is not None:
+            usual["sec-websocket-protocol"] = ", ".join(subprotocols)
+        headers += [(name, value) for name, value in usual.items() if name not in given]
+        scheme = "wss" if self._base_url.startswith("https") else "ws"
+        url = urljoin(f"{scheme}://{urlsplit(str(self._base_url)).netloc}", str(url))
+        handshake = self._handshake(url, headers, kwargs)
+        return WebSocketTestSession(self._start, handshake, self._errors, self.timeout)
+
+    def _handshake(
+        self, url: str, headers: list[tuple[str, str]], options: dict[str, Any]
+    ) -> ClientHandshake:
+        if _httpx() is None:
+            url, sent = self._without_httpx(url, headers, options)
+        else:
+            url, sent = self._http.upgrade(url, headers, options)
+        parts = urlsplit(url)
+        query = self._with_path(unquote(parts.path), parts.query)
+        return ClientHandshake(tuple(sent), query, self._host)
+
+    def _without_httpx(
+        self, url: str, headers: list[tuple[str, str]], options: dict[str, Any]
+    ) -> tuple[str, list[tuple[str, str]]]:
+        params, cookies = options.pop("params", None), options.pop("cookies", None)
+        for name in options:
+            raise TypeError(f"websocket_connect: {name!r} needs httpx: {INSTALL}")
+        if params:
+            url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
+        kept = {**self._plain[1], **(cookies or {})}
+        given = {name.lower() for name, _ in headers}
+        usual = {"Host": urlsplit(url).netloc, **self._plain[0]}
+        sent = [(name, value) for name, value in usual.items() if name.lower() not in given]
+        if kept:
+            sent.append(("cookie", "; ".join(f"{name}={value}" for name, value in kept.items())))
+        return url, [*sent, *headers]
+
+    def _with_path(self, path: str, query: str) -> str:
+        settings = getattr(self._target, "settings", None)
+        name = "path" if settings is None else settings.path_query
+        default = "/" if settings is None else settings.path
+        if path in ("", "/", default):
+            return query
+        if name is None:
+            raise ConfigurationError(
+                f"websocket_connect({path!r}): API Gateway has no paths, and with path_query=None "
+                f"there is no parameter that names one; every client gets {default!r}"
+            )
+        if any(key == name for key, _ in parse_qsl(query, keep_blank_values=True)):
+            raise ConfigurationError(
+                f"websocket_connect: the path is {path!r}, and the query has another in {name!r}; "
+                "on API Gateway the query parameter is the path (ws_config['path_query'])"
+            )
+        return "&".join(part for part in (urlencode({name: path}), query) if part)
+
+    # HTTP
+
+    @functools.cached_property
+    def _http(self) -> Any:
+        httpx = _httpx()
+        if httpx is None:
+            raise ConfigurationError(f"HTTP requests of the TestClient need httpx: {INSTALL}")
+        from longwire.testing.http import answer_to
+        from longwire.testing.http_client import make_client
+
+        # Not a method, which would keep this client alive.
+        client = weakref.ref(self)
+
+        def answer(request: HTTPRequest) -> HTTPResponse:
+            this = client()
+            assert this is not None
+            return answer_to(request, this._start(), this._errors)
+
+        return make_client(httpx, answer, self._host, self._for_http)
+
+    @property
+    def headers(self) -> Any:
+        """What is sent with each request and handshake; may be changed."""
+        return self._plain[0] if _httpx() is None else self._http.headers
+
+    @headers.setter
+    def headers(self, headers: Any) -> None:
+        self._http.headers = headers
+
+    @property
+    def cookies(self) -> Any:
+        """What is sent with each request and handshake, and what responses have set."""
+        return self._plain[1] if _httpx() is None else self._http.cookies
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        self._http.cookies = cookies
+
+    def request(self, method: str, url: str, **kwargs: Any) -> Any:
+        """Send a request, and return the response of httpx.
+
+        Args:
+            kwargs: as of httpx: `params`, `headers`, `cookies`, `content`, `data`, `files`, `json`,
+                `auth`, `follow_redirects`.
+        """
+        return self._http.request(method, url, **kwargs)
+
+    def get(self, url: str, **kwargs: Any) -> Any:
+        return self.request("GET", url, **kwargs)
+
+    def options(self, url: str, **kwargs: Any) -> Any:
+        return self.request("OPTIONS", url, **kwargs)
+
+    def head(self, url: str, **kwargs: Any) -> Any:
+        return self.request("HEAD", url, **kwargs)
+
+    def post(self, url: str, **kwargs: Any) -> Any:
+        return self.request("POST", url, **kwargs)
+
+    def put(self, url: str, **kwargs: Any) -> Any:
+        return self.request("PUT", url, **kwargs)
+
+    def patch(self, url: str, **kwargs: Any) -> Any:
+        return self.request("PATCH", url, **kwargs)
+
+    def delete(self, url: str, **kwargs: Any) -> Any:
+        return self.request("DELETE", url, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        # The rest of httpx's client: stream, build_request, send, base_url, params, auth ...
+        if name.startswith("_") or _httpx() is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._http, name)
+
+
+INSTALL = "pip install 'longwire[testing]'"
+
+
+def imported(app: Any, *, app_dir: str | Path = ".", factory: bool = False) -> Any:
+    """Return the app that `MODULE:ATTRIBUTE` names, or what is none, or what a factory makes.
+
+    The folder is on the import path of the test run already, or is put there for good.
+    """
+    if isinstance(app, str):
+        return import_target(app, Path(app_dir), factory=factory)
+    return app() if factory else app
+
+
+def _check(root_path: str, backend: str) -> None:
+    if root_path:
+        raise ConfigurationError(
+            f"root_path is {root_path!r}: there is none on Lambda; give the app itself one"
+        )
+    if backend != "asyncio":
+        raise ConfigurationError(f"backend is {backend!r}: on Lambda apps run on asyncio")
+
+
+def _loop_factory(options: Mapping[str, Any]) -> Callable[[], asyncio.AbstractEventLoop]:
+    unknown = options.keys() - {"use_uvloop", "loop_factory", "debug"}
+    if unknown:
+        raise ConfigurationError(
+            f"backend_options: {', '.join(map(repr, sorted(unknown)))} is not known; expected "
+            "use_uvloop, loop_factory or debug"
+        )
+    factory = options.get("loop_factory") or asyncio.new_event_loop
+    if options.get("use_uvloop"):
+        from importlib import import_module
+
+        factory = import_module("uvloop").new_event_loop
+
+    def make() -> asyncio.AbstractEventLoop:
+        loop: asyncio.AbstractEventLoop = factory()
+        loop.set_debug(bool(options.get("debug", loop.get_debug())))
+        return loop
+
+    return make
+
+
+@functools.cache
+def _httpx() -> Any:
+    """Return the httpx that Starlette's own test client would take; None where there is none."""
+    from importlib import import_module
+
+    for name in ("httpx2", "httpx"):
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+def _gateway(target: Any, errors: AppErrors, options: dict[str, Any]) -> Gateway:
+    gateway = Gateway(target, **options)
+    gateway._on_error = errors.add
+    return gateway
+
+
+def _of_processes(
+    app: object,
+    app_dir: Path,
+    factory: bool,
+    ws_config: WSConfig | None,
+    keep_store: bool,
+    errors: AppErrors,
+    options: dict[str, Any],
+) -> Callable[[], Gateway]:
+    from longwire.testing.fresh import FreshProcesses, Imported
+
+    if not isinstance(app, str):
+        raise ConfigurationError(
+            'fresh=True imports the app anew for each event: name it, as in TestClient("main:app")'
+        )
+    imported = Imported(app, str(app_dir.resolve()), factory, dict(ws_config or {}), keep_store)
+
+    def make() -> Gateway:
+        gateway = _gateway(wrap(_never, None), errors, options)
+        gateway._function = FreshProcesses(imported, gateway, options["timeout"])
+        gateway._answer_timeout = FRESH_TIMEOUT
+        return gateway
+
+    return make
+
+
+def _never(event: LambdaEvent, context: object) -> object:
+    """Stand for the function, which runs elsewhere."""
+    raise NotImplementedError
+
+
+async def _startup(gateway: Gateway) -> None:
+    if hasattr(gateway._function, "ready"):
+        await gateway._function.ready()
+    elif kind(gateway._target) == "handler":
+        await gateway._target.startup()

@@ -45,6 +45,7 @@ async def about(websocket: WebSocket) -> None:
     await websocket.accept(headers=[(b"x-dropped", b"1")])
     await websocket.send_json(
         {
+            "url": str(websocket.url),
             "path": websocket.url.path,
             "query": websocket.query_params.multi_items(),
             "headers": websocket.headers.items(),
@@ -142,6 +143,13 @@ def test_the_handshake_is_what_the_test_says(client: TestClient) -> None:
     assert (headers["x-all"], headers["x-one"], headers["user-agent"]) == ("all", "one", "mine")
     assert headers["sec-websocket-protocol"] == "v1"
     assert (said["cookies"], said["client"]) == ({"session": "s"}, "127.0.0.1")
+
+
+@pytest.mark.parametrize("base_url", ["http://testserver", "https://testserver:444"])
+def test_the_app_sees_the_host_and_the_scheme_of_the_test(base_url: str) -> None:
+    with TestClient(app, base_url=base_url) as client:
+        with client.websocket_connect("/rooms/x/about") as ws:
+            assert ws.receive_json()["url"] == f"{base_url.replace('http', 'ws')}/rooms/x/about"
 
 
 def test_credentials_of_the_client_are_sent() -> None:

@@ -115,7 +115,8 @@ class TestClient:
         self._ending: weakref.finalize[Any, Any] | None = None
         self._lock = threading.Lock()
         self._fresh = fresh
-        gateway = {"timeout": function_timeout, "authorizer": authorizer, **settings}
+        seen = _seen_from(base_url)
+        gateway = {"timeout": function_timeout, "authorizer": authorizer, **seen, **settings}
         if fresh:
             self._make_gateway = _of_processes(
                 app, Path(app_dir), factory, ws_config, keep_store, self._errors, gateway
@@ -351,6 +352,16 @@ def _check(root_path: str, backend: str) -> None:
         )
     if backend != "asyncio":
         raise ConfigurationError(f"backend is {backend!r}: on Lambda apps run on asyncio")
+
+
+def _seen_from(base_url: str) -> dict[str, Any]:
+    """Return what API Gateway says of how its clients come, as a load balancer in front would."""
+    parts = urlsplit(str(base_url))
+    secure = parts.scheme in ("https", "wss")
+    return {
+        "forwarded_proto": "https" if secure else "http",
+        "forwarded_port": parts.port or (443 if secure else 80),
+    }
 
 
 def _loop_factory(options: Mapping[str, Any]) -> Callable[[], asyncio.AbstractEventLoop]:

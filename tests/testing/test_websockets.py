@@ -262,7 +262,7 @@ def test_each_message_is_an_event_of_its_own() -> None:
                 return
             await send({"type": "websocket.send", "text": str(count)})
 
-    for config, last in ((None, "0"), ({"backend": "memory", "replay": True}, "1")):
+    for config, last in ((None, "0"), ({"replay": True}, "1")):
         with TestClient(counts, ws_config=config) as client:
             with client.websocket_connect("/") as ws:
                 ws.send_text("")
@@ -406,9 +406,12 @@ def test_a_handler_keeps_its_own_store_out_of_it(tmp_path: Any) -> None:
         with one.websocket_connect("/room") as ann, two.websocket_connect("/room") as bob:
             ann.send_text("hi")
             assert bob.receive_text() == "hi"
+        assert (list(tmp_path.iterdir()), handler.backend) != ([], own)
     assert (list(tmp_path.iterdir()), handler.backend) == ([], own)
     with TestClient(handler, keep_store=True) as client, client.websocket_connect("/room"):
         assert (tmp_path / "ws.sqlite3").exists()
+    with TestClient(handler):
+        assert handler.backend is not own
 
 
 def test_a_client_without_with_starts_by_itself_and_again() -> None:
@@ -422,11 +425,12 @@ def test_a_client_without_with_starts_by_itself_and_again() -> None:
 
 
 def test_a_client_that_nobody_has_is_no_thread_for_long() -> None:
+    before = set(threading.enumerate())
     client = TestClient(app)
     with client.websocket_connect("/ws"):
         pass
     running = weakref.ref(client._start())
-    threads = {one for one in threading.enumerate() if one.name == "longwire-testclient"}
+    threads = set(threading.enumerate()) - before
     del client
     gc.collect()
     for one in threads:
@@ -468,7 +472,7 @@ def test_it_works_where_a_loop_runs() -> None:
         ({"root_path": "/x"}, "root_path is '/x'"),
         ({"backend_options": {"x": 1}}, "'x' is not known; expected use_uvloop"),
         ({"fresh": True}, r'name it, as in TestClient\("main:app"\)'),
-        ({"keep_store": True}, "an ASGI app has no store of its own"),
+        ({"keep_store": True}, "only a Longwire handler has a store of its own"),
         ({"stage": "$default"}, "not a stage name"),
     ],
 )

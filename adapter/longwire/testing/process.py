@@ -15,6 +15,7 @@ from longwire.local.cli.importer import import_target
 from longwire.local.function.inline import InlineFunction, kind
 from longwire.testing import pipe
 from longwire.testing.gateway import IN_MEMORY
+from longwire.testing.stores import with_store
 from longwire_backends import Backend
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def make(imported: tuple[Any, ...], parent: TestRun) -> Any:
     store = StoreOfParent()
     store.parent = parent
     if kind(found) == "asgi":
-        found = Longwire(found, ws_config={"backend": store, **ws_config})
+        found = Longwire(found, ws_config=with_store(ws_config, store))
     elif isinstance(found, Longwire) and not keep_store:
         found.backend = store
     if isinstance(found, Longwire):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,8 +13,6 @@ from longwire.testing.pipe import AppRaisedError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from longwire import WSConfig
 
 pytestmark = pytest.mark.timeout(180)  # each event imports Longwire, on whatever machine
 
@@ -138,8 +136,28 @@ def test_an_app_that_cannot_be_imported_is_one_line(folder: Path, target: str, t
             pytest.fail("it started")
 
 
+def test_with_replay_a_process_is_told_what_there_was(folder: Path) -> None:
+    code = """
+        async def app(scope, receive, send):
+            assert scope["type"] == "websocket"
+            await receive()
+            await send({"type": "websocket.accept"})
+            said = []
+            while (message := await receive())["type"] == "websocket.receive":
+                said.append(message["text"])
+                await send({"type": "websocket.send", "text": ",".join(said)})
+        """
+    (folder / "local.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    config = {"backend": "memory", "replay": True}
+    with TestClient("local:app", fresh=True, app_dir=folder, ws_config=config) as client:
+        with client.websocket_connect("/") as ws:
+            for text in ("a", "b"):
+                ws.send_text(text)
+            assert [ws.receive_text(), ws.receive_text()] == ["a", "a,b"]
+
+
 def test_options_reach_the_process(folder: Path) -> None:
-    config: WSConfig = {"backend": "memory", "path": "/x", "state": False}
+    config: dict[str, Any] = {"path": "/x", "state": False}
     with TestClient("fresh_app:app", fresh=True, app_dir=folder, ws_config=config) as client:
         with client.websocket_connect("/") as ws:
             assert ws.receive_text() == "hello None"

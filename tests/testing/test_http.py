@@ -199,6 +199,8 @@ def test_responses_of_every_kind(client: TestClient) -> None:
     assert client.get("/nowhere").status_code == 404
     with client.stream("GET", "/stream") as stream:
         assert len("".join(stream.iter_text())) == 3000
+    with client.stream("GET", "/binary") as stream:
+        assert b"".join(stream.iter_raw()) == bytes(range(256))
 
 
 def test_routes_and_sockets_are_one_app(client: TestClient) -> None:

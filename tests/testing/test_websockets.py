@@ -19,7 +19,7 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import longwire.testing
-from longwire import Connections, Longwire, WSConfig
+from longwire import Connections, Longwire
 from longwire.exceptions import ConfigurationError, StoredRecordError
 from longwire.testing import TestClient, thread
 
@@ -45,6 +45,7 @@ async def about(websocket: WebSocket) -> None:
     await websocket.accept(headers=[(b"x-dropped", b"1")])
     await websocket.send_json(
         {
+            "url": str(websocket.url),
             "path": websocket.url.path,
             "query": websocket.query_params.multi_items(),
             "headers": websocket.headers.items(),
@@ -142,6 +143,13 @@ def test_the_handshake_is_what_the_test_says(client: TestClient) -> None:
     assert (headers["x-all"], headers["x-one"], headers["user-agent"]) == ("all", "one", "mine")
     assert headers["sec-websocket-protocol"] == "v1"
     assert (said["cookies"], said["client"]) == ({"session": "s"}, "127.0.0.1")
+
+
+@pytest.mark.parametrize("base_url", ["http://testserver", "https://testserver:444"])
+def test_the_app_sees_the_host_and_the_scheme_of_the_test(base_url: str) -> None:
+    with TestClient(app, base_url=base_url) as client:
+        with client.websocket_connect("/rooms/x/about") as ws:
+            assert ws.receive_json()["url"] == f"{base_url.replace('http', 'ws')}/rooms/x/about"
 
 
 def test_credentials_of_the_client_are_sent() -> None:
@@ -254,8 +262,7 @@ def test_each_message_is_an_event_of_its_own() -> None:
                 return
             await send({"type": "websocket.send", "text": str(count)})
 
-    replay: WSConfig = {"backend": "memory", "replay": True}
-    for config, last in ((None, "0"), (replay, "1")):
+    for config, last in ((None, "0"), ({"replay": True}, "1")):
         with TestClient(counts, ws_config=config) as client:
             with client.websocket_connect("/") as ws:
                 ws.send_text("")
@@ -399,9 +406,12 @@ def test_a_handler_keeps_its_own_store_out_of_it(tmp_path: Any) -> None:
         with one.websocket_connect("/room") as ann, two.websocket_connect("/room") as bob:
             ann.send_text("hi")
             assert bob.receive_text() == "hi"
+        assert (list(tmp_path.iterdir()), handler.backend) != ([], own)
     assert (list(tmp_path.iterdir()), handler.backend) == ([], own)
     with TestClient(handler, keep_store=True) as client, client.websocket_connect("/room"):
         assert (tmp_path / "ws.sqlite3").exists()
+    with TestClient(handler):
+        assert handler.backend is not own
 
 
 def test_a_client_without_with_starts_by_itself_and_again() -> None:
@@ -415,11 +425,12 @@ def test_a_client_without_with_starts_by_itself_and_again() -> None:
 
 
 def test_a_client_that_nobody_has_is_no_thread_for_long() -> None:
+    before = set(threading.enumerate())
     client = TestClient(app)
     with client.websocket_connect("/ws"):
         pass
     running = weakref.ref(client._start())
-    threads = {one for one in threading.enumerate() if one.name == "longwire-testclient"}
+    threads = set(threading.enumerate()) - before
     del client
     gc.collect()
     for one in threads:
@@ -461,7 +472,7 @@ def test_it_works_where_a_loop_runs() -> None:
         ({"root_path": "/x"}, "root_path is '/x'"),
         ({"backend_options": {"x": 1}}, "'x' is not known; expected use_uvloop"),
         ({"fresh": True}, r'name it, as in TestClient\("main:app"\)'),
-        ({"keep_store": True}, "an ASGI app has no store of its own"),
+        ({"keep_store": True}, "only a Longwire handler has a store of its own"),
         ({"stage": "$default"}, "not a stage name"),
     ],
 )
@@ -491,7 +502,7 @@ def test_more_mistakes_say_so(client: TestClient) -> None:
 
 @pytest.mark.parametrize(("name", "path"), [("p", "/ws"), (None, "/ws")])
 def test_a_path_is_sent_as_the_handler_reads_it(name: str | None, path: str) -> None:
-    config: WSConfig = {"backend": "memory", "path_query": name, "path": "/" if name else "/ws"}
+    config = {"backend": "memory", "path_query": name, "path": "/" if name else "/ws"}
     with TestClient(app, ws_config=config) as client:
         with client.websocket_connect(path) as ws:
             ws.send_text("x")

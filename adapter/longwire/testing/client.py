@@ -23,7 +23,6 @@ from longwire.testing.thread import GatewayThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from longwire.config.ws_config import WSConfig
     from longwire.handler import Longwire
     from longwire.local.rules.http_events import HTTPRequest
     from longwire.local.rules.http_results import HTTPResponse
@@ -59,7 +58,7 @@ class TestClient:
         ws_config: for an ASGI app, as of `Longwire`; the store is in memory if not given.
         timeout: seconds that a `receive` waits; 5 if not given, and with `fresh` 30.
         function_timeout: seconds that the function may run.
-        keep_store: use the store of a `Longwire` handler; else it is replaced by one in memory.
+        keep_store: use the store of a `Longwire` handler; else one in memory takes its place.
         fresh: let each event meet a process of its own that has just imported the app, which must
             be "MODULE:ATTRIBUTE": what an app keeps in its module's variables is lost.
         app_dir: where that module is.
@@ -90,7 +89,7 @@ class TestClient:
         follow_redirects: bool = True,
         client: tuple[str, int] = ("127.0.0.1", 50000),
         *,
-        ws_config: WSConfig | None = None,
+        ws_config: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         function_timeout: float = DEFAULT_TIMEOUT,
         keep_store: bool = False,
@@ -116,8 +115,9 @@ class TestClient:
         self._running: GatewayThread | None = None
         self._ending: weakref.finalize[Any, Any] | None = None
         self._lock = threading.Lock()
-        self._fresh = fresh
-        gateway = {"timeout": function_timeout, "authorizer": authorizer, **settings}
+        self._lends = False
+        seen = _seen_from(base_url)
+        gateway = {"timeout": function_timeout, "authorizer": authorizer, **seen, **settings}
         if fresh:
             self._make_gateway = _of_processes(
                 app, Path(app_dir), factory, ws_config, keep_store, self._errors, gateway
@@ -126,7 +126,10 @@ class TestClient:
             self._target: Any = app
             return
         app = imported(app, app_dir=app_dir, factory=factory)
-        self._target = stores.with_memory(app, ws_config, keep_store=keep_store)
+        if keep_store and kind(app) != "handler":
+            raise ConfigurationError("keep_store: only a Longwire handler has a store of its own")
+        self._target = stores.wrapped(app, ws_config)
+        self._lends = kind(app) == "handler" and not keep_store
         self.app = getattr(app, "app", app) if kind(app) == "handler" else app
         self._make_gateway = functools.partial(_gateway, self._target, self._errors, gateway)
 
@@ -158,16 +161,19 @@ class TestClient:
             try:
                 running.stop()
             finally:
-                stores.give_back(self._target)
+                if self._lends:
+                    stores.give_back(self._target)
 
     def _start(self) -> GatewayThread:
         with self._lock:
             if self._running is None:
-                stores.lend(self._target)
+                if self._lends:
+                    stores.lend(self._target)
                 running = GatewayThread(self._make_gateway(), self._new_loop)
                 self._running = running
                 # Where nobody closes it. Not at the end of the process: nothing runs any more then.
-                self._ending = weakref.finalize(self, running.stop, wait=False)
+                lent = self._target if self._lends else None
+                self._ending = weakref.finalize(self, _abandon, running, lent)
                 self._ending.atexit = False
             return self._running
 
@@ -355,6 +361,16 @@ def _check(root_path: str, backend: str) -> None:
         raise ConfigurationError(f"backend is {backend!r}: on Lambda apps run on asyncio")
 
 
+def _seen_from(base_url: str) -> dict[str, Any]:
+    """Return what API Gateway says of how its clients come, as a load balancer in front would."""
+    parts = urlsplit(str(base_url))
+    secure = parts.scheme in ("https", "wss")
+    return {
+        "forwarded_proto": "https" if secure else "http",
+        "forwarded_port": parts.port or (443 if secure else 80),
+    }
+
+
 def _loop_factory(options: Mapping[str, Any]) -> Callable[[], asyncio.AbstractEventLoop]:
     unknown = options.keys() - {"use_uvloop", "loop_factory", "debug"}
     if unknown:
@@ -399,7 +415,7 @@ def _of_processes(
     app: object,
     app_dir: Path,
     factory: bool,
-    ws_config: WSConfig | None,
+    ws_config: Mapping[str, Any] | None,
     keep_store: bool,
     errors: AppErrors,
     options: dict[str, Any],
@@ -419,6 +435,13 @@ def _of_processes(
         return gateway
 
     return make
+
+
+def _abandon(running: GatewayThread, lent: Longwire | None) -> None:
+    """Stop without waiting: this may be any thread, in whatever it does."""
+    running.stop(wait=False)
+    if lent is not None:
+        stores.give_back(lent)
 
 
 def _never(event: LambdaEvent, context: object) -> object:

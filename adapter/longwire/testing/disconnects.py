@@ -72,6 +72,7 @@ def _denial_like_starlettes() -> type[Exception]:
     class WebSocketDenialResponse(base):  # type: ignore[misc]
         def __init__(self, status_code: int) -> None:
             super().__init__(1006)
+            self.args = (status_code,)
             self.status_code = status_code
             self.headers: dict[str, str] = {}
             self.content, self.text = b"", ""

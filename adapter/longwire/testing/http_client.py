@@ -43,7 +43,8 @@ def make_client(
                 HTTPRequest(request.method, target, headers, body, source_ip, port, scheme)
             )
             body = b"" if request.method == "HEAD" else answer.body
-            return httpx.Response(answer.status, headers=answer.headers, content=body)
+            stream = httpx.ByteStream(body)
+            return httpx.Response(answer.status, headers=answer.headers, stream=stream)
 
     class Client(httpx.Client):  # type: ignore[misc]
         def upgrade(

@@ -15,12 +15,12 @@ from longwire.local.cli.importer import import_target
 from longwire.local.function.inline import InlineFunction, kind
 from longwire.testing import pipe
 from longwire.testing.gateway import IN_MEMORY
+from longwire.testing.stores import with_store
 from longwire_backends import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longwire.config.ws_config import WSConfig
     from longwire.types import LambdaEvent
     from longwire_aws.http import Response
 
@@ -124,9 +124,7 @@ def make(imported: tuple[Any, ...], parent: TestRun) -> Any:
     store = StoreOfParent()
     store.parent = parent
     if kind(found) == "asgi":
-        config: WSConfig = ws_config
-        config.setdefault("backend", store)
-        found = Longwire(found, ws_config=config)
+        found = Longwire(found, ws_config=with_store(ws_config, store))
     elif isinstance(found, Longwire) and not keep_store:
         found.backend = store
     if isinstance(found, Longwire):

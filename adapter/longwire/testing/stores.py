@@ -12,56 +12,57 @@ from longwire.local.function.inline import kind
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
-    from longwire.config.ws_config import WSConfig
+    from collections.abc import Mapping
+
+    from longwire import WSConfig
     from longwire_backends import Backend
 
 # By app or handler. Clients with different cookies are different users of one app.
 _memory: weakref.WeakKeyDictionary[Any, MemoryBackend] = weakref.WeakKeyDictionary()
 # Of handlers: what their own store is, and how many clients have put another in its place.
 _own: weakref.WeakKeyDictionary[Longwire, tuple[Backend | None, int]] = weakref.WeakKeyDictionary()
-_kept: weakref.WeakSet[Longwire] = weakref.WeakSet()
 _lock = threading.Lock()
 
 
-def with_memory(target: Any, ws_config: WSConfig | None, *, keep_store: bool) -> Any:
-    """Return the function to invoke, whose store is in memory unless somebody says another."""
+def wrapped(target: Any, ws_config: Mapping[str, Any] | None) -> Any:
+    """Return the function to invoke: an app in a handler, whose store is in memory by default."""
     if kind(target) == "asgi":
-        if keep_store:
-            raise ConfigurationError(
-                "keep_store: an ASGI app has no store of its own; say which in ws_config"
-            )
-        handler = Longwire(target, ws_config=ws_config or {"backend": _of(target)})
-        _kept.add(handler)
-        return handler
+        return Longwire(target, ws_config=with_store(ws_config, memory_of(target)))
     if ws_config is not None:
         raise ConfigurationError("ws_config is for an ASGI app; a handler has its own")
-    if keep_store and isinstance(target, Longwire):
-        _kept.add(target)
     return target
 
 
-def lend(target: Any) -> None:
+def with_store(ws_config: Mapping[str, Any] | None, store: Backend) -> WSConfig:
+    """Return a configuration with this store, unless it says one that is not in memory."""
+    said: Any = dict(ws_config or {})  # whose rest `Longwire` checks
+    if said.get("backend", "memory") == "memory":
+        said["backend"] = store
+        said.pop("params", None)
+    checked: WSConfig = said
+    return checked
+
+
+def lend(handler: Longwire) -> None:
     """Put a store in memory in the place of a handler's own, as a client starts."""
-    if not isinstance(target, Longwire) or target in _kept:
-        return
     with _lock:
-        own, clients = _own.get(target, (target.backend, 0))
-        _own[target] = own, clients + 1
-        target.backend = _of(target)
+        own, clients = _own.get(handler, (handler.backend, 0))
+        _own[handler] = own, clients + 1
+        handler.backend = memory_of(handler)
 
 
-def give_back(target: Any) -> None:
+def give_back(handler: Longwire) -> None:
     """Give a handler its own store again, as its last client stops."""
     with _lock:
-        if isinstance(target, Longwire) and target in _own:
-            own, clients = _own.pop(target)
-            if clients > 1:
-                _own[target] = own, clients - 1
-            elif own is not None:
-                target.backend = own
+        own, clients = _own.pop(handler)
+        if clients > 1:
+            _own[handler] = own, clients - 1
+        elif own is not None:
+            handler.backend = own
 
 
-def _of(key: Any) -> MemoryBackend:
+def memory_of(key: Any) -> MemoryBackend:
+    """Return the store of an app or handler."""
     try:
         return _memory.setdefault(key, MemoryBackend())
     except TypeError:  # it is no key: its clients have a store each

@@ -197,6 +197,15 @@ def test_a_port_that_was_named_does_not(rooms: Path) -> None:
         assert err == f"longwire: port {port} of 127.0.0.1 is in use; {advice}\n"
 
 
+def test_the_port_of_the_websockets_is_no_other(rooms: Path) -> None:
+    """Who wants one port is told how."""
+    port = _free()
+    with Dev(rooms, "main:app", "--port", port, "--http-port", port) as dev:
+        _, err = dev.process.communicate(timeout=60)
+    said = f"port {port} is that of the WebSockets; --one-port serves both on it"
+    assert (dev.process.returncode, err) == (1, f"longwire: --http-port: {said}\n")
+
+
 def test_a_lambda_function_serves_http_if_it_is_told_to(tmp_path: Path) -> None:
     """Nobody can tell whether it answers; it may answer in short."""
     (tmp_path / "main.py").write_text(PLAIN)

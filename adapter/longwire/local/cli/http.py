@@ -87,6 +87,9 @@ async def _listen(gateway: LocalGateway, options: argparse.Namespace) -> str:
         if options.http_port is None and error.errno == errno.EADDRINUSE:
             await gateway.listen_for_http(0)
             return f" ({port} is in use; --http-port says another)"
+        if gateway.has_port(port):
+            said = f"port {port} is that of the WebSockets; --one-port serves both on it"
+            raise PortError(f"--http-port: {said}") from None
         raise cannot_listen(gateway, port, error, "--http-port") from None
     return ""
 

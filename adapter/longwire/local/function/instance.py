@@ -297,8 +297,11 @@ def _lambda_environ(app_dir: Path, address: str) -> dict[str, str]:
 
 def _trace_id(event: LambdaEvent) -> str:
     headers: Any = event.get("headers") or {}
+    name = "X-Amzn-Trace-Id"
     root: str = (
-        headers.get("X-Amzn-Trace-Id") or f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()}"
+        headers.get(name)
+        or headers.get(name.lower())  # of an HTTP request
+        or f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()}"
     )
     return f"{root};Parent={os.urandom(8).hex()};Sampled=0"
 

@@ -156,6 +156,10 @@ class LocalGateway:
         for server in servers:
             await server.wait_closed()
 
+    def has_port(self, port: int) -> bool:
+        """Tell whether WebSockets are served on this port."""
+        return _place(self._server, "")[0] == port
+
     @property
     def verifies(self) -> bool:
         """Whether requests to the management API need a signature."""

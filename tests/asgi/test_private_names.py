@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio._backends._asyncio
 import pytest
 
 from longwire.asgi import suspended as names
@@ -213,6 +214,23 @@ async def test_a_meeting_without_self_is_busy() -> None:
 
 PythonTask: Any = getattr(asyncio.tasks, "_PyTask")  # noqa: B009
 PythonFuture: Any = getattr(asyncio.futures, "_PyFuture")  # noqa: B009
+
+
+@pytest.fixture(autouse=True)
+def known_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have asyncio find tasks made in Python, too, which it keeps apart since Python 3.14."""
+    apart: Any = asyncio.tasks
+    if not hasattr(apart, "_py_all_tasks"):
+        return
+    of_c: Any = (apart._c_all_tasks, apart._c_current_task)
+    of_python: Any = (apart._py_all_tasks, apart._py_current_task)
+    for module in (asyncio, asyncio.tasks, anyio._backends._asyncio):
+        monkeypatch.setattr(
+            module, "all_tasks", lambda loop=None: of_c[0](loop) | of_python[0](loop)
+        )
+        monkeypatch.setattr(
+            module, "current_task", lambda loop=None: of_c[1](loop) or of_python[1](loop)
+        )
 
 
 @pytest.fixture(params=["tasks", "tasks and futures"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import TYPE_CHECKING, Literal
 
@@ -40,14 +41,13 @@ def json_text(data: object, dumps: Dumps | None = None) -> str:
     try:
         if dumps is not None:
             return _made(dumps(data))
-        try:
+        with contextlib.suppress(TypeError):  # there is something that JSON itself does not know
             return _encode_json(data)
-        except TypeError:  # there is something that JSON itself does not know
-            from longwire.apigateway.jsonable import jsonable, model_text
+        from longwire.apigateway.jsonable import jsonable, model_text
 
-            if (text := model_text(data)) is not None:
-                return text
-            return _encode_json(jsonable(data))
+        if (text := model_text(data)) is not None:
+            return text
+        return _encode_json(jsonable(data))
     except (TypeError, ValueError, RecursionError) as error:
         advice = "" if dumps else "; send a str, bytes, or what JSON knows, or say dumps=..."
         raise InvalidArgumentError(

@@ -287,10 +287,11 @@ class Longwire:
             answer = await self._deliver_parts(call)
         else:
             answer = await self._answer_http(call)
-        if call.after is not None and call.departures.found:
-            await call.after.start(call.departures.tell(), "ends that were found")
+        departures = call.departures
+        if call.after is not None and (departures.found or departures.is_delivering):
+            await call.after.start(departures.tell(), "ends that were found")
         else:
-            await call.departures.tell(TELL_TIME)
+            await departures.tell(TELL_TIME)
         return answer
 
     async def _sweep(self, call: Call) -> dict[str, Any]:
@@ -332,7 +333,13 @@ class Longwire:
     def _caller(self, call: Call, endpoint: str | None, *, hands_over: bool = True) -> Caller:
         registry = self._api.at(endpoint, hands_over=hands_over)
         loop = asyncio.get_running_loop()
-        return Caller(registry, call.times.send, loop=loop, departed=call.departures.found)
+        return Caller(
+            registry,
+            call.times.send,
+            loop=loop,
+            departed=call.departures.found,
+            deliveries=call.departures.deliveries,
+        )
 
     def _latest_caller(self, timeout: float) -> Caller:
         """Return who calls where no event is known, as in a thread that was started by hand."""
@@ -345,7 +352,12 @@ class Longwire:
             await self._lifespans.current().startup(TELL_TIME)
             await departures.tell(TELL_TIME)
 
-        return Caller(self._api.at(endpoint, tell=tell), time.monotonic() + timeout, loop=loop)
+        return Caller(
+            self._api.at(endpoint, tell=tell),
+            time.monotonic() + timeout,
+            loop=loop,
+            deliveries=collect_departures(self._application, raw, None, None).deliveries,
+        )
 
 
 _handlers: weakref.WeakSet[Longwire] = weakref.WeakSet()

@@ -128,6 +128,11 @@ class LastingRun(Run):
         """Of the message for which the code that runs here runs; 0 in the connect part."""
         return self._inbox.number
 
+    @property
+    def gives_own(self) -> bool:
+        # Later it is a message like any other, which has its place in the journal.
+        return not self._inbox.number and super().gives_own
+
     async def hold(self) -> None:
         """Wait, in a replay, for `go_on`; so does whoever receives, meanwhile."""
         await self._inbox.hold()

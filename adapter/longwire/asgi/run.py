@@ -34,6 +34,7 @@ from longwire.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
+    from longwire.asgi.channel import RunChannel
     from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
     from longwire.asgi.stage import Outbox
@@ -348,6 +349,28 @@ class Run:
     def disconnect_delivered(self) -> bool:
         """Whether the app is being told that its client is gone."""
         return self._stage is Stage.GONE
+
+    # For a channel layer
+
+    _channel: RunChannel | None = None
+
+    def channel(self) -> RunChannel:
+        """Return the app's end of a channel layer."""
+        if self._channel is None:
+            from longwire.asgi.channel import RunChannel  # nobody else pays for it
+
+            self._channel = self._inbox.channel = RunChannel(self._inbox)
+        return self._channel
+
+    @property
+    def gives_own(self) -> bool:
+        """Whether the app gets in this very run what it sends to its own connection."""
+        return self.has_effect or self.repeats_connect
+
+    @property
+    def repeats_connect(self) -> bool:
+        """Whether the app does again what it did before the first message."""
+        return self._stage is Stage.REPLAY and not self._inbox.number
 
     async def close(self) -> None:
         """Close the connection as the app itself does; no error when it is closed."""

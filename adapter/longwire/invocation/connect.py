@@ -118,7 +118,7 @@ class _ConnectStep:
             if status != 200 or (self._record.ended and not settled):
                 await self._forget_results()
         departures = self._call.departures
-        if departures.found and after is not None:
+        if after is not None and (departures.found or departures.is_delivering):
             await after.start(departures.tell(), "others that are gone")
         else:
             await departures.tell()

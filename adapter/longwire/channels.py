@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer
 
+from longwire import deadlines
+from longwire.apigateway.endpoint import given_endpoint, is_given, is_loopback
 from longwire.asgi.channel import copied
+from longwire.config import settings
 from longwire.connections import TIMEOUT, Connections
 from longwire.exceptions import ConfigurationError, ConnectionGoneError
 from longwire.fanout.sending import all_connections, read_pages
 from longwire.registry import caller as callers
-from longwire.registry import targets
+from longwire.registry import in_process, targets
 from longwire.registry.api_gateway import NO_ENDPOINT
+from longwire.runtime import threads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
+    from longwire.handler import Longwire
     from longwire.registry.caller import Caller, OwnConnection
     from longwire.types import Message
 
@@ -70,6 +76,7 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self._connections = Connections()
         self._unheard: set[str] = set()
+        self._project: Longwire | None = None  # where no handler has had an event
 
     # One channel
 
@@ -107,10 +114,14 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         caller = self._caller()
         if caller is None:
             raise ConfigurationError(f"nobody here can run the consumer of {channel}")
-        sending = await self._begin(caller, message)
-        if not sending.to(connection_id, self.get_capacity(channel)):
-            raise ChannelFull(channel)
-        await sending.finish()
+
+        async def send() -> None:
+            sending = await self._begin(caller, message)
+            if not sending.to(connection_id, self.get_capacity(channel)):
+                raise ChannelFull(channel)
+            await sending.finish()
+
+        await self._do(caller, send)
 
     async def _begin(self, caller: Caller, message: Message) -> _Sending:
         if caller.has_effect:
@@ -149,7 +160,9 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         if (own := _own()) is not None and own.id == connection_id:
             own.channel().groups.add(group)
         with suppress(ConnectionGoneError):  # there is nobody left to be in it
-            await self._connections.group_add(group, connection_id)
+            await self._do(
+                self._caller(), lambda: self._connections.group_add(group, connection_id)
+            )
 
     async def group_discard(self, group: str, channel: str) -> None:
         """End a membership; no error when there is none."""
@@ -161,7 +174,9 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
             return
         if (own := _own()) is not None and own.id == connection_id:
             own.channel().groups.discard(group)
-        await self._connections.group_discard(group, connection_id)
+        await self._do(
+            self._caller(), lambda: self._connections.group_discard(group, connection_id)
+        )
 
     async def group_send(self, group: str, message: Message) -> None:
         """Send a message to all channels of a group; those that are full do not get it.
@@ -176,11 +191,15 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         caller = self._caller()
         if caller is None:
             return
-        sending = await self._begin(caller, message)
-        async for page in self._members(caller, group):
-            for member in page:
-                sending.to(member, self.get_capacity(channel_of(member)))
-        await sending.finish()
+
+        async def send() -> None:
+            sending = await self._begin(caller, message)
+            async for page in self._members(caller, group):
+                for member in page:
+                    sending.to(member, self.get_capacity(channel_of(member)))
+            await sending.finish()
+
+        await self._do(caller, send)
 
     async def _members(self, caller: Caller, group: str) -> AsyncIterator[Sequence[str]]:
         """Yield pages of whom a message to a group is for."""
@@ -209,8 +228,24 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         inside = callers.current.get()
         if inside is not None and not inside.is_closed:
             return inside if inside.deliveries is not None else None
-        handler = callers.latest()
-        return None if handler is None else handler(TIMEOUT)
+        if (handler := callers.latest()) is not None:
+            return handler(TIMEOUT)
+        if not is_given(os.environ) or in_process.is_server():
+            return None
+        if self._project is None:
+            self._project = _handler_of_project()
+        return self._project.caller(TIMEOUT)
+
+    async def _do(
+        self, caller: Caller | None, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Do it on the event loop of the store and the clients, whichever one runs here."""
+        # `async_to_sync` makes one for a single call, where none is at hand.
+        if caller is None or caller.loop is asyncio.get_running_loop():
+            await work()
+        else:
+            left = deadlines.left(caller.deadline)
+            await asyncio.to_thread(threads.run, work, caller.loop, left)
 
 
 class _Sending(NamedTuple):
@@ -243,6 +278,22 @@ class _Sending(NamedTuple):
         """Wait for the consumers where no event does so at its end."""
         if self.caller.departed is None and self.caller.deliveries is not None:
             await self.caller.deliveries().finish()
+
+
+def _handler_of_project() -> Longwire:
+    """Return what runs the app of this Django project, as in a management command or a worker."""
+    from channels.routing import get_default_application
+
+    from longwire.handler import Longwire  # nobody else pays for it
+
+    endpoint = given_endpoint(None, os.environ)
+    assert endpoint is not None
+    if settings.said_elsewhere(None, local=is_loopback(endpoint)) is None:
+        raise ConfigurationError(
+            "a channel layer outside an app needs its store: set the environment variable "
+            "LONGWIRE_DSN"
+        )
+    return Longwire(get_default_application())
 
 
 def _own() -> OwnConnection | None:

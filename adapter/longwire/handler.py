@@ -113,7 +113,7 @@ class Longwire:
         )
         # The last event that was about a connection, its endpoint, and the loop it was handled on.
         self._latest: tuple[LambdaEvent, str, asyncio.AbstractEventLoop | None] | None = None
-        self._weak_caller = weakref.WeakMethod(self._latest_caller)
+        self._weak_caller = weakref.WeakMethod(self.caller)
         _handlers.add(self)
 
     def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
@@ -341,10 +341,9 @@ class Longwire:
             deliveries=call.departures.deliveries,
         )
 
-    def _latest_caller(self, timeout: float) -> Caller:
+    def caller(self, timeout: float) -> Caller:
         """Return who calls where no event is known, as in a thread that was started by hand."""
-        assert self._latest is not None
-        raw, endpoint, loop = self._latest
+        raw, endpoint, loop = self._latest or ({}, self._api.configured_endpoint(), None)
 
         async def tell(departed: Sequence[Departure]) -> None:
             departures = collect_departures(self._application, raw, None, None)

@@ -48,7 +48,7 @@ class LastingRun(Run):
 
     def has_received_all(self) -> bool:
         """Tell whether no message is there that the app has not received."""
-        return not self._inbox
+        return not (self._inbox or self._channel)
 
     # Made anew
 

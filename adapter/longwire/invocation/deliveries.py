@@ -72,7 +72,7 @@ class Deliveries:
     @property
     def is_busy(self) -> bool:
         """Whether something is on its way."""
-        return bool(self._workers)
+        return bool(self._workers or self._late)
 
     def put(
         self, connection_id: str, endpoint: str, message: Message, expires_at: float, most: int
@@ -85,10 +85,9 @@ class Deliveries:
             return False
         member.waiting.append(_Sent(message, expires_at))
         if self._queue and len(self._workers) < WIDTH:
-            # A copy, as no two tasks may run in one context at a time.
-            work = asyncio.get_running_loop().create_task(
-                self._work(), context=self._context.copy()
-            )
+            # From within the event's context, or the task would belong to the run that sends.
+            create = asyncio.get_running_loop().create_task
+            work = self._context.run(create, self._work())
             self._workers.add(work)
             work.add_done_callback(self._workers.discard)
         return True
@@ -164,12 +163,18 @@ async def _find(invocation: Invocation, request: RequestContext) -> ConnectionRe
     connection = invocation.connection
     record = await connection.read()
     for pause in LOOK_AGAIN_AFTER:
-        if record is None or record.responded_at or not await connection.pause(pause, early=True):
+        if record is None or not _is_unanswered(record):
+            break
+        if not await connection.pause(pause, early=True):
             break
         record = await connection.read()
     if record is None:  # it has ended, and something has kept it in a group
         await connection.leave_groups()
         return None
-    if record.gone_at or record.has_ended:
+    if record.gone_at or record.has_ended or _is_unanswered(record):
         return None
     return record if await is_greeted(invocation, record) else None
+
+
+def _is_unanswered(record: ConnectionRecord) -> bool:
+    return not record.responded_at and record.connecting_until > time.time()

@@ -58,7 +58,7 @@ class _Member(NamedTuple):
 
 
 class Deliveries:
-    """Those of one event; a `registry.caller.Deliveries`."""
+    """Those of one event; a `registry.caller.ChannelDeliveries`."""
 
     def __init__(self, application: Application, call: Call, context: contextvars.Context) -> None:
         self._application = application
@@ -71,7 +71,6 @@ class Deliveries:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is on its way."""
         return bool(self._workers or self._late)
 
     def put(
@@ -93,7 +92,6 @@ class Deliveries:
         return True
 
     async def settle(self) -> None:
-        """Wait until all are delivered, or the deadline."""
         while self._workers:
             left = deadlines.left(self._call.times.send)
             await asyncio.wait(self._workers, timeout=left)

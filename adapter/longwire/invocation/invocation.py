@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from longwire.asgi.stage import Outbox, Stage
     from longwire.config.settings import Settings
     from longwire.deadlines import Deadlines
-    from longwire.invocation.deliveries import Deliveries
     from longwire.invocation.kept_runs import KeptRun, KeptRuns
     from longwire.observability.event import Ending
     from longwire.registry.api_gateway import APIGateway
     from longwire.registry.base import Departed, Departure
+    from longwire.registry.caller import ChannelDeliveries
     from longwire.registry.record import ConnectionRecord
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import ASGIApp, LambdaEvent, Scope
@@ -68,16 +68,16 @@ class Departures:
         self,
         tell_one: Callable[[Departure, Departures], Awaitable[None]],
         deadline: float,
-        new_deliveries: Callable[[Departures], Deliveries],
+        new_deliveries: Callable[[Departures], ChannelDeliveries],
     ) -> None:
         self.found: Departed = {}  # of whom the app has not been told yet
         self._tell_one = tell_one
         self._deadline = deadline
         self._new_deliveries = new_deliveries
-        self._deliveries: Deliveries | None = None
+        self._deliveries: ChannelDeliveries | None = None
         self._telling = False
 
-    def deliveries(self) -> Deliveries:
+    def deliveries(self) -> ChannelDeliveries:
         """Return what is on its way by a channel layer."""
         if self._deliveries is None:
             self._deliveries = self._new_deliveries(self)

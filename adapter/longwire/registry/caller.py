@@ -28,7 +28,7 @@ class Results(Protocol):
         """Return the result that belongs here; raises as `longwire.once`."""
 
 
-class RunChannel(Protocol):
+class OwnChannel(Protocol):
     """A run's end of a channel layer."""
 
     groups: set[str]
@@ -43,8 +43,15 @@ class RunChannel(Protocol):
         """Return the next message."""
 
 
-class Deliveries(Protocol):
+class ChannelDeliveries(Protocol):
     """Messages of a channel layer on their way to consumers that are not running."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is on its way."""
+
+    async def settle(self) -> None:
+        """Wait until all are delivered, or the deadline."""
 
     def put(
         self, connection_id: str, endpoint: str, message: Message, expires_at: float, most: int
@@ -55,7 +62,7 @@ class Deliveries(Protocol):
         """
 
     async def finish(self) -> None:
-        """Wait until all are delivered, or the deadline."""
+        """Do so where no event does it at its end, and what an event does then."""
 
 
 class OwnConnection(Protocol):
@@ -84,7 +91,7 @@ class OwnConnection(Protocol):
     @property
     def results(self) -> Results | None: ...
 
-    def channel(self) -> RunChannel: ...
+    def channel(self) -> OwnChannel: ...
     @property
     def gives_own(self) -> bool: ...
     @property
@@ -133,7 +140,7 @@ class Caller:
         loop: asyncio.AbstractEventLoop | None = None,
         own: OwnConnection | None = None,
         departed: Departed | None = None,
-        deliveries: Callable[[], Deliveries] | None = None,
+        deliveries: Callable[[], ChannelDeliveries] | None = None,
     ) -> None:
         self.registry = registry
         self.deadline = deadline

@@ -273,6 +273,19 @@ async def test_what_has_no_worker_here_is_said_once(caplog: pytest.LogCaptureFix
     assert "no worker" in said[0]
 
 
+async def test_another_layer_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Consumers would connect, and none would hear another, without a word."""
+    foreign = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    with override_settings(CHANNEL_LAYERS=foreign):
+        async with talk(app) as ann:
+            for one in (ann, ann.another()):
+                await one.connect(query={"path": ["/chat/blue"]})
+    said = [one.message for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(said) == 1
+    assert "a channels.layers.InMemoryChannelLayer, but nobody runs it" in said[0]
+    assert "longwire.channels.ChannelLayer" in said[0]
+
+
 # From elsewhere
 
 

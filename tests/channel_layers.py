@@ -51,11 +51,23 @@ class Chat(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no typ
                 await self.send("sent")
             case "name":
                 await self.send(self.channel_name)
+            case "ask" | "second":
+                await self.by_another_channel(what)
             case "leave":
                 await self.channel_layer.group_discard(self.room, self.channel_name)
             case "types":
                 value = {"b": b"\x00\xff", "l": [1, 2.5, None, True], "d": {"x": {}}}
                 await self.to_room({"type": "chat.types", **value})
+
+    async def by_another_channel(self, what: str) -> None:
+        channel = await self.channel_layer.new_channel()
+        if what == "second":
+            await self.channel_layer.group_add(self.room, channel)
+            await self.send("joined")
+            return
+        await self.to_room({"type": "chat.reply", "to": channel, "by": self.channel_name})
+        answer = await self.channel_layer.receive(channel)
+        await self.send(f"answered {answer['text']}")
 
     async def to_room(self, message: dict[str, Any]) -> None:
         await self.channel_layer.group_send(self.room, message)
@@ -63,6 +75,10 @@ class Chat(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no typ
     async def chat_say(self, event: dict[str, Any]) -> None:
         self.heard += 1
         await self.send(f"{self.heard} {event['text']}")
+
+    async def chat_reply(self, event: dict[str, Any]) -> None:
+        if event["by"] != self.channel_name:
+            await self.channel_layer.send(event["to"], {"type": "t", "text": "here I am"})
 
     async def chat_types(self, event: dict[str, Any]) -> None:
         await self.send(repr(event))

@@ -107,6 +107,21 @@ async def test_consumers_that_answer_each_other_wait_for_nobody(gateway: Gateway
             await one.nothing()
 
 
+async def test_a_consumer_may_wait_for_an_answer_by_a_channel_of_its_own(gateway: Gateway) -> None:
+    """Whom it asks runs in the same process, at the same time."""
+    async with _room(gateway, 2) as (ann, bob):
+        await ann.send("ask")
+        assert await ann.receive() == "answered here I am"
+        await bob.nothing()
+
+
+async def test_a_second_channel_in_a_group_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    async with _room(Gateway(app, MEMORY), 1) as (ann,):
+        await ann.send("second")
+        assert await ann.receive() == "joined"
+    assert [one for one in caplog.messages if "is in group 'blue' in the memory" in one]
+
+
 async def test_who_has_left_the_group_hears_no_more(gateway: Gateway) -> None:
     async with _room(gateway, 2) as (ann, bob):
         await bob.send("leave")

@@ -18,6 +18,7 @@ from channels.layers import InMemoryChannelLayer
 
 from longwire import deadlines
 from longwire.apigateway.endpoint import given_endpoint, is_given, is_loopback
+from longwire.asgi import noise
 from longwire.asgi.channel import copied
 from longwire.config import settings
 from longwire.connections import TIMEOUT, Connections
@@ -75,18 +76,20 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         super().__init__(expiry=expiry, group_expiry=group_expiry, capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self._connections = Connections()
-        self._unheard: set[str] = set()
         self._project: Longwire | None = None  # where no handler has had an event
 
     # One channel
 
     async def new_channel(self, prefix: str = "specific.") -> str:
-        """Return the name of the channel of the connection that is at work; else a new one."""
+        """Return the name of the channel of the connection that is at work; else a new one.
+
+        Its consumer asks first; whoever asks after that gets one that is in memory.
+        """
         own = _own()
-        if own is None:
+        if own is None or own.channel().is_taken:
             name: str = await super().new_channel(prefix)
             return name
-        own.channel()
+        own.channel().is_taken = True
         return channel_of(own.id)
 
     async def receive(self, channel: str) -> Message:
@@ -138,13 +141,12 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
 
     def _warn_if_unheard(self, channel: str) -> None:
         inside = callers.current.get()
-        heard = "!" in channel or channel in self.channels or channel in self._unheard
+        heard = "!" in channel or channel in self.channels
         if not heard and inside is not None and inside.registry.endpoint is not None:
-            self._unheard.add(channel)
-            logger.warning(
-                "channel %r: what is sent to it waits in the memory of this process: nobody else "
-                "receives it, and Lambda runs no worker (docs/channels.md)",
-                channel,
+            _say_once(
+                f"what is sent to channel {channel!r} waits",
+                "in the memory of this process, where nobody else receives it: Lambda runs no "
+                "worker",
             )
 
     # Groups
@@ -155,6 +157,12 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         self.require_valid_channel_name(channel)
         connection_id = connection_of(channel)
         if connection_id is None:
+            if _own() is not None:
+                _say_once(
+                    f"{channel} is in group {group!r}",
+                    "in the memory of this process alone: a connection has one consumer whose "
+                    "channel is there in its next event",
+                )
             await super().group_add(group, channel)
             return
         if (own := _own()) is not None and own.id == connection_id:
@@ -294,6 +302,11 @@ def _handler_of_project() -> Longwire:
             "LONGWIRE_DSN"
         )
     return Longwire(get_default_application())
+
+
+def _say_once(what: str, where: str) -> None:
+    level = noise.level("channel layer", [what])
+    logger.log(level, "a channel layer: %s %s (docs/channels.md)", what, where)
 
 
 def _own() -> OwnConnection | None:

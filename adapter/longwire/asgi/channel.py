@@ -25,6 +25,7 @@ class RunChannel:
     def __init__(self, inbox: Inbox) -> None:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
         self.groups: set[str] = set()  # those that the app has joined in this run
+        self.is_taken = False  # a consumer has it
         self._messages: deque[tuple[Message, bool]] = deque()
         self._inbox = inbox
         self._is_handling = False

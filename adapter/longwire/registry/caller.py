@@ -32,6 +32,7 @@ class OwnChannel(Protocol):
     """A run's end of a channel layer."""
 
     groups: set[str]
+    is_taken: bool
 
     def __len__(self) -> int:
         """Return how many messages its app has yet to receive."""

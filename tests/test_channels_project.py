@@ -104,3 +104,38 @@ async def test_a_room_hears_everybody_once_and_in_order(
             assert await _heard(bob, 1) == ["AnonymousUser: still here"]
             await eve.send(json.dumps({"message": "alone"}))
             assert await _heard(eve, 1) == ["AnonymousUser: alone"]
+
+
+# Sends to a room, as a management command does.
+COMMAND = """
+import django; django.setup()
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+for number in range(3):
+    event = {"type": "chat.message", "message": f"by a command {number}"}
+    async_to_sync(get_channel_layer().group_send)("chat_lobby", event)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--replay"]], ids=["plain", "replay"])
+async def test_a_command_outside_reaches_the_room(
+    options: list[str], tmp_path: Path, environ: dict[str, str], session: str
+) -> None:
+    """It runs the project's app with the same store, and waits for it."""
+    with LongwireDev(tmp_path, TARGET, *options, **environ) as server:
+        url = server.address("")("/ws/chat/lobby/", ())
+        async with connect(url, origin=Origin("http://localhost")) as ann:
+            gateway = url.replace("ws://", "http://").partition("/?")[0]
+            told = {
+                "WS_MANAGEMENT_ENDPOINT": f"{gateway}/local",
+                "LONGWIRE_DSN": f"sqlite:///{tmp_path / 'store.sqlite3'}",
+            }
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-c", COMMAND],
+                env={**os.environ, **environ, **told},
+                check=True,
+                timeout=60,
+            )
+            assert done.returncode == 0
+            assert await _heard(ann, 3) == [f"by a command {number}" for number in range(3)]

@@ -72,12 +72,14 @@ def test_every_python_block_is_run() -> None:
     """A new block needs a test here, and a name that no other block has."""
     assert sorted(code.split()[1] for code in blocks("python")) == [
         "auth.py",
+        "chatty.py",  # tests/test_integrations.py, as is layers.py
         "client.py",
         "counter.py",
         "forms.py",
         "function.py",
         "guarded.py",
         "large.py",
+        "layers.py",
         "login.py",
         "lonely.py",  # and together.py: tests/local/function/test_instances.py
         "main.py",

@@ -20,6 +20,7 @@ from django.test import override_settings
 
 from longwire import Longwire
 from longwire.channels import ChannelLayer, channel_of, connection_of
+from longwire.exceptions import ConfigurationError
 from longwire.testing import Closed, Gateway
 from tests.channel_layers import LAYERS, app
 from tests.connections_server import ConnectionsServer
@@ -490,12 +491,33 @@ def test_it_says_which_extensions_it_has() -> None:
     assert {"groups", "flush"} <= set(ChannelLayer.extensions)
 
 
+# Behind the prefix: what no connection's id is escaped to.
+NONE = [".D800.", ".110000.", ".FFFFFFFFFFFFFFFFFFFF.", ".41.", "a.b", "a b"]
+
+
 @pytest.mark.parametrize("connection_id", ["L0SM9cOFvHcCIhw=", "a_b-c", "x/y+z==", "é.1.", "a!b"])
 def test_the_name_of_a_connections_channel_leads_back_to_it(connection_id: str) -> None:
     name = channel_of(connection_id)
     assert ChannelLayer().require_valid_channel_name(name)
     assert connection_of(name) == connection_id
-    assert connection_of("specific.inmemory!abc") is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "specific.inmemory!abc",
+        "longwire.connection",
+        *(f"longwire.connection!{one}" for one in NONE),
+    ],
+)
+def test_other_names_are_no_connections(name: str) -> None:
+    """Whatever a client may have made up."""
+    assert connection_of(name) is None
+
+
+def test_the_configuration_of_another_layer_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'hosts' in CONFIG is for another layer"):
+        ChannelLayer(hosts=[("127.0.0.1", 6379)])
 
 
 async def test_a_connections_channel_needs_somebody_who_runs_its_consumer() -> None:

@@ -117,9 +117,11 @@ for number in range(3):
 """
 
 
-@pytest.mark.parametrize("options", [[], ["--replay"]], ids=["plain", "replay"])
+@pytest.mark.parametrize(
+    ("options", "query"), [([], ""), (["--replay"], "?replay=true")], ids=["plain", "replay"]
+)
 async def test_a_command_outside_reaches_the_room(
-    options: list[str], tmp_path: Path, environ: dict[str, str], session: str
+    options: list[str], query: str, tmp_path: Path, environ: dict[str, str], session: str
 ) -> None:
     """It runs the project's app with the same store, and waits for it."""
     with LongwireDev(tmp_path, TARGET, *options, **environ) as server:
@@ -128,7 +130,7 @@ async def test_a_command_outside_reaches_the_room(
             gateway = url.replace("ws://", "http://").partition("/?")[0]
             told = {
                 "WS_MANAGEMENT_ENDPOINT": f"{gateway}/local",
-                "LONGWIRE_DSN": f"sqlite:///{tmp_path / 'store.sqlite3'}",
+                "LONGWIRE_DSN": f"sqlite:///{tmp_path / 'store.sqlite3'}{query}",
             }
             done = await asyncio.to_thread(
                 subprocess.run,

@@ -58,12 +58,15 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
     A message is a dict of what the specification names: str, bytes, int, float, bool, None, lists
     and dicts; anything else is a `TypeError`.
 
-    Args:
+    Args (the CONFIG of CHANNEL_LAYERS):
         expiry: seconds until a message that nobody has received is dropped.
         group_expiry: seconds until a membership in memory ends.
         capacity: so many messages may wait for one channel; `send` raises `ChannelFull` over that,
             and `group_send` leaves the channel out.
         channel_capacity: other capacities by patterns of names, as in Channels' other layers.
+
+    Raises:
+        ConfigurationError: there is something else.
     """
 
     def __init__(
@@ -72,7 +75,14 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         group_expiry: float = 86400,
         capacity: int = 100,
         channel_capacity: Mapping[str, int] | None = None,
+        **others: object,
     ) -> None:
+        if others:
+            raise ConfigurationError(
+                f"CHANNEL_LAYERS: {', '.join(map(repr, sorted(others)))} in CONFIG is for another "
+                "layer; this one takes expiry, group_expiry, capacity and channel_capacity, and "
+                "keeps groups where LONGWIRE_DSN or the handler keeps connections"
+            )
         super().__init__(expiry=expiry, group_expiry=group_expiry, capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self._connections = Connections()
@@ -324,4 +334,9 @@ def connection_of(channel: str) -> str | None:
     """Return the connection whose channel has this name; None if it is no connection's."""
     if not channel.startswith(PREFIX):
         return None
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), channel[len(PREFIX) :])
+    try:
+        name = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), channel[len(PREFIX) :])
+        name.encode()
+    except (ValueError, OverflowError):
+        return None
+    return name if channel_of(name) == channel else None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from longwire import deadlines
 from longwire.apigateway import events
+from longwire.asgi import noise
 from longwire.asgi.channel import channel_message
 from longwire.exceptions import DeadlineError, LongwireError, StoredRecordError
 from longwire.invocation.find import is_greeted
@@ -169,6 +170,12 @@ async def _find(invocation: Invocation, request: RequestContext) -> ConnectionRe
     if record is None:  # it has ended, and something has kept it in a group
         await connection.leave_groups()
         return None
+    if record.began_at and invocation.kept_runs is None:
+        logger.log(
+            noise.level("without replay", ["deliveries"]),
+            "a channel layer: who sends runs consumers without replay, but their connections have "
+            "it: say replay here, too (docs/channels.md)",
+        )
     if record.gone_at or record.has_ended or _is_unanswered(record):
         return None
     return record if await is_greeted(invocation, record) else None

@@ -70,8 +70,9 @@ def collect_departures(
 
         of_event = times or Deadlines.of(context)
         call = Call(like, context, of_event, Ending(), found, None)
-        return Deliveries(application, call, event_context)
+        return Deliveries(application, call, in_context)
 
-    # What is sent by a channel layer is delivered by nobody's run.
-    event_context = contextvars.copy_context()
+    # What is sent by a channel layer is delivered by nobody's run; without an event, also by nobody
+    # in whose context asgiref finds a thread that waits: its runs may outlive that.
+    in_context = contextvars.Context() if times is None else contextvars.copy_context()
     return Departures(tell_one, math.inf if times is None else times.run, new_deliveries)

@@ -212,19 +212,23 @@ async def test_a_consumer_may_close_when_it_hears_something(gateway: Gateway) ->
                 await one.receive()
 
 
-async def test_a_member_that_is_gone_leaves_the_group(caplog: pytest.LogCaptureFixture) -> None:
-    """What its consumer sends raises, as under uvicorn; nobody posts to it again."""
-    async with talk(app, linger=0.1) as ann:
+@pytest.mark.parametrize("replay", [False, True])
+async def test_a_member_that_is_gone_is_told_and_leaves_the_group(
+    caplog: pytest.LogCaptureFixture, replay: bool
+) -> None:
+    """Its consumer's `disconnect` is called, though it was about to send; nobody posts again."""
+    async with talk(app, linger=0.1, replay=replay) as ann:
         bob = ann.another()
         for one in (ann, bob):
             await one.connect(query={"path": ["/chat/blue"]})
             await one.grow_old()
         bob.vanish()
         await ann.say("all hi")
+        asked = [one for one in ann.server.requests if one[1] == bob.connection_id]
         await ann.say("all again")
-        assert ann.frames == ["1 hi", "1 again"]
-        asked = [method for method, to, _ in ann.server.requests if to == bob.connection_id]
-        assert asked == ["POST"]
+        assert [one for one in ann.server.requests if one[1] == bob.connection_id] == asked
+        assert {method for method, _, _ in asked} == {"POST"}
+        assert sorted(one[2:] for one in ann.frames) == ["again", "bye 1006", "hi"]
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
 
 

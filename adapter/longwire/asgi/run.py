@@ -363,6 +363,14 @@ class Run:
         return self._channel
 
     @property
+    def _hears_next(self) -> bool:
+        """Whether the app is a consumer that hears of its client's end by a message, yet to come.
+
+        It has a method for that, which an error while it handles something else would leave out.
+        """
+        return self._channel is not None and not self._inbox.told_the_end
+
+    @property
     def gives_own(self) -> bool:
         """Whether the app gets in this very run what it sends to its own connection."""
         return self.has_effect or self.repeats_connect
@@ -494,8 +502,10 @@ class Run:
                 if self._is_foreign(asyncio.current_task()):
                     raise self._too_late()
                 self._replay(frame)
-            case Stage.GONE:
+            case Stage.GONE if not self._hears_next:
                 raise ConnectionGoneError(self.connection_id)
+            case Stage.GONE:
+                pass
             case _:
                 await self._send_now(frame)
         if self._inbox.waiters or self._frames > self._expected:
@@ -522,7 +532,8 @@ class Run:
                     self._active_at = self.loop.time()
         except ConnectionGoneError:
             self.mark_gone(messages.lost())
-            raise
+            if not self._hears_next:
+                raise
         except ManagementError as error:
             if is_hang(error):
                 self.hang = error

@@ -74,6 +74,7 @@ def test_every_python_block_is_run() -> None:
     assert sorted(code.split()[1] for code in blocks("python")) == [
         "auth.py",
         "board.py",
+        "chatty.py",  # tests/test_integrations.py, as is layers.py
         "client.py",
         "counter.py",
         "forms.py",
@@ -81,6 +82,7 @@ def test_every_python_block_is_run() -> None:
         "guarded.py",
         "history.py",
         "large.py",
+        "layers.py",
         "login.py",
         "lonely.py",  # and together.py: tests/local/function/test_instances.py
         "main.py",

@@ -37,6 +37,7 @@ THIRD_PARTY = {
     "longwire_backends/postgresql/connection.py": {"psycopg2"},
     "longwire_backends/postgresql/errors.py": {"psycopg2"},
     "longwire/asgi/http.py": {"mangum"},
+    "longwire/channels.py": {"channels"},
     "longwire/observability/tracing.py": {"opentelemetry"},
     "longwire_pytest/__init__.py": {"pytest"},
     "longwire/testing/__init__.py": {"starlette"},  # of types alone
@@ -59,7 +60,7 @@ FLOORS = (
     {"testing"},
     {"local"},
     {"__init__"},
-    {"functions"},
+    {"functions", "channels"},
     {"handler", "manager"},
     {"connections"},
     {"middleware", "ws_gateway", "event_end", "replaying"},

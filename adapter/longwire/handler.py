@@ -115,7 +115,7 @@ class Longwire:
         )
         # The last event that was about a connection, its endpoint, and the loop it was handled on.
         self._latest: tuple[LambdaEvent, str, asyncio.AbstractEventLoop | None] | None = None
-        self._weak_caller = weakref.WeakMethod(self._latest_caller)
+        self._weak_caller = weakref.WeakMethod(self.caller)
         _handlers.add(self)
 
     def __call__(self, event: LambdaEvent, context: Any = None) -> Any:
@@ -317,10 +317,11 @@ class Longwire:
             answer = await self._deliver_parts(call)
         else:
             answer = await self._answer_http(call)
-        if call.after is not None and call.departures.found:
-            await call.after.start(call.departures.tell(), "ends that were found")
+        departures = call.departures
+        if call.after is not None and (departures.found or departures.is_delivering):
+            await call.after.start(departures.tell(), "ends that were found")
         else:
-            await call.departures.tell(TELL_TIME)
+            await departures.tell(TELL_TIME)
         return answer
 
     async def _sweep(self, call: Call) -> dict[str, Any]:
@@ -363,12 +364,17 @@ class Longwire:
     def _caller(self, call: Call, endpoint: str | None, *, hands_over: bool = True) -> Caller:
         registry = self._api.at(endpoint, hands_over=hands_over)
         loop = asyncio.get_running_loop()
-        return Caller(registry, call.times.send, loop=loop, departed=call.departures.found)
+        return Caller(
+            registry,
+            call.times.send,
+            loop=loop,
+            departed=call.departures.found,
+            deliveries=call.departures.deliveries,
+        )
 
-    def _latest_caller(self, timeout: float) -> Caller:
+    def caller(self, timeout: float) -> Caller:
         """Return who calls where no event is known, as in a thread that was started by hand."""
-        assert self._latest is not None
-        raw, endpoint, loop = self._latest
+        raw, endpoint, loop = self._latest or ({}, self._api.configured_endpoint(), None)
 
         async def tell(departed: Sequence[Departure]) -> None:
             departures = collect_departures(self._application, raw, None, None)
@@ -376,7 +382,12 @@ class Longwire:
             await self._lifespans.current().startup(TELL_TIME)
             await departures.tell(TELL_TIME)
 
-        return Caller(self._api.at(endpoint, tell=tell), time.monotonic() + timeout, loop=loop)
+        return Caller(
+            self._api.at(endpoint, tell=tell),
+            time.monotonic() + timeout,
+            loop=loop,
+            deliveries=collect_departures(self._application, raw, None, None).deliveries,
+        )
 
 
 _handlers: weakref.WeakSet[Longwire] = weakref.WeakSet()

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from longwire.apigateway.events import ConnectEvent, parse
-from longwire.asgi.scope import Handshake, RefusedPathError, asgi_scope, dump, handshake, load
+from longwire.asgi.scope import (
+    UPGRADE,
+    Handshake,
+    RefusedPathError,
+    asgi_scope,
+    dump,
+    handshake,
+    load,
+)
 from longwire.exceptions import StoredRecordError
 from tests.lambda_events import connect_event, recorded
 
@@ -50,6 +58,8 @@ def test_the_published_event_gives_the_scope_of_the_asgi_specification() -> None
             (b"x-forwarded-for", b"203.0.113.7"),
             (b"x-forwarded-port", b"443"),
             (b"x-forwarded-proto", b"https"),
+            (b"connection", b"Upgrade"),
+            (b"upgrade", b"websocket"),
         ],
         "client": ("203.0.113.7", 0),
         "server": (host.decode(), 443),
@@ -69,7 +79,15 @@ def test_repeated_headers_and_odd_bytes_survive() -> None:
         (b"x-a", b"2"),
         (b"x-b", b"caf\xe9"),
         (b"x-b", "日本".encode()),
+        *UPGRADE,
     ]
+
+
+def test_what_api_gateway_takes_out_of_a_handshake_is_put_back_once() -> None:
+    """As under uvicorn; Engine.IO refuses without. What an event does have stays as it is."""
+    raw = connect_event(headers={"Upgrade": ["WebSocket"], "X-A": ["1"]})
+    headers = _scope(_handshake(raw))["headers"]
+    assert headers == [(b"upgrade", b"WebSocket"), (b"x-a", b"1"), (b"connection", b"Upgrade")]
 
 
 def test_a_query_is_percent_encoded_again() -> None:

@@ -60,6 +60,21 @@ async def test_echo_returns_each_message_once(server: str, tmp_path: Path) -> No
 
 
 @both
+async def test_a_consumer_of_channels_is_heard_in_its_room(server: str, tmp_path: Path) -> None:
+    """By the channel layer, also by whom who has not said anything."""
+    async with served(server, "channels_chat", tmp_path) as chat, AsyncExitStack() as stack:
+        ann, bob, eve = [
+            await stack.enter_async_context(connect(chat.ws_url(f"/ws/chat/{room}/", "")))
+            for room in ("blue", "blue", "red")
+        ]
+        for client in (ann, eve, bob):
+            await client.send('{"message": "hello"}')
+        line = '{"message": "AnonymousUser: hello"}'
+        await expect(line, ann, bob)
+        await expect(line, ann, bob, eve)
+
+
+@both
 async def test_chat_lets_clients_talk_in_one_room_of_two(server: str, tmp_path: Path) -> None:
     """Each line reaches everybody in its room once, unasked; nobody can tell which server it is."""
     async with served(server, "chat", tmp_path) as chat, AsyncExitStack() as stack:

@@ -91,8 +91,9 @@ def _in_vain(app: str) -> str:
 
 def _unheard(consumer: str) -> str:
     return (
-        f"consumer {consumer} has a channel layer, but nobody runs it for a group message between "
-        "events: use longwire.Connections (docs/groups.md)"
+        f"consumer {consumer} waits for a channel layer that is not Longwire's, but nobody runs it "
+        'for that between events: set "BACKEND": "longwire.channels.ChannelLayer" in '
+        "CHANNEL_LAYERS (docs/channels.md)"
     )
 
 

@@ -161,19 +161,34 @@ def lost(connection_id: str, like: LambdaEvent) -> LambdaEvent:
     Args:
         like: an event of the same API, whichever it is about.
     """
+    code = {"disconnectStatusCode": 1006, "disconnectReason": ""}
+    return _own_event(like, connection_id, "DISCONNECT", "$disconnect", code)
+
+
+def delivery(connection_id: str, like: LambdaEvent) -> LambdaEvent:
+    """Make the event, of no message of the client's, in which a channel layer's is given.
+
+    `like` is an event of the same API. What an authorizer said is another connection's, and is left
+    out.
+    """
+    return _own_event(like, connection_id, "MESSAGE", "$default", {}) | {"body": ""}
+
+
+def _own_event(
+    like: LambdaEvent, connection_id: str, kind: str, route_key: str, more: dict[str, Any]
+) -> LambdaEvent:
     raw = like.get("requestContext")
     api = raw if isinstance(raw, dict) else {}
     context = {key: api[key] for key in ("apiId", "domainName", "stage") if key in api}
     return {
         "requestContext": context
         | {
-            "routeKey": "$disconnect",
-            "eventType": "DISCONNECT",
+            "routeKey": route_key,
+            "eventType": kind,
             "messageDirection": "IN",
             "connectionId": connection_id,
-            "disconnectStatusCode": 1006,
-            "disconnectReason": "",
-        },
+        }
+        | more,
         "isBase64Encoded": False,
     }
 

@@ -5,24 +5,48 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from longwire.exceptions import ASGIMessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from longwire.types import Message
 
 # An app that receives this often after it has been cancelled is left to wait.
 REFUSALS = 4
+# The type of what goes to the channel, under "message": no server has such a type.
+CHANNEL_MESSAGE = "longwire.channel"
 
 
+_NOBODY: Mapping[asyncio.Task[Any], object] = {}
 _current: ContextVar[tuple[Inbox | None, int]] = ContextVar("longwire_message", default=(None, 0))
+
+
+class Channel(Protocol):
+    """What a channel layer has for the app."""
+
+    @property
+    def waiters(self) -> Mapping[asyncio.Task[Any], object]:
+        """The tasks that wait for a message."""
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody is about to get a message."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether that is so, or the app has one in hand."""
+
+    def put(self, message: Message, *, counts: bool) -> None:
+        """Give the app a message; `counts` says that a journal has it among its messages."""
 
 
 class Inbox:
     """What the app is to receive, and which of its tasks wait for more."""
+
+    channel: Channel | None = None  # of a channel layer, for an app that has asked for one
 
     def __init__(self, first: Message, on_change: Callable[[], object]) -> None:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
@@ -30,10 +54,10 @@ class Inbox:
         self._held: set[asyncio.Future[None]] = set()
         self.waited: bool = False  # whether there has ever been one
         self.told_the_end: bool = False  # somebody has received the disconnect
-        self._closed = False
+        self.is_closed: bool = False  # the run is over
         # A handful in all: the first, the event's own, and one disconnect of each kind.
         self._messages: deque[Message] = deque([first])
-        self._on_change = on_change
+        self.on_change = on_change
         self._refused = 0
         self._received = 0
 
@@ -51,12 +75,31 @@ class Inbox:
 
     def deliver(self, message: Message) -> None:
         """Give the app a message."""
+        if message["type"] == CHANNEL_MESSAGE:
+            if self.channel is not None:
+                self.channel.put(message["message"], counts=True)
+            return
         self._messages.append(message)
         self._wake()
 
+    @property
+    def listeners(self) -> Mapping[asyncio.Task[Any], object]:
+        """Who waits for a message of a channel layer."""
+        return _NOBODY if self.channel is None else self.channel.waiters
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody is about to get a message of a channel layer."""
+        return self.channel is not None and self.channel.is_heard
+
+    @property
+    def awaits_client(self) -> bool:
+        """Whether somebody receives, and the app has not been given anything else to do."""
+        return bool(self.waiters) and not (self.channel is not None and self.channel.moves)
+
     def close(self) -> None:
         """Cancel, from now on, whoever receives: the run is over."""
-        self._closed = True
+        self.is_closed = True
 
     def abandon(self) -> None:
         """End those who wait, without a message and without being cancelled."""
@@ -67,17 +110,21 @@ class Inbox:
     async def receive(self) -> Message:
         """Return the next message: ASGI's `receive`."""
         while not self._messages:
-            if self._closed:
-                await self._refuse()
+            if self.is_closed:
+                await self.refuse()
             await self._wait()
         message = self._messages.popleft()
         if message["type"] != "websocket.connect":
-            self._received += 1
-            _current.set((self, self._received))
+            self.count()
         if message["type"] == "websocket.disconnect":
             self.told_the_end = True
-            self._on_change()
+            self.on_change()
         return message
+
+    def count(self) -> None:
+        """Note that this task goes on with a further message."""
+        self._received += 1
+        _current.set((self, self._received))
 
     async def hold(self) -> None:
         """Wait for `go_on`, which comes only after a further message."""
@@ -85,7 +132,7 @@ class Inbox:
         assert task is not None
         self.waiters[task] = waiter = asyncio.get_running_loop().create_future()
         self._held.add(waiter)
-        self._on_change()
+        self.on_change()
         try:
             await waiter
         finally:
@@ -111,7 +158,7 @@ class Inbox:
             raise ASGIMessageError("receive() was called outside a task")
         self.waited = True
         self.waiters[task] = waiter = asyncio.get_running_loop().create_future()
-        self._on_change()
+        self.on_change()
         try:
             await waiter
         finally:
@@ -119,7 +166,7 @@ class Inbox:
             if self._messages:  # cancelled with a message on its way: another may have it
                 self._wake()
 
-    async def _refuse(self) -> None:
+    async def refuse(self) -> None:
         """Cancel again an app that receives while it unwinds; in the end let it wait for ever."""
         self._refused += 1
         if self._refused > REFUSALS:

@@ -48,7 +48,7 @@ class LastingRun(Run):
 
     def has_received_all(self) -> bool:
         """Tell whether no message is there that the app has not received."""
-        return not self._inbox
+        return not (self._inbox or self._channel)
 
     # Made anew
 
@@ -127,6 +127,11 @@ class LastingRun(Run):
     def message_number(self) -> int:
         """Of the message for which the code that runs here runs; 0 in the connect part."""
         return self._inbox.number
+
+    @property
+    def gives_own(self) -> bool:
+        # Later it is a message like any other, which has its place in the journal.
+        return not self._inbox.number and super().gives_own
 
     async def hold(self) -> None:
         """Wait, in a replay, for `go_on`; so does whoever receives, meanwhile."""

@@ -89,7 +89,7 @@ class Watch:
         if app.done():
             return Look(Outcome.ENDED)
         waiters = self._inbox.waiters
-        comes = self._inbox and not self._inbox.is_held_up()
+        comes = (self._inbox and not self._inbox.is_held_up()) or self._inbox.is_heard
         if comes or not (waiters or self._inbox.told_the_end):
             return Look(None)
         if len(self._run) > MOST_TASKS:
@@ -109,12 +109,13 @@ class Watch:
         await turns.step(len(others))  # sorting the timers is a turn's work by itself
         next_move, sleepers = await self._next_move(others, waits, turns)
         rests = next_move > self._loop.time() + self._linger
-        if rests and (waiters or app not in sleepers):
+        awaits_client = self._inbox.awaits_client
+        if rests and (awaits_client or app not in sleepers):
             return Look(Outcome.PARKED)
         # Those that cannot move in time are not what it is waited for.
         busy = tuple(task for task in waits.busy or others if task not in sleepers)
         # Without waiters it has been told of the end, and is at work.
-        return Look(None, bool(waiters), busy, next_move)
+        return Look(None, awaits_client, busy, next_move)
 
     def standstill(self) -> suspended.Standstill:
         """Note where a run is that has been seen to be at rest."""
@@ -172,7 +173,8 @@ class Watch:
         return [task for task in new if suspended.waits_for_others(task, known)]
 
     def _others(self) -> list[_Task]:
-        return [task for task in self._run if task not in self._inbox.waiters]
+        waiters, listeners = self._inbox.waiters, self._inbox.listeners
+        return [one for one in self._run if one not in waiters and one not in listeners]
 
     def held_by(self, look: Look) -> Collection[_Task]:
         """List the tasks that kept a run from parking."""

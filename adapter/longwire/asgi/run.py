@@ -34,6 +34,7 @@ from longwire.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
+    from longwire.asgi.channel import RunChannel
     from longwire.asgi.hints.hints import Hints
     from longwire.asgi.quiescence import Look
     from longwire.asgi.stage import Outbox
@@ -349,6 +350,36 @@ class Run:
         """Whether the app is being told that its client is gone."""
         return self._stage is Stage.GONE
 
+    # For a channel layer
+
+    _channel: RunChannel | None = None
+
+    def channel(self) -> RunChannel:
+        """Return the app's end of a channel layer."""
+        if self._channel is None:
+            from longwire.asgi.channel import RunChannel  # nobody else pays for it
+
+            self._channel = self._inbox.channel = RunChannel(self._inbox)
+        return self._channel
+
+    @property
+    def _hears_next(self) -> bool:
+        """Whether the app is a consumer that hears of its client's end by a message, yet to come.
+
+        It has a method for that, which an error while it handles something else would leave out.
+        """
+        return self._channel is not None and not self._inbox.told_the_end
+
+    @property
+    def gives_own(self) -> bool:
+        """Whether the app gets in this very run what it sends to its own connection."""
+        return self.has_effect or self.repeats_connect
+
+    @property
+    def repeats_connect(self) -> bool:
+        """Whether the app does again what it did before the first message."""
+        return self._stage is Stage.REPLAY and not self._inbox.number
+
     async def close(self) -> None:
         """Close the connection as the app itself does; no error when it is closed."""
         if not self.answer.is_closing:
@@ -471,8 +502,10 @@ class Run:
                 if self._is_foreign(asyncio.current_task()):
                     raise self._too_late()
                 self._replay(frame)
-            case Stage.GONE:
+            case Stage.GONE if not self._hears_next:
                 raise ConnectionGoneError(self.connection_id)
+            case Stage.GONE:
+                pass
             case _:
                 await self._send_now(frame)
         if self._inbox.waiters or self._frames > self._expected:
@@ -499,7 +532,8 @@ class Run:
                     self._active_at = self.loop.time()
         except ConnectionGoneError:
             self.mark_gone(messages.lost())
-            raise
+            if not self._hears_next:
+                raise
         except ManagementError as error:
             if is_hang(error):
                 self.hang = error

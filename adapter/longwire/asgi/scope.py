@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from longwire.types import LambdaEvent, Scope
 
 
+# What every WebSocket handshake has and API Gateway's events lack: Engine.IO, for one, wants them.
+UPGRADE = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
+
 # C0, DEL and C1.
 CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -84,7 +87,7 @@ def asgi_scope(
         "raw_path": quote(handshake.path, safe="/:@!$&'()*+,;=~").encode("ascii"),
         "query_string": handshake.query_string.encode("ascii"),
         "root_path": "",
-        "headers": [(_bytes(name), _bytes(value)) for name, value in handshake.headers],
+        "headers": _headers(handshake.headers),
         "client": None if handshake.client is None else (handshake.client, 0),
         "server": handshake.server,
         "subprotocols": list(handshake.subprotocols),
@@ -216,6 +219,13 @@ def _server(domain_name: str | None, port: str | None, scheme: str) -> tuple[str
 def _subprotocols(headers: Pairs) -> tuple[str, ...]:
     offered = ",".join(value for name, value in headers if name == "sec-websocket-protocol")
     return tuple(name for part in offered.split(",") if (name := part.strip()))
+
+
+def _headers(pairs: Pairs) -> list[tuple[bytes, bytes]]:
+    """Return the headers as they were on the wire, with those that API Gateway takes out."""
+    headers = [(_bytes(name), _bytes(value)) for name, value in pairs]
+    names = {name for name, _ in headers}
+    return [*headers, *(pair for pair in UPGRADE if pair[0] not in names)]
 
 
 def _bytes(text: str) -> bytes:

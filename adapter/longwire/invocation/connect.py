@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ class _ConnectStep:
             if status != 200 or (self._record.ended and not settled):
                 await self._forget_results()
         departures = self._call.departures
-        if departures.found and after is not None:
+        if after is not None and (departures.found or departures.is_delivering):
             await after.start(departures.tell(), "others that are gone")
         else:
             await departures.tell()
@@ -140,6 +141,11 @@ class _ConnectStep:
                 self._connection.id,
                 ", ".join(run.answer.dropped_headers),
             )
+        # On a developer's machine the hints say more.
+        if "channels.layers" in sys.modules and not self._invocation.wants_hints:
+            from longwire.invocation.foreign_layers import warn_of_foreign_layers
+
+            warn_of_foreign_layers(sys.modules["channels.layers"].channel_layers.backends)
         record.ended = run.ended
         record.answered = self._greeting.sent
         if self._conversing is not None:

@@ -31,6 +31,7 @@ from longwire.registry.store import Store
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from longwire.asgi.channel import RunChannel
     from longwire.asgi.run import Run
     from longwire.asgi.state import Kept
     from longwire.config.settings import Settings
@@ -355,6 +356,14 @@ class Connection:
         return self.expires_at
 
     # What `Connections` asks of the event's own connection
+
+    def channel(self) -> RunChannel:
+        assert self._run is not None
+        return self._run.channel()
+
+    @property
+    def gives_own(self) -> bool:
+        return self._run is not None and self._run.gives_own
 
     @property
     def accepted(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import math
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from longwire.observability.event import Ending
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import DisconnectEvent
+    from longwire.invocation.deliveries import Deliveries
     from longwire.registry.base import Departure
     from longwire.types import LambdaEvent, LambdaResponse
 
@@ -63,4 +65,14 @@ def collect_departures(
         except Exception as error:  # of somebody's own store: the others are told all the same
             logger.error("connection %s: its end was not told", to, exc_info=error)
 
-    return Departures(tell_one, math.inf if times is None else times.run)
+    def new_deliveries(found: Departures) -> Deliveries:
+        from longwire.invocation.deliveries import Deliveries  # nobody else pays for it
+
+        of_event = times or Deadlines.of(context)
+        call = Call(like, context, of_event, Ending(), found, None)
+        return Deliveries(application, call, in_context)
+
+    # What is sent by a channel layer is delivered by nobody's run; without an event, also by nobody
+    # in whose context asgiref finds a thread that waits: its runs may outlive that.
+    in_context = contextvars.Context() if times is None else contextvars.copy_context()
+    return Departures(tell_one, math.inf if times is None else times.run, new_deliveries)

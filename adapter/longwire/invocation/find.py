@@ -45,7 +45,7 @@ async def find(invocation: Invocation, request: RequestContext) -> ConnectionRec
     if record is None:
         invocation.call.ending.note("closed")
         return None
-    return record if await _greeted(invocation, record) else None
+    return record if await is_greeted(invocation, record) else None
 
 
 async def _read(invocation: Invocation, request: RequestContext) -> ConnectionRecord | None:
@@ -73,7 +73,7 @@ def _is_young(request: RequestContext) -> bool:
     return now is None or then is None or now - then < YOUNG_CONNECTION
 
 
-async def _greeted(invocation: Invocation, record: ConnectionRecord) -> bool:
+async def is_greeted(invocation: Invocation, record: ConnectionRecord) -> bool:
     """Let the greeting go first; tell whether the connection goes on after it."""
     try:
         current = await greeted(invocation.connection, record)

@@ -25,6 +25,7 @@ from longwire.registry.caller import Caller, calling
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from longwire.apigateway.events import RequestContext
     from longwire.asgi.lasting import LastingRun
     from longwire.asgi.lifespan import Lifespans
     from longwire.asgi.stage import Outbox, Stage
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from longwire.observability.event import Ending
     from longwire.registry.api_gateway import APIGateway
     from longwire.registry.base import Departed, Departure
+    from longwire.registry.caller import ChannelDeliveries
     from longwire.registry.record import ConnectionRecord
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import ASGIApp, LambdaEvent, Scope
@@ -57,15 +59,34 @@ class Application(NamedTuple):
 
 
 class Departures:
-    """Connections that have proved to be gone in an event: their app is told at its end."""
+    """Connections that have proved to be gone in an event: their app is told at its end.
+
+    Before that, what the app has sent to others by a channel layer is delivered.
+    """
 
     def __init__(
-        self, tell_one: Callable[[Departure, Departures], Awaitable[None]], deadline: float
+        self,
+        tell_one: Callable[[Departure, Departures], Awaitable[None]],
+        deadline: float,
+        new_deliveries: Callable[[Departures], ChannelDeliveries],
     ) -> None:
         self.found: Departed = {}  # of whom the app has not been told yet
         self._tell_one = tell_one
         self._deadline = deadline
+        self._new_deliveries = new_deliveries
+        self._deliveries: ChannelDeliveries | None = None
         self._telling = False
+
+    def deliveries(self) -> ChannelDeliveries:
+        """Return what is on its way by a channel layer."""
+        if self._deliveries is None:
+            self._deliveries = self._new_deliveries(self)
+        return self._deliveries
+
+    @property
+    def is_delivering(self) -> bool:
+        """Whether something is on its way by a channel layer."""
+        return self._deliveries is not None and self._deliveries.is_busy
 
     async def tell(self, seconds: float = math.inf) -> None:
         """Tell the app, for so many seconds; those that are left over wait for a sweep."""
@@ -75,7 +96,11 @@ class Departures:
         until = min(time.monotonic() + seconds, self._deadline)
         try:
             # One by one: what the app sends then may find more, and none is posted to twice.
-            while self.found:
+            while self.found or self.is_delivering:
+                if self._deliveries is not None:
+                    await self._deliveries.settle()
+                if not self.found:
+                    continue
                 if time.monotonic() >= until:
                     logger.warning("no time was left to tell the app of %d ends", len(self.found))
                     return
@@ -95,6 +120,14 @@ class Call(NamedTuple):
     ending: Ending
     departures: Departures
     after: AfterResponse | None  # None where nothing runs after the response
+
+    def client_is_awaited(self) -> None:
+        """Say that the app waits for the client, though other tasks of it may be busy."""
+        # A host that keeps a connection's messages in order may go on with the next one; not
+        # before what this one sends by a channel layer, or others would get that out of order.
+        on_waiting = getattr(self.context, "waits_for_client", None)
+        if on_waiting is not None and not self.departures.is_delivering:
+            on_waiting()
 
 
 def _is_fault(error: BaseException | None) -> bool:
@@ -174,7 +207,7 @@ class Invocation:
         asgi_scope = self.scope = scope.asgi_scope(
             record.handshake,
             state=lifespan,
-            extension=scope.extension(self._request, phase, connection.expires_at),
+            extension=scope.extension(self._of(record), phase, connection.expires_at),
             event=call.raw,
             context=call.context,
         )
@@ -205,11 +238,17 @@ class Invocation:
         kept.caller.go_on(self._new_caller())
         self.caller, self.scope = kept.caller, kept_scope
         # In place, as an app may have copied the scope.
-        of_event = scope.extension(self._request, phase, kept.expires_at)
+        of_event = scope.extension(self._of(kept.record), phase, kept.expires_at)
         kept_scope["extensions"]["longwire"].update(of_event)
         kept_scope["aws.event"], kept_scope["aws.context"] = self.call.raw, self.call.context
         kept.run.resume(outbox)
         connection.begin(kept.run, kept.state)
+
+    def _of(self, record: ConnectionRecord) -> RequestContext:
+        """Return what is known of the event; one that we have made does not know all."""
+        if self._request.connected_at is None:
+            return self._request._replace(connected_at=record.handshake.connected_at)
+        return self._request
 
     def _new_caller(self) -> Caller:
         return Caller(
@@ -218,6 +257,7 @@ class Invocation:
             loop=asyncio.get_running_loop(),
             own=self.connection,
             departed=self.call.departures.found,
+            deliveries=self.call.departures.deliveries,
         )
 
     @property

@@ -15,11 +15,15 @@ from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import Replies
 
 if TYPE_CHECKING:
-    from longwire.apigateway.events import MessageEvent
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from longwire.apigateway.events import MessageEvent, RequestContext
     from longwire.asgi.run import Run
     from longwire.invocation.connection import Connection
     from longwire.registry.record import ConnectionRecord
     from longwire.types import LambdaResponse, Message
+
+    Find = Callable[[Invocation, RequestContext], Awaitable[ConnectionRecord | None]]
 
 logger: logging.Logger = logging.getLogger("longwire")
 
@@ -35,20 +39,30 @@ async def message(
     """
     invocation = Invocation(application, call, event, endpoint)
     connection = invocation.connection
+    key = "text" if isinstance(event.body, str) else "bytes"
+    received = {"type": "websocket.receive", key: event.body}
     try:
-        key = "text" if isinstance(event.body, str) else "bytes"
-        received = {"type": "websocket.receive", key: event.body}
-        if application.kept_runs is not None:
-            from longwire.invocation import replay  # nobody else pays for it
-
-            await replay.message(invocation, event.context, received, find)
-        elif (record := await find(invocation, event.context)) is not None:
-            await _reply(invocation, record, received)
+        await give(invocation, event.context, iter((received,)), find)
     except StoredRecordError as error:
         logger.error("connection %s: deleted: %s", connection.id, error)
         await connection.end()
     await call.departures.tell()
     return {"statusCode": 200}
+
+
+async def give(
+    invocation: Invocation, request: RequestContext, messages: Iterator[Message], find: Find
+) -> None:
+    """Run the app for messages of its connection, whose record `find` finds.
+
+    With `replay` only the first is given, as each has a turn of its own.
+    """
+    if invocation.kept_runs is not None:
+        from longwire.invocation import replay  # nobody else pays for it
+
+        await replay.message(invocation, request, next(messages), find)
+    elif (record := await find(invocation, request)) is not None:
+        await _reply(invocation, record, messages)
 
 
 async def _is_sending(connection: Connection, run: Run) -> bool:
@@ -62,7 +76,21 @@ async def _is_sending(connection: Connection, run: Run) -> bool:
     return current is not None and current.connecting_until > time.time()
 
 
-async def _reply(invocation: Invocation, record: ConnectionRecord, received: Message) -> None:
+async def _give_all(invocation: Invocation, run: Run, messages: Iterator[Message]) -> Outcome:
+    """Give the app one message after the other, until it has ended or there are no more."""
+    run.hand_over(next(messages))
+    while True:
+        outcome = await run.until_over(invocation.run_until, invocation.call.client_is_awaited)
+        if run.ended or run.unwinding or outcome is Outcome.DEADLINE:
+            return outcome
+        if (further := next(messages, None)) is None:
+            return outcome
+        run.deliver(further)
+
+
+async def _reply(
+    invocation: Invocation, record: ConnectionRecord, messages: Iterator[Message]
+) -> None:
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
     run = invocation.run(record, replies, Stage.REPLAY, "message")
@@ -71,10 +99,7 @@ async def _reply(invocation: Invocation, record: ConnectionRecord, received: Mes
         outcome = await run.until_ready(record.answered, invocation.run_until)
         if outcome is None:
             replies.begin(complete=run.replay.complete)
-            run.hand_over(received)
-            # A host that keeps a connection's messages in order may go on with the next one.
-            on_waiting = getattr(call.context, "waits_for_client", None)
-            outcome = await run.until_over(invocation.run_until, on_waiting)
+            outcome = await _give_all(invocation, run, messages)
             ended = run.ended
             connection.state.end()
         else:

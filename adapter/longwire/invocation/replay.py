@@ -180,9 +180,7 @@ def _check_done(invocation: Invocation, conversing: Conversing) -> None:
 async def _give(invocation: Invocation, conversing: Conversing, word: Word | None) -> Outcome:
     """Give the app its message and what comes in meanwhile, and note how that has ended."""
     await conversing.give_first()
-    # A host that keeps a connection's messages in order may go on with the next one.
-    on_waiting = getattr(invocation.call.context, "waits_for_client", None)
-    outcome = await conversing.until_rest(on_waiting)
+    outcome = await conversing.until_rest(invocation.call.client_is_awaited)
     conversing.note(outcome, word)
     if conversing.run.ended:
         await conversing.end_connection()

@@ -14,7 +14,7 @@ from longwire.registry.store import Store
 
 if TYPE_CHECKING:
     from longwire.registry.base import Departed, OwnedState, Registry
-    from longwire.types import Frame
+    from longwire.types import Frame, Message
 
 NO_STORE = (
     "groups and broadcast need a store: say Connections(ws_config=...) with that of the handler"
@@ -26,6 +26,44 @@ class Results(Protocol):
 
     async def get(self, key: str, factory: Callable[[], Any]) -> Any:
         """Return the result that belongs here; raises as `longwire.once`."""
+
+
+class OwnChannel(Protocol):
+    """A run's end of a channel layer."""
+
+    groups: set[str]
+    is_taken: bool
+
+    def __len__(self) -> int:
+        """Return how many messages its app has yet to receive."""
+
+    def put(self, message: Message, *, counts: bool) -> None:
+        """Give the app a message; `counts` says that a journal has it among its messages."""
+
+    async def receive(self) -> Message:
+        """Return the next message."""
+
+
+class ChannelDeliveries(Protocol):
+    """Messages of a channel layer on their way to consumers that are not running."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is on its way."""
+
+    async def settle(self) -> None:
+        """Wait until all are delivered, or the deadline."""
+
+    def put(
+        self, connection_id: str, endpoint: str, message: Message, expires_at: float, most: int
+    ) -> bool:
+        """Have a connection's app run for a message; False if `most` are on their way to it.
+
+        `expires_at` is in `time.monotonic()`.
+        """
+
+    async def finish(self) -> None:
+        """Do so where no event does it at its end, and what an event does then."""
 
 
 class OwnConnection(Protocol):
@@ -42,6 +80,8 @@ class OwnConnection(Protocol):
         left_groups: the groups in which it was, once it has ended.
         state: what its app keeps.
         results: what `longwire.once` has got in its run; None without `replay`.
+        channel: returns its run's end of a channel layer.
+        gives_own: its app gets in this run what it sends to itself by a channel layer.
     """
 
     id: str
@@ -52,6 +92,9 @@ class OwnConnection(Protocol):
     @property
     def results(self) -> Results | None: ...
 
+    def channel(self) -> OwnChannel: ...
+    @property
+    def gives_own(self) -> bool: ...
     @property
     def accepted(self) -> bool: ...
     @property
@@ -104,6 +147,7 @@ class Caller:
         loop: asyncio.AbstractEventLoop | None = None,
         own: OwnConnection | None = None,
         departed: Departed | None = None,
+        deliveries: Callable[[], ChannelDeliveries] | None = None,
     ) -> None:
         self.registry: Registry = registry
         self.deadline: float = deadline
@@ -113,6 +157,8 @@ class Caller:
         # Where an event collects who has proved to be gone, to tell the app at its end; None where
         # the app is told at once.
         self.departed = departed
+        # Returns what is on its way by a channel layer; None where there is no app to run.
+        self.deliveries = deliveries
         self.unfinished: set[asyncio.Task[None]] = set()  # what was begun and not awaited
         # Called when it has sent something that has no effect; None where nobody wants to know.
         self.on_swallowed: Callable[[], object] | None = None
@@ -122,7 +168,7 @@ class Caller:
     def go_on(self, other: Caller) -> None:
         """Become the caller of another event, in which the same code goes on."""
         self.registry, self.deadline, self.loop = other.registry, other.deadline, other.loop
-        self.own, self.departed = other.own, other.departed
+        self.own, self.departed, self.deliveries = other.own, other.departed, other.deliveries
 
     def without_run(self) -> Caller:
         """Return a caller for work that was decided while the run had effect, and outlives it."""

@@ -10,6 +10,8 @@ a connection agree: whose turn it is, which messages the app has been given, and
 | lease | who has the turn, or takes it over | it is alive, and has begun with message `n` |
 | rest | who has the turn | the app waits for the client after `n`; it is nobody's turn |
 | once | who has the turn | what `longwire.once` got in message `n` (0: in the connect part) |
+
+A message may also be one of a channel layer: then who sends it appends it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longwire.asgi.inbox import CHANNEL_MESSAGE
 from longwire.exceptions import RecordVersionError, StoredRecordError
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ class Told(NamedTuple):
     @property
     def size(self) -> int:
         """Characters, or bytes, of its payload."""
+        if self.message["type"] == CHANNEL_MESSAGE:
+            return len(_encode(_dump(self.message)))
         return len(self.message.get("text") or self.message.get("bytes") or "")
 
     @property
@@ -137,6 +142,10 @@ def _entry(*parts: Any) -> JournalEntry:
 def _dump(message: Message) -> tuple[Any, ...]:
     if message["type"] == "websocket.disconnect":
         return "end", message["code"], message.get("reason", "")
+    if message["type"] == CHANNEL_MESSAGE:
+        from longwire.replay.packing import pack  # nobody else pays for it
+
+        return "channel", pack(message["message"])
     data = message.get("bytes")
     if data is not None:
         return "bytes", base64.b64encode(data).decode()
@@ -162,6 +171,10 @@ def _load(form: str, data: Any, reason: str | None = None) -> Message:
         case "utf-8":
             text = base64.b64decode(data, validate=True).decode("utf-8", "surrogatepass")
             return {"type": "websocket.receive", "text": text}
+        case "channel" if isinstance(data, dict):
+            from longwire.replay.packing import unpack  # nobody else pays for it
+
+            return {"type": CHANNEL_MESSAGE, "message": unpack(data)}
         case _:
             raise ValueError(f"a message of the form {form!r}")
 

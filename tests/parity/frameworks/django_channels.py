@@ -23,7 +23,7 @@ from tests.parity.frameworks.remembering import hear
 if not settings.configured:
     settings.configure(
         INSTALLED_APPS=["channels"],
-        CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+        CHANNEL_LAYERS={"default": {"BACKEND": "longwire.channels.ChannelLayer"}},
         SECRET_KEY="tests only",
     )
     django.setup()

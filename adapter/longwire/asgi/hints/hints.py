@@ -30,6 +30,8 @@ _Line = tuple[str, int]
 
 # Whoever writes this attribute of a consumer expects to be run for group messages.
 CHANNEL_LAYER = "channel_layer"
+# Where the class of the layer is that runs it.
+OWN_LAYER = "longwire.channels"
 
 # The methods that frameworks call with a message.
 RECEIVING = {"receive", "receive_json", "websocket_receive", "on_receive"}
@@ -85,9 +87,10 @@ class Hints:
             for one in _objects(stacks):
                 if _expects_group_messages(one):
                     self._say(
-                        f"consumer {type(one).__name__} has a channel layer, but nobody runs it "
-                        "for a group message between events: use longwire.Connections "
-                        "(docs/groups.md)"
+                        f"consumer {type(one).__name__} waits for a channel layer that is not "
+                        "Longwire's, but nobody runs it for that between events: set "
+                        '"BACKEND": "longwire.channels.ChannelLayer" in CHANNEL_LAYERS '
+                        "(docs/channels.md)"
                     )
             if self._waited_at is not None:
                 self._compare(stacks)
@@ -283,7 +286,8 @@ def _expects_group_messages(one: object) -> bool:
     if ("channels.consumer", "AsyncConsumer") not in bases:
         return False
     found = values.attributes(one)
-    if found.get(CHANNEL_LAYER) is None:
+    layer = found.get(CHANNEL_LAYER)
+    if layer is None or any(base.__module__ == OWN_LAYER for base in type(layer).__mro__):
         return False
     names = (code.co_names for code in own.functions(type(one)))
     return bool(found.get("groups")) or CHANNEL_LAYER in itertools.chain(*names)

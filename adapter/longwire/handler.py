@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from longwire.registry.base import Departure, HandOver
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
     from longwire_aws.signed import Transport
+    from longwire_backends import Backend
 
 
 class Longwire:
@@ -140,6 +141,11 @@ class Longwire:
         Raises what calling the handler raises.
         """
         return await self._handle(event, context, AfterResponse(self._deferred), None)
+
+    @property
+    def backend(self) -> Backend | None:
+        """The store, which is used on the event loop that handles the events."""
+        return self._api.backend
 
     @property
     def transport(self) -> Transport:

@@ -86,8 +86,11 @@ class Screen:
     def report(self, report: Report) -> None:
         write_line(sys.stdout, report_line(report))
 
-    def ready(self, gateway: LocalGateway) -> None:
-        for line in ready_lines(gateway.url, gateway.management_url, self.about):
+    def ready(self, gateway: LocalGateway, *, has_page: bool) -> None:
+        lines = ready_lines(gateway.url, gateway.management_url, self.about)
+        if has_page:
+            lines.insert(1, f"  inspector: {gateway.url.replace('ws:', 'http:', 1)}/")
+        for line in lines:
             write_line(sys.stdout, printable(line))
 
 

@@ -35,6 +35,28 @@ URL_LIMIT = 4096
 OF_BROWSERS = {"/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json"}
 
 
+class Watcher(Protocol):
+    """Who looks on, and shows it: the page of `longwire dev`."""
+
+    def admitted(self, session: Session) -> None:
+        """A client asks for a connection."""
+
+    def left(self, session: Session) -> None:
+        """Its socket is gone, or never was one."""
+
+    def managed(self, request: ManagementRequest, response: JSONResponse) -> None:
+        """A request to `@connections` was answered."""
+
+    def wants(self, request: ManagementRequest) -> bool:
+        """Whether a request is for the page."""
+
+    async def answer(self, connection: ClientHTTPConnection, request: ManagementRequest) -> None:
+        """Answer it."""
+
+    def stop(self) -> None:
+        """The gateway stops."""
+
+
 class HTTPOwner(Protocol):
     """What a connection needs of the gateway that listens."""
 
@@ -43,6 +65,7 @@ class HTTPOwner(Protocol):
     unavailable: str | None
     arriving: dict[HTTP1Connection, None]
     keep_alive: float
+    watcher: Watcher | None
 
     def is_own_host(self, name: str) -> bool: ...
 
@@ -71,6 +94,14 @@ class ClientHTTPConnection(HTTP1Connection):
         self._owner = owner
         # Set while a handshake is being decided.
         self._session: Session | None = None
+        # Set while a response has no end of its own: it ends when the client goes.
+        self.is_stream = False
+
+    @property
+    def peer(self) -> str:
+        """The address of the client."""
+        name = self._transport.get_extra_info("peername")
+        return name[0] if name else ""
 
     # From the transport
 
@@ -85,15 +116,13 @@ class ClientHTTPConnection(HTTP1Connection):
             self._session.client_closed(LOST)
 
     def eof_received(self) -> bool:
-        return self._session is None and super().eof_received()
+        return self._session is None and not self.is_stream and super().eof_received()
 
     # Requests
 
     async def route(self, request: h11.Request, body: bytes) -> None:
-        target = request.target.decode("latin-1")
-        path, _, query = target.partition("?")
-        headers = decode(request.headers)
-        host = host_name(headers)
+        asked = _to_manage(request, body)
+        host, path = host_name(asked.headers), asked.target.partition("?")[0]
         if not self._owner.is_own_host(host):
             if host:
                 logger.warning(
@@ -104,13 +133,20 @@ class ClientHTTPConnection(HTTP1Connection):
             else:
                 logger.warning("refused a request to %s that names no Host", path)
             self.respond(FORBIDDEN)
-        elif len(target) > URL_LIMIT:
+        elif len(asked.target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))
-        elif is_management_path(path) and is_from_page(headers):
+        elif self._owner.watcher is not None and self._owner.watcher.wants(asked):
+            await self._owner.watcher.answer(self, asked)
+        else:
+            await self._route_to_gateway(request, asked)
+
+    async def _route_to_gateway(self, request: h11.Request, asked: ManagementRequest) -> None:
+        path, _, query = asked.target.partition("?")
+        if is_management_path(path) and is_from_page(asked.headers):
             logger.warning("refused %s: a web page asks for it, and no page may", path)
             self.respond(FORBIDDEN)
         elif is_management_path(path):
-            self.respond(await self._owner.manage(_to_manage(request, target, body)))
+            self.respond(await self._owner.manage(asked))
         elif self._owner.unavailable is not None:
             self.respond(json_response(503, self._owner.unavailable), close=True)
         elif path in OF_BROWSERS:
@@ -137,8 +173,7 @@ class ClientHTTPConnection(HTTP1Connection):
         if status is not None:
             self.respond(json_response(status, phrase(status)), close=True)
             return
-        source_ip = self._transport.get_extra_info("peername")[0]
-        session = self._owner.begin(ClientHandshake(tuple(headers), query, source_ip))
+        session = self._owner.begin(ClientHandshake(tuple(headers), query, self.peer))
         self._session = session
         verdict = await session.connect()
         self._session = None
@@ -170,7 +205,8 @@ class ClientHTTPConnection(HTTP1Connection):
             socket.data_received(early)
 
 
-def _to_manage(request: h11.Request, target: str, body: bytes) -> ManagementRequest:
+def _to_manage(request: h11.Request, body: bytes) -> ManagementRequest:
+    target = request.target.decode("latin-1")
     return ManagementRequest(request.method.decode("ascii"), target, decode(request.headers), body)
 
 

@@ -168,4 +168,4 @@ def inspecting(options: argparse.Namespace, screen: Screen) -> Iterator[Inspecti
     finally:
         sys.stdout, sys.stderr = before
         for handler in handlers:
-            handler.setStream(before[1])
+            handler.stream = before[1]  # `setStream` writes, and an app may have closed it

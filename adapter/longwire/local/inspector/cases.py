@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from longwire.local.inspector.entries import Entry
+    from longwire.local.inspector.entries import SeenEvent
     from longwire.local.rules.connection import ClientHandshake
 
 # What every client sends, and no test needs.
@@ -89,7 +89,7 @@ def pytest_case(
     target: str,
     handshake: ClientHandshake,
     path_query: str | None,
-    entries: Iterable[Entry],
+    entries: Iterable[SeenEvent],
     *,
     secrets: bool,
 ) -> str:
@@ -134,7 +134,7 @@ def _arguments(handshake: ClientHandshake, path_query: str | None, secrets: bool
     return ", ".join(given)
 
 
-def _steps(entry: Entry) -> list[str]:
+def _steps(entry: SeenEvent) -> list[str]:
     own = [frame for frame in entry.frames if frame.connection_id == entry.connection_id]
     lines = []
     if entry.kind == "MESSAGE":

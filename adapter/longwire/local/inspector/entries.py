@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ from longwire.local.rules.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Kind = Literal["CONNECT", "MESSAGE", "DISCONNECT", "HTTP", "AUTHORIZER", "OTHER", "POST", "DELETE"]
 Tone = Literal["run", "ok", "warn", "bad"]
@@ -27,6 +28,8 @@ Tone = Literal["run", "ok", "warn", "bad"]
 PREVIEW, LONGEST = 300, 256 * 1024
 # What is kept of one event: frames, bytes of frames, characters of output.
 MOST_FRAMES, MOST_FRAME_BYTES, MOST_OUTPUT = 200, 512 * 1024, 64 * 1024
+# Lines of a conversation.
+MOST_SAID = 60
 # What an event takes besides its payload, in bytes, roughly.
 SKELETON = 3000
 
@@ -40,7 +43,7 @@ class PostedFrame(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class SeenEvent:
     """Kept as it came: it is described only when somebody looks."""
 
     number: int
@@ -97,7 +100,7 @@ def kind_of(event: Any) -> Kind:
     return "HTTP" if "http" in context or "httpMethod" in event else "OTHER"
 
 
-def summary(entry: Entry) -> dict[str, Any]:
+def summary(entry: SeenEvent) -> dict[str, Any]:
     """Describe an entry in the list."""
     status, tone = status_of(entry)
     told: dict[str, Any] = {
@@ -121,7 +124,7 @@ def summary(entry: Entry) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value not in (None, "", 0, False)}
 
 
-def detail(entry: Entry) -> dict[str, Any]:
+def detail(entry: SeenEvent) -> dict[str, Any]:
     """Describe all that is known of an entry."""
     return summary(entry) | {
         "event": _clipped(entry.event),
@@ -144,7 +147,19 @@ def detail(entry: Entry) -> dict[str, Any]:
     }
 
 
-def status_of(entry: Entry) -> tuple[str, Tone]:
+def conversation(seen: Iterable[SeenEvent], connection_id: str) -> list[dict[str, Any]]:
+    """Return what a client has lately sent and got, oldest first."""
+    said: deque[dict[str, Any]] = deque(maxlen=MOST_SAID)
+    for one in seen:
+        if one.kind == "MESSAGE" and one.connection_id == connection_id and one.replay_of is None:
+            said.append({"n": one.number, "out": True, "text": _text(one)[:PREVIEW]})
+        for frame in one.frames:
+            if frame.connection_id == connection_id and frame.status in (None, 200):
+                said.append({"n": one.number, "text": _decoded(frame.data, PREVIEW)})
+    return list(said)
+
+
+def status_of(entry: SeenEvent) -> tuple[str, Tone]:
     """Say in a few words what became of an entry, and whether that is well."""
     refused = entry.verdict if isinstance(entry.verdict, HandshakeRefused) else None
     if refused is not None and refused.reason is not None:
@@ -165,12 +180,12 @@ def status_of(entry: Entry) -> tuple[str, Tone]:
     return text, "bad" if status >= 500 else "warn" if status >= 400 else "ok"
 
 
-def _context(entry: Entry) -> Mapping[str, Any]:
+def _context(entry: SeenEvent) -> Mapping[str, Any]:
     found = entry.event.get("requestContext") if isinstance(entry.event, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: SeenEvent) -> str:
     """Return what is most worth to be read of an entry."""
     context, event = _context(entry), entry.event
     match entry.kind:
@@ -194,7 +209,7 @@ def _text(entry: Entry) -> str:
     return ""
 
 
-def _whole_text(entry: Entry) -> str | None:
+def _whole_text(entry: SeenEvent) -> str | None:
     body = entry.event.get("body") if isinstance(entry.event, dict) else None
     return _cut(body) if isinstance(body, str) else None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from longwire.local.inspector import peers, transport
-from longwire.local.inspector.entries import Entry, PostedFrame, kind_of
+from longwire.local.inspector.entries import PostedFrame, SeenEvent, kind_of
 from longwire.local.inspector.peers import Peer
 from longwire.local.inspector.ring import Ring
 from longwire.local.rules.faults import LOST
@@ -33,9 +33,9 @@ OF_PAGE = "page"
 class Looker(Protocol):
     """Who is told what has changed."""
 
-    def entry_changed(self, entry: Entry) -> None: ...
+    def entry_changed(self, entry: SeenEvent) -> None: ...
 
-    def entry_gone(self, entry: Entry) -> None: ...
+    def entry_gone(self, entry: SeenEvent) -> None: ...
 
     def peer_changed(self, connection_id: str) -> None: ...
 
@@ -57,7 +57,7 @@ class Inspector:
         self._numbers = itertools.count(1)
         # From any thread.
         self._output: deque[tuple[str, str]] = deque(maxlen=MOST_PIECES)
-        self._running: set[Entry] = set()
+        self._running: set[SeenEvent] = set()
         self._raised: dict[str, str] = {}  # by the ids of their requests
         self._seen_here = False
 
@@ -67,7 +67,7 @@ class Inspector:
         """Return the function, with each of its events noted; `here`: it runs in this process."""
         return WatchedFunction(self, function, here=here)
 
-    def began(self, event: LambdaEvent, *, here: bool, replay_of: int | None) -> Entry:
+    def began(self, event: LambdaEvent, *, here: bool, replay_of: int | None) -> SeenEvent:
         entry = self._new(event)
         entry.is_running, entry.replay_of = True, replay_of
         self._running.add(entry)
@@ -80,7 +80,7 @@ class Inspector:
         self.changed(entry)
         return entry
 
-    def ended(self, entry: Entry, outcome: Outcome, seconds: float) -> None:
+    def ended(self, entry: SeenEvent, outcome: Outcome, seconds: float) -> None:
         entry.is_running = False
         self._running.discard(entry)
         if isinstance(entry.outcome, TimedOut):
@@ -197,7 +197,7 @@ class Inspector:
 
     # Who looks
 
-    def changed(self, entry: Entry) -> None:
+    def changed(self, entry: SeenEvent) -> None:
         for gone in self.ring.put(entry):
             for looker in self.lookers:
                 looker.entry_gone(gone)
@@ -217,14 +217,14 @@ class Inspector:
         for looker in self.lookers:
             looker.peer_changed(connection_id)
 
-    def _new(self, event: Any, kind: Any = None) -> Entry:
-        entry = Entry(next(self._numbers), kind or kind_of(event), self._clock(), event=event)
+    def _new(self, event: Any, kind: Any = None) -> SeenEvent:
+        entry = SeenEvent(next(self._numbers), kind or kind_of(event), self._clock(), event=event)
         entry.request_id = _request_id(event)
         if entry.kind in ("CONNECT", "MESSAGE", "DISCONNECT", "AUTHORIZER") and event is not None:
             entry.connection_id = event["requestContext"]["connectionId"]
         return entry
 
-    def _of_event(self, event: LambdaEvent) -> Entry | None:
+    def _of_event(self, event: LambdaEvent) -> SeenEvent | None:
         request_id = _request_id(event)
         entry = None if request_id is None else self.ring.of_request(request_id)
         if entry is None or entry.event is event:
@@ -232,7 +232,7 @@ class Inspector:
         # It has been replayed meanwhile, or its authorizer was asked.
         return next((one for one in self.ring if one.event is event), None)
 
-    def _only_running(self) -> Entry | None:
+    def _only_running(self) -> SeenEvent | None:
         """Return the one event that is handled now: a post without a name is then its own."""
         return next(iter(self._running)) if len(self._running) == 1 else None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.local.inspector.entries import Entry
+    from longwire.local.inspector.entries import SeenEvent
 
 MOST_ENTRIES = 1000
 MOST_BYTES = 16 * 1024 * 1024
@@ -18,25 +18,25 @@ class Ring:
 
     def __init__(self, most: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
-        self._entries: dict[int, Entry] = {}
-        self._by_request: dict[str, Entry] = {}
+        self._entries: dict[int, SeenEvent] = {}
+        self._by_request: dict[str, SeenEvent] = {}
         self._sizes: dict[int, int] = {}
         self.bytes = 0
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[SeenEvent]:
         return iter(self._entries.values())
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, number: int) -> Entry | None:
+    def get(self, number: int) -> SeenEvent | None:
         return self._entries.get(number)
 
-    def of_request(self, request_id: str) -> Entry | None:
+    def of_request(self, request_id: str) -> SeenEvent | None:
         """Return the latest entry of this request: an event may be replayed."""
         return self._by_request.get(request_id)
 
-    def put(self, entry: Entry) -> list[Entry]:
+    def put(self, entry: SeenEvent) -> list[SeenEvent]:
         """Add an entry, or note that one has grown; return what had to go."""
         known = entry.number in self._entries
         if known or not self._sizes or entry.number > next(reversed(self._sizes)):
@@ -53,7 +53,7 @@ class Ring:
         self._sizes.clear()
         self.bytes = 0
 
-    def _shrink(self) -> list[Entry]:
+    def _shrink(self) -> list[SeenEvent]:
         gone = []
         while len(self._entries) > self._most or (
             self.bytes > self._most_bytes and len(self._entries) > 1

@@ -16,7 +16,7 @@ from longwire.local.inspector.entries import as_json, summary
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire.local.inspector.entries import Entry
+    from longwire.local.inspector.entries import SeenEvent
     from longwire.local.inspector.inspector import Inspector
 
 # Seconds between two messages: what changes several times meanwhile is told once.
@@ -51,7 +51,7 @@ class Viewer:
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
         self._wake = asyncio.Event()
-        self._entries: dict[int, Entry] = {entry.number: entry for entry in inspector.ring}
+        self._entries: dict[int, SeenEvent] = {entry.number: entry for entry in inspector.ring}
         self._peers: dict[str, None] = dict.fromkeys(inspector.peers)
         self._gone: set[str] = set()
         self._first: int | None = None  # the oldest entry that is kept, if that has changed
@@ -59,11 +59,11 @@ class Viewer:
         self.stopped = False
         self._wake.set()
 
-    def entry_changed(self, entry: Entry) -> None:
+    def entry_changed(self, entry: SeenEvent) -> None:
         self._entries[entry.number] = entry
         self._wake.set()
 
-    def entry_gone(self, entry: Entry) -> None:
+    def entry_gone(self, entry: SeenEvent) -> None:
         self._entries.pop(entry.number, None)
         self._first = entry.number + 1
 

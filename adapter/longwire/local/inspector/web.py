@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from longwire.local.function.instance import Instance
-    from longwire.local.inspector.entries import Entry
+    from longwire.local.inspector.entries import SeenEvent
     from longwire.local.inspector.inspector import Inspector, WatchedFunction
     from longwire.local.inspector.stored import StoredRecords
     from longwire.local.rules.management_api import ManagementRequest
@@ -195,21 +195,24 @@ class InspectorPage:
 
     # What the page asks for
 
-    def _entry(self, asked: dict[str, str]) -> Entry | None:
+    def _entry(self, asked: dict[str, str]) -> SeenEvent | None:
         self._inspector.put_output()
         number = asked.get("n", "")
         return self._inspector.ring.get(int(number)) if re.fullmatch(r"\d{1,15}", number) else None
 
     async def _connection(self, connection_id: str) -> dict[str, Any] | None:
         peer = self._peer(connection_id)
-        return None if peer is None else peer | {"stored": await self._stored.of(connection_id)}
+        if peer is None:
+            return None
+        said = entries.conversation(self._inspector.ring, connection_id)
+        return peer | {"conversation": said, "stored": await self._stored.of(connection_id)}
 
     def _case(self, asked: dict[str, str]) -> JSONResponse:
         entry = self._entry(asked)
         text = None if entry is None else self._as(asked.get("as", ""), entry, asked)
         return _found(None if text is None else {"text": text})
 
-    def _as(self, form: str, entry: Entry, asked: dict[str, str]) -> str | None:
+    def _as(self, form: str, entry: SeenEvent, asked: dict[str, str]) -> str | None:
         gateway, shown = self._bound(), asked.get("secrets") == "1"
         http = gateway.url.replace("ws://", "http://", 1)
         peer = self._inspector.peers.get(entry.connection_id or "")
@@ -238,7 +241,7 @@ class InspectorPage:
                 )
         return None
 
-    def _until(self, entry: Entry) -> list[Entry]:
+    def _until(self, entry: SeenEvent) -> list[SeenEvent]:
         return [
             one
             for one in self._inspector.ring

@@ -23,6 +23,7 @@ class Dev:
     """A running `longwire dev`; one that a failed test leaves behind is killed."""
 
     def __init__(self, directory: Path, *arguments: str, **environ: str) -> None:
+        self.url = ""
         self.has_page = not {"--no-inspector", "--host"} & set(arguments)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "longwire", "dev", "--port", "0", *arguments],
@@ -51,6 +52,7 @@ class Dev:
         line = self.line()
         found = READY.fullmatch(line)
         assert found, (line, self.process.stderr and self.process.stderr.read())
+        self.url = found[1]
         if self.has_page:
             assert self.line() == f"  inspector: {found[1].replace('ws:', 'http:')}/\n"
         return found

@@ -27,10 +27,10 @@ def is_for_page(request: ManagementRequest, *, at_root: bool) -> bool:
     path = request.target.partition("?")[0]
     if path == PREFIX or path.startswith(PREFIX + "/"):
         return True
+    if path != "/" or not at_root or request.method not in ("GET", "HEAD"):
+        return False
     wants_page = "text/html" in header(request, "accept") and not header(request, "upgrade")
-    by_browser = header(request, "sec-fetch-dest") in ("", "document")
-    is_get = request.method in ("GET", "HEAD")
-    return at_root and path == "/" and is_get and wants_page and by_browser
+    return wants_page and header(request, "sec-fetch-dest") in ("", "document")
 
 
 def refusal(request: ManagementRequest, peer: str) -> str | None:

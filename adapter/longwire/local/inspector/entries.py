@@ -67,11 +67,15 @@ class SeenEvent:
     replay_of: int | None = None
     frame_bytes: int = 0
     output_size: int = 0
+    event_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.event_bytes = _event_size(self.event)
 
     @property
     def size(self) -> int:
         """How many bytes it keeps, roughly."""
-        return _event_size(self.event) + self.frame_bytes + self.output_size + _size(self.outcome)
+        return self.event_bytes + self.frame_bytes + self.output_size + _size(self.outcome)
 
     def add_frame(self, frame: PostedFrame) -> None:
         full = len(self.frames) >= MOST_FRAMES

@@ -18,7 +18,7 @@ import longwire
 from longwire.local.inspector import cases, entries, peers, stream
 from longwire.local.inspector.access import PREFIX, is_for_page, refusal
 from longwire.local.inspector.actions import ActionError, Actions
-from longwire.local.rules.management_api import JSONResponse, json_response
+from longwire.local.rules.management_api import TOO_LONG, JSONResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,6 +136,8 @@ class InspectorPage:
             case "GET", "/case":
                 return self._case(asked)
             case "POST", "/do":
+                if len(request.body) > self._bound().rules.settings.message_limit:
+                    return TOO_LONG
                 return await self._do(request.body)
         return json_response(404, "Not Found")
 

@@ -105,7 +105,7 @@ def test_what_an_event_shows(directory: Path, options: list[str]) -> None:
         browser = Browser(url)
         with connect(url) as ws:
             ws.send("hi")
-            pid = ws.recv(20).split()[0]
+            pid = str(ws.recv(20)).split()[0]
             one = browser.event(
                 2, lambda told: told["status"] == "200" and "logged" in told["lines"]
             )
@@ -144,13 +144,13 @@ def test_what_a_process_has_written_last(directory: Path) -> None:
             assert died["posts"] == [] or "Internal server error" in died["posts"][0]["data"]
             ws.recv(20)
             ws.send("a")
-            pid = int(ws.recv(20).split()[0])
+            pid = int(str(ws.recv(20)).split()[0])
             assert browser.do(do="kill", pid=pid) == {"ok": True}
             # An event that meets it as it dies fails, as on Lambda.
             answer = '{"message"'
             while answer.startswith("{"):
                 ws.send("b")
-                answer = ws.recv(20)
+                answer = str(ws.recv(20))
             assert int(answer.split()[0]) != pid
             with pytest.raises(urllib.error.HTTPError):
                 browser.do(do="kill", pid=pid)
@@ -177,7 +177,7 @@ def test_no_page(directory: Path, options: list[str]) -> None:
         assert browser.status("/_longwire/stream") == 403
         with connect(dev.url) as ws:
             ws.send("hi")
-            assert ws.recv(20).endswith("hi")
+            assert str(ws.recv(20)).endswith("hi")
         assert dev.stop(signal.SIGINT)[0] == 0
 
 

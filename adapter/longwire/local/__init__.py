@@ -9,6 +9,7 @@
         errors          why a function did not return
         results         what the function's answer means
         authorizer      what a Lambda authorizer is asked, and what its answer means
+        faults          what goes wrong on the way to the function, on purpose
         policy          what an IAM policy allows
         management_api  what POST, GET and DELETE on @connections do
         signatures      whether a request to @connections is signed
@@ -22,7 +23,9 @@
         instance        one of them, under Lambda's own runtime
         runtime_api     what that runtime asks for, and what it gets
         runtime_server  the server for it
+        output          what the function prints, heard beside its events
     server/      the sockets: server listens, http speaks to clients, then websocket
+    inspector/   the page that shows all of it to a browser, and makes things happen
     cli/         the command `longwire`: main reads the command line, dev serves
     reload       what `longwire dev --reload` watches and restarts
 

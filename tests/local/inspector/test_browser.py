@@ -173,6 +173,7 @@ def test_what_a_client_of_another_program_does(shown: Shown, dev: Dev) -> None:
         page.wait_for_selector(".detail .tag.closed")
 
 
+@pytest.mark.timeout(180)
 def test_five_hundred_events(chromium: Any, tmp_path: Path) -> None:
     (tmp_path / "plain.py").write_text(PLAIN)
     with Dev(tmp_path, "plain:handler") as dev:

@@ -107,6 +107,7 @@ def kind_of(event: Any) -> Kind:
 def summary(entry: SeenEvent) -> dict[str, Any]:
     """Describe an entry in the list."""
     status, tone = status_of(entry)
+    delivered = [frame for frame in entry.frames if frame.status in (None, 200)]
     told: dict[str, Any] = {
         "n": entry.number,
         "kind": entry.kind,
@@ -117,8 +118,8 @@ def summary(entry: SeenEvent) -> dict[str, Any]:
         "tone": tone,
         "ms": round(entry.seconds * 1000, 1),
         "route": _context(entry).get("routeKey"),
-        "frames": len(entry.frames) + entry.frames_left_out,
-        "reply": _decoded(entry.frames[0].data, PREVIEW) if entry.frames else None,
+        "frames": len(delivered) + entry.frames_left_out,
+        "reply": _decoded(delivered[0].data, PREVIEW) if delivered else None,
         "process": entry.process,
         "cold": entry.is_cold,
         "output": bool(entry.output),

@@ -91,6 +91,22 @@ def test_an_http_event_needs_nothing_more() -> None:
     assert (told["text"], told["status"], told["body"]) == ("POST /rooms?a=b", "201", "hello")
 
 
+@pytest.mark.parametrize(
+    ("effects", "status", "tone"),
+    [
+        (["Allow"], "Allow", "ok"),
+        (["Deny", "Deny"], "Deny", "warn"),
+        (["Allow", "Deny"], "answered", "ok"),
+        (None, "answered", "ok"),
+    ],
+)
+def test_what_an_authorizer_says(effects: list[str] | None, status: str, tone: str) -> None:
+    policy = effects and {"Statement": [{"Effect": one} for one in effects]}
+    one = SeenEvent(1, "AUTHORIZER", 1.0, event={"type": "REQUEST"})
+    one.outcome = Returned({"principalId": "u", "policyDocument": policy})
+    assert status_of(one) == (status, tone)
+
+
 def test_the_list_has_a_beginning_and_the_details_have_all() -> None:
     one = message(body="x" * 5000)
     assert len(summary(one)["text"]) == PREVIEW

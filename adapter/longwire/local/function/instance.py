@@ -296,6 +296,10 @@ class Instance:
         if self._freeze:
             self.signal(signal.SIGCONT)
 
+    def crash(self) -> None:
+        """Let the process die as of a fault of its own, at any point of its work."""
+        self.signal(signal.SIGKILL)
+
     def signal(self, number: int) -> None:
         """Send a signal to the process and what it has started, if it lives."""
         if self.is_alive:

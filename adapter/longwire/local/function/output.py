@@ -33,7 +33,8 @@ class HeardStream:
         self._tell = tell
 
     def write(self, text: str) -> int:
-        self._tell(text)
+        if isinstance(text, str):  # a library may try what kind of stream it is
+            self._tell(text)
         return self._stream.write(text)
 
     def writelines(self, lines: list[str]) -> None:
@@ -61,7 +62,8 @@ class PipedOutput:
     def __init__(self, end: int) -> None:
         self.request_id = ""  # of the event that the process has, or had last
         self._end = end
-        os.set_blocking(end, False)
+        if sys.platform != "win32":  # where no process is run apart
+            os.set_blocking(end, False)
 
     def tell(self, text: str) -> None:
         for start in range(0, len(text), PIECE):

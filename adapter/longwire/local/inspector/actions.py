@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import signal
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import LongwireError
@@ -174,7 +173,7 @@ class Actions:
         pid = _number(request, "pid")
         for instance in self._processes():
             if instance.pid == pid:
-                return instance.signal(signal.SIGKILL)
+                return instance.crash()
         raise ActionError(f"there is no process {pid:g} of the function")
 
     async def _do_clear(self, request: Mapping[str, Any]) -> None:

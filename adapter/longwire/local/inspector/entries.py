@@ -173,6 +173,8 @@ def status_of(entry: SeenEvent) -> tuple[str, Tone]:
         if entry.is_running:
             return "running", "run"
         return ("", "warn") if entry.note else ("no route", "warn")
+    if entry.kind == "AUTHORIZER" and isinstance(entry.outcome, Returned):
+        return _of_authorizer(entry.outcome.value)
     text = describe(entry.outcome)
     if entry.app_error is not None:
         return f"{text}, raised {entry.app_error}", "bad"
@@ -183,6 +185,16 @@ def status_of(entry: SeenEvent) -> tuple[str, Tone]:
         return text, "bad"
     status = int(text)
     return text, "bad" if status >= 500 else "warn" if status >= 400 else "ok"
+
+
+def _of_authorizer(value: Any) -> tuple[str, Tone]:
+    """Say what a policy says, if it says one thing; the line of the CONNECT has what it means."""
+    try:
+        effects = {one["Effect"] for one in value["policyDocument"]["Statement"]}
+        (effect,) = effects
+    except (TypeError, KeyError, ValueError):
+        return "answered", "ok"
+    return str(effect), "ok" if effect == "Allow" else "warn"
 
 
 def _context(entry: SeenEvent) -> Mapping[str, Any]:

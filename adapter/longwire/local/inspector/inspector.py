@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
@@ -59,7 +60,7 @@ class Inspector:
         self._output: deque[tuple[str, str]] = deque(maxlen=MOST_PIECES)
         self._running: set[SeenEvent] = set()
         self._raised: dict[str, str] = {}  # by the ids of their requests
-        self._seen_here = False
+        self._latest_here = ""  # the request of the latest event that came to this process
 
     # The function
 
@@ -72,8 +73,7 @@ class Inspector:
         entry.is_running, entry.replay_of = True, replay_of
         self._running.add(entry)
         if here:
-            entry.process, entry.is_cold = f"pid {os.getpid()}", not self._seen_here
-            self._seen_here = True
+            entry.process, self._latest_here = f"pid {os.getpid()}", entry.request_id or ""
         peer = self.peers.get(entry.connection_id or "")
         if peer is not None and entry.kind == "MESSAGE" and replay_of is None:
             peer.messages += 1
@@ -119,6 +119,9 @@ class Inspector:
     def hear_here(self, text: str) -> None:
         """Take what is written in this process, if it is of an event."""
         request_id = transport.current.get()
+        if not request_id and threading.current_thread() is not threading.main_thread():
+            # A framework may log in a thread of its own, which knows of no event.
+            request_id = self._latest_here if len(self._running) < 2 else ""
         if request_id:
             self._output.append((request_id, text))
 
@@ -244,6 +247,7 @@ class WatchedFunction:
         self._inspector = inspector
         self._function = function
         self._here = here
+        self._is_cold = here
 
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object] = _do_nothing
@@ -259,6 +263,7 @@ class WatchedFunction:
         """Invoke it with an event that it may have had before."""
         inspector = self._inspector
         entry = inspector.began(event, here=self._here, replay_of=replay_of)
+        entry.is_cold, self._is_cold = self._is_cold, False
         if self._here:
             transport.current.set(entry.request_id or "")
         began = time.monotonic()

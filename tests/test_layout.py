@@ -48,6 +48,7 @@ THIRD_PARTY = {
     "longwire/local/http11.py": {"h11"},
     "longwire/local/function/runtime_server.py": {"h11"},
     "longwire/local/server/websocket.py": {"h11", "websockets"},
+    "longwire/local/inspector/stream.py": {"h11"},
     "longwire/local/reload.py": {"watchfiles"},
     "longwire/local/cli/main.py": {"h11", "websockets", "watchfiles"},
     "longwire/runtime/snapstart.py": {"snapshot_restore_py"},

@@ -52,6 +52,8 @@ class Dev:
             need_runtime()
         says = {"--http-port", "--one-port", "--usual-http-port"} & {*arguments}
         http = [] if says else ["--no-http"]
+        self.url = ""
+        self.has_page = not {"--no-inspector", "--host"} & set(arguments)
         self.process = subprocess.Popen(
             [sys.executable, *command, *http, *arguments],
             cwd=directory,
@@ -80,6 +82,9 @@ class Dev:
         line = self.line()
         found = READY.fullmatch(line)
         assert found, (line, self.process.stderr and self.process.stderr.read())
+        self.url = found[1]
+        if self.has_page:
+            assert self.line() == f"  inspector: {found[1].replace('ws:', 'http:')}/\n"
         return found
 
     def ready_for_http(self) -> tuple[str, str]:

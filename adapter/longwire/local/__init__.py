@@ -11,6 +11,7 @@
         results         what the function's answer means
         http_results    what that answer is to an HTTP request
         authorizer      what a Lambda authorizer is asked, and what its answer means
+        faults          what goes wrong on the way to the function, on purpose
         policy          what an IAM policy allows
         management_api  what POST, GET and DELETE on @connections do
         signatures      whether a request to @connections is signed
@@ -26,8 +27,10 @@
         instance        one of them, under Lambda's own runtime
         runtime_api     what that runtime asks for, and what it gets
         runtime_server  the server for it
+        output          what the function prints, heard beside its events
     server/      the sockets: server listens, http speaks to clients, then websocket; http_api to
                  those of the HTTP API
+    inspector/   the page that shows all of it to a browser, and makes things happen
     cli/         the command `longwire`: main reads the command line, dev serves
     reload       what `longwire dev --reload` watches and restarts
 

@@ -92,6 +92,16 @@ class HTTP1Connection(asyncio.Protocol):
         """Close at once, whatever the client has not read."""
         self._transport.abort()
 
+    @property
+    def unread(self) -> int:
+        """How many bytes wait for the client to read."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._transport.is_closing()
+
     # From the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

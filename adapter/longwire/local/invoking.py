@@ -50,6 +50,8 @@ class HandledEvent:
     verdict: results.Verdict | None = None
     # Of the answer to an HTTP request.
     status: int | None = None
+    # The frame that the gateway itself sends after a message.
+    reply: bytes | None = None
 
 
 async def outcome_of(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from longwire.local.invoking import HandledEvent, log_failure, outcome_of
 from longwire.local.rules import authorizer, results
 from longwire.local.rules.connection import DELETED, FLOODING, GOING_AWAY, ConnectionState
+from longwire.local.rules.faults import LOST
 from longwire.local.rules.results import HandshakeRefused
 from longwire.local.rules.settings import CONNECT, DISCONNECT
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from longwire.local.invoking import Function
     from longwire.local.rules.connection import ClientHandshake, CloseStatus, LocalConnection
+    from longwire.local.rules.faults import Faults
     from longwire.local.rules.gateway import GatewayRules
     from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
@@ -62,6 +64,7 @@ class Session:
         authorizer: Function | None = None,
     ) -> None:
         self.connection: LocalConnection = gateway.admit(handshake)
+        self.faults: Faults | None = None
         self._gateway = gateway
         self._function = function
         self._authorizer = authorizer
@@ -85,6 +88,11 @@ class Session:
     def ended(self) -> bool:
         """Whether anything has ended the connection, from either side."""
         return self._close_status is not None
+
+    @property
+    def close_status(self) -> CloseStatus | None:
+        """How the connection has ended."""
+        return self._close_status
 
     # The handshake
 
@@ -151,6 +159,15 @@ class Session:
             self._end(FLOODING)
             return
         self._touch()
+        for one in [text] if self.faults is None else self.faults.order(text):
+            self._accept(one)
+
+    def release(self) -> None:
+        """Let go on what waits for another message to change places with."""
+        for text in [] if self.faults is None else self.faults.rest():
+            self._accept(text)
+
+    def _accept(self, text: str) -> None:
         self._backlog += 1
         if self._backlog >= BACKLOG and self._client is not None:
             self._client.hold(True)
@@ -218,6 +235,7 @@ class Session:
         for timer in self._timers:
             timer.cancel()
         self._gateway.close(self.connection)
+        self.release()
         if DISCONNECT in self._gateway.settings.routes:
             self._schedule(lambda turn: self._disconnect(close_status))
 
@@ -243,22 +261,27 @@ class Session:
         route_key = self._gateway.select_route(text)
         if route_key is None:
             frame = self._gateway.forbidden_frame(self.connection)
-            self._report(self._gateway.message_event(self.connection, "", text), None, 0.0)
+            event = self._gateway.message_event(self.connection, "", text)
+            self._report(event, None, 0.0, reply=frame)
             self._send(frame)
             return
         event = self._gateway.message_event(self.connection, route_key, text)
         outcome, seconds = await self._invoke(event, turn)
-        self._report(event, outcome, seconds)
         reply = results.message_reply(
             outcome,
             connection_id=self.connection.connection_id,
             request_id=event["requestContext"]["requestId"],
             route_responses=self._gateway.settings.route_responses,
         )
+        self._report(event, outcome, seconds, reply=reply)
         if reply is not None:
             self._send(reply)
 
     async def _disconnect(self, close_status: CloseStatus) -> None:
+        if self.faults is not None and self.faults.disconnect_delay:
+            if self.faults.disconnect_delay == LOST:
+                return
+            await asyncio.sleep(self.faults.disconnect_delay)
         event = self._gateway.disconnect_event(self.connection, close_status)
         outcome, seconds = await self._invoke(event)
         self._report(event, outcome, seconds)
@@ -281,10 +304,11 @@ class Session:
         outcome: results.Outcome | None,
         seconds: float,
         verdict: results.Verdict | None = None,
+        reply: bytes | None = None,
     ) -> None:
         posts = self.connection.posts - self._posts_reported
         self._posts_reported = self.connection.posts
-        self._observer(HandledEvent(event, outcome, seconds, posts, verdict))
+        self._observer(HandledEvent(event, outcome, seconds, posts, verdict, reply=reply))
 
 
 async def _in_turn(

@@ -381,6 +381,7 @@ def test_colours_are_for_terminals(tmp_path: Path) -> None:
             with open(terminal, encoding="utf-8") as shown:
                 found = re.search(r"ws://127\.0\.0\.1:\d+", shown.readline())
                 assert found is not None
+                assert "inspector" in shown.readline()
                 with connect(found[0]):
                     line = shown.readline()
                 process.terminate()

@@ -13,16 +13,12 @@ import math
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from longwire.apigateway.responses import MalformedResultError, parse_result
 from longwire.local.routes import hint
-from longwire.local.rules.errors import FunctionError, FunctionRaisedError
 from longwire.local.rules.http_results import MalformedHTTPResultError, parse_http_result
 from longwire.local.rules.results import (
     HandshakeRefused,
-    Outcome,
-    Raised,
     Returned,
-    TimedOut,
+    describe,
 )
 
 if TYPE_CHECKING:
@@ -166,7 +162,7 @@ def _answered(
                 return f"malformed ({error}), client gets {status}"
             text = str(status)
         case outcome:
-            return f"{_outcome(outcome)}, client gets {status}"
+            return f"{describe(outcome)}, client gets {status}"
     if app_error is not None:
         return f"{text}, the app raised {app_error}"
     if status == 404 and routes and not hint(http["path"], routes):
@@ -208,7 +204,7 @@ def _result(handled: HandledEvent, app_error: str | None, routes: Sequence[str])
         return f"{handled.verdict.reason}, client gets {handled.verdict.status}"
     if handled.outcome is None:
         return "Forbidden: no route for this message"
-    text = _outcome(handled.outcome)
+    text = describe(handled.outcome)
     if app_error is not None:
         text += f", the app raised {app_error}"
     if not isinstance(handled.verdict, HandshakeRefused):
@@ -221,20 +217,3 @@ def _result(handled: HandledEvent, app_error: str | None, routes: Sequence[str])
     place = "no ?path=" if path is None else f"path {path}"
     advice = hint("/" if path is None else path, routes)
     return f"{text} ({place}; {advice})" if advice else f"{text} ({place})"
-
-
-def _outcome(outcome: Outcome) -> str:
-    match outcome:
-        case TimedOut():
-            return "timed out"
-        case Raised(FunctionRaisedError() as error):
-            return f"raised {error.type}"
-        case Raised(FunctionError() as error):
-            return str(error)
-        case Raised(error):
-            return f"raised {type(error).__name__}"
-        case Returned(value):
-            try:
-                return str(parse_result(value).status)
-            except MalformedResultError as error:
-                return f"malformed ({error})"

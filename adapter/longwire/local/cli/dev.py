@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from longwire.exceptions import ConfigurationError, LifespanError
 from longwire.local.cli import env_file, http
 from longwire.local.cli.console import printable, write_line
+from longwire.local.cli.inspection import Inspection, inspecting
 from longwire.local.cli.options import (
     CannotServeError,
     authorizer_from,
@@ -48,15 +49,21 @@ FROZEN_KEEP_ALIVE = 3.0
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; return the exit code."""
+    screen = Screen()
+    with inspecting(options, screen) as looking:
+        return _run(options, screen, looking)
+
+
+def _run(options: argparse.Namespace, screen: Screen, looking: Inspection) -> int:
     from longwire.local.server.http_api import KEEP_ALIVE
     from longwire.local.server.server import LocalGateway
 
-    settings, signer, screen = settings_from(options), signer_from(options), Screen()
+    settings, signer = settings_from(options), signer_from(options)
     authorizer, broken = None, None
     try:
         # Before the function, which has an event loop or processes as soon as it is made.
         authorizer = authorizer_from(options)
-        target, function = _function_from(options, screen)
+        target, function = _function_from(options, screen, looking)
     except ConfigurationError as error:
         if not options.under_reload:
             raise
@@ -64,20 +71,22 @@ def run(options: argparse.Namespace) -> int:
     # A thread of its own, since on AWS it is another function: neither can block the other.
     asked = None if authorizer is None else ThreadFunction(authorizer, timeout=options.timeout)
     gateway = LocalGateway(
-        function,
+        looking.watching(function),
         settings,
         host=options.host,
         port=options.port,
-        observer=screen.show,
+        observer=looking.observer(screen.show),
         verify=signer,
-        authorizer=asked,
-        before_end=function.settle,
+        authorizer=looking.asking(asked),
+        watcher=looking.page,
+        before_end=looking.before_end(function.settle),
         keep_alive=FROZEN_KEEP_ALIVE if options.freeze else KEEP_ALIVE,
         allow_hosts=options.allow_host,
         one_port=options.one_port,
         answers_http=lambda: screen.about.http is not False,
     )
 
+    looking.serve(gateway)
     screen.on_broken = lambda text: setattr(gateway, "unavailable", text)
 
     async def begin() -> None:
@@ -91,9 +100,10 @@ def run(options: argparse.Namespace) -> int:
                 has_mangum = find_spec("mangum") is not None
                 await http.listen(gateway, options, answers=has_mangum or None)
             raise
+        looking.read_store_of(target, function)
         about = screen.about
         said = await http.listen(gateway, options, answers=about.http, has_routes=about.http_routes)
-        screen.ready(gateway, said)
+        screen.ready(gateway, said, looking.page_path)
 
     asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
     return 0
@@ -104,7 +114,7 @@ def _nothing(event: Any, context: Any) -> None:
 
 
 def _function_from(
-    options: argparse.Namespace, screen: Screen
+    options: argparse.Namespace, screen: Screen, looking: Inspection
 ) -> tuple[Any, ThreadFunction | Instances]:
     """Return what is run, as far as this process knows it, and what runs it."""
     if options.instances is None:
@@ -112,7 +122,8 @@ def _function_from(
             raise ConfigurationError("--freeze: only processes can be frozen; add --instances")
         target = target_from(options)
         screen.about = described(target)
-        raised = screen.app_raised
+        looking.name_posts_of(target)
+        raised = looking.app_raised(screen.app_raised)
         return target, ThreadFunction(target, timeout=options.timeout, app_raised=raised)
     from longwire.local.cli import entry
     from longwire.local.function.instances import Instances
@@ -134,8 +145,9 @@ def _function_from(
         freeze=options.freeze,
         changes=changes,
         on_report=screen.report,
-        on_said=screen.said,
+        on_said=looking.said(screen.said),
         on_broken=screen.broken,
+        **looking.of_processes(),
     )
 
 

@@ -24,7 +24,9 @@ from longwire.local.cli.console import PrintableFormatter
 from longwire.local.cli.options import target_from
 from longwire.local.cli.screen import about
 from longwire.local.function.instance import LIFELINE
+from longwire.local.function.output import OUTPUT, PipedOutput, hear
 from longwire.local.function.runtime_api import SAYS, WAITS
+from longwire.local.inspector.transport import NamedTransport
 
 # The variable with the options of the command line that say what the function is, as JSON.
 OPTIONS = "LONGWIRE_DEV_OPTIONS"
@@ -97,6 +99,15 @@ def _target() -> Any:
         os._exit(1)
 
 
+def _let_the_page_know(target: Any, output: PipedOutput) -> None:
+    """Say where connections are kept, and, with each post, what event it is of."""
+    if isinstance(target, Longwire):
+        target.transport = NamedTransport(target.transport, lambda: output.request_id)
+        if isinstance(target.settings.backend, str):
+            store = {"backend": target.settings.backend, "params": dict(target.settings.params)}
+            _post(SAYS, json.dumps({"store_settings": store}, default=str))
+
+
 def _raised(event: Any, error: str) -> str:
     return json.dumps({"raised": error, "request_id": event["requestContext"]["requestId"]})
 
@@ -116,9 +127,17 @@ def handler(event: Any, context: Any) -> Any:
     context.waits_for_client = lambda: _post(WAITS)
     context.app_raised = lambda error: _post(SAYS, _raised(event, error))
     context.wants_hints = True
+    if _output is not None:
+        _output.request_id = event["requestContext"]["requestId"]
     return _function(event, context)
 
 
+_output: PipedOutput | None = None
 if OPTIONS in os.environ:
+    if OUTPUT in os.environ:
+        _output = PipedOutput(int(os.environ[OUTPUT]))
+        hear(_output.tell)
     _set_up()
     _function = _target()
+    if _output is not None:
+        _let_the_page_know(_function, _output)

@@ -174,6 +174,12 @@ def _add_serving(dev: argparse.ArgumentParser) -> None:
     add_http(group)
     group.add_argument("--reload", action="store_true", help="restart when a .py file changes")
     group.add_argument("--under-reload", action="store_true", help=argparse.SUPPRESS)
+    group.add_argument(
+        "--no-inspector",
+        dest="inspector",
+        action="store_false",
+        help="without the page that shows all events, which is at / for a browser",
+    )
     _add_log_level(group)
 
 

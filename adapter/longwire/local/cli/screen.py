@@ -96,8 +96,11 @@ class Screen:
     def report(self, report: Report) -> None:
         write_line(sys.stdout, report_line(report))
 
-    def ready(self, gateway: LocalGateway, http: str = "") -> None:
-        for line in ready_lines(gateway.url, gateway.management_url, self.about, http):
+    def ready(self, gateway: LocalGateway, http: str, page: str | None) -> None:
+        lines = ready_lines(gateway.url, gateway.management_url, self.about, http)
+        if page is not None:
+            lines.insert(1, f"  inspector: {gateway.url.replace('ws:', 'http:', 1)}{page}")
+        for line in lines:
             write_line(sys.stdout, printable(line))
 
 

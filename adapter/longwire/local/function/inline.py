@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import inspect
 import logging
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from longwire.types import LambdaEvent
 
     Handle = Callable[[LambdaEvent, "LambdaContext"], Awaitable[object]]
+
+T = TypeVar("T")
 
 logger: logging.Logger = logging.getLogger("longwire.local")
 
@@ -173,7 +176,10 @@ class ThreadFunction:
         self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
         """Like `InlineFunction.invoke`, from any other loop."""
-        work = self._inline.invoke(event, waits_for_client)
+        return await self.run(self._inline.invoke(event, waits_for_client))
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something else on the loop of the function."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     # As `Instances`, which has something to wait for.
@@ -184,8 +190,7 @@ class ThreadFunction:
     async def ready(self) -> None:
         """Run the startup of a handler's app, however long that takes."""
         if kind(self._target) == "handler":
-            starting = asyncio.run_coroutine_threadsafe(self._target.startup(), self._loop)
-            await asyncio.wrap_future(starting)
+            await self.run(self._target.startup())
 
     @contextlib.asynccontextmanager
     async def running(self, *, grace: float = 5.0) -> AsyncIterator[ThreadFunction]:
@@ -255,7 +260,9 @@ async def _run_in_thread(call: Callable[[], object]) -> object:
         if not answered.done():  # else timed out or cancelled
             answered.set_result((result, error))
 
-    threading.Thread(target=run, name="longwire-lambda", daemon=True).start()
+    # What it prints is then known to be of this event.
+    run_here = functools.partial(contextvars.copy_context().run, run)
+    threading.Thread(target=run_here, name="longwire-lambda", daemon=True).start()
     result, error = await answered
     if error is not None:
         raise error

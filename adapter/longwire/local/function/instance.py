@@ -14,6 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.local.function.inline import FUNCTION_ARN, FUNCTION_NAME, MEMORY_SIZE, do_nothing
+from longwire.local.function.output import OUTPUT, OutputPipe
 from longwire.local.function.runtime_api import Failure, RuntimeAPI, Work
 from longwire.local.function.runtime_server import RuntimeServer
 from longwire.local.rules.errors import (
@@ -70,6 +71,8 @@ class Instance:
         freeze: bool,  # stop the process between its events
         on_report: Callable[[Report], object],  # after each invocation
         on_said: Callable[[dict[str, Any]], object] = do_nothing,  # what the process says of itself
+        # What it writes to its output, with the id of the request in the event before.
+        on_output: Callable[[str, str], object] | None = None,
     ) -> None:
         self.retired = False  # it gets no further events
         self._environ = environ
@@ -82,7 +85,9 @@ class Instance:
         self._exit: asyncio.Task[int] | None = None
         # The process has one end, and so sees when the gateway, which has the other, is gone.
         self._lifeline, self._lifeline_end = os.pipe()
+        self._output = None if on_output is None else OutputPipe(on_output)
         self._init: float | None = None
+        self.events = 0  # that it has had
         self._settling: asyncio.Task[Any] | None = None
         self._stopping = False
 
@@ -108,8 +113,9 @@ class Instance:
                 **_lambda_environ(self._app_dir, self._server.address),
                 **self._environ,
                 LIFELINE: str(self._lifeline),
+                **({} if self._output is None else {OUTPUT: str(self._output.end)}),
             },
-            pass_fds=[self._lifeline],
+            pass_fds=[self._lifeline, *([] if self._output is None else [self._output.end])],
             stdin=asyncio.subprocess.DEVNULL,
             # Not in the terminal's foreground group: Ctrl-C is for the gateway alone. When the
             # gateway dies, the system ends a stopped process of such a group; one that runs sees
@@ -117,6 +123,8 @@ class Instance:
             process_group=0,
         )
         self._close_lifeline()
+        if self._output is not None:
+            await self._output.open()
         self._exit = asyncio.create_task(self._process.wait())
         # What it has started is of no use without it.
         self._exit.add_done_callback(lambda _: self._kill_group())
@@ -147,6 +155,21 @@ class Instance:
         return self._exit is not None
 
     @property
+    def pid(self) -> int:
+        """The number of its process, once it has started."""
+        return self._process.pid
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether it has started for the event that it has, or will have."""
+        return self._init is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has an event, or goes on behind its answer."""
+        return not self._api.is_idle.is_set()
+
+    @property
     def is_alive(self) -> bool:
         """Whether there is a process; the system knows of its end before the event loop does."""
         return self._exit is not None and not (self._exit.done() or _has_ended(self._process.pid))
@@ -170,6 +193,7 @@ class Instance:
             loop.create_future(),
         )
         began = time.monotonic()
+        self.events += 1
         self._resume()
         self._api.begin(work)
         self._settling = settling = asyncio.create_task(self._settle(work, began, over))
@@ -225,6 +249,8 @@ class Instance:
             if not self._exit.done():
                 self._kill_group()
             await self._exit
+        if self._output is not None:
+            await self._output.close()
         self._close_lifeline()
         if self._lifeline_end >= 0:
             os.close(self._lifeline_end)
@@ -268,6 +294,10 @@ class Instance:
     def _resume(self) -> None:
         if self._freeze:
             self.signal("SIGCONT")
+
+    def crash(self) -> None:
+        """Let the process die as of a fault of its own, at any point of its work."""
+        self.signal("SIGKILL")
 
     def signal(self, name: str) -> None:
         """Send a signal to the process and what it has started, if it lives."""

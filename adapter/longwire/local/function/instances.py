@@ -49,6 +49,10 @@ class Instances:
         on_said: Callable[[dict[str, Any]], object] = do_nothing,
         # Called when no process can start until a file changes, and with None when one has changed.
         on_broken: Callable[[InitError | None], object] = do_nothing,
+        # Called when a process begins with an event,
+        on_taken: Callable[[LambdaEvent, Instance], object] = do_nothing,
+        # and with what it writes to its output; None leaves that alone.
+        on_output: Callable[[str, str], object] | None = None,
     ) -> None:
         self._limit = limit
         self._app_dir = app_dir
@@ -59,6 +63,8 @@ class Instances:
         self._on_report = on_report
         self._on_said = on_said
         self._on_broken = on_broken
+        self._on_taken = on_taken
+        self._on_output = on_output
         self._all: set[Instance] = set()
         # The one that has been idle for longest comes first.
         self._idle: list[Instance] = []
@@ -86,6 +92,11 @@ class Instances:
     async def settle(self) -> None:
         """Give the processes a moment to finish what they do after their responses."""
         await asyncio.gather(*(instance.settle() for instance in self._all))
+
+    @property
+    def processes(self) -> list[Instance]:
+        """Those that have started and live."""
+        return [instance for instance in self._all if instance.is_alive]
 
     def kill_now(self) -> None:
         """Kill all processes: the gateway itself ends at once."""
@@ -139,6 +150,7 @@ class Instances:
         connection_id = context.get("connectionId", "")  # no HTTP request has one
         instance = await self._take(self._latest.pop(connection_id, None))
         returned: object = None
+        self._on_taken(event, instance)
         try:
             returned = await instance.invoke(
                 event, waits_for_client, lambda: self._put_back(instance)
@@ -192,6 +204,7 @@ class Instances:
             freeze=self._freeze,
             on_report=self._on_report,
             on_said=self._on_said,
+            on_output=self._on_output,
         )
         self._all.add(instance)
         return instance

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from longwire.apigateway.responses import MalformedResultError, parse_result
-from longwire.local.rules.errors import ThrottledError
+from longwire.local.rules.errors import FunctionError, FunctionRaisedError, ThrottledError
 
 INTERNAL_SERVER_ERROR = "Internal server error"
 TIMED_OUT = "Endpoint request timed out"
@@ -55,6 +55,24 @@ class HandshakeRefused:
 
 
 Verdict = HandshakeAccepted | HandshakeRefused
+
+
+def describe(outcome: Outcome) -> str:
+    """Say in a few words what became of an event, for example `200`."""
+    match outcome:
+        case TimedOut():
+            return "timed out"
+        case Raised(FunctionRaisedError() as error):
+            return f"raised {error.type}"
+        case Raised(FunctionError() as error):
+            return str(error)
+        case Raised(error):
+            return f"raised {type(error).__name__}"
+        case Returned(value):
+            try:
+                return str(parse_result(value).status)
+            except MalformedResultError as error:
+                return f"malformed ({error})"
 
 
 def connect_verdict(outcome: Outcome) -> Verdict:

@@ -30,6 +30,7 @@ from longwire.local.server.websocket import ServerWebSocket, answer_handshake
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Coroutine, Sequence
 
     from longwire.local.rules.gateway import GatewayRules
     from longwire.local.session import Session
@@ -42,6 +43,28 @@ URL_LIMIT = 4096
 OF_BROWSERS = {"/favicon.ico", "/.well-known/appspecific/com.chrome.devtools.json"}
 
 
+class Watcher(Protocol):
+    """Who looks on, and shows it: the page of `longwire dev`."""
+
+    def admitted(self, session: Session) -> None:
+        """A client asks for a connection."""
+
+    def left(self, session: Session) -> None:
+        """Its socket is gone, or never was one."""
+
+    def managed(self, request: ManagementRequest, response: JSONResponse) -> None:
+        """A request to `@connections` was answered."""
+
+    def wants(self, request: ManagementRequest) -> bool:
+        """Whether a request is for the page."""
+
+    async def answer(self, connection: ClientHTTPConnection, request: ManagementRequest) -> None:
+        """Answer it."""
+
+    def stop(self) -> None:
+        """The gateway stops."""
+
+
 class HTTPOwner(HTTPAPIOwner, Protocol):
     """What a connection needs of the gateway that listens."""
 
@@ -51,6 +74,9 @@ class HTTPOwner(HTTPAPIOwner, Protocol):
     one_port: bool
     # Where the HTTP API is, if there is one.
     http_url: str | None
+    watcher: Watcher | None
+
+    def spawn(self, work: Coroutine[None, None, None]) -> object: ...
 
     def begin(self, handshake: ClientHandshake) -> Session: ...
 
@@ -72,6 +98,8 @@ class ClientHTTPConnection(HTTP1Connection):
         self._owner = owner
         # Set while a handshake is being decided.
         self._session: Session | None = None
+        # Set while a response has no end of its own: it ends when the client goes.
+        self.is_stream = False
 
     # From the transport
 
@@ -86,38 +114,44 @@ class ClientHTTPConnection(HTTP1Connection):
             self._session.client_closed(LOST)
 
     def eof_received(self) -> bool:
-        return self._session is None and super().eof_received()
+        return self._session is None and not self.is_stream and super().eof_received()
 
     # Requests
 
     async def route(self, request: h11.Request, body: bytes) -> None:
-        target = request.target.decode("latin-1")
-        path, _, query = target.partition("?")
-        headers = decode(request.headers)
-        if refuses_host(self._owner, host_name(headers), target):
+        asked = _to_manage(request, body)
+        path = asked.target.partition("?")[0]
+        if refuses_host(self._owner, host_name(asked.headers), asked.target):
             self.respond(FORBIDDEN)
-        elif self._owner.one_port and not (is_management_path(path) or opens_socket(headers)):
+        elif self._owner.watcher is not None and self._owner.watcher.wants(asked):
+            await self._owner.watcher.answer(self, asked)
+        elif self._owner.one_port and not (is_management_path(path) or opens_socket(asked.headers)):
             await respond_to(self._owner, self, request, body)
-        elif len(target) > URL_LIMIT:
+        elif len(asked.target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))
-        elif is_management_path(path) and is_from_page(headers):
+        else:
+            await self._route_to_gateway(request, asked)
+
+    async def _route_to_gateway(self, request: h11.Request, asked: ManagementRequest) -> None:
+        path, _, query = asked.target.partition("?")
+        if is_management_path(path) and is_from_page(asked.headers):
             logger.warning("refused %s: a web page asks for it, and no page may", path)
             self.respond(FORBIDDEN)
         elif is_management_path(path):
-            self.respond(await self._owner.manage(_to_manage(request, target, body)))
+            self.respond(await self._owner.manage(asked))
         elif self._owner.unavailable is not None:
             self.respond(json_response(503, self._owner.unavailable), close=True)
         elif path in OF_BROWSERS:
             self.respond(FORBIDDEN)
         elif not self._owner.rules.is_endpoint(path):
-            self._say_what_is_wrong(path, headers)
+            self._say_what_is_wrong(path, asked.headers)
             self.respond(FORBIDDEN)
         elif request.method != b"GET":
             self.respond(FORBIDDEN)
         else:
             await self._upgrade(request, path, query)
 
-    def _say_what_is_wrong(self, path: str, headers: list[tuple[str, str]]) -> None:
+    def _say_what_is_wrong(self, path: str, headers: Sequence[tuple[str, str]]) -> None:
         if self._owner.http_url is not None and not opens_socket(headers):
             logger.warning(
                 "refused %s: this is the port for WebSockets; HTTP is at %s%s",
@@ -172,7 +206,8 @@ class ClientHTTPConnection(HTTP1Connection):
             socket.data_received(early)
 
 
-def _to_manage(request: h11.Request, target: str, body: bytes) -> ManagementRequest:
+def _to_manage(request: h11.Request, body: bytes) -> ManagementRequest:
+    target = request.target.decode("latin-1")
     return ManagementRequest(request.method.decode("ascii"), target, decode(request.headers), body)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from longwire.local.function.inline import InlineFunction
 from longwire.local.request import answer
@@ -24,11 +24,11 @@ from longwire.local.rules.management_api import (
 from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.http import ClientHTTPConnection
 from longwire.local.server.http_api import KEEP_ALIVE, HTTPAPIConnection
-from longwire.local.session import Session
+from longwire.local.session import ClientSocket, Session
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 
     from longwire.local.http11 import HTTP1Connection
     from longwire.local.invoking import Function, HandledEvent
@@ -37,13 +37,23 @@ if TYPE_CHECKING:
     from longwire.local.rules.http_results import HTTPResponse
     from longwire.local.rules.management_api import ManagementRequest
     from longwire.local.rules.signatures import Signer
-    from longwire.local.server.websocket import ServerWebSocket
+    from longwire.local.server.http import Watcher
     from longwire.types import LambdaHandler
 
 # Seconds that clients and the function have to end in when the gateway stops.
 STOP_TIMEOUT = 5.0
 
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class GatewaySocket(ClientSocket, Protocol):
+    """A client's socket, as far as the gateway knows it."""
+
+    closed: asyncio.Event  # it is gone
+    is_full: bool  # the client does not read
+
+    def abort(self) -> None:
+        """Let the connection break, without a close frame."""
 
 
 def _ignore(handled: HandledEvent) -> None:
@@ -85,6 +95,7 @@ class LocalGateway:
         allow_hosts: Collection[str] = (),  # names for this machine besides `host` and localhost
         one_port: bool = False,  # what opens no WebSocket is a request to the HTTP API
         answers_http: Callable[[], bool] = lambda: True,  # else nothing is found
+        watcher: Watcher | None = None,
     ) -> None:
         self.stopping: bool = False
         # Why no client can connect, who then gets a 503 with it; None if they can.
@@ -103,11 +114,12 @@ class LocalGateway:
         self._verify = verify
         self._before_end = before_end
         self.keep_alive = keep_alive
+        self.watcher = watcher
         self._tasks = Tasks()
         self.arriving: dict[HTTP1Connection, None] = {}
         self._http_connections: set[HTTP1Connection] = set()
         self._sessions: dict[str, Session] = {}
-        self._sockets: dict[str, ServerWebSocket] = {}
+        self._sockets: dict[str, GatewaySocket] = {}
 
     async def __aenter__(self) -> Self:
         host, port = self.address
@@ -142,6 +154,8 @@ class LocalGateway:
         """Close the clients with 1001, and wait until the function has had its `$disconnect`s."""
         # Until then the management API answers.
         self.stopping = True
+        if self.watcher is not None:
+            self.watcher.stop()
         for session in list(self._sessions.values()):
             session.close(GOING_AWAY)
         for socket in list(self._sockets.values()):
@@ -170,6 +184,16 @@ class LocalGateway:
         """How many connections there are."""
         return len(self._sessions)
 
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """The connections by their ids, also those whose handshake is not over."""
+        return self._sessions
+
+    @property
+    def sockets(self) -> Mapping[str, GatewaySocket]:
+        """The sockets of those that are open, by the same ids."""
+        return self._sockets
+
     # For the connections
 
     def is_own_host(self, name: str) -> bool:
@@ -189,15 +213,19 @@ class LocalGateway:
             self.rules, self._function, handshake, self._tasks, self._observer, self._authorizer
         )
         self._sessions[session.connection.connection_id] = session
+        if self.watcher is not None:
+            self.watcher.admitted(session)
         return session
 
-    def opened(self, session: Session, socket: ServerWebSocket) -> None:
+    def opened(self, session: Session, socket: GatewaySocket) -> None:
         self._sockets[session.connection.connection_id] = socket
 
     def ended(self, session: Session) -> None:
         """Forget a session whose socket is gone, or never was one."""
         self._sessions.pop(session.connection.connection_id, None)
         self._sockets.pop(session.connection.connection_id, None)
+        if self.watcher is not None:
+            self.watcher.left(session)
 
     # The HTTP API
 
@@ -212,8 +240,16 @@ class LocalGateway:
 
     async def manage(self, request: ManagementRequest) -> JSONResponse:
         # Whoever is not known is told nothing, not even that a connection is gone.
-        if refusal := self.rules.refusal(request):
-            return refusal
+        return self.rules.refusal(request) or self.manage_unsigned(request)
+
+    def manage_unsigned(self, request: ManagementRequest) -> JSONResponse:
+        """Do what is asked, whoever asks."""
+        response = self._manage(request)
+        if self.watcher is not None:
+            self.watcher.managed(request, response)
+        return response
+
+    def _manage(self, request: ManagementRequest) -> JSONResponse:
         path = request.target.partition("?")[0]
         decision = self.rules.manage(request.method, path, request.body)
         if isinstance(decision, JSONResponse):

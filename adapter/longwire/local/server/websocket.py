@@ -88,6 +88,10 @@ class ServerWebSocket(asyncio.Protocol):
         # Its answer is still to be read.
         self.hold(False)
 
+    def abort(self) -> None:
+        """Let the connection break, without a close frame."""
+        self._transport.abort()
+
     def hold(self, on: bool) -> None:
         """Stop reading while the function is behind."""
         self._held = on

@@ -1,0 +1,152 @@
+"""What the page copies: an event as a command, a conversation as a test."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from longwire.local.inspector.entries import SeenEvent
+    from longwire.local.rules.connection import ClientHandshake
+
+# What every client sends, and no test needs.
+_USUAL = {
+    "host",
+    "connection",
+    "upgrade",
+    "user-agent",
+    "pragma",
+    "cache-control",
+    "accept-encoding",
+    "accept-language",
+    "accept",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
+    "content-length",
+}
+SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
+HIDDEN = "..."
+
+
+def headers_of(handshake: ClientHandshake, *, secrets: bool) -> list[tuple[str, str]]:
+    """Return the headers that make a difference; those with secrets as asked."""
+    return [
+        (name, value if secrets or name.lower() not in SECRET_HEADERS else HIDDEN)
+        for name, value in handshake.headers
+        if name.lower() not in _USUAL
+    ]
+
+
+def wscat(url: str, handshake: ClientHandshake, body: str | None, *, secrets: bool) -> str:
+    """Return the command that opens such a connection, and sends this."""
+    query = f"?{handshake.query}" if handshake.query else ""
+    words = ["wscat", "-c", f"{url}/{query}"]
+    for name, value in headers_of(handshake, secrets=secrets):
+        words += ["-H", f"{name}: {value}"]
+    for protocol in _subprotocols(handshake):
+        words += ["-s", protocol]
+    if body is not None:
+        words += ["-x", body, "-w", "2"]
+    return shlex.join(words)
+
+
+def curl_action(url: str, action: dict[str, Any]) -> str:
+    """Return the command that does what the page does."""
+    body = json.dumps(action)
+    kind = "Content-Type: application/json"
+    return shlex.join(["curl", "-s", f"{url}/_longwire/do", "-H", kind, "-d", body])
+
+
+def curl_post(management_url: str, connection_id: str, data: str) -> str:
+    """Return the command that posts to a client."""
+    url = f"{management_url}/@connections/{connection_id}"
+    return shlex.join(["curl", "-s", "-X", "POST", url, "--data-raw", data])
+
+
+def curl_http(event: dict[str, Any], url: str, *, secrets: bool) -> str:
+    """Return the command that makes such an HTTP request."""
+    http = event.get("requestContext", {}).get("http", {})
+    method = http.get("method") or event.get("httpMethod") or "GET"
+    query = event.get("rawQueryString")
+    path = str(event.get("rawPath") or event.get("path") or "/")
+    words = ["curl", "-i", "-X", method, url + path + (f"?{query}" if query else "")]
+    for name, value in (event.get("headers") or {}).items():
+        if name.lower() not in _USUAL and not name.lower().startswith("x-"):
+            hidden = name.lower() in SECRET_HEADERS and not secrets
+            words += ["-H", f"{name}: {HIDDEN if hidden else value}"]
+    if isinstance(event.get("body"), str) and not event.get("isBase64Encoded"):
+        words += ["--data-raw", event["body"]]
+    return shlex.join(words)
+
+
+def pytest_case(
+    target: str,
+    handshake: ClientHandshake,
+    path_query: str | None,
+    entries: Iterable[SeenEvent],
+    *,
+    secrets: bool,
+) -> str:
+    """Return a test that holds the conversation of these events, which are of one connection."""
+    module, _, attribute = target.partition(":")
+    name = attribute or "app"
+    steps = [line for entry in entries for line in _steps(entry)]
+    lines = [
+        "import asyncio",
+        "",
+        "from longwire.testing import Gateway",
+        f"from {module} import {name}",
+        "",
+        "",
+        "def test_conversation() -> None:",
+        "    asyncio.run(conversation())",
+        "",
+        "",
+        "async def conversation() -> None:",
+        f"    async with Gateway({name}) as gateway:",
+        f"        async with gateway.connect({_arguments(handshake, path_query, secrets)}) as ws:",
+        *(f"            {line}" for line in steps or ["await ws.nothing()"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _arguments(handshake: ClientHandshake, path_query: str | None, secrets: bool) -> str:
+    pairs = parse_qsl(handshake.query, keep_blank_values=True)
+    paths = [value for name, value in pairs if name == path_query]
+    rest = [(name, value) for name, value in pairs if name != path_query]
+    given = []
+    if path_query == "path" and len(paths) == 1:
+        given.append(repr(paths[0]))
+    else:
+        rest = pairs
+    if rest:
+        given.append(f"query={urlencode(rest)!r}")
+    if headers := headers_of(handshake, secrets=secrets):
+        given.append(f"headers={headers!r}")
+    if protocols := _subprotocols(handshake):
+        given.append(f"subprotocols={protocols!r}")
+    return ", ".join(given)
+
+
+def _steps(entry: SeenEvent) -> list[str]:
+    own = [frame for frame in entry.frames if frame.connection_id == entry.connection_id]
+    lines = []
+    if entry.kind == "MESSAGE":
+        lines.append(f"await ws.send({entry.event['body']!r})")
+    for frame in own:
+        if frame.status is None:  # the gateway's own, with ids that are new each time
+            lines.append("await ws.receive()  # an error of the gateway")
+        elif frame.status == 200:
+            lines.append(f"assert await ws.receive() == {frame.data.decode(errors='replace')!r}")
+    return lines
+
+
+def _subprotocols(handshake: ClientHandshake) -> Sequence[str]:
+    value = handshake.header("Sec-WebSocket-Protocol") or ""
+    return [one.strip() for one in value.split(",") if one.strip()]

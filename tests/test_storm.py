@@ -304,7 +304,15 @@ async def gateway(backend: Backend, folder: Path, **params: Any) -> AsyncIterato
     log = folder / "storm.log"
     settings = {"STORM_STORE": json.dumps(store), "STORM_LOG": str(log)}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "longwire", "dev", "tests.storm_app:handler", "--remote-store"),
+        *(
+            sys.executable,
+            "-m",
+            "longwire",
+            "dev",
+            "tests.storm_app:handler",
+            "--no-http",
+            "--remote-store",
+        ),
         *("--port", "0"),
         cwd=ROOT,
         env={**os.environ, **settings},

@@ -156,10 +156,8 @@ def _answered(
         case None:
             return f"refused, client gets {status}"
         case Returned(value):
-            try:
-                parse_http_result(value, http["method"])
-            except MalformedHTTPResultError as error:
-                return f"malformed ({error}), client gets {status}"
+            if status == 500 and (problem := _problem(value, http["method"])) is not None:
+                return f"malformed ({problem}), client gets {status}"
             text = str(status)
         case outcome:
             return f"{describe(outcome)}, client gets {status}"
@@ -168,6 +166,15 @@ def _answered(
     if status == 404 and routes and not hint(http["path"], routes):
         return f"{text} (it is the path of a WebSocket)"
     return text
+
+
+def _problem(value: object, method: str) -> MalformedHTTPResultError | None:
+    """Return why the gateway has answered in the place of the function, if it has."""
+    try:
+        parse_http_result(value, method)
+    except MalformedHTTPResultError as error:
+        return error
+    return None
 
 
 def _painted(text: str, handled: HandledEvent, app_error: str | None) -> str:

@@ -84,7 +84,8 @@ async def _listen(gateway: LocalGateway, options: argparse.Namespace) -> str:
     try:
         await gateway.listen_for_http(port)
     except OSError as error:
-        if options.http_port is None and error.errno == errno.EADDRINUSE:
+        # Windows reserves ranges of ports, and forbids one of them.
+        if options.http_port is None and error.errno in (errno.EADDRINUSE, errno.EACCES):
             await gateway.listen_for_http(0)
             return f" ({port} is in use; --http-port says another)"
         if gateway.has_port(port):

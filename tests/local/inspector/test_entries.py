@@ -86,9 +86,14 @@ def test_an_http_event_needs_nothing_more() -> None:
         "body": "hello",
         "requestContext": {"http": http, "requestId": "r"},
     }
-    one = SeenEvent(1, "HTTP", 1.0, None, "r", event, outcome=Returned({"statusCode": 201}))
+    answer = {"statusCode": 201, "cookies": ["a=b"], "headers": {}, "body": ""}
+    one = SeenEvent(1, "HTTP", 1.0, None, "r", event, outcome=Returned(answer))
     told = detail(one)
     assert (told["text"], told["status"], told["body"]) == ("POST /rooms?a=b", "201", "hello")
+    one.outcome = Returned("a body alone")
+    assert status_of(one) == ("200", "ok")
+    one.outcome = Returned({"statusCode": 503})
+    assert status_of(one) == ("503", "bad")
 
 
 @pytest.mark.parametrize(

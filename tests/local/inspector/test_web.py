@@ -211,6 +211,21 @@ async def test_a_page_that_does_not_read_costs_no_memory(
         slow.close()
 
 
+async def test_connections_that_come_and_go_are_not_kept_for_it(look: Look) -> None:
+    viewer = streams.Viewer(look.inspector)
+    one = await look.connect()
+    for number in range(3 * streams.MOST_PEERS):
+        viewer.peer_changed(f"gone{number}")
+    viewer.peer_changed(one)
+    told = viewer.take(
+        lambda connection_id: {"id": connection_id} if connection_id == one else None
+    )
+    assert told["known"] == [one]
+    assert {"id": one} in told["connections"]
+    assert len(told["forgotten"]) <= streams.MOST_PEERS + 1
+    assert "known" not in viewer.take(lambda connection_id: None)
+
+
 async def test_who_goes_is_noticed(look: Look) -> None:
     async with streaming(look.url) as told:
         await told.until(lambda: told.messages)

@@ -175,7 +175,7 @@ def status_of(entry: SeenEvent) -> tuple[str, Tone]:
         return ("", "warn") if entry.note else ("no route", "warn")
     if entry.kind == "AUTHORIZER" and isinstance(entry.outcome, Returned):
         return _of_authorizer(entry.outcome.value)
-    text = describe(entry.outcome)
+    text = _described(entry.kind, entry.outcome)
     if entry.app_error is not None:
         return f"{text}, raised {entry.app_error}", "bad"
     if refused is not None:
@@ -185,6 +185,14 @@ def status_of(entry: SeenEvent) -> tuple[str, Tone]:
         return text, "bad"
     status = int(text)
     return text, "bad" if status >= 500 else "warn" if status >= 400 else "ok"
+
+
+def _described(kind: Kind, outcome: Outcome) -> str:
+    if kind != "HTTP" or not isinstance(outcome, Returned):
+        return describe(outcome)
+    # Of payload 2.0, which takes an answer without a status for the body of a 200.
+    status = outcome.value.get("statusCode") if isinstance(outcome.value, dict) else None
+    return str(status) if isinstance(status, int) else "200"
 
 
 def _of_authorizer(value: Any) -> tuple[str, Tone]:

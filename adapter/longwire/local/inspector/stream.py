@@ -27,6 +27,8 @@ QUIET = 5.0
 UNREAD_LIMIT = 256 * 1024
 # What one message tells at most.
 MOST_AT_ONCE = 250
+# Connections that a page need not have been told of, besides those that are kept.
+MOST_PEERS = 1000
 
 
 class StreamConnection(Protocol):
@@ -53,7 +55,7 @@ class Viewer:
         self._wake = asyncio.Event()
         self._entries: dict[int, SeenEvent] = {entry.number: entry for entry in inspector.ring}
         self._peers: dict[str, None] = dict.fromkeys(inspector.peers)
-        self._gone: set[str] = set()
+        self._lost_count = False  # of the connections that are not kept any more
         self._first: int | None = None  # the oldest entry that is kept, if that has changed
         self._cleared = False
         self.stopped = False
@@ -69,6 +71,8 @@ class Viewer:
 
     def peer_changed(self, connection_id: str) -> None:
         self._peers[connection_id] = None
+        if len(self._peers) > MOST_PEERS + len(self._inspector.peers):
+            self._peers, self._lost_count = dict.fromkeys(self._inspector.peers), True
         self._wake.set()
 
     def cleared(self) -> None:
@@ -97,6 +101,8 @@ class Viewer:
         entries = [self._entries.pop(number) for number in list(self._entries)[:MOST_AT_ONCE]]
         if entries:
             told["events"] = [summary(entry) for entry in entries]
+        if self._lost_count:
+            told["known"], self._lost_count = list(self._inspector.peers), False
         peers, self._peers = list(self._peers), {}
         if peers:
             described = {one: describe_peer(one) for one in peers}

@@ -13,8 +13,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.exceptions import EventError
+from longwire.testing.ends import Answer
 from longwire.testing.errors import key_of
-from longwire.testing.gateway import Answer
 
 if TYPE_CHECKING:
     from longwire.testing.errors import AppErrors

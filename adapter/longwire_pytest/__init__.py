@@ -93,7 +93,7 @@ def longwire_client(request: pytest.FixtureRequest, longwire_app: Any) -> Iterat
 def longwire_gateway(request: pytest.FixtureRequest, longwire_app: Any) -> Gateway:
     """A `longwire.testing.Gateway` of the app; `async with` begins and ends it."""
     from longwire.testing import Gateway
-    from longwire.testing.client import imported
+    from longwire.testing.options import imported
 
     options = _options(request, longwire_app, "longwire_gateway")
     where = {name: options.pop(name) for name in ("app_dir", "factory") if name in options}

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from longwire.testing.client import TestClient
-from longwire.testing.gateway import Answer, Closed, Gateway, Refused, WebSocket
+from longwire.testing.ends import Answer, Closed, Refused
+from longwire.testing.gateway import Gateway, WebSocket
 from longwire.testing.session import WebSocketTestSession
 
 if TYPE_CHECKING:

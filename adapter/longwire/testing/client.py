@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import threading
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit
 
 from longwire.exceptions import ConfigurationError, LifespanError
-from longwire.local.cli.importer import import_target
 from longwire.local.function.inline import DEFAULT_TIMEOUT, kind
 from longwire.local.rules.connection import ClientHandshake
-from longwire.testing import stores
+from longwire.testing import handshakes, stores
 from longwire.testing.errors import AppErrors
-from longwire.testing.gateway import Answer, Gateway, pairs_of, wrap
+from longwire.testing.gateway import Gateway, wrap
+from longwire.testing.options import (
+    INSTALL,
+    check,
+    find_httpx,
+    imported,
+    loop_factory,
+    seen_from,
+)
 from longwire.testing.session import WebSocketTestSession
 from longwire.testing.thread import GatewayThread
 
@@ -26,14 +31,13 @@ if TYPE_CHECKING:
     from longwire.handler import Longwire
     from longwire.local.rules.http_events import HTTPRequest
     from longwire.local.rules.http_results import HTTPResponse
+    from longwire.testing.ends import Answer
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
 
 # Seconds that the app's startup may take, as on Lambda.
 STARTUP_TIMEOUT = 10.0
 # Seconds that a receive waits; for a process that has yet to start it is more.
 TIMEOUT, FRESH_TIMEOUT = 5.0, 30.0
-# What Starlette's sends with each handshake.
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
 class TestClient:
@@ -99,10 +103,10 @@ class TestClient:
         authorizer: LambdaHandler | None = None,
         **settings: Any,
     ) -> None:
-        _check(root_path, backend)
+        check(root_path, backend)
         self._errors = AppErrors(raises=raise_server_exceptions)
         self.timeout = timeout or (FRESH_TIMEOUT if fresh else TIMEOUT)
-        self._new_loop = _loop_factory(backend_options or {})
+        self._new_loop = loop_factory(backend_options or {})
         self._host = client[0]
         self._base_url = base_url
         self._plain = {"user-agent": "testclient", **(headers or {})}, dict(cookies or {})
@@ -116,7 +120,7 @@ class TestClient:
         self._ending: weakref.finalize[Any, Any] | None = None
         self._lock = threading.Lock()
         self._lends = False
-        seen = _seen_from(base_url)
+        seen = seen_from(base_url)
         gateway = {"timeout": function_timeout, "authorizer": authorizer, **seen, **settings}
         if fresh:
             self._make_gateway = _of_processes(
@@ -208,67 +212,26 @@ class TestClient:
         Raises, as `with` begins:
             WebSocketDenialResponse: the handshake is refused; it is a `WebSocketDisconnect`.
         """
-        headers = pairs_of(kwargs.pop("headers", None) or ())
-        given = {name.lower() for name, _ in headers}
-        usual = {"connection": "upgrade", "sec-websocket-key": KEY, "sec-websocket-version": "13"}
-        if subprotocols is not None:
-            usual["sec-websocket-protocol"] = ", ".join(subprotocols)
-        headers += [(name, value) for name, value in usual.items() if name not in given]
-        scheme = "wss" if self._base_url.startswith("https") else "ws"
-        url = urljoin(f"{scheme}://{urlsplit(str(self._base_url)).netloc}", str(url))
+        headers = handshakes.headers_of(kwargs.pop("headers", None) or (), subprotocols)
+        url = handshakes.url_of(self._base_url, str(url))
         handshake = self._handshake(url, headers, kwargs)
         return WebSocketTestSession(self._start, handshake, self._errors, self.timeout)
 
     def _handshake(
         self, url: str, headers: list[tuple[str, str]], options: dict[str, Any]
     ) -> ClientHandshake:
-        if _httpx() is None:
-            url, sent = self._without_httpx(url, headers, options)
+        if find_httpx() is None:
+            url, sent = handshakes.without_httpx(url, headers, options, *self._plain)
         else:
             url, sent = self._http.upgrade(url, headers, options)
-        parts = urlsplit(url)
-        query = self._with_path(unquote(parts.path), parts.query)
+        query = handshakes.query_of(url, getattr(self._target, "settings", None))
         return ClientHandshake(tuple(sent), query, self._host)
-
-    def _without_httpx(
-        self, url: str, headers: list[tuple[str, str]], options: dict[str, Any]
-    ) -> tuple[str, list[tuple[str, str]]]:
-        params, cookies = options.pop("params", None), options.pop("cookies", None)
-        for name in options:
-            raise TypeError(f"websocket_connect: {name!r} needs httpx: {INSTALL}")
-        if params:
-            url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
-        kept = {**self._plain[1], **(cookies or {})}
-        given = {name.lower() for name, _ in headers}
-        usual = {"Host": urlsplit(url).netloc, **self._plain[0]}
-        sent = [(name, value) for name, value in usual.items() if name.lower() not in given]
-        if kept:
-            sent.append(("cookie", "; ".join(f"{name}={value}" for name, value in kept.items())))
-        return url, [*sent, *headers]
-
-    def _with_path(self, path: str, query: str) -> str:
-        settings = getattr(self._target, "settings", None)
-        name = "path" if settings is None else settings.path_query
-        default = "/" if settings is None else settings.path
-        if path in ("", "/", default):
-            return query
-        if name is None:
-            raise ConfigurationError(
-                f"websocket_connect({path!r}): API Gateway has no paths, and with path_query=None "
-                f"there is no parameter that names one; every client gets {default!r}"
-            )
-        if any(key == name for key, _ in parse_qsl(query, keep_blank_values=True)):
-            raise ConfigurationError(
-                f"websocket_connect: the path is {path!r}, and the query has another in {name!r}; "
-                "on API Gateway the query parameter is the path (ws_config['path_query'])"
-            )
-        return "&".join(part for part in (urlencode({name: path}), query) if part)
 
     # HTTP
 
     @functools.cached_property
     def _http(self) -> Any:
-        httpx = _httpx()
+        httpx = find_httpx()
         if httpx is None:
             raise ConfigurationError(f"HTTP requests of the TestClient need httpx: {INSTALL}")
         from longwire.testing.http import answer_to
@@ -287,7 +250,7 @@ class TestClient:
     @property
     def headers(self) -> Any:
         """What is sent with each request and handshake; may be changed."""
-        return self._plain[0] if _httpx() is None else self._http.headers
+        return self._plain[0] if find_httpx() is None else self._http.headers
 
     @headers.setter
     def headers(self, headers: Any) -> None:
@@ -296,7 +259,7 @@ class TestClient:
     @property
     def cookies(self) -> Any:
         """What is sent with each request and handshake, and what responses have set."""
-        return self._plain[1] if _httpx() is None else self._http.cookies
+        return self._plain[1] if find_httpx() is None else self._http.cookies
 
     @cookies.setter
     def cookies(self, cookies: Any) -> None:
@@ -334,75 +297,9 @@ class TestClient:
 
     def __getattr__(self, name: str) -> Any:
         # The rest of httpx's client: stream, build_request, send, base_url, params, auth ...
-        if name.startswith("_") or _httpx() is None:
+        if name.startswith("_") or find_httpx() is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self._http, name)
-
-
-INSTALL = "pip install 'longwire[testing]'"
-
-
-def imported(app: Any, *, app_dir: str | Path = ".", factory: bool = False) -> Any:
-    """Return the app that `MODULE:ATTRIBUTE` names, or what is none, or what a factory makes.
-
-    The folder is on the import path of the test run already, or is put there for good.
-    """
-    if isinstance(app, str):
-        return import_target(app, Path(app_dir), factory=factory)
-    return app() if factory else app
-
-
-def _check(root_path: str, backend: str) -> None:
-    if root_path:
-        raise ConfigurationError(
-            f"root_path is {root_path!r}: there is none on Lambda; give the app itself one"
-        )
-    if backend != "asyncio":
-        raise ConfigurationError(f"backend is {backend!r}: on Lambda apps run on asyncio")
-
-
-def _seen_from(base_url: str) -> dict[str, Any]:
-    """Return what API Gateway says of how its clients come, as a load balancer in front would."""
-    parts = urlsplit(str(base_url))
-    secure = parts.scheme in ("https", "wss")
-    return {
-        "forwarded_proto": "https" if secure else "http",
-        "forwarded_port": parts.port or (443 if secure else 80),
-    }
-
-
-def _loop_factory(options: Mapping[str, Any]) -> Callable[[], asyncio.AbstractEventLoop]:
-    unknown = options.keys() - {"use_uvloop", "loop_factory", "debug"}
-    if unknown:
-        raise ConfigurationError(
-            f"backend_options: {', '.join(map(repr, sorted(unknown)))} is not known; expected "
-            "use_uvloop, loop_factory or debug"
-        )
-    factory = options.get("loop_factory") or asyncio.new_event_loop
-    if options.get("use_uvloop"):
-        from importlib import import_module
-
-        factory = import_module("uvloop").new_event_loop
-
-    def make() -> asyncio.AbstractEventLoop:
-        loop: asyncio.AbstractEventLoop = factory()
-        loop.set_debug(bool(options.get("debug", loop.get_debug())))
-        return loop
-
-    return make
-
-
-@functools.cache
-def _httpx() -> Any:
-    """Return the httpx that Starlette's own test client would take; None where there is none."""
-    from importlib import import_module
-
-    for name in ("httpx2", "httpx"):
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    return None
 
 
 def _gateway(target: Any, errors: AppErrors, options: dict[str, Any]) -> Gateway:
@@ -426,11 +323,11 @@ def _of_processes(
         raise ConfigurationError(
             'fresh=True imports the app anew for each event: name it, as in TestClient("main:app")'
         )
-    imported = Imported(app, str(app_dir.resolve()), factory, dict(ws_config or {}), keep_store)
+    what = Imported(app, str(app_dir.resolve()), factory, dict(ws_config or {}), keep_store)
 
     def make() -> Gateway:
         gateway = _gateway(wrap(_never, None), errors, options)
-        gateway._function = FreshProcesses(imported, gateway, options["timeout"])
+        gateway._function = FreshProcesses(what, gateway, options["timeout"])
         gateway._answer_timeout = FRESH_TIMEOUT
         return gateway
 

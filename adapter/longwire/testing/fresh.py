@@ -17,7 +17,7 @@ from longwire.exceptions import ConfigurationError
 from longwire.local.function.inline import do_nothing
 from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 from longwire.testing import pipe
-from longwire.testing.gateway import InMemoryTransport
+from longwire.testing.transport import InMemoryTransport
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class FreshProcesses:
         self._gateway = gateway
         self._timeout = timeout
         self._backend = MemoryBackend()
-        self._transport = InMemoryTransport(gateway)
+        self._transport = InMemoryTransport(gateway.manage, gateway._rules.settings.stage)
         # A process that is started ahead, with the environment that it has.
         self._next: tuple[dict[str, str], asyncio.Task[FreshProcess]] | None = None
         self._all: set[FreshProcess] = set()

@@ -15,14 +15,12 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
-from urllib.parse import unquote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote, urlencode
 
-from longwire.exceptions import LongwireError
 from longwire.local.function.inline import DEFAULT_TIMEOUT, InlineFunction, do_nothing, kind
 from longwire.local.rules import gateway as rules
 from longwire.local.rules import management_api, results
@@ -37,65 +35,23 @@ from longwire.local.rules.connection import (
 from longwire.local.rules.settings import GatewaySettings
 from longwire.local.session import Session
 from longwire.local.tasks import Tasks
+from longwire.testing.ends import Answer, Closed, Refused
+from longwire.testing.pairs import Pairs, pairs_of
+from longwire.testing.transport import IN_MEMORY, InMemoryTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from longwire import WSConfig
     from longwire.handler import Longwire
     from longwire.local.invoking import Function, HandledEvent
     from longwire.types import ASGIApp, LambdaEvent, LambdaHandler
-    from longwire_aws.http import Response
 
-    Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
 
 # Seconds that the function has to hear of the end in when the gateway stops.
 STOP_TIMEOUT = 5.0
 # Seconds that a client waits, as it leaves, for the app to be done with what it has sent.
 ANSWER_TIMEOUT = 5.0
-# Where the management API is for events that do not tell, as HTTP's; on Lambda a variable says it.
-IN_MEMORY = "https://local.execute-api.us-east-1.amazonaws.com/local"
-
-
-class Refused(LongwireError):
-    """The handshake was refused.
-
-    Attributes:
-        status: the HTTP status that the client gets.
-        reason: why the function was not even asked, for example `authorizer: Deny`; None if it was.
-    """
-
-    def __init__(self, status: int, reason: str | None = None) -> None:
-        why = "" if reason is None else f" ({reason})"
-        super().__init__(f"the handshake was refused with status {status}{why}")
-        self.status: int = status
-        self.reason: str | None = reason
-
-
-class Closed(LongwireError):
-    """The connection is closed, and everything that was sent before has been received.
-
-    Attributes:
-        code: the close code that the client sees.
-        reason: the reason beside it.
-    """
-
-    def __init__(self, close_status: CloseStatus) -> None:
-        super().__init__(
-            f"the connection is closed: {close_status.code} {close_status.reason}".rstrip()
-        )
-        self.code: int = close_status.code
-        self.reason: str = close_status.reason
-
-
-class Answer(NamedTuple):
-    """An event and what the function returned.
-
-    If it raised, `result` is the exception; if it did not answer in time, a TimeoutError.
-    """
-
-    event: LambdaEvent
-    result: object
 
 
 class Gateway:
@@ -148,7 +104,7 @@ class Gateway:
         with _lock:
             _open.add(self)
         if kind(self._target) == "handler":
-            self._target.transport = InMemoryTransport(self)
+            self._target.transport = InMemoryTransport(self.manage, self._rules.settings.stage)
             if self._target.endpoint_url in (None, IN_MEMORY):
                 self._target.endpoint_url = IN_MEMORY
         return self
@@ -445,30 +401,6 @@ _open: weakref.WeakSet[Gateway] = weakref.WeakSet()
 _lock = threading.Lock()
 
 
-class InMemoryTransport:
-    """Speaks to the management API in memory, whatever host and path stand before it."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        *,
-        timeout: float,
-    ) -> Response:
-        from longwire_aws.http import Response
-
-        await asyncio.sleep(0)  # a real request lets other tasks run
-        stage = self._gateway._rules.settings.stage
-        path = re.sub(r"^.*/(?:@|%40)connections/", f"/{stage}/@connections/", urlsplit(url).path)
-        response = await self._gateway.manage(method, path, body)
-        return Response(response.status, dict(response.headers), response.body)
-
-
 def wrap(target: Any, ws_config: WSConfig | None) -> Any:
     """Return the function that is invoked: a handler around an app, and others as they are."""
     from longwire.handler import Longwire
@@ -485,9 +417,3 @@ def _query(path: str | None, query: str | Pairs) -> str:
     if path is None:
         return text
     return "&".join(part for part in (urlencode({"path": path}), text) if part)
-
-
-def pairs_of(pairs: Pairs) -> list[tuple[str, str]]:
-    """Return a mapping, or pairs, as a list of pairs."""
-    # keys() is what tells a mapping, here as for dict().
-    return list(pairs.items()) if hasattr(pairs, "items") else list(pairs)

@@ -14,8 +14,8 @@ from longwire.handler import Longwire
 from longwire.local.cli.importer import import_target
 from longwire.local.function.inline import InlineFunction, kind
 from longwire.testing import pipe
-from longwire.testing.gateway import IN_MEMORY
 from longwire.testing.stores import with_store
+from longwire.testing.transport import IN_MEMORY
 from longwire_backends import Backend
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from longwire.local.rules import results
 from longwire.testing import disconnects
-from longwire.testing.gateway import Answer, Closed, Refused, WebSocket
+from longwire.testing.ends import Answer, Closed, Refused
+from longwire.testing.gateway import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

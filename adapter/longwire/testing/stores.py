@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _memory: weakref.WeakKeyDictionary[Any, MemoryBackend] = weakref.WeakKeyDictionary()
 # Of handlers: what their own store is, and how many clients have put another in its place.
 _own: weakref.WeakKeyDictionary[Longwire, tuple[Backend | None, int]] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a garbage collection may come between
 
 
 def wrapped(target: Any, ws_config: Mapping[str, Any] | None) -> Any:

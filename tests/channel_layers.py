@@ -8,6 +8,7 @@ from typing import Any
 
 import django
 from asgiref.sync import async_to_sync
+from channels.exceptions import ChannelFull
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import URLRouter
 from django.conf import settings
@@ -51,15 +52,26 @@ class Chat(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no typ
                 await self.send("sent")
             case "name":
                 await self.send(self.channel_name)
-            case "ask" | "second":
-                await self.by_another_channel(what)
+            case "ask" | "second" | "fill":
+                await self.by_channels(what, rest)
             case "leave":
                 await self.channel_layer.group_discard(self.room, self.channel_name)
             case "types":
                 value = {"b": b"\x00\xff", "l": [1, 2.5, None, True], "d": {"x": {}}}
                 await self.to_room({"type": "chat.types", **value})
 
-    async def by_another_channel(self, what: str) -> None:
+    async def fill(self, name: str) -> str:
+        for number in range(10):
+            try:
+                await self.channel_layer.send(name, {"type": "chat.say", "text": str(number)})
+            except ChannelFull:
+                return f"full after {number}"
+        return "never full"
+
+    async def by_channels(self, what: str, name: str) -> None:
+        if what == "fill":
+            await self.send(await self.fill(name))
+            return
         channel = await self.channel_layer.new_channel()
         if what == "second":
             await self.channel_layer.group_add(self.room, channel)

@@ -283,6 +283,18 @@ async def test_the_capacity_of_a_channel_is_kept() -> None:
             assert got == list("012")
 
 
+async def test_a_send_to_a_full_channel_raises() -> None:
+    layer = {"default": {**LAYERS["default"], "CONFIG": {"capacity": 2}}}
+    with override_settings(CHANNEL_LAYERS=layer):
+        async with _room(Gateway(app, MEMORY), 2) as (ann, bob):
+            await bob.send("name")
+            name = await bob.receive()
+            for _ in range(2):
+                await ann.send(f"fill {name}")
+                assert await ann.receive() == "full after 2"
+                assert [(await bob.receive())[2:] for _ in range(2)] == ["0", "1"]
+
+
 async def test_what_has_no_worker_here_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     async with _room(Gateway(app, MEMORY), 1) as (ann,):
         await ann.send("to thumbnails a")

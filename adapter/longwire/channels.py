@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChannelLayer"]
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # What the name of a connection's channel begins with; behind it is its id, escaped.
 PREFIX = "longwire.connection!"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from longwire.registry.record import ConnectionRecord
     from longwire.types import Message
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # So many consumers run at a time: they wait for posts mostly, and share one processor.
 WIDTH = 20

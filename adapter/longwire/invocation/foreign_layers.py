@@ -10,7 +10,7 @@ from longwire.asgi import noise
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-logger = logging.getLogger("longwire")
+logger: logging.Logger = logging.getLogger("longwire")
 
 # Where the class of the layer is that runs consumers.
 OWN = "longwire.channels"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from longwire.local.tasks import Tasks
     from longwire.types import LambdaEvent
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 
 class Function(Protocol):

@@ -105,7 +105,7 @@ class TestClient:
     ) -> None:
         check(root_path, backend)
         self._errors = AppErrors(raises=raise_server_exceptions)
-        self.timeout = timeout or (FRESH_TIMEOUT if fresh else TIMEOUT)
+        self.timeout: float = timeout or (FRESH_TIMEOUT if fresh else TIMEOUT)
         self._new_loop = loop_factory(backend_options or {})
         self._host = client[0]
         self._base_url = base_url

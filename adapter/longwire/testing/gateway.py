@@ -234,7 +234,7 @@ class WebSocket:
             gateway._observe,
             gateway._authorizer,
         )
-        self.connection_id = self._session.connection.connection_id
+        self.connection_id: str = self._session.connection.connection_id
         self._inbox = _Inbox()
 
     async def open(self) -> None:

@@ -16,7 +16,8 @@ class UpgradeAsked(Exception):
     """A handshake, as httpx would send it."""
 
     def __init__(self, url: str, headers: list[tuple[str, str]]) -> None:
-        self.url, self.headers = url, headers
+        self.url: str = url
+        self.headers: list[tuple[str, str]] = headers
 
 
 def make_client(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from longwire.testing.gateway import Gateway
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 T = TypeVar("T")
 

@@ -56,6 +56,9 @@ async def cookies(request):
 async def where(request):
     return JSONResponse([str(request.url), request.client.host, os.getpid()])
 
+async def trace(request):
+    return JSONResponse([request.headers["x-amzn-trace-id"], os.environ.get("_X_AMZN_TRACE_ID")])
+
 async def talk(ws):
     await ws.accept()
     await connections.group_add("room", ws)
@@ -67,6 +70,7 @@ app = Starlette(routes=[
     Route("/wrong", wrong),
     Route("/slow", slow),
     Route("/short", short),
+    Route("/trace", trace),
     Route("/form", form, methods=["POST"]),
     Route("/cookies", cookies),
     Route("/where", where),
@@ -125,6 +129,10 @@ def test_an_app_with_routes_and_sockets(rooms: Path, options: list[str]) -> None
             assert http.get("/cookies").text == "[('one', '1'), ('two', '2')]"
             address, host, _ = http.get("/where?x=%20y").json()
             assert (address, host) == (f"{url}/where?x=%20y", "127.0.0.1")
+            root, of_process = http.get("/trace").json()
+            assert root.startswith("Root=1-")
+            if "--instances" in options:
+                assert of_process.startswith(f"{root};Parent=")
             wrong = http.get("/wrong")
             assert (wrong.status_code, wrong.text) == (500, "Internal Server Error")
             assert http.get("/talk").status_code == 404

@@ -87,7 +87,7 @@ class Instance:
         self._lifeline, self._lifeline_end = os.pipe()
         self._output = None if on_output is None else OutputPipe(on_output)
         self._init: float | None = None
-        self.events = 0  # that it has had
+        self.events: int = 0  # that it has had
         self._settling: asyncio.Task[Any] | None = None
         self._stopping = False
 

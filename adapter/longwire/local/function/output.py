@@ -79,6 +79,7 @@ class OutputPipe(asyncio.Protocol):
 
     def __init__(self, heard: Callable[[str, str], object]) -> None:
         self._heard = heard
+        self.end: int
         self._own, self.end = os.pipe()
         self._transport: asyncio.BaseTransport | None = None
         self._over = asyncio.Event()

@@ -26,7 +26,7 @@ class PageClient:
     """What its session reaches it through: the page shows the frames beside their events."""
 
     def __init__(self, gateway: LocalGateway, session: Session) -> None:
-        self.closed = asyncio.Event()
+        self.closed: asyncio.Event = asyncio.Event()
         self.is_full = False
         self._gateway = gateway
         self._session = session

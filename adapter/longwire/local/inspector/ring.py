@@ -21,7 +21,7 @@ class Ring:
         self._entries: dict[int, SeenEvent] = {}
         self._by_request: dict[str, SeenEvent] = {}
         self._sizes: dict[int, int] = {}
-        self.bytes = 0
+        self.bytes: int = 0
 
     def __iter__(self) -> Iterator[SeenEvent]:
         return iter(self._entries.values())

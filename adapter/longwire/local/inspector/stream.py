@@ -58,7 +58,7 @@ class Viewer:
         self._lost_count = False  # of the connections that are not kept any more
         self._first: int | None = None  # the oldest entry that is kept, if that has changed
         self._cleared = False
-        self.stopped = False
+        self.stopped: bool = False
         self._wake.set()
 
     def entry_changed(self, entry: SeenEvent) -> None:

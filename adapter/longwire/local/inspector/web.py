@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from longwire.local.server.server import LocalGateway
     from longwire.local.session import Session
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Pages that are told at once.
 MOST_VIEWERS = 8

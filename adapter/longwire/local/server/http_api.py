@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import h11
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 # Seconds for which a connection without a request is kept.
 KEEP_ALIVE = 60.0

@@ -101,7 +101,7 @@ class LocalGateway:
         # Why no client can connect, who then gets a 503 with it; None if they can.
         self.unavailable: str | None = None
         self.one_port = one_port
-        self.requests = 0  # to the HTTP API that are not answered yet
+        self.requests: int = 0  # to the HTTP API that are not answered yet
         self.answers_http = answers_http
         self.http_url: str | None = None
         self._http_server: asyncio.Server | None = None

@@ -107,7 +107,7 @@ class TestClient:
         check(root_path, backend)
         check_settings(settings, inspect.signature(type(self)).parameters)
         self._errors = AppErrors(raises=raise_server_exceptions)
-        self.timeout = timeout or (FRESH_TIMEOUT if fresh else TIMEOUT)
+        self.timeout: float = timeout or (FRESH_TIMEOUT if fresh else TIMEOUT)
         self._new_loop = loop_factory(backend_options or {})
         self._host = client[0]
         self._base_url = base_url

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from longwire.testing.gateway import Gateway
 
-logger = logging.getLogger("longwire.local")
+logger: logging.Logger = logging.getLogger("longwire.local")
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class GatewayThread:
     """Runs a gateway from now on until `stop`."""
 
     def __init__(self, gateway: Gateway, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        self.gateway = gateway
+        self.gateway: Gateway = gateway
         self._loop = new_loop()
         self._stopping = False
         self._is_blocked = False

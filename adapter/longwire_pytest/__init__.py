@@ -90,14 +90,20 @@ def longwire_client(request: pytest.FixtureRequest, longwire_app: Any) -> Iterat
 
 
 @pytest.fixture
-def longwire_gateway(request: pytest.FixtureRequest, longwire_app: Any) -> Gateway:
+def longwire_gateway(request: pytest.FixtureRequest, longwire_app: Any) -> Iterator[Gateway]:
     """A `longwire.testing.Gateway` of the app; `async with` begins and ends it."""
     from longwire.testing import Gateway
     from longwire.testing.options import imported
+    from longwire.testing.stores import in_memory
 
     options = _options(request, longwire_app, "longwire_gateway")
+    if options.pop("fresh", False):
+        pytest.fail("longwire_gateway: fresh=True is for longwire_client alone", pytrace=False)
     where = {name: options.pop(name) for name in ("app_dir", "factory") if name in options}
-    return Gateway(imported(longwire_app, **where), **options)
+    keep_store = options.pop("keep_store", False)
+    target = imported(longwire_app, **where)
+    with in_memory(target, unless=keep_store):
+        yield Gateway(target, **options)
 
 
 def _options(request: pytest.FixtureRequest, app: Any, fixture: str) -> dict[str, Any]:

@@ -169,6 +169,47 @@ def test_a_mark_or_a_fixture_says_it_too(folder: Path) -> None:
     assert "3 passed" in _pytest(folder, "--strict-markers")
 
 
+HANDLER = """
+    import pytest
+
+    @pytest.mark.anyio
+    async def test_gateway(longwire_gateway):
+        async with longwire_gateway as gateway, gateway.connect("/ws") as ws:
+            await ws.send("x")
+            assert (await ws.receive()).startswith("/ws ")
+
+    def test_client(longwire_client):
+        with longwire_client.websocket_connect("/ws") as ws:
+            ws.send_text("x")
+            assert ws.receive_text().startswith("/ws ")
+
+    @pytest.mark.longwire(fresh=True)
+    def test_fresh(longwire_gateway):
+        pass
+
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio"
+    """
+
+
+def test_a_handler_keeps_its_own_store_out_of_tests(folder: Path) -> None:
+    _ini(folder, "longwire_app = src_handler:handler")
+    _write(
+        folder / "src_handler.py",
+        """
+        from longwire import Longwire
+        from src_app import app
+
+        handler = Longwire(app, dsn="dynamodb://nowhere?region=eu-west-1")
+        """,
+    )
+    _write(folder / "test_it.py", HANDLER)
+    output = _pytest(folder)
+    assert "2 passed, 1 error" in output
+    assert "fresh=True is for longwire_client alone" in output
+
+
 def test_who_says_nothing_is_told_how_to(folder: Path) -> None:
     """Without a traceback."""
     _write(folder / "test_it.py", CLIENT)

@@ -483,6 +483,10 @@ def test_a_mistake_says_what_to_do(options: dict[str, Any], text: str) -> None:
 
 
 def test_more_mistakes_say_so(client: TestClient) -> None:
+    with pytest.raises(TypeError, match="'tiemout'; did you mean 'timeout'"):
+        TestClient(app, tiemout=3)
+    with pytest.raises(TypeError, match="'message_rat'; did you mean 'message_rate'"):
+        TestClient(app, message_rat=3)
     with pytest.raises(ConfigurationError, match="there is no module 'nowhere_to_be_found'"):
         TestClient("nowhere_to_be_found:app")
     with pytest.raises(ConfigurationError, match="a handler has its own"):

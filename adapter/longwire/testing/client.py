@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import weakref
 from pathlib import Path
@@ -17,6 +18,7 @@ from longwire.testing.gateway import Gateway, wrap
 from longwire.testing.options import (
     INSTALL,
     check,
+    check_settings,
     find_httpx,
     imported,
     loop_factory,
@@ -104,6 +106,7 @@ class TestClient:
         **settings: Any,
     ) -> None:
         check(root_path, backend)
+        check_settings(settings, inspect.signature(type(self)).parameters)
         self._errors = AppErrors(raises=raise_server_exceptions)
         self.timeout: float = timeout or (FRESH_TIMEOUT if fresh else TIMEOUT)
         self._new_loop = loop_factory(backend_options or {})

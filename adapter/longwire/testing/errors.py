@@ -17,7 +17,7 @@ class AppErrors:
     """
 
     def __init__(self, *, raises: bool) -> None:
-        self.raises = raises
+        self.raises: bool = raises
         self._of: defaultdict[str, list[BaseException]] = defaultdict(list)
 
     def add(self, event: LambdaEvent, error: BaseException) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import difflib
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +12,10 @@ from urllib.parse import urlsplit
 
 from longwire.exceptions import ConfigurationError
 from longwire.local.cli.importer import import_target
+from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 INSTALL = "pip install 'longwire[testing]'"
 
@@ -35,6 +38,15 @@ def check(root_path: str, backend: str) -> None:
         )
     if backend != "asyncio":
         raise ConfigurationError(f"backend is {backend!r}: on Lambda apps run on asyncio")
+
+
+def check_settings(settings: Mapping[str, Any], others: Iterable[str]) -> None:
+    """Raise `TypeError` for what is no setting of the gateway, with what was probably meant."""
+    known = {field.name for field in dataclasses.fields(GatewaySettings)}
+    for name in settings.keys() - known:
+        near = difflib.get_close_matches(name, [*known, *others], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"TestClient got an unexpected keyword argument {name!r}{hint}")
 
 
 def seen_from(base_url: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class AppRaisedError(LongwireError):
 
     def __init__(self, type: str, message: str) -> None:
         super().__init__(f"{type}: {message}" if message else type)
-        self.type = type
+        self.type: str = type
 
     def __reduce__(self) -> Any:
         return AppRaisedError, (self.type, str(self).removeprefix(f"{self.type}: "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from longwire.local.function.inline import kind
 from longwire_backends.memory import MemoryBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from longwire import WSConfig
     from longwire_backends import Backend
@@ -59,6 +60,19 @@ def give_back(handler: Longwire) -> None:
             _own[handler] = own, clients - 1
         elif own is not None:
             handler.backend = own
+
+
+@contextlib.contextmanager
+def in_memory(target: Any, *, unless: bool) -> Iterator[None]:
+    """Lend a handler its store meanwhile."""
+    lends = isinstance(target, Longwire) and not unless
+    if lends:
+        lend(target)
+    try:
+        yield
+    finally:
+        if lends:
+            give_back(target)
 
 
 def memory_of(key: Any) -> MemoryBackend:

@@ -35,7 +35,7 @@ class GatewayThread:
     """Runs a gateway from now on until `stop`."""
 
     def __init__(self, gateway: Gateway, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        self.gateway = gateway
+        self.gateway: Gateway = gateway
         self._loop = new_loop()
         self._stopping = False
         self._is_blocked = False

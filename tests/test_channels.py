@@ -65,7 +65,7 @@ async def test_a_message_to_a_group_reaches_all_its_members(gateway: Gateway) ->
         async with gateway.connect("/chat/green") as zoe:
             await ann.send("all hi")
             for one in (ann, bob, eve):
-                assert await one.receive() == "1 hi"
+                assert await one.receive(20) == "1 hi"
             await zoe.nothing()
 
 
@@ -74,28 +74,28 @@ async def test_a_consumer_of_threads_works_the_same(gateway: Gateway) -> None:
         for one in everybody:
             await one.send_json({"message": "hi"})
             for other in everybody:
-                assert await other.receive_json() == {"message": "hi"}
+                assert await other.receive_json(20) == {"message": "hi"}
 
 
 async def test_messages_of_one_event_come_in_order(gateway: Gateway) -> None:
     """Also to the sender itself, which goes on before any of them."""
     async with _room(gateway, 2) as (ann, bob):
         await ann.send("several 5")
-        assert [(await bob.receive())[2:] for _ in range(5)] == list("01234")
-        assert await ann.receive() == "sent"
-        assert [(await ann.receive())[2:] for _ in range(5)] == list("01234")
+        assert [(await bob.receive(20))[2:] for _ in range(5)] == list("01234")
+        assert await ann.receive(20) == "sent"
+        assert [(await ann.receive(20))[2:] for _ in range(5)] == list("01234")
 
 
 async def test_a_channel_has_one_name_in_all_events_and_can_be_sent_to(gateway: Gateway) -> None:
     async with _room(gateway, 2) as (ann, bob):
         await bob.send("name")
-        name = await bob.receive()
+        name = await bob.receive(20)
         await ann.send("all hi")
-        assert (await bob.receive(), await ann.receive()) == ("1 hi", "1 hi")
+        assert (await bob.receive(20), await ann.receive(20)) == ("1 hi", "1 hi")
         await bob.send("name")
-        assert await bob.receive() == name
+        assert await bob.receive(20) == name
         await ann.send(f"to {name} you alone")
-        assert (await bob.receive())[2:] == "you alone"
+        assert (await bob.receive(20))[2:] == "you alone"
         await ann.nothing()
 
 
@@ -103,7 +103,7 @@ async def test_consumers_that_answer_each_other_wait_for_nobody(gateway: Gateway
     """The event of the first message goes on until all that follows from it is delivered."""
     async with _room(gateway, 4) as (ann, *others):
         await ann.send("tell answer")
-        answers = sorted([(await ann.receive())[-6:] for _ in range(4)])
+        answers = sorted([(await ann.receive(20))[-6:] for _ in range(4)])
         assert answers == ["answer"] * 4  # one of them "told answer", by itself
         for one in others:
             await one.nothing()
@@ -113,14 +113,14 @@ async def test_a_consumer_may_wait_for_an_answer_by_a_channel_of_its_own(gateway
     """Whom it asks runs in the same process, at the same time."""
     async with _room(gateway, 2) as (ann, bob):
         await ann.send("ask")
-        assert await ann.receive() == "answered here I am"
+        assert await ann.receive(20) == "answered here I am"
         await bob.nothing()
 
 
 async def test_a_second_channel_in_a_group_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     async with _room(Gateway(app, MEMORY), 1) as (ann,):
         await ann.send("second")
-        assert await ann.receive() == "joined"
+        assert await ann.receive(20) == "joined"
     assert [one for one in caplog.messages if "is in group 'blue' in the memory" in one]
 
 
@@ -128,16 +128,16 @@ async def test_who_has_left_the_group_hears_no_more(gateway: Gateway) -> None:
     async with _room(gateway, 2) as (ann, bob):
         await bob.send("leave")
         await bob.send("name")
-        await bob.receive()
+        await bob.receive(20)
         await ann.send("all hi")
-        assert await ann.receive() == "1 hi"
+        assert await ann.receive(20) == "1 hi"
         await bob.nothing()
 
 
 async def test_the_others_hear_of_an_end(gateway: Gateway) -> None:
     async with _room(gateway, 2) as (ann, bob):
         await bob.close(4002)
-        assert await ann.receive() == "1 bye 4002"
+        assert await ann.receive(20) == "1 bye 4002"
 
 
 async def test_all_types_of_the_specification_arrive(gateway: Gateway) -> None:
@@ -145,7 +145,7 @@ async def test_all_types_of_the_specification_arrive(gateway: Gateway) -> None:
         await ann.send("types")
         value = "{'type': 'chat.types', 'b': b'\\x00\\xff', 'l': [1, 2.5, None, True], "
         for one in (ann, bob):
-            assert await one.receive() == value + "'d': {'x': {}}}"
+            assert await one.receive(20) == value + "'d': {'x': {}}}"
 
 
 async def test_a_handler_that_takes_longer_than_linger_is_not_cut_off(gateway: Gateway) -> None:
@@ -153,7 +153,7 @@ async def test_a_handler_that_takes_longer_than_linger_is_not_cut_off(gateway: G
     async with _room(gateway, 2) as (ann, bob):
         await ann.send("tell slowly")
         for one in (bob, ann):
-            assert await one.receive(3) == "slowly done"
+            assert await one.receive(20) == "slowly done"
 
 
 async def test_what_a_consumer_keeps_in_variables_is_there_with_replay_alone() -> None:
@@ -161,8 +161,8 @@ async def test_what_a_consumer_keeps_in_variables_is_there_with_replay_alone() -
         async with _room(Gateway(app, {**MEMORY, "replay": replay}), 2) as (ann, bob):
             for number in range(3):
                 await ann.send(f"all {number}")
-                assert await ann.receive() == f"{heard[number]} {number}"
-                assert await bob.receive() == f"{heard[number]} {number}"
+                assert await ann.receive(20) == f"{heard[number]} {number}"
+                assert await bob.receive(20) == f"{heard[number]} {number}"
 
 
 # While a connection begins
@@ -171,18 +171,18 @@ async def test_what_a_consumer_keeps_in_variables_is_there_with_replay_alone() -
 async def test_a_consumer_hears_itself_while_it_connects(gateway: Gateway) -> None:
     """As under a server: what comes before `accept` waits until its handler is through."""
     async with _room(gateway, 1, "/welcome") as (ann,):
-        assert [await ann.receive(), await ann.receive()] == ["early", "joined"]
+        assert [await ann.receive(20), await ann.receive(20)] == ["early", "joined"]
         async with gateway.connect("/welcome") as bob:
             for one in (ann, bob):
-                assert [await one.receive(), await one.receive()] == ["early", "joined"]
+                assert [await one.receive(20), await one.receive(20)] == ["early", "joined"]
 
 
 async def test_what_it_heard_then_is_heard_again_without_effect() -> None:
     """The connect part is repeated with it, so that what it keeps is as it was."""
     async with _room(Gateway(app, MEMORY), 1, "/welcome") as (ann,):
-        assert [await ann.receive(), await ann.receive()] == ["early", "joined"]
+        assert [await ann.receive(20), await ann.receive(20)] == ["early", "joined"]
         await ann.send("?")
-        assert await ann.receive() == "seen 2"
+        assert await ann.receive(20) == "seen 2"
         await ann.nothing()
 
 
@@ -195,22 +195,22 @@ async def test_one_consumer_that_raises_harms_no_other(
     """Its own connection ends, as under a server."""
     async with _room(gateway, 2) as (ann, bob):
         await ann.send("tell crash")
-        assert await ann.receive() == "told crash"
+        assert await ann.receive(20) == "told crash"
         with pytest.raises(Closed):
-            await bob.receive()
+            await bob.receive(20)
         raised = [one.exc_info[1] for one in caplog.records if one.exc_info]
         assert list(map(repr, raised)) == ["ValueError('as told')"]
         await ann.send("all hi")
-        assert await ann.receive(2) in ("1 hi", "2 hi")
+        assert await ann.receive(20) in ("1 hi", "2 hi")
 
 
 async def test_a_consumer_may_close_when_it_hears_something(gateway: Gateway) -> None:
     async with _room(gateway, 3) as (ann, bob, eve):
         await ann.send("tell close")
-        assert await ann.receive() == "told close"
+        assert await ann.receive(20) == "told close"
         for one in (bob, eve):
             with pytest.raises(Closed):
-                await one.receive()
+                await one.receive(20)
 
 
 @pytest.mark.parametrize("replay", [False, True])
@@ -276,10 +276,10 @@ async def test_the_capacity_of_a_channel_is_kept() -> None:
     with override_settings(CHANNEL_LAYERS=layer):
         async with _room(Gateway(app, MEMORY), 2) as (ann, bob):
             await ann.send("several 9")
-            assert await ann.receive() == "sent"
-            assert [(await ann.receive())[2:] for _ in range(3)] == list("012")
+            assert await ann.receive(20) == "sent"
+            assert [(await ann.receive(20))[2:] for _ in range(3)] == list("012")
             await ann.nothing()
-            got = [(await bob.receive())[2:] for _ in range(3)]
+            got = [(await bob.receive(20))[2:] for _ in range(3)]
             assert got == list("012")
 
 
@@ -288,11 +288,11 @@ async def test_a_send_to_a_full_channel_raises() -> None:
     with override_settings(CHANNEL_LAYERS=layer):
         async with _room(Gateway(app, MEMORY), 2) as (ann, bob):
             await bob.send("name")
-            name = await bob.receive()
+            name = await bob.receive(20)
             for _ in range(2):
                 await ann.send(f"fill {name}")
-                assert await ann.receive() == "full after 2"
-                assert [(await bob.receive())[2:] for _ in range(2)] == ["0", "1"]
+                assert await ann.receive(20) == "full after 2"
+                assert [(await bob.receive(20))[2:] for _ in range(2)] == ["0", "1"]
 
 
 async def test_what_has_no_worker_here_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -300,7 +300,7 @@ async def test_what_has_no_worker_here_is_said_once(caplog: pytest.LogCaptureFix
         await ann.send("to thumbnails a")
         await ann.send("to thumbnails b")
         await ann.send("name")
-        await ann.receive()
+        await ann.receive(20)
     said = [one for one in caplog.messages if "thumbnails" in one]
     assert len(said) == 1
     assert "no worker" in said[0]

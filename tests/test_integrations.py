@@ -68,14 +68,14 @@ async def test_the_rooms_of_socketio_are_rooms(
         gateway.connect(query=handshake) as bob,
     ):
         for one in (ann, bob):
-            assert (await one.receive()).startswith("0{")
+            assert (await one.receive(20)).startswith("0{")
             await one.send("40")
-            assert (await one.receive()).startswith("40{")
+            assert (await one.receive(20)).startswith("40{")
             await one.send('421["join","blue"]')
-            assert await one.receive() == '431["joined"]'
+            assert await one.receive(20) == '431["joined"]'
         await ann.send('42["say",{"room":"blue","text":"hi"}]')
         for one in (ann, bob):
-            assert await one.receive() == '42["said", "hi"]'
+            assert await one.receive(20) == '42["said", "hi"]'
 
 
 async def test_the_logger_of_powertools_says_which_event_it_is(

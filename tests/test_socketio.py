@@ -66,11 +66,11 @@ def _app() -> Any:
 async def _client(gateway: Gateway) -> AsyncIterator[WebSocket]:
     """Connect as a client of Socket.IO does."""
     async with gateway.connect(query=HANDSHAKE) as ws:
-        opened = await ws.receive()
+        opened = await ws.receive(20)
         assert opened[0] == "0"
         assert json.loads(opened[1:])["pingInterval"] == 7200 * 1000
         await ws.send("40")
-        assert (await ws.receive()).startswith('40{"sid":')
+        assert (await ws.receive(20)).startswith('40{"sid":')
         yield ws
 
 
@@ -84,10 +84,13 @@ async def _clients(number: int) -> AsyncIterator[list[WebSocket]]:
 async def test_events_acknowledgements_and_sessions_work_with_replay() -> None:
     async with _clients(1) as (ann,):
         await ann.send('421["echo",{"n":1}]')
-        assert [await ann.receive(), await ann.receive()] == ['42["echo",{"n":1}]', '431["done"]']
+        assert [await ann.receive(20), await ann.receive(20)] == [
+            '42["echo",{"n":1}]',
+            '431["done"]',
+        ]
         for number in (1, 2, 3):
             await ann.send(f'42{number}["count"]')
-            assert await ann.receive() == f"43{number}[{number}]"
+            assert await ann.receive(20) == f"43{number}[{number}]"
 
 
 async def test_rooms_are_groups_of_connections() -> None:
@@ -95,10 +98,10 @@ async def test_rooms_are_groups_of_connections() -> None:
     async with _clients(2) as (ann, bob):
         for one in (ann, bob):
             await one.send('421["join","blue"]')
-            assert await one.receive() == '431["joined"]'
+            assert await one.receive(20) == '431["joined"]'
         await ann.send('42["say",{"room":"blue","text":"hi"}]')
         for one in (ann, bob):
-            assert await one.receive() == '42["said", "hi"]'
+            assert await one.receive(20) == '42["said", "hi"]'
 
 
 async def test_without_replay_a_message_finds_no_session_and_nothing_comes() -> None:

@@ -32,6 +32,6 @@ async def test_context_variables_are_each_events_own() -> None:
             ids: list[Any] = []
             for one in (ann, bob):
                 await one.send("hi")
-                ids.append(await one.receive())
+                ids.append(await one.receive(20))
     assert [(one["event"], one["connection_id"]) for one in logs] == [("got", one) for one in ids]
     assert "connection_id" not in structlog.contextvars.get_contextvars()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from longwire.handler import Longwire
-    from longwire.registry.caller import Caller, OwnConnection
+    from longwire.registry.caller import Caller, ChannelDeliveries, OwnConnection
     from longwire.types import Message
 
 __all__ = ["ChannelLayer"]
@@ -245,7 +245,10 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         """Return who calls where Longwire runs consumers; None where a server does."""
         inside = callers.current.get()
         if inside is not None and not inside.is_closed:
-            return inside if inside.deliveries is not None else None
+            if inside.deliveries is None:
+                return None
+            if inside.deliveries() is not None:
+                return inside
         if (handler := callers.latest()) is not None:
             return handler(TIMEOUT)
         if not is_given(os.environ) or in_process.is_server():
@@ -284,18 +287,20 @@ class _Sending(NamedTuple):
             return True
         if not self.caller.has_effect:
             return True
-        assert self.caller.deliveries is not None
+        assert self.deliveries is not None
         endpoint = self.caller.registry.endpoint
         if endpoint is None:
             raise ConfigurationError(NO_ENDPOINT)
-        return self.caller.deliveries().put(
-            connection_id, endpoint, self.message, self.expires_at, capacity
-        )
+        return self.deliveries.put(connection_id, endpoint, self.message, self.expires_at, capacity)
 
     async def finish(self) -> None:
         """Wait for the consumers where no event does so at its end."""
-        if self.caller.departed is None and self.caller.deliveries is not None:
-            await self.caller.deliveries().finish()
+        if self.caller.departed is None and self.deliveries is not None:
+            await self.deliveries.finish()
+
+    @property
+    def deliveries(self) -> ChannelDeliveries | None:
+        return None if self.caller.deliveries is None else self.caller.deliveries()
 
 
 def _handler_of_project() -> Longwire:

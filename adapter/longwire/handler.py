@@ -369,7 +369,7 @@ class Longwire:
             call.times.send,
             loop=loop,
             departed=call.departures.found,
-            deliveries=call.departures.deliveries,
+            deliveries=call.departures.lend_deliveries(),
         )
 
     def caller(self, timeout: float) -> Caller:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from longwire import deadlines
@@ -82,6 +83,17 @@ class Departures:
         if self._deliveries is None:
             self._deliveries = self._new_deliveries(self)
         return self._deliveries
+
+    def lend_deliveries(self) -> Callable[[], ChannelDeliveries | None]:
+        """Return what returns them; None once nobody else keeps this."""
+        # A caller may outlive its event for a moment, and must not keep the app alive.
+        weak = weakref.ref(self)
+
+        def deliveries() -> ChannelDeliveries | None:
+            departures = weak()
+            return None if departures is None else departures.deliveries()
+
+        return deliveries
 
     @property
     def is_delivering(self) -> bool:
@@ -257,7 +269,7 @@ class Invocation:
             loop=asyncio.get_running_loop(),
             own=self.connection,
             departed=self.call.departures.found,
-            deliveries=self.call.departures.deliveries,
+            deliveries=self.call.departures.lend_deliveries(),
         )
 
     @property

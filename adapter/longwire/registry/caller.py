@@ -147,7 +147,7 @@ class Caller:
         loop: asyncio.AbstractEventLoop | None = None,
         own: OwnConnection | None = None,
         departed: Departed | None = None,
-        deliveries: Callable[[], ChannelDeliveries] | None = None,
+        deliveries: Callable[[], ChannelDeliveries | None] | None = None,
     ) -> None:
         self.registry: Registry = registry
         self.deadline: float = deadline
@@ -157,7 +157,8 @@ class Caller:
         # Where an event collects who has proved to be gone, to tell the app at its end; None where
         # the app is told at once.
         self.departed = departed
-        # Returns what is on its way by a channel layer; None where there is no app to run.
+        # Returns what is on its way by a channel layer; None where there is no app to run, or if
+        # the event is over.
         self.deliveries = deliveries
         self.unfinished: set[asyncio.Task[None]] = set()  # what was begun and not awaited
         # Called when it has sent something that has no effect; None where nobody wants to know.

@@ -42,7 +42,7 @@ async def app(scope, receive, send):
         text = await asyncio.to_thread(str.upper, message["text"])
         await connections.group_send("room", {"said": text})
         connections.sync  # has a loop of its own
-    print("left", message["code"], flush=True)
+    print(f"left {message['code']}", flush=True)
 """
 
 

@@ -7,12 +7,15 @@ the tests on it.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import select
 import signal
-import ssl  # noqa: F401  # the standard library is to know where it really is
-import subprocess  # noqa: F401
 import sys
+
+# The standard library is to know where it really is.
+for _name in ("mimetypes", "multiprocessing", "shutil", "ssl", "subprocess", "tempfile", "uuid"):
+    importlib.import_module(_name)
 
 # What `signal` has of these on Windows.
 SIGNALS = {"SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM", "SIG_DFL", "SIG_IGN"}

@@ -42,7 +42,7 @@ async def app(scope, receive, send):
         text = await asyncio.to_thread(str.upper, message["text"])
         await connections.group_send("room", {"said": text})
         connections.sync  # has a loop of its own
-    print("left", message["code"], flush=True)
+    print(f"left {message['code']}", flush=True)
 """
 
 
@@ -65,6 +65,8 @@ def test_clients_talk_until_ctrl_c(dev: Dev, directory: Path) -> None:
         assert (ann.recv(), bob.recv()) == ("hello", "hello")
         ann.send("hi")
         assert json.loads(ann.recv()) == json.loads(bob.recv()) == {"said": "HI"}
+        while "MESSAGE" not in dev.line():
+            pass  # the event is over
         interrupt(dev.process)
         for client in (ann, bob):
             with pytest.raises(ConnectionClosed):
@@ -72,7 +74,7 @@ def test_clients_talk_until_ctrl_c(dev: Dev, directory: Path) -> None:
             assert client.protocol.close_code == 1001
     out, err = dev.process.communicate(timeout=30)
     assert dev.process.returncode == 0
-    assert out.count("left 1001") == 2
+    assert out.count("left 1001") == 2, out
     assert out.count("shut down") == 1
     assert err.startswith("longwire dev: stopping: 2 connected, ")
     assert len(err.splitlines()) == 1  # and nothing of an event loop that lacks something

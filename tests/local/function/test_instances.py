@@ -370,12 +370,16 @@ def test_what_the_readme_says_of_a_dict_of_connections(
     (tmp_path / f"{module}.py").write_text(FILES[f"{module}.py"])
     with Dev(tmp_path, f"{module}:app", "--instances", "2") as dev:
         url = dev.ready()[1]
-        with connect(f"{url}/?name=ann") as ann, connect(f"{url}/?name=bob") as bob:
-            bob.send("hi")
-            assert bob.recv(20) == "bob: hi"
-            heard = [ann.recv(20) for _ in hears]  # before the end, which may overtake it
-            dev.process.send_signal(signal.SIGINT)
-            heard += list(ann)
+        with connect(f"{url}/?name=ann") as ann:
+            # Its process is idle again, so Bob connects there, and his message goes elsewhere.
+            while not dev.line().startswith("REPORT"):
+                pass
+            with connect(f"{url}/?name=bob") as bob:
+                bob.send("hi")
+                assert bob.recv(20) == "bob: hi"
+                heard = [ann.recv(20) for _ in hears]  # before the end, which may overtake it
+                dev.process.send_signal(signal.SIGINT)
+                heard += list(ann)
         dev.process.wait(20)
     assert heard == hears
 

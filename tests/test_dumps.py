@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import enum
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -137,7 +138,7 @@ def test_a_set_is_the_same_text_in_every_process() -> None:
             capture_output=True,
             check=True,
             text=True,
-            env={"PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed},
         ).stdout
         for seed in "1234"
     }

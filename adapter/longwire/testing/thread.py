@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 import threading
 import weakref
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from longwire.local import loops
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from longwire.testing.gateway import Gateway
-
-logger: logging.Logger = logging.getLogger("longwire.local")
 
 T = TypeVar("T")
 
@@ -119,15 +118,7 @@ class GatewayThread:
             self._loop.call_soon(self._loop.stop)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        while not self._stopping:
-            try:
-                self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                # asyncio lets these two end its loop. Lambda would start a new process.
-                logger.error("the app tried to end the process: %r; it goes on here", error)
-        asyncio.set_event_loop(None)
-        self._loop.close()
+        loops.run(self._loop, lambda: self._stopping)
 
 
 # Of clients that nobody has closed.

@@ -173,10 +173,18 @@ class Page:
 
     def click(self, selector: str, text: str = "") -> None:
         """Click with the mouse on the middle of an element, as soon as one can."""
+        self.hold(selector, text)
+        self.release()
+
+    def hold(self, selector: str, text: str = "") -> None:
+        """Press the mouse there, as the first half of a click."""
         x, y = self._until(_call(PLACE, selector, text), bool)
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-        for kind in ("mousePressed", "mouseReleased"):
-            self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self._held = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        self.ask("Input.dispatchMouseEvent", type="mousePressed", **self._held)
+
+    def release(self) -> None:
+        self.ask("Input.dispatchMouseEvent", type="mouseReleased", **self._held)
 
     def fill(self, selector: str, text: str) -> None:
         """Put a text in the place of what is in a field."""

@@ -136,6 +136,17 @@ def test_what_a_client_of_another_program_does(page: Page, dev: Dev) -> None:
         page.see(".detail .tag.closed")
 
 
+def test_a_slow_click(page: Page, dev: Dev) -> None:
+    """What is pressed is not drawn anew before it is let go."""
+    Browser(dev.url).do(do="connect")
+    clicks = [(".event", "", "#replay"), (".peer", "", "#message")]
+    for selector, text, follows in [*clicks, (".detail .actions button", "Close", ".tag.closed")]:
+        page.hold(selector, text)
+        page.run("Promise.all([draw(), drawPeers(), state.peer && loadPeer(state.peer)])")
+        page.release()
+        page.see(follows)
+
+
 @pytest.mark.timeout(180)
 def test_five_hundred_events(chromium: Chromium, tmp_path: Path) -> None:
     (tmp_path / "plain.py").write_text(PLAIN)

@@ -137,7 +137,7 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         await self._do(caller, send)
 
     async def _begin(self, caller: Caller, message: Message) -> _Sending:
-        if caller.has_effect:
+        if await caller.takes_effect():
             await caller.store_state()  # before others act on what the app has changed
         else:
             caller.swallow()

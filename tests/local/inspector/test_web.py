@@ -265,3 +265,25 @@ async def test_unknown_addresses(look: Look) -> None:
     for target in ("/_longwire/nothing", "/_longwire/event?n=x", "/_longwire/connection?id=x"):
         assert (await look.get(target))[0] == 404
     assert json.dumps(await look.get("/_longwire/event")) == '[404, {"message": "Not Found"}]'
+
+
+async def test_of_an_http_request_it_says_what_its_client_got(function: RecordingFunction) -> None:
+    """Also where that is not what the function said, or it was not asked."""
+    answers = iter([{"statusCode": 201}, {"statusCode": 200, "body": {}}, "text"])
+
+    async def answer(event: object) -> object:
+        return next(answers)
+
+    function.answer = answer
+    async with looking(function) as look:
+        await look.gateway.listen_for_http(0)
+        for target, status in (("/", 201), ("/", 500), ("/", 200), ("*", 400)):
+            request = f"OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            assert (await exchange(str(look.gateway.http_url), request.encode()))[0] == status
+        told = [await look.event(number) for number in range(1, 5)]
+    assert [(one["status"], one["tone"]) for one in told] == [
+        ("201", "ok"),
+        ("500, malformed answer", "bad"),
+        ("200", "ok"),
+        ("400 refused", "warn"),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,10 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 PLAIN = """
 def handler(event, context):
     return {"statusCode": 200}
+"""
+COOKIES = """
+def handler(event, context):
+    return {"statusCode": 200, "cookies": ["session=new"]}
 """
 NASTY = "<script>window.hit = 1</script><img src=x onerror='window.hit = 2'>"
 
@@ -254,3 +259,22 @@ def test_a_gateway_that_starts_again(chromium: Any, tmp_path: Path) -> None:
         shown.page.wait_for_selector("#live.on")
         shown.wait("state.shown.length == 0")
     shown.context.close()
+
+
+def test_cookies_of_http_are_secrets_too(chromium: Any, tmp_path: Path) -> None:
+    """They have places of their own in its events and answers."""
+    (tmp_path / "main.py").write_text(COOKIES)
+    with Dev(tmp_path, "main:handler", "--http-port", "0") as dev:
+        url, _ = dev.ready_for_http()
+        shown = Shown(chromium, dev)
+        request = urllib.request.Request(url, headers={"Cookie": "session=abc"})
+        urllib.request.urlopen(request, timeout=30).close()
+        shown.page.click(".event")
+        shown.page.click("summary")
+        shown.page.wait_for_selector("details[open] pre")
+        for secret in ("session=abc", "session=new"):
+            assert secret not in shown.text("body")
+        shown.page.click(".secret >> nth=0")
+        shown.page.wait_for_selector("details pre:has-text('session=abc')")
+        assert "session=new" in shown.text("body")
+        shown.close()

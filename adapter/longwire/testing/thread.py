@@ -48,7 +48,7 @@ class GatewayThread:
         """Return what a coroutine returns on the loop; `timeout` is what it itself sees to.
 
         Raises:
-            TimeoutError: it does not end, as the app blocks the loop.
+            TimeoutError: it does not end, as the app blocks the loop, or takes too long to start.
         """
         if threading.current_thread() is self._thread or self.is_stopped:
             coroutine.close()
@@ -64,11 +64,14 @@ class GatewayThread:
                 raise
         finally:
             work.cancel()  # also when Ctrl-C ends the wait
-        self._is_blocked = True
+        if self._responds():
+            raise TimeoutError(
+                f"the app was not done after {timeout + LATE:g} s, though its event loop is free"
+            )
         raise TimeoutError(f"the app blocks its event loop, at {self._place()}")
 
     def _responds(self) -> bool:
-        """Tell whether a loop that was blocked no longer is."""
+        """Tell whether the loop turns, and note it."""
         turned = threading.Event()
         self._loop.call_soon_threadsafe(turned.set)
         self._is_blocked = not turned.wait(0.1)

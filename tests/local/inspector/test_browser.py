@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 PLAIN = """
 def handler(event, context):
     return {"statusCode": 200}
+"""
+COOKIES = """
+def handler(event, context):
+    return {"statusCode": 200, "cookies": ["session=new"]}
 """
 NASTY = "<script>window.hit = 1</script><img src=x onerror='window.hit = 2'>"
 SHOWN = "state.shown.length"
@@ -226,3 +231,21 @@ def test_a_gateway_that_starts_again(chromium: Chromium, tmp_path: Path) -> None
             dev.ready()
             page.see("#live.on")
             page.wait_for(SHOWN, 0)
+
+
+def test_cookies_of_http_are_secrets_too(chromium: Chromium, tmp_path: Path) -> None:
+    """They have places of their own in its events and answers."""
+    (tmp_path / "main.py").write_text(COOKIES)
+    with Dev(tmp_path, "main:handler", "--http-port", "0") as dev:
+        url, _ = dev.ready_for_http()
+        with showing(chromium, dev) as page:
+            request = urllib.request.Request(url, headers={"Cookie": "session=abc"})
+            urllib.request.urlopen(request, timeout=30).close()
+            page.click(".event")
+            page.click("summary")
+            page.see("details[open] pre")
+            for secret in ("session=abc", "session=new"):
+                assert secret not in page.text("body")
+            page.click(".secret")
+            page.wait_for("document.body.innerText.includes('session=abc')", True)
+            assert "session=new" in page.text("body")

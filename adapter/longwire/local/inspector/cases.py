@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +32,8 @@ _USUAL = {
     "content-length",
 }
 SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
+# As the page has it, and in the case of the letters, too.
+_SECRET_NAME = "token|secret|passw|api_?key|signature|credential|jwt|^auth$|^sig$|^key$|^code$"
 HIDDEN = "..."
 
 
@@ -43,9 +46,20 @@ def headers_of(handshake: ClientHandshake, *, secrets: bool) -> list[tuple[str, 
     ]
 
 
+def query_of(query: str, *, secrets: bool) -> str:
+    """Return a query as it was; the values of those parameters that are secrets as asked."""
+    if secrets:
+        return query
+    return "&".join(
+        f"{name}={HIDDEN}" if value and re.search(_SECRET_NAME, unquote(name), re.I) else one
+        for one in query.split("&")
+        for name, _, value in [one.partition("=")]
+    )
+
+
 def wscat(url: str, handshake: ClientHandshake, body: str | None, *, secrets: bool) -> str:
     """Return the command that opens such a connection, and sends this."""
-    query = f"?{handshake.query}" if handshake.query else ""
+    query = f"?{query_of(handshake.query, secrets=secrets)}" if handshake.query else ""
     words = ["wscat", "-c", f"{url}/{query}"]
     for name, value in headers_of(handshake, secrets=secrets):
         words += ["-H", f"{name}: {value}"]
@@ -73,7 +87,7 @@ def curl_http(event: dict[str, Any], url: str, *, secrets: bool) -> str:
     """Return the command that makes such an HTTP request."""
     http = event.get("requestContext", {}).get("http", {})
     method = http.get("method") or event.get("httpMethod") or "GET"
-    query = event.get("rawQueryString")
+    query = query_of(event.get("rawQueryString") or "", secrets=secrets)
     path = str(event.get("rawPath") or event.get("path") or "/")
     words = ["curl", "-i", "-X", method, url + path + (f"?{query}" if query else "")]
     for name, value in (event.get("headers") or {}).items():
@@ -117,7 +131,7 @@ def pytest_case(
 
 
 def _arguments(handshake: ClientHandshake, path_query: str | None, secrets: bool) -> str:
-    pairs = parse_qsl(handshake.query, keep_blank_values=True)
+    pairs = parse_qsl(query_of(handshake.query, secrets=secrets), keep_blank_values=True)
     paths = [value for name, value in pairs if name == path_query]
     rest = [(name, value) for name, value in pairs if name != path_query]
     given = []

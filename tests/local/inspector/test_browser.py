@@ -198,7 +198,12 @@ def _look_through(shown: Shown, browser: Browser) -> None:
     page.keyboard.press("/")
     page.keyboard.type("pear 3")
     shown.wait("state.shown.length == 49")
-    page.keyboard.press("Escape")
+    page.keyboard.type("no such pear")
+    page.click("[data-kind=DISCONNECT]")
+    page.click("#show-all")
+    shown.wait("state.shown.length >= 497")
+    assert page.is_hidden("#none")
+    assert page.get_attribute("[data-kind=DISCONNECT]", "aria-pressed") == "true"
     page.click("[data-kind=MESSAGE]")
     shown.wait("state.shown.length == 2")
     page.click("[data-kind=MESSAGE]")

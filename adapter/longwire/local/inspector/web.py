@@ -229,7 +229,7 @@ class InspectorPage:
         body = entry.event.get("body") if entry.kind == "MESSAGE" else None
         match form, entry.kind:
             case "curl", "HTTP":
-                return cases.curl_http(entry.event, http, secrets=shown)
+                return cases.curl_http(entry.event, gateway.http_url or http, secrets=shown)
             case "curl", "POST":
                 data = entry.frames[0].data.decode(errors="replace") if entry.frames else ""
                 return cases.curl_post(gateway.management_url, entry.connection_id or "", data)

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,24 +108,16 @@ def pytest_case(
     secrets: bool,
 ) -> str:
     """Return a test that holds the conversation of these events, which are of one connection."""
-    module, _, attribute = target.partition(":")
-    name = attribute or "app"
     steps = [line for entry in entries for line in _steps(entry)]
+    arguments = _arguments(handshake, path_query, secrets)
     lines = [
-        "import asyncio",
-        "",
-        "from longwire.testing import Gateway",
-        f"from {module} import {name}",
+        "from longwire.testing import TestClient",
         "",
         "",
         "def test_conversation() -> None:",
-        "    asyncio.run(conversation())",
-        "",
-        "",
-        "async def conversation() -> None:",
-        f"    async with Gateway({name}) as gateway:",
-        f"        async with gateway.connect({_arguments(handshake, path_query, secrets)}) as ws:",
-        *(f"            {line}" for line in steps or ["await ws.nothing()"]),
+        f"    with TestClient({target!r}) as client:",
+        f"        with client.websocket_connect({arguments}) as ws:",
+        *(f"            {line}" for line in steps or ["ws.nothing()"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -133,18 +125,15 @@ def pytest_case(
 def _arguments(handshake: ClientHandshake, path_query: str | None, secrets: bool) -> str:
     pairs = parse_qsl(query_of(handshake.query, secrets=secrets), keep_blank_values=True)
     paths = [value for name, value in pairs if name == path_query]
-    rest = [(name, value) for name, value in pairs if name != path_query]
-    given = []
-    if path_query == "path" and len(paths) == 1:
-        given.append(repr(paths[0]))
-    else:
-        rest = pairs
-    if rest:
-        given.append(f"query={urlencode(rest)!r}")
-    if headers := headers_of(handshake, secrets=secrets):
-        given.append(f"headers={headers!r}")
+    path = "/"
+    if len(paths) == 1 and paths[0].startswith("/") and not paths[0].startswith("//"):
+        path = quote(paths[0])
+        pairs = [(name, value) for name, value in pairs if name != path_query]
+    given = [repr(path + (f"?{urlencode(pairs)}" if pairs else ""))]
     if protocols := _subprotocols(handshake):
         given.append(f"subprotocols={protocols!r}")
+    if headers := headers_of(handshake, secrets=secrets):
+        given.append(f"headers={headers!r}")
     return ", ".join(given)
 
 
@@ -152,12 +141,12 @@ def _steps(entry: SeenEvent) -> list[str]:
     own = [frame for frame in entry.frames if frame.connection_id == entry.connection_id]
     lines = []
     if entry.kind == "MESSAGE":
-        lines.append(f"await ws.send({entry.event['body']!r})")
+        lines.append(f"ws.send_text({entry.event['body']!r})")
     for frame in own:
         if frame.status is None:  # the gateway's own, with ids that are new each time
-            lines.append("await ws.receive()  # an error of the gateway")
+            lines.append("ws.receive()  # an error of the gateway")
         elif frame.status == 200:
-            lines.append(f"assert await ws.receive() == {frame.data.decode(errors='replace')!r}")
+            lines.append(f"assert ws.receive_text() == {frame.data.decode(errors='replace')!r}")
     return lines
 
 

@@ -22,6 +22,8 @@ def handshake_status(run: Run, outcome: Outcome, connection_id: str) -> int:
     if run.answer.accepted:
         return 200
     status = run.answer.status or _raised_status(run.error)
+    if run.hints is not None:
+        _tell_of_close(run, connection_id, "refused", str(status))
     if status is not None:
         return _refusal(status, connection_id)
     where = f"connection {connection_id}: the app"
@@ -39,6 +41,8 @@ def handshake_status(run: Run, outcome: Outcome, connection_id: str) -> int:
 
 def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
     """Log how a run ended, where its author should know."""
+    if run.hints is not None:
+        _tell_of_close(run, connection_id, "closed", "1000")
     if run.hang is not None and run.error is None:
         logger.error("connection %s: the app went on after this: %s", connection_id, run.hang)
     if run.error is not None and not is_disconnect(run.error):
@@ -60,6 +64,23 @@ def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
             connection_id,
             run.cut_off,
         )
+
+
+def _tell_of_close(run: Run, connection_id: str, did: str, instead: str) -> None:
+    """Log the app's own code and reason, as no client sees them and no status has them."""
+    code, reason = run.answer.closed_with or (None, None)
+    if code in (None, 1000):
+        return
+    if isinstance(reason, list):  # FastAPI's validation; without the values, which are the client's
+        reason = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in reason)
+    logger.warning(
+        "connection %s: the app %s with %s%s, but the client gets %s",
+        connection_id,
+        did,
+        code,
+        f" ({reason})" if reason else "",
+        instead,
+    )
 
 
 def log_cut_off(run: Run, connection_id: str, when: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -241,6 +242,31 @@ def test_the_line_of_an_event_says_what_the_app_raised(tmp_path: Path, more: lis
     (line,) = re.findall(r"MESSAGE .*", out)
     assert "  200, the app raised RuntimeError  " in line
     assert "\x1b" not in out
+
+
+IN_ANOTHER_ZONE = """
+import os, time
+os.environ["TZ"] = "HERE-7"
+time.tzset()  # as Django does
+
+async def app(scope, receive, send):
+    if scope["type"] != "websocket":
+        raise NotImplementedError
+    await receive()
+    await send({"type": "websocket.accept"})
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no tzset")
+def test_the_time_of_a_line_is_that_of_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(IN_ANOTHER_ZONE)
+    with Dev(tmp_path, "main:app", TZ="UTC") as dev:
+        with connect(dev.ready()[1]):
+            pass
+        hours = [f"{datetime.now(UTC) - timedelta(minutes=ago):%H}" for ago in (0, 5)]
+        out = dev.stop(signal.SIGTERM)[1]
+    (hour,) = re.findall(r"(\d\d):\d\d:\d\d  CONNECT", out)
+    assert hour in hours
 
 
 STARTING = """

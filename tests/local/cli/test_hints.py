@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.local.running import Dev
@@ -54,3 +56,44 @@ def test_the_terminal_tells_it_once(tmp_path: Path, target: str, arguments: list
                 assert client.recv(20) == "1"
         _, out, err = dev.stop(signal.SIGTERM)
     assert (out + err).count(HINT) == 1
+
+
+CLOSING = """
+from fastapi import FastAPI, WebSocket
+
+app = FastAPI()
+
+@app.websocket("/")
+async def talk(ws: WebSocket, n: int):
+    if n == 1:
+        return await ws.close(4003, "not you")
+    await ws.accept()
+    if n == 2:
+        await ws.close()
+    await ws.receive_text()
+    await ws.close(4001)
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--instances", "4"]], ids=["here", "instances"])
+def test_the_code_that_the_app_closed_with_is_told(tmp_path: Path, arguments: list[str]) -> None:
+    """No client sees it, and a refusal has its reason there; a plain close says nothing."""
+    (tmp_path / "closing.py").write_text(CLOSING)
+    with Dev(tmp_path, "closing:app", *arguments) as dev:
+        url = dev.ready()[1]
+        for query in ("n=secret", "n=1"):
+            with pytest.raises(InvalidStatus), connect(f"{url}/?{query}"):
+                pass
+        for number in (2, 3):
+            with connect(f"{url}/?n={number}") as client:
+                client.send("hi")
+                with pytest.raises(ConnectionClosed):
+                    client.recv(20)
+        _, out, err = dev.stop(signal.SIGTERM)
+    told = re.findall("the app (?:refused|closed) with .*", out + err)
+    assert told == [
+        "the app refused with 1008 (query.n: Input should be a valid integer, unable to parse "
+        "string as an integer), but the client gets 403",
+        "the app refused with 4003 (not you), but the client gets 403",
+        "the app closed with 4001, but the client gets 1000",
+    ]

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
         ),
         (["dev", "a:b", "--port", "x"], "argument --port: invalid port value: 'x'"),
         (["dev", "a:b", "--port", "65536"], "argument --port: expected 0 to 65535"),
+        (["dev", "a:b", "--path", "ws"], "argument --path: expected /ws: a path begins with '/'"),
+        (["--versoin"], "there is no option --versoin; did you mean --version?"),
+        (["--port", "4000", "a:b"], "there is no option --port"),
         *(
             (["dev", "a:b", "--allow-host", host], "argument --allow-host: expected a name without")
             for host in ("", "http://box", "box:3001")

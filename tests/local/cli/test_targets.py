@@ -132,6 +132,19 @@ def test_a_factory_is_called(folder: Path, target: str) -> None:
             "module 'one' has no handler or app: name what to run, for example one:NAME",
         ),
         (
+            "from starlette.applications import Starlette\nweb = Starlette()",
+            "one",
+            False,
+            "module 'one' has no handler or app: name what to run, for example one:web",
+        ),
+        (
+            "class Site:\n    def __call__(self, environ, start_response): pass\napp = Site()",
+            "one",
+            False,
+            "one:app is a WSGI app, which has no WebSockets; expected an ASGI app, as Django "
+            "makes one with get_asgi_application()",
+        ),
+        (
             FACTORY,
             "one",
             False,

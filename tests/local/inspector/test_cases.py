@@ -95,10 +95,14 @@ async def test_commands_for_a_shell(look: Look, function: RecordingFunction) -> 
 
 
 async def test_secrets_are_copied_when_they_are_shown(look: Look) -> None:
-    await look.connect(headers=HEADERS)
+    await look.connect(query="name=ann&access%5Ftoken=sesame", headers=HEADERS)
     for form in ("wscat", "pytest"):
-        assert "secret=1" not in await case(look, 1, form)
-        assert "secret=1" in await case(look, 1, form, "&secrets=1")
+        hidden = await case(look, 1, form)
+        assert "name=ann" in hidden
+        shown = await case(look, 1, form, "&secrets=1")
+        for secret in ("secret=1", "sesame"):
+            assert secret not in hidden
+            assert secret in shown
 
 
 async def test_what_cannot_be_copied(look: Look) -> None:
@@ -110,13 +114,13 @@ async def test_what_cannot_be_copied(look: Look) -> None:
 def test_an_http_request_as_a_command() -> None:
     event = {
         "rawPath": "/rooms",
-        "rawQueryString": "a=b",
+        "rawQueryString": "a=b&api_key=sesame&code=",
         "headers": {"authorization": "Bearer x", "content-type": "text/plain", "host": "h"},
         "body": "hi",
         "requestContext": {"http": {"method": "POST"}},
     }
     words = shlex.split(curl_http(event, "http://h:1", secrets=False))
-    assert words[:5] == ["curl", "-i", "-X", "POST", "http://h:1/rooms?a=b"]
+    assert words[:5] == ["curl", "-i", "-X", "POST", f"http://h:1/rooms?a=b&api_key={HIDDEN}&code="]
     assert f"authorization: {HIDDEN}" in words
     assert words[-2:] == ["--data-raw", "hi"]
 

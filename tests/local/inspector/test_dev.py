@@ -157,6 +157,18 @@ def test_what_a_process_has_written_last(directory: Path) -> None:
         assert dev.stop(signal.SIGINT)[0] == 0
 
 
+def test_a_request_is_copied_with_the_port_of_http(directory: Path) -> None:
+    pytest.importorskip("mangum")
+    with Dev(directory, "main:app", "--http-port", "0") as dev:
+        browser = Browser(dev.ready()[1])
+        lines = iter(dev.line, "")
+        http = next(line.strip() for line in lines if line.startswith("  http:"))
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{http}a?b=c", timeout=20)
+        told = browser.get("/_longwire/case?n=1&as=curl")
+    assert f"'{http}a?b=c'" in told["text"]
+
+
 def test_a_browser_at_the_address(directory: Path) -> None:
     html = {"Accept": "text/html"}
     with Dev(directory, "main:app") as dev:

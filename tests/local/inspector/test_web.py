@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -182,6 +183,10 @@ async def test_details_have_the_raw_event_and_the_answer(
     assert "Internal server error" in second["posts"][0]["data"]
 
 
+def _has_told(told: Any, number: int) -> bool:
+    return bool(max(told.events, default=0) > number)
+
+
 async def test_a_page_that_does_not_read_costs_no_memory(
     look: Look, function: RecordingFunction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,7 +209,7 @@ async def test_a_page_that_does_not_read_costs_no_memory(
             for number in range(1, 21):
                 await look.do(do="send", connection=connection_id, text="x" * 300, times=100)
                 await function.wait_for("MESSAGE", 100 * number)
-                await told.until(lambda number=number: max(told.events, default=0) > 100 * number)
+                await told.until(partial(_has_told, told, 100 * number))
                 most = max(most, connection.unread)
     assert streams.UNREAD_LIMIT / 4 < most < 2 * streams.UNREAD_LIMIT
     assert len(look.inspector.ring) <= 1000

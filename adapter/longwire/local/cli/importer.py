@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import inspect
 import logging
 import sys
 import traceback
@@ -26,6 +28,9 @@ class ImportTargetError(ConfigurationError):
 # What is taken of a module when no attribute is named: the first of these that can be served.
 ATTRIBUTES = ("handler", "app", "application", "lambda_handler")
 FACTORIES = ("create_app", "make_app", "get_app", "build_app")
+# By the names of its arguments an app is known.
+ASGI = ("scope", "receive", "send")
+WSGI = ("environ", "start_response")
 
 
 def import_target(target: str, app_dir: Path, *, factory: bool = False) -> Any:
@@ -78,8 +83,17 @@ def _usual_name(module: ModuleType, module_name: str, names: tuple[str, ...]) ->
     if names is ATTRIBUTES and any(hasattr(module, name) for name in FACTORIES):
         hint = "it has a factory, so add --factory"
     else:
-        hint = f"name what to run, for example {module_name}:NAME"
+        named = [name for name, value in vars(module).items() if _names(value) == ASGI]
+        hint = f"name what to run, for example {module_name}:{named[0] if named else 'NAME'}"
     raise ImportTargetError(f"module {module_name!r} has no {' or '.join(names[:2])}: {hint}")
+
+
+def _names(target: object) -> tuple[str, ...]:
+    """Return how the arguments of an app are named, or of anything else that is no class."""
+    if callable(target) and not isinstance(target, type):
+        with contextlib.suppress(TypeError, ValueError):
+            return tuple(inspect.signature(target).parameters)
+    return ()
 
 
 def _made_by(factory: Any, target: str, app_dir: Path) -> Any:
@@ -167,6 +181,11 @@ def _check_callable(found: object, target: str) -> None:
         raise ImportTargetError(
             f"{target} is of type {type(found).__name__}; expected an ASGI app, a Longwire "
             "handler or a Lambda function"
+        )
+    if _names(found) == WSGI:
+        raise ImportTargetError(
+            f"{target} is a WSGI app, which has no WebSockets; expected an ASGI app, as Django "
+            "makes one with get_asgi_application()"
         )
     least, most = arity(found)
     if most is None or (least <= 3 and most >= 2):

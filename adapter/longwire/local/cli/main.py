@@ -203,7 +203,9 @@ def host_name(text: str) -> str:
 def _add_app(dev: argparse.ArgumentParser) -> None:
     group = dev.add_argument_group("the function")
     _add_app_dir(group)
-    group.add_argument("--path", help="the path an ASGI app sees when the client gives none (/)")
+    group.add_argument(
+        "--path", type=path, help="the path an ASGI app sees when the client gives none (/)"
+    )
     group.add_argument(
         "--replay",
         action="store_true",
@@ -241,6 +243,13 @@ def function_timeout(text: str) -> float:
     if not 0 < seconds <= 900:
         raise argparse.ArgumentTypeError("expected more than 0 and at most 900 seconds")
     return seconds
+
+
+def path(text: str) -> str:
+    """Read a path of the app."""
+    if not text.startswith("/"):
+        raise argparse.ArgumentTypeError(f"expected /{text}: a path begins with '/'")
+    return text
 
 
 def instances(text: str) -> int:

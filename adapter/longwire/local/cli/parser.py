@@ -73,6 +73,8 @@ class Parser(argparse.ArgumentParser):
         given = list(sys.argv[1:] if args is None else args)
         if given and not given[0].startswith("-") and given[0] not in self.commands:
             self.error(_no_command(given[0], self.commands))
+        if given and given[0].startswith("-") and given[0] not in self._option_string_actions:
+            self.error(_no_option(given[:1], self.format_usage()))
         options, rest = self.parse_known_args(given)
         if rest:
             of_command = self.commands[options.command]

@@ -68,6 +68,8 @@ class Screen:
         self.about: About = About()
         self.on_broken: Callable[[str | None], object] = do_nothing
         self._raised: dict[str, str] = {}  # by the id of the request
+        # That of the terminal, as this is made before the app, which may set another: Django does.
+        self._zone = datetime.now().astimezone().tzinfo
 
     def app_raised(self, event: LambdaEvent, error: str) -> None:
         """Note what an app raised though its event was answered."""
@@ -90,7 +92,8 @@ class Screen:
     def show(self, handled: HandledEvent) -> None:
         error = self._raised.pop(handled.event["requestContext"]["requestId"], None)
         colours = has_colours(sys.stdout, os.environ)
-        line = event_line(handled, datetime.now(), error, self.about.routes, colours=colours)
+        time = datetime.now(self._zone)
+        line = event_line(handled, time, error, self.about.routes, colours=colours)
         write_line(sys.stdout, line)
 
     def report(self, report: Report) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from longwire.local.rules.events import REPLACED
 
@@ -35,6 +36,8 @@ _USUAL = {
 # What an app may answer by, and what the gateway puts in.
 _USUAL_IN_HTTP = (_USUAL - {"accept", "accept-language"}) | REPLACED
 SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
+# As the page has it, and in the case of the letters, too.
+_SECRET_NAME = "token|secret|passw|api_?key|signature|credential|jwt|^auth$|^sig$|^key$|^code$"
 HIDDEN = "..."
 
 
@@ -47,9 +50,20 @@ def headers_of(handshake: ClientHandshake, *, secrets: bool) -> list[tuple[str, 
     ]
 
 
+def query_of(query: str, *, secrets: bool) -> str:
+    """Return a query as it was; the values of those parameters that are secrets as asked."""
+    if secrets:
+        return query
+    return "&".join(
+        f"{name}={HIDDEN}" if value and re.search(_SECRET_NAME, unquote(name), re.I) else one
+        for one in query.split("&")
+        for name, _, value in [one.partition("=")]
+    )
+
+
 def wscat(url: str, handshake: ClientHandshake, body: str | None, *, secrets: bool) -> str:
     """Return the command that opens such a connection, and sends this."""
-    query = f"?{handshake.query}" if handshake.query else ""
+    query = f"?{query_of(handshake.query, secrets=secrets)}" if handshake.query else ""
     words = ["wscat", "-c", f"{url}/{query}"]
     for name, value in headers_of(handshake, secrets=secrets):
         words += ["-H", f"{name}: {value}"]
@@ -77,7 +91,7 @@ def curl_http(event: dict[str, Any], url: str, *, secrets: bool) -> str:
     """Return the command that makes such an HTTP request."""
     http = event.get("requestContext", {}).get("http", {})
     method = http.get("method") or event.get("httpMethod") or "GET"
-    query = event.get("rawQueryString")
+    query = query_of(event.get("rawQueryString") or "", secrets=secrets)
     # It is decoded in the event.
     path = quote(str(event.get("rawPath") or event.get("path") or "/"), safe="/:@!$&'()*+,;=~")
     words = ["curl", "-i", *(["-I"] if method == "HEAD" else ["-X", method])]
@@ -104,43 +118,32 @@ def pytest_case(
     secrets: bool,
 ) -> str:
     """Return a test that holds the conversation of these events, which are of one connection."""
-    module, _, attribute = target.partition(":")
-    name = attribute or "app"
     steps = [line for entry in entries for line in _steps(entry)]
+    arguments = _arguments(handshake, path_query, secrets)
     lines = [
-        "import asyncio",
-        "",
-        "from longwire.testing import Gateway",
-        f"from {module} import {name}",
+        "from longwire.testing import TestClient",
         "",
         "",
         "def test_conversation() -> None:",
-        "    asyncio.run(conversation())",
-        "",
-        "",
-        "async def conversation() -> None:",
-        f"    async with Gateway({name}) as gateway:",
-        f"        async with gateway.connect({_arguments(handshake, path_query, secrets)}) as ws:",
-        *(f"            {line}" for line in steps or ["await ws.nothing()"]),
+        f"    with TestClient({target!r}) as client:",
+        f"        with client.websocket_connect({arguments}) as ws:",
+        *(f"            {line}" for line in steps or ["ws.nothing()"]),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _arguments(handshake: ClientHandshake, path_query: str | None, secrets: bool) -> str:
-    pairs = parse_qsl(handshake.query, keep_blank_values=True)
+    pairs = parse_qsl(query_of(handshake.query, secrets=secrets), keep_blank_values=True)
     paths = [value for name, value in pairs if name == path_query]
-    rest = [(name, value) for name, value in pairs if name != path_query]
-    given = []
-    if path_query == "path" and len(paths) == 1:
-        given.append(repr(paths[0]))
-    else:
-        rest = pairs
-    if rest:
-        given.append(f"query={urlencode(rest)!r}")
-    if headers := headers_of(handshake, secrets=secrets):
-        given.append(f"headers={headers!r}")
+    path = "/"
+    if len(paths) == 1 and paths[0].startswith("/") and not paths[0].startswith("//"):
+        path = quote(paths[0])
+        pairs = [(name, value) for name, value in pairs if name != path_query]
+    given = [repr(path + (f"?{urlencode(pairs)}" if pairs else ""))]
     if protocols := _subprotocols(handshake):
         given.append(f"subprotocols={protocols!r}")
+    if headers := headers_of(handshake, secrets=secrets):
+        given.append(f"headers={headers!r}")
     return ", ".join(given)
 
 
@@ -148,12 +151,12 @@ def _steps(entry: SeenEvent) -> list[str]:
     own = [frame for frame in entry.frames if frame.connection_id == entry.connection_id]
     lines = []
     if entry.kind == "MESSAGE":
-        lines.append(f"await ws.send({entry.event['body']!r})")
+        lines.append(f"ws.send_text({entry.event['body']!r})")
     for frame in own:
         if frame.status is None:  # the gateway's own, with ids that are new each time
-            lines.append("await ws.receive()  # an error of the gateway")
+            lines.append("ws.receive()  # an error of the gateway")
         elif frame.status == 200:
-            lines.append(f"assert await ws.receive() == {frame.data.decode(errors='replace')!r}")
+            lines.append(f"assert ws.receive_text() == {frame.data.decode(errors='replace')!r}")
     return lines
 
 

@@ -32,7 +32,7 @@ async def test_whoever_has_waited_in_vain_is_told_of_again(
     for number in range(WIDTH + 1):
         assert deliveries.put(f"c{number}", "https://x", {"type": "t"}, math.inf, 1)
     await deliveries.settle()
-    assert not deliveries.is_busy
+    assert [deliveries.is_busy] == [False]
     for number in range(WIDTH + 1):
         assert deliveries.put(f"c{number}", "https://x", {"type": "t"}, math.inf, 1)
     assert deliveries.is_busy

@@ -218,7 +218,7 @@ class Page:
     def _until(self, script: str, enough: Callable[[Any], bool]) -> Any:
         deadline = time.monotonic() + SECONDS
         while not enough(value := self.run(script)):
-            assert time.monotonic() < deadline, (script, value)
+            assert time.monotonic() < deadline, (script[-100:], value)
             time.sleep(0.05)
         return value
 

@@ -213,6 +213,7 @@ def test_a_narrow_window(chromium: Chromium, dev: Dev, width: int) -> None:
     one = browser.do(do="connect")["connection"]
     browser.do(do="send", connection=one, text="x" * 5000)
     with showing(chromium, dev, size=(width, 640), dark=True) as page:
+        page.see(".peer .tag.group")  # here the list is below it, and moves down for it
         page.click(".event:nth-child(2)")
         page.see("#replay")
         assert page.run(

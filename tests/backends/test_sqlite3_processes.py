@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -112,3 +113,20 @@ def test_a_process_forks_while_its_threads_write(path: Path) -> None:
     # Newer Pythons warn of a fork beside threads.
     process = start(_source(path), FORKING, flags=("-W", "ignore"))
     assert finish(process) == (0, "", "")
+
+
+FORK_WHILE_OPENING = """
+backend._opening_lock.acquire()  # as another thread's that is about to open the file
+child = os.fork()
+if child == 0:
+    asyncio.run(asyncio.wait_for(backend.put("child", "v", FAR), 20))
+    os._exit(0)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_while_the_file_is_being_opened(path: Path) -> None:
+    """The child opens it by itself: the thread that was to do it is not there."""
+    finish(start(_source(path), FORK_WHILE_OPENING))
+    assert asyncio.run(SQLite3Backend(path).get("child"))

@@ -29,6 +29,7 @@ from longwire.local.rules.connection import (
     GOING_AWAY,
     LOST,
     NO_STATUS,
+    SAMPLE_KEY,
     ClientHandshake,
     CloseStatus,
 )
@@ -198,7 +199,7 @@ class Gateway:
         names = {name.lower() for name, _ in given}
         usual = [
             ("Host", self._rules.settings.domain_name),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Key", SAMPLE_KEY),
             ("Sec-WebSocket-Version", "13"),
         ]
         if subprotocols:

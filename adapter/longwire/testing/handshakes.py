@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit
 
 from longwire.exceptions import ConfigurationError
+from longwire.local.rules.connection import SAMPLE_KEY
 from longwire.testing.options import INSTALL
 from longwire.testing.pairs import pairs_of
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from longwire.config.settings import Settings
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
 def url_of(base_url: str, url: str) -> str:
@@ -28,7 +27,11 @@ def headers_of(given: Any, subprotocols: Sequence[str] | None) -> list[tuple[str
     """Return the headers that a handshake has besides those of its client."""
     headers = pairs_of(given)
     names = {name.lower() for name, _ in headers}
-    usual = {"connection": "upgrade", "sec-websocket-key": KEY, "sec-websocket-version": "13"}
+    usual = {
+        "connection": "upgrade",
+        "sec-websocket-key": SAMPLE_KEY,
+        "sec-websocket-version": "13",
+    }
     if subprotocols is not None:
         usual["sec-websocket-protocol"] = ", ".join(subprotocols)
     return headers + [(name, value) for name, value in usual.items() if name not in names]

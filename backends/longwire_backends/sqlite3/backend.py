@@ -52,6 +52,7 @@ class SQLite3Backend(SQLBackend):
         self._file: SQLite3File | None = None
         self._opening: Future[SQLite3File] | None = None
         self._opening_lock = Lock()
+        self._process = os.getpid()
 
     async def create(self) -> tuple[str, ...]:
         there = is_there(self._path)
@@ -89,6 +90,8 @@ class SQLite3Backend(SQLBackend):
                         raise
 
     async def _opened(self) -> SQLite3File:
+        if self._process != os.getpid():  # forked: the threads that opened it are not here
+            self._process, self._opening, self._opening_lock = os.getpid(), None, Lock()
         with self._opening_lock:
             if self._file is not None and self._file.is_current():
                 return self._file

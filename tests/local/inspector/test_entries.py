@@ -165,6 +165,13 @@ def test_the_ring_keeps_so_many_bytes() -> None:
     assert (len(ring), ring.bytes) == (0, 0)
 
 
+def test_an_answer_counts_whatever_its_form() -> None:
+    """JSON without a status is a legal answer to HTTP."""
+    entry = SeenEvent(1, "HTTP", 1.0)
+    entry.outcome = Returned({"rows": [{"text": "x" * 1000} for _ in range(100)]})
+    assert entry.size > 100_000
+
+
 def test_a_replay_has_the_request_id_of_what_it_repeats() -> None:
     ring = Ring(most=2)
     first, again = message(1), message(2)

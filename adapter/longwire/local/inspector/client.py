@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from longwire.local.rules.connection import LOST, ClientHandshake, CloseStatus
+from longwire.local.rules.connection import LOST, SAMPLE_KEY, ClientHandshake, CloseStatus
 from longwire.local.rules.results import HandshakeRefused
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def connect(
     usual = [
         ("Host", gateway.url.removeprefix("ws://")),
         ("User-Agent", USER_AGENT),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Key", SAMPLE_KEY),
         ("Sec-WebSocket-Version", "13"),
     ]
     all_headers = [*(pair for pair in usual if pair[0].lower() not in given), *headers]

@@ -300,9 +300,9 @@ def _size(outcome: Outcome | None) -> int:
     if not isinstance(outcome, Returned):
         return 200
     value = outcome.value
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not any(isinstance(one, (dict, list)) for one in value.values()):
         return sum(len(one) for one in value.values() if isinstance(one, (str, bytes)))
-    return len(value) if isinstance(value, (str, bytes)) else 0
+    return len(as_json(value))
 
 
 def as_json(value: object) -> bytes:

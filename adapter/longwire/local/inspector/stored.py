@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,8 @@ class StoredRecords:
         """Let go of the stores that only the page has."""
         self.use_none("the gateway stops")
         for backend in self._own:
-            await backend.close()
+            with contextlib.suppress(BackendError):
+                await backend.close()
 
 
 async def _read(backend: Backend, connection_id: str) -> dict[str, Any]:

@@ -7,6 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+# Of a handshake that is sent by no socket: the example of RFC 6455.
+SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
 
 class ConnectionState(enum.Enum):
     """Where a connection is in its life."""

@@ -300,9 +300,8 @@ def _size(outcome: Outcome | None) -> int:
     if not isinstance(outcome, Returned):
         return 200
     value = outcome.value
-    if isinstance(value, dict) and not any(isinstance(one, (dict, list)) for one in value.values()):
-        return sum(len(one) for one in value.values() if isinstance(one, (str, bytes)))
-    return len(as_json(value))
+    parts = value.values() if isinstance(value, dict) else [value]
+    return sum(len(one if isinstance(one, (str, bytes)) else as_json(one)) for one in parts)
 
 
 def as_json(value: object) -> bytes:

@@ -306,6 +306,32 @@ async def test_what_has_no_worker_here_is_said_once(caplog: pytest.LogCaptureFix
     assert "no worker" in said[0]
 
 
+async def test_what_is_repeated_sends_nothing_more_to_who_is_in_memory() -> None:
+    """Such as a task of the lifespan that does work."""
+    layer = ChannelLayer()
+    await layer.group_add("workers", "encoder")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await layer.send("thumbnails", {"type": "t"})
+        await layer.group_send("workers", {"type": "t"})
+        await send({"type": "websocket.accept"})
+        try:
+            while (await receive())["type"] == "websocket.receive":
+                await send({"type": "websocket.send", "text": "ok"})
+        finally:
+            await layer.send("thumbnails", {"type": "over"})
+
+    async with Gateway(app, MEMORY) as gateway, gateway.connect() as ann:
+        for _ in range(2):
+            await ann.send("hi")
+            assert await ann.receive(20) == "ok"
+    assert (layer.channels["thumbnails"].qsize(), layer.channels["encoder"].qsize()) == (2, 1)
+    assert await layer.receive("thumbnails") == {"type": "t"}
+    assert await layer.receive("thumbnails") == {"type": "over"}
+
+
 async def test_another_layer_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     """Consumers would connect, and none would hear another, without a word."""
     foreign = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

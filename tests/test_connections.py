@@ -479,7 +479,7 @@ async def test_a_member_whose_handshake_goes_on_is_not_taken_for_gone() -> None:
         connecting = asyncio.create_task(client.connect())
         await joined.wait()
         async with Connections(
-            ws_config={"backend": backend}, api_gateway_endpoint_url=client.server.url, timeout=0.2
+            ws_config={"backend": backend}, api_gateway_endpoint_url=client.server.url, timeout=1
         ) as outside:
             result = await outside.group_send("room", "x")
         assert result.failed == {client.connection_id: "its handshake is not over yet"}

@@ -311,6 +311,7 @@ async def gateway(backend: Backend, folder: Path, **params: Any) -> AsyncIterato
             "dev",
             "tests.storm_app:handler",
             "--no-http",
+            "--no-inspector",
             "--remote-store",
         ),
         *("--port", "0"),

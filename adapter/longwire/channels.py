@@ -121,8 +121,10 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         self.require_valid_channel_name(channel)
         connection_id = connection_of(channel)
         if connection_id is None:
-            self._warn_if_unheard(channel)
-            await super().send(channel, message)
+            # What has "!" in its name is a run's own, which goes on with it when it is repeated.
+            if "!" in channel or _has_effect():
+                self._warn_if_unheard(channel)
+                await super().send(channel, message)
             return
         caller = self._caller()
         if caller is None:
@@ -137,7 +139,7 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         await self._do(caller, send)
 
     async def _begin(self, caller: Caller, message: Message) -> _Sending:
-        if caller.has_effect:
+        if await caller.takes_effect():
             await caller.store_state()  # before others act on what the app has changed
         else:
             caller.swallow()
@@ -155,8 +157,7 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         if not heard and inside is not None and inside.registry.endpoint is not None:
             _say_once(
                 f"what is sent to channel {channel!r} waits",
-                "in the memory of this process, where nobody else receives it: Lambda runs no "
-                "worker",
+                "in the memory of this process alone: Lambda runs no worker",
             )
 
     # Groups
@@ -170,8 +171,7 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
             if _own() is not None:
                 _say_once(
                     f"{channel} is in group {group!r}",
-                    "in the memory of this process alone: a connection has one consumer whose "
-                    "channel is there in its next event",
+                    "in the memory of this process alone: its next event has another channel",
                 )
             await super().group_add(group, channel)
             return
@@ -205,7 +205,8 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
         """
         self._check(message)
         self.require_valid_group_name(group)
-        await super().group_send(group, message)
+        if _has_effect():
+            await super().group_send(group, message)
         caller = self._caller()
         if caller is None:
             return
@@ -328,6 +329,12 @@ def _own() -> OwnConnection | None:
     """Return the connection whose run this is."""
     inside = callers.current.get()
     return None if inside is None or inside.is_closed else inside.own
+
+
+def _has_effect() -> bool:
+    """Whether what is done here takes effect; not what a run does once more."""
+    own = _own()
+    return own is None or own.has_effect
 
 
 def channel_of(connection_id: str) -> str:

@@ -73,6 +73,10 @@ class Colour(enum.IntEnum):
     BLUE = 1
 
 
+class Kind(str, enum.Enum):  # noqa: UP042  # of which `str` makes no value
+    CHAT = "chat.message"
+
+
 class Name(str):
     """A text of a kind of its own, as Django's safe ones are."""
 
@@ -85,6 +89,8 @@ class Name(str):
         ((1, [2, (3,)]), [1, [2, [3]]]),
         (Colour.BLUE, 1),
         (Name("é"), "é"),
+        (Kind.CHAT, "chat.message"),
+        ({Kind.CHAT: 1}, {"chat.message": 1}),
         (bytearray(b"a"), b"a"),
         ({1: True, None: b""}, {1: True, None: b""}),
     ],

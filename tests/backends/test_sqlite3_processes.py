@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,3 +71,44 @@ def test_the_last_process_leaves_one_file(path: Path) -> None:
     """Coming to an end closes the database: nothing stays in a write-ahead log."""
     assert finish(start(_source(path), ENDINGS["without closing"])) == (0, "", "")
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+FORKING = """
+import threading
+
+async def write(store, me):
+    for n in range(200):
+        await store.group_add(me, f"c{n}", FAR)
+
+def work(store, me):
+    asyncio.run(write(store, me))
+
+async def count():
+    for n in range(4):
+        assert len((await backend.group_members(f"thread-{n}")).members) == 200
+    await backend.close()
+
+threads = [threading.Thread(target=work, args=(backend, f"thread-{n}")) for n in range(4)]
+for thread in threads:
+    thread.start()
+children = []
+while any(thread.is_alive() for thread in threads) and len(children) < 50:
+    children.append(os.fork())
+    if not children[-1]:
+        if len(children) % 5 == 1:
+            work(SQLite3Backend(backend._path), f"child-{len(children)}")
+        os._exit(0)
+for thread in threads:
+    thread.join()
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+asyncio.run(count())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_process_forks_while_its_threads_write(path: Path) -> None:
+    """No statement fails of it, and no child takes the locks of its parent for its own."""
+    # Newer Pythons warn of a fork beside threads.
+    process = start(_source(path), FORKING, flags=("-W", "ignore"))
+    assert finish(process) == (0, "", "")

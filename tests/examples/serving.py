@@ -83,7 +83,8 @@ def documented(command: str, example: str) -> list[str]:
 async def _netloc(process: asyncio.subprocess.Process) -> str:
     said = ""
     while process.stdout is not None and (line := (await process.stdout.readline()).decode()):
-        if found := re.search(r"(?:ws|http)://([0-9.]+:[0-9]+)", line):
+        found = re.search(r"(?:ws|http)://([0-9.]+:[0-9]+)", line)
+        if found and "inspector" not in line:
             return found[1]
         said += line
     raise AssertionError(f"it does not serve: {said}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire import Connections, Longwire
+from longwire.channels import ChannelLayer
 from longwire.exceptions import BackendError, DeadlineError
 from longwire.invocation.kept_runs import KeptRuns
 from longwire.replay import journal, turn
@@ -577,7 +578,7 @@ async def test_what_was_streamed_before_a_turn_was_taken_over_is_not_sent_again(
 
 
 @pytest.mark.parametrize(
-    "act", ["send", "group_send", "group_add", "close", "close itself", "return"]
+    "act", ["send", "group_send", "group_add", "layer", "close", "close itself", "return"]
 )
 async def test_who_has_lost_its_turn_does_nothing_more(
     act: str, monkeypatch: pytest.MonkeyPatch
@@ -592,6 +593,7 @@ async def test_who_has_lost_its_turn_does_nothing_more(
         "send": lambda scope, send: connections.send(scope, "late"),
         "group_send": lambda scope, send: connections.group_send("room", "late"),
         "group_add": lambda scope, send: connections.group_add("late", scope),
+        "layer": lambda scope, send: ChannelLayer().group_send("room", {"type": "late"}),
         "close": lambda scope, send: connections.close(scope),
         "close itself": lambda scope, send: send({"type": "websocket.close"}),
     }

@@ -54,6 +54,7 @@ class Dev:
         http = [] if says else ["--no-http"]
         self.url = ""
         self.has_page = not {"--no-inspector", "--host"} & set(arguments)
+        self.page = "/_longwire/" if "--one-port" in arguments else "/"
         self.process = subprocess.Popen(
             [sys.executable, *command, *http, *arguments],
             cwd=directory,
@@ -84,7 +85,7 @@ class Dev:
         assert found, (line, self.process.stderr and self.process.stderr.read())
         self.url = found[1]
         if self.has_page:
-            assert self.line() == f"  inspector: {found[1].replace('ws:', 'http:')}/\n"
+            assert self.line() == f"  inspector: {found[1].replace('ws:', 'http:')}{self.page}\n"
         return found
 
     def ready_for_http(self) -> tuple[str, str]:

@@ -364,6 +364,20 @@ def test_an_app_that_blocks_is_named_with_its_line(monkeypatch: pytest.MonkeyPat
     client.close()
 
 
+def test_an_app_that_does_not_start_is_not_said_to_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "LATE", 0.2)
+    monkeypatch.setattr("longwire.testing.client.STARTUP_TIMEOUT", 0.1)
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        await receive()
+        await receive()  # what comes at the shutdown
+
+    with pytest.raises(TimeoutError, match=r"not done after 0\.3 s, though its event loop is free"):
+        with TestClient(waits):
+            pass
+
+
 def test_an_app_that_ends_the_process_ends_nothing(client: TestClient) -> None:
     async def exits(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "websocket"

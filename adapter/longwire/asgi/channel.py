@@ -97,7 +97,7 @@ def _copied(value: Any) -> Any:
     if isinstance(value, str):
         if not value.isascii():
             _check_text(value)
-        return str(value)
+        return str.__str__(value)  # an enumeration has a word of its own for `str`
     if isinstance(value, dict):
         return {_key(key): _copied(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

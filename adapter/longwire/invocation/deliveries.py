@@ -98,7 +98,8 @@ class Deliveries:
             await asyncio.wait(self._workers, timeout=left)
             if self._workers and not left:
                 self._late += sum(len(one.waiting) for one in self._members.values())
-                self._queue.clear()
+                while self._queue:
+                    del self._members[self._queue.pop().connection_id]
                 for worker in tuple(self._workers):
                     worker.cancel()
                 await asyncio.gather(*self._workers, return_exceptions=True)

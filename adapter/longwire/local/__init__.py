@@ -17,6 +17,7 @@
         signatures      whether a request to @connections is signed
         gateway         all of these together, with the table of connections
     tasks        the gateway's own tasks
+    loops        the event loop of a thread that an app runs in
     http11       HTTP/1.1, for the sockets and for the Runtime API
     invoking     a call of the function, and what became of it
     session      one client's connection: its events in their order, and what follows

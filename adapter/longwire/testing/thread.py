@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 import threading
 import weakref
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from longwire.local import loops
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from longwire.testing.gateway import Gateway
-
-logger: logging.Logger = logging.getLogger("longwire.local")
 
 T = TypeVar("T")
 
@@ -49,7 +48,7 @@ class GatewayThread:
         """Return what a coroutine returns on the loop; `timeout` is what it itself sees to.
 
         Raises:
-            TimeoutError: it does not end, as the app blocks the loop.
+            TimeoutError: it does not end, as the app blocks the loop, or takes too long to start.
         """
         if threading.current_thread() is self._thread or self.is_stopped:
             coroutine.close()
@@ -65,11 +64,14 @@ class GatewayThread:
                 raise
         finally:
             work.cancel()  # also when Ctrl-C ends the wait
-        self._is_blocked = True
+        if self._responds():
+            raise TimeoutError(
+                f"the app was not done after {timeout + LATE:g} s, though its event loop is free"
+            )
         raise TimeoutError(f"the app blocks its event loop, at {self._place()}")
 
     def _responds(self) -> bool:
-        """Tell whether a loop that was blocked no longer is."""
+        """Tell whether the loop turns, and note it."""
         turned = threading.Event()
         self._loop.call_soon_threadsafe(turned.set)
         self._is_blocked = not turned.wait(0.1)
@@ -119,15 +121,7 @@ class GatewayThread:
             self._loop.call_soon(self._loop.stop)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        while not self._stopping:
-            try:
-                self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                # asyncio lets these two end its loop. Lambda would start a new process.
-                logger.error("the app tried to end the process: %r; it goes on here", error)
-        asyncio.set_event_loop(None)
-        self._loop.close()
+        loops.run(self._loop, lambda: self._stopping)
 
 
 # Of clients that nobody has closed.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from longwire_backends.base import BackendError, ConfigurationError, shown
 from longwire_backends.sql import SQLBackend, checked_table
-from longwire_backends.sqlite3.file import is_there, open_file, run_in_thread
+from longwire_backends.sqlite3.file import FileClosedError, is_there, open_file, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +79,14 @@ class SQLite3Backend(SQLBackend):
         repeatable: bool = True,
         creates: bool = True,
     ) -> list[Any]:
-        file = await self._opened()
         with self._errors(operation):
-            return await file.execute(sql, parameters, is_long=operation == "sweep")
+            while True:
+                file = await self._opened()
+                try:
+                    return await file.execute(sql, parameters, is_long=operation == "sweep")
+                except FileClosedError:
+                    if self._file is None:  # we are closed ourselves
+                        raise
 
     async def _opened(self) -> SQLite3File:
         with self._opening_lock:

@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import time
 from concurrent.futures import Future
-from threading import Lock, Thread
+from threading import Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ _INDEXES = (
 )
 
 
+class FileClosedError(sqlite3.ProgrammingError):
+    """It has been closed, as by a fork: the statement was not run."""
+
+
 class SQLite3File:
     """One open database. Made by `open_file`, as that may have to wait."""
 
@@ -105,7 +109,8 @@ class SQLite3File:
             await asyncio.sleep(_BUSY_PAUSE)
 
     def _is_checkpoint_due(self) -> bool:
-        changes = self._connection.total_changes if self._connection is not None else 0
+        connection = self._connection  # another thread may close it
+        changes = 0 if connection is None else connection.total_changes
         if changes - self._checkpointed < _CHECKPOINT_EVERY:
             return False
         self._checkpointed = changes
@@ -123,7 +128,7 @@ class SQLite3File:
         """Run a statement, with the lock, which it gives back."""
         try:
             if self._connection is None:
-                raise sqlite3.ProgrammingError("the file has been closed")
+                raise FileClosedError("the file has been closed")
             return self._connection.execute(sql, parameters).fetchall()
         finally:
             self._lock.release()
@@ -156,6 +161,11 @@ class SQLite3File:
 
 def open_file(path: str, table: str) -> SQLite3File:
     """Open the file and make what is missing in it, while others do the same."""
+    with _opening:
+        return _open(path, table)
+
+
+def _open(path: str, table: str) -> SQLite3File:
     if not _create_private(path):
         _warn_if_open_to_all(path)
     connection = sqlite3.connect(
@@ -253,6 +263,9 @@ def run_in_thread(call: Callable[[], _T]) -> Future[_T]:
 
 
 _open_files: set[SQLite3File] = set()
+# Who has it opens a file, or forks.
+_opening = Lock()
+_forking: int | None = None  # the thread that has it, and forks
 
 
 def _close_files() -> None:
@@ -263,6 +276,28 @@ def _close_files() -> None:
             file.close()
 
 
+def _before_fork() -> None:
+    global _forking
+    # Else another thread might open a file anew before the child is there.
+    if _opening.acquire(timeout=_CLOSE_LIMIT):
+        _forking = get_ident()
+    _close_files()
+
+
+def _after_fork() -> None:
+    global _forking
+    if _forking == get_ident():
+        _forking = None
+        _opening.release()
+
+
+def _begin_child() -> None:
+    global _opening, _forking
+    _opening, _forking = Lock(), None
+
+
 atexit.register(_close_files)
 if sys.platform != "win32":
-    os.register_at_fork(before=_close_files)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_begin_child
+    )

@@ -255,6 +255,7 @@ def test_reload_keeps_the_port_and_says_what_is_broken(rooms: Path) -> None:
         while "503" in (line := dev.line()):
             pass
         assert line.startswith(f"longwire dev: ready on {ws_url} ")
+        assert dev.line().startswith("  inspector: ")
         assert dev.line() == f"  {url}/\n"
         assert _asked(f"{url}/elsewhere").json()[0] == f"{url}/elsewhere"
         assert dev.stop(signal.SIGINT)[0] == 0

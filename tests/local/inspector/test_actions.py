@@ -278,3 +278,9 @@ async def test_the_frames_of_an_event_are_its_own(monkeypatch: pytest.MonkeyPatc
 
 async def _await(work: Any) -> Any:
     return await work
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1e999", "true", '"1"', "null"])
+async def test_a_number_is_one_that_can_be_meant(look: Look, number: str) -> None:
+    status, told = await look.post(f'{{"do": "replay", "event": {number}}}')
+    assert (status, told["error"]) == (400, "event: expected a number")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import shlex
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import pytest
 from longwire import Longwire
 from longwire.local.inspector import transport
 from longwire.local.inspector.cases import HIDDEN, curl_http
+from tests.local.fakes import exchange
 from tests.local.inspector.conftest import Look, looking
 
 if TYPE_CHECKING:
@@ -121,3 +123,24 @@ def test_an_http_request_as_a_command() -> None:
     assert words[:5] == ["curl", "-i", "-X", "POST", f"http://h:1/rooms?a=b&api_key={HIDDEN}&code="]
     assert f"authorization: {HIDDEN}" in words
     assert words[-2:] == ["--data-raw", "hi"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+async def test_that_command_makes_the_same_request(function: RecordingFunction) -> None:
+    """On the port of HTTP, with the client's own cookies and headers."""
+    request = (
+        "POST /a%20b%25?q=1 HTTP/1.1\r\nHost: localhost\r\nX-CSRFToken: t\r\nCookie: a=1\r\n"
+        "Accept: text/html\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
+    )
+    async with looking(function) as look:
+        await look.gateway.listen_for_http(0)
+        await exchange(str(look.gateway.http_url), request.encode())
+        assert "a=1" not in await case(look, 1, "curl")
+        words = shlex.split(await case(look, 1, "curl", "&secrets=1"))
+        await asyncio.to_thread(subprocess.run, words, capture_output=True, check=True)
+    first, again = function.events
+    for key in ("rawPath", "rawQueryString", "cookies", "body"):
+        assert first[key] == again[key]
+    for name in ("accept", "content-type", "x-csrftoken"):
+        assert first["headers"][name] == again["headers"][name]
+    assert "-I" in shlex.split(curl_http({"httpMethod": "HEAD"}, "http://h:1", secrets=False))

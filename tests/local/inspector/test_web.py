@@ -183,32 +183,31 @@ async def test_details_have_the_raw_event_and_the_answer(
 
 
 async def test_a_page_that_does_not_read_costs_no_memory(
-    look: Look, function: RecordingFunction
+    look: Look, function: RecordingFunction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it is not told is not kept for it, and the others are served."""
+    monkeypatch.setattr(streams, "PACE", 0.001)
     parts = urlsplit(look.url)
-    slow = socket.socket()
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    slow.connect((parts.hostname, parts.port))
-    slow.sendall(b"GET /_longwire/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    connection_id = await look.connect()
-    limit, streams.PACE = streams.PACE, 0.001
-    try:
+    with socket.socket() as slow:
+        # The system would keep some megabytes for it.
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((parts.hostname, parts.port))
+        slow.sendall(b"GET /_longwire/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await asyncio.to_thread(slow.recv, 1)
+        (connection,) = look.gateway._http_connections
+        assert isinstance(connection, ClientHTTPConnection)
+        here = connection._transport.get_extra_info("socket")
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection_id = await look.connect()
+        most = 0
         async with streaming(look.url) as told:
-            for _ in range(60):
+            for number in range(1, 21):
                 await look.do(do="send", connection=connection_id, text="x" * 300, times=100)
-                await function.wait_for("MESSAGE", len(function.bodies()))
-            await told.until(lambda: len(told.events) > 900)
-        (unread,) = [
-            connection.unread
-            for connection in look.gateway._http_connections
-            if isinstance(connection, ClientHTTPConnection) and connection.is_stream
-        ] or [0]
-        assert unread < 2 * streams.UNREAD_LIMIT
-        assert len(look.inspector.ring) <= 1000
-    finally:
-        streams.PACE = limit
-        slow.close()
+                await function.wait_for("MESSAGE", 100 * number)
+                await told.until(lambda number=number: max(told.events, default=0) > 100 * number)
+                most = max(most, connection.unread)
+    assert streams.UNREAD_LIMIT / 4 < most < 2 * streams.UNREAD_LIMIT
+    assert len(look.inspector.ring) <= 1000
 
 
 async def test_connections_that_come_and_go_are_not_kept_for_it(look: Look) -> None:
@@ -266,3 +265,25 @@ async def test_unknown_addresses(look: Look) -> None:
     for target in ("/_longwire/nothing", "/_longwire/event?n=x", "/_longwire/connection?id=x"):
         assert (await look.get(target))[0] == 404
     assert json.dumps(await look.get("/_longwire/event")) == '[404, {"message": "Not Found"}]'
+
+
+async def test_of_an_http_request_it_says_what_its_client_got(function: RecordingFunction) -> None:
+    """Also where that is not what the function said, or it was not asked."""
+    answers = iter([{"statusCode": 201}, {"statusCode": 200, "body": {}}, "text"])
+
+    async def answer(event: object) -> object:
+        return next(answers)
+
+    function.answer = answer
+    async with looking(function) as look:
+        await look.gateway.listen_for_http(0)
+        for target, status in (("/", 201), ("/", 500), ("/", 200), ("*", 400)):
+            request = f"OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            assert (await exchange(str(look.gateway.http_url), request.encode()))[0] == status
+        told = [await look.event(number) for number in range(1, 5)]
+    assert [(one["status"], one["tone"]) for one in told] == [
+        ("201", "ok"),
+        ("500, malformed answer", "bad"),
+        ("200", "ok"),
+        ("400 refused", "warn"),
+    ]

@@ -161,11 +161,13 @@ def test_a_number_of_ipv6_is_no_host_name() -> None:
         (request("/", ("X-A", "a" * 5000), ("X-B", "b" * 5300)), 431),
         (request("localhost:443", method="CONNECT"), 400),
         (request("*", method="OPTIONS"), 400),
+        (request("http://["), 400),
     ],
 )
 def test_what_the_function_is_not_asked_about(asked: HTTPRequest, status: int | None) -> None:
     """Each has its status."""
     assert refusal(asked) == status
+    assert http_event(SETTINGS, asked, STAMP, trace_id="t")["version"] == "2.0"  # for who looks on
 
 
 def test_lambda_takes_less_than_the_api() -> None:

@@ -13,6 +13,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from longwire.local import loops
 from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 
 if TYPE_CHECKING:
@@ -202,14 +203,7 @@ class ThreadFunction:
             await self._stop(grace)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        while not self._stopping:
-            try:
-                self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                # asyncio lets these two end its loop. Lambda would start a new process.
-                logger.error("the app tried to end the process: %r; it goes on here", error)
-        self._loop.close()
+        loops.run(self._loop, lambda: self._stopping)
 
     async def _stop(self, grace: float) -> None:
         closing = asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import LongwireError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_TIMES = 100
 LATEST_DISCONNECT = 600.0
+MOST = 10**15
 
 
 class ActionError(LongwireError):
@@ -224,7 +224,8 @@ def _number(request: Mapping[str, Any], name: str, default: float | None = None)
     value = request.get(name, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ActionError(f"{name}: expected a number")
-    if not math.isfinite(value):
+    # An integer may be larger than any float, and no action has a use for one.
+    if not abs(value) < MOST:
         raise ActionError(f"{name}: expected a number")
     return value
 

@@ -8,6 +8,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from longwire.local.rules.events import REPLACED
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -31,6 +33,8 @@ _USUAL = {
     "sec-websocket-protocol",
     "content-length",
 }
+# What an app may answer by, and what the gateway puts in.
+_USUAL_IN_HTTP = (_USUAL - {"accept", "accept-language"}) | REPLACED
 SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}
 # As the page has it, and in the case of the letters, too.
 _SECRET_NAME = "token|secret|passw|api_?key|signature|credential|jwt|^auth$|^sig$|^key$|^code$"
@@ -88,11 +92,17 @@ def curl_http(event: dict[str, Any], url: str, *, secrets: bool) -> str:
     http = event.get("requestContext", {}).get("http", {})
     method = http.get("method") or event.get("httpMethod") or "GET"
     query = query_of(event.get("rawQueryString") or "", secrets=secrets)
-    path = str(event.get("rawPath") or event.get("path") or "/")
-    words = ["curl", "-i", "-X", method, url + path + (f"?{query}" if query else "")]
-    for name, value in (event.get("headers") or {}).items():
-        if name.lower() not in _USUAL and not name.lower().startswith("x-"):
-            hidden = name.lower() in SECRET_HEADERS and not secrets
+    # It is decoded in the event.
+    path = quote(str(event.get("rawPath") or event.get("path") or "/"), safe="/:@!$&'()*+,;=~")
+    words = ["curl", "-i", *(["-I"] if method == "HEAD" else ["-X", method])]
+    words.append(url + path + (f"?{query}" if query else ""))
+    headers = dict(event.get("headers") or {})
+    if event.get("cookies"):
+        headers["cookie"] = "; ".join(event["cookies"])
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower not in _USUAL_IN_HTTP and not lower.startswith("sec-"):
+            hidden = lower in SECRET_HEADERS and not secrets
             words += ["-H", f"{name}: {HIDDEN if hidden else value}"]
     if isinstance(event.get("body"), str) and not event.get("isBase64Encoded"):
         words += ["--data-raw", event["body"]]

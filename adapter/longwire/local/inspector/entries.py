@@ -55,6 +55,7 @@ class SeenEvent:
     is_running: bool = False
     outcome: Outcome | None = None
     verdict: Verdict | None = None
+    http_status: int | None = None  # what the client of an HTTP request got
     late: Outcome | None = None  # what came of it when nobody waited any more
     seconds: float = 0.0
     frames: list[PostedFrame] = field(default_factory=list)
@@ -172,10 +173,12 @@ def status_of(entry: SeenEvent) -> tuple[str, Tone]:
     if entry.outcome is None:
         if entry.is_running:
             return "running", "run"
+        if entry.http_status is not None:
+            return f"{entry.http_status} refused", "warn"
         return ("", "warn") if entry.note else ("no route", "warn")
     if entry.kind == "AUTHORIZER" and isinstance(entry.outcome, Returned):
         return _of_authorizer(entry.outcome.value)
-    text = _described(entry.kind, entry.outcome)
+    text = _described(entry)
     if entry.app_error is not None:
         return f"{text}, raised {entry.app_error}", "bad"
     if refused is not None:
@@ -187,12 +190,17 @@ def status_of(entry: SeenEvent) -> tuple[str, Tone]:
     return text, "bad" if status >= 500 else "warn" if status >= 400 else "ok"
 
 
-def _described(kind: Kind, outcome: Outcome) -> str:
-    if kind != "HTTP" or not isinstance(outcome, Returned):
+def _described(entry: SeenEvent) -> str:
+    outcome = entry.outcome
+    assert outcome is not None
+    if entry.kind != "HTTP" or not isinstance(outcome, Returned):
         return describe(outcome)
     # Of payload 2.0, which takes an answer without a status for the body of a 200.
     status = outcome.value.get("statusCode") if isinstance(outcome.value, dict) else None
-    return str(status) if isinstance(status, int) else "200"
+    text = "200" if status is None else str(status)[:40]
+    if entry.http_status is None or text == str(entry.http_status):
+        return text
+    return f"{entry.http_status}, malformed answer"
 
 
 def _of_authorizer(value: Any) -> tuple[str, Tone]:

@@ -165,6 +165,7 @@ class Inspector:
         if isinstance(handled.outcome, TimedOut):
             entry.outcome = handled.outcome
         entry.seconds, entry.verdict = handled.seconds, handled.verdict
+        entry.http_status = handled.status
         peer = self.peers.get(entry.connection_id or "")
         if peer is not None:
             if entry.kind == "CONNECT":

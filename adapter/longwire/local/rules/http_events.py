@@ -135,7 +135,10 @@ def _origin_form(target: str) -> str:
     """Return a target as paths begin it, also if it was a whole URL, as for a proxy."""
     if not target.lower().startswith(("http://", "https://")):
         return target
-    url = urlsplit(target)
+    try:
+        url = urlsplit(target)
+    except ValueError:  # half of an IPv6 address, say
+        return target
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 

@@ -177,11 +177,12 @@ def _look_through(page: Page, browser: Browser) -> None:
     page.type("pear 3")
     page.wait_for(SHOWN, 49)
     page.type("no such pear")
+    page.wait_for("$('none').hidden", False)
     page.click("[data-kind=DISCONNECT]")
     page.click("#show-all")
     page.wait_for(f"{SHOWN} >= 497")
-    page.wait_for("$('none').hidden || $('none').offsetParent === null")
-    page.wait_for("document.querySelector('[data-kind=DISCONNECT]').ariaPressed", "true")
+    assert page.run("$('none').hidden") is True
+    assert page.count("[data-kind=DISCONNECT][aria-pressed=true]") == 1
     page.click("[data-kind=MESSAGE]")
     page.wait_for(SHOWN, 2)
     page.click("[data-kind=MESSAGE]")

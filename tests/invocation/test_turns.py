@@ -13,6 +13,7 @@ import pytest
 from longwire import Connections, Longwire
 from longwire.channels import ChannelLayer
 from longwire.exceptions import BackendError, DeadlineError
+from longwire.invocation import replay
 from longwire.invocation.kept_runs import KeptRuns
 from longwire.replay import journal, turn
 from longwire_backends.memory import MemoryBackend
@@ -250,6 +251,40 @@ async def test_an_end_is_told_though_the_store_fails_for_a_moment(elsewhere: boo
         store.times, store.reads = 2, 2
         assert await (second if elsewhere else first).leave() == {"statusCode": 200}
         assert app.ends == 1
+        assert await store.journal(first.connection_id) == ()
+
+
+class SlowToNote(MemoryBackend):
+    """Waits before it appends anything, as for a process that is stopped."""
+
+    go_on: asyncio.Event | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = asyncio.Event()
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        if self.go_on is not None:
+            self.waits.set()
+            await self.go_on.wait()
+        return await super().append(connection_id, position, value, expires_at)
+
+
+async def test_a_message_that_stood_still_until_the_end_is_not_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The journal is gone by then, so that its entry is the first one."""
+    monkeypatch.setattr(replay, "STOOD_STILL", 0.0)
+    app, store = Counter(), SlowToNote()
+    async with processes(app, 2, [store]) as (first, second):
+        await first.connect()
+        store.go_on = asyncio.Event()
+        saying = asyncio.create_task(second.say("late"))
+        await store.waits.wait()
+        assert await store.take(first.connection_id)  # as the event of the end does
+        store.go_on.set()
+        assert await saying == {"statusCode": 200}
+        assert app.handled == []
         assert await store.journal(first.connection_id) == ()
 
 

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("longwire")
 
+# An event that takes so many seconds from reading the journal to taking its turn may have been
+# stopped, and its connection have ended since.
+STOOD_STILL = 1.0
+
 
 class TurnReplies(Replies):
     """The outbox of a run whose turn it is: nothing leaves once somebody else may have it."""
@@ -215,8 +219,13 @@ async def _begin(
     def take() -> Awaitable[bool]:
         return turn.take(told, invocation.call.times.send, lambda: runs.wake(connection.id))
 
+    read_at = turn.read_at
     if not await (insist(connection, take) if told.is_end else take()):
         return invocation.call.ending.note(word)
+    if not told.is_end and time.monotonic() - read_at > STOOD_STILL and not await connection.read():
+        # It has ended meanwhile, and its journal is gone: this one is of that entry alone.
+        invocation.call.ending.note("no_record")
+        return await turn.drop()
     told_word = word if told.is_end else None
     kept = await runs.take_next(connection.id, turn.conversation.position - 1)
     if kept is None:

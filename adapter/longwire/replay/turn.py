@@ -7,6 +7,7 @@ after the other, also those whose events are others: they wait until it has begu
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ class Turn:
         self._store = store
         self.id = connection_id
         self._until = 0.0  # until when it is surely ours, in `time.monotonic()`
+        self.read_at = math.inf  # when the journal was read last, by the same clock
         self._appending = asyncio.Lock()  # by the app's own tasks, too
 
     def pass_on(self, store: Store, owner: str) -> None:
@@ -241,6 +243,7 @@ class Turn:
         found = await self._store.journal(self.id, after=self.conversation.position - known)
         if len(found) < known:
             raise TurnLostError
+        self.read_at = time.monotonic()
         self.conversation.add_all(found[known:])
         return found[known:]
 

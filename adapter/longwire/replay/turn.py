@@ -52,7 +52,7 @@ class Turn:
         self._store = store
         self.id = connection_id
         self._until = 0.0  # until when it is surely ours, in `time.monotonic()`
-        self.read_at = math.inf  # when the journal was read last, by the same clock
+        self.read_at: float = math.inf  # when the journal was read last, by the same clock
         self._appending = asyncio.Lock()  # by the app's own tasks, too
 
     def pass_on(self, store: Store, owner: str) -> None:

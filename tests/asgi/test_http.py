@@ -266,6 +266,6 @@ def test_who_answers_http_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
         return "hello"
 
     assert Longwire(app, ws_config=MEMORY).answers_http
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "mangum", None)  # as if it were not installed
     assert not Longwire(app, ws_config=MEMORY).answers_http
     assert Longwire(app, ws_config=MEMORY, http=answer).answers_http

@@ -26,12 +26,10 @@ if TYPE_CHECKING:
 BODY_LIMIT = 10 * 1024 * 1024
 HEAD_LIMIT = 10_240  # bytes of the request line and all header values together
 
-# What is of one connection alone (RFC 9110, section 7.6.1), or is said in another place.
-_DROPPED = {
+# What is of one connection alone (RFC 9110, section 7.6.1), and what the gateway itself says.
+OF_ONE_CONNECTION = {
     "connection",
     "content-length",
-    "cookie",
-    "expect",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -39,6 +37,8 @@ _DROPPED = {
     "transfer-encoding",
     "upgrade",
 }
+# Cookies have a place of their own.
+_DROPPED = OF_ONE_CONNECTION | REPLACED | {"cookie", "expect"}
 # AWS names no list of what it takes as text besides `text/*`. This one was found by trying.
 _TEXT = {"application/javascript", "application/json", "application/xml"}
 
@@ -146,7 +146,7 @@ def _headers(request: HTTPRequest, trace_id: str) -> dict[str, str]:
     """Return all headers by their lower-case names; repeats are joined with commas."""
     collected: dict[str, list[str]] = {}
     for name, value in request.headers:
-        if name.lower() not in _DROPPED | REPLACED:
+        if name.lower() not in _DROPPED:
             collected.setdefault(name.lower(), []).append(value)
     headers = {name: ",".join(values) for name, values in collected.items()}
     if headers.get("host", "").startswith("["):

@@ -13,22 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from longwire.local.rules.errors import ThrottledError
+from longwire.local.rules.http_events import OF_ONE_CONNECTION
 from longwire.local.rules.results import Outcome, Raised, Returned, TimedOut
 from longwire.local.rules.settings import PAYLOAD_LIMIT
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# What is of one connection alone, or what the gateway itself says.
-_DROPPED = {
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-}
 # Below this, no body can come to more than Lambda takes, however many characters are escaped.
 _SURELY_FITS = PAYLOAD_LIMIT // 12
 
@@ -136,7 +126,7 @@ def _headers(headers: object, *, keep_length: bool) -> list[tuple[str, str]]:
     for name, value in (headers or {}).items():
         lower = _name(name).lower()
         if value is not None and (
-            lower not in _DROPPED or (keep_length and _is_length(lower, value))
+            lower not in OF_ONE_CONNECTION or (keep_length and _is_length(lower, value))
         ):
             checked.append((lower, _text(f"headers[{name!r:.40}]", value)))
     return checked

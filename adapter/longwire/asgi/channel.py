@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from longwire.types import Message
 
 
+# Where the class of the layer is that runs consumers for its messages.
+_OWN_LAYER = "longwire.channels"
+
+
+def runs_consumers(layer: object) -> bool:
+    """Tell whether a channel layer is the one that runs who would have to wait for its messages."""
+    return any(base.__module__ == _OWN_LAYER for base in type(layer).__mro__)
+
+
 def channel_message(message: Message) -> Message:
     """Return what gives an app this message of a channel layer, as `Inbox.deliver` takes it."""
     return {"type": CHANNEL_MESSAGE, "message": message}

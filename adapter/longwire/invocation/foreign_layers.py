@@ -6,21 +6,19 @@ import logging
 from typing import TYPE_CHECKING
 
 from longwire.asgi import noise
+from longwire.asgi.channel import runs_consumers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 logger: logging.Logger = logging.getLogger("longwire")
 
-# Where the class of the layer is that runs consumers.
-OWN = "longwire.channels"
-
 
 def warn_of_foreign_layers(layers: Mapping[str, object]) -> None:
     """Say, once each, which layers that consumers have asked for are not ours; by their aliases."""
     for alias, layer in layers.items():
         kind = type(layer)
-        if not any(base.__module__ == OWN for base in kind.__mro__):
+        if not runs_consumers(layer):
             logger.log(
                 noise.level("foreign layer", [alias]),
                 "a consumer waits for the channel layer %r, a %s.%s, but nobody runs it for that "

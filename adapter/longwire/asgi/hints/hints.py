@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.asgi import suspended
+from longwire.asgi.channel import runs_consumers
 from longwire.asgi.frames import frames_of
 from longwire.asgi.hints import liveness, own, values
 
@@ -30,8 +31,6 @@ _Line = tuple[str, int]
 
 # Whoever writes this attribute of a consumer expects to be run for group messages.
 CHANNEL_LAYER = "channel_layer"
-# Where the class of the layer is that runs it.
-OWN_LAYER = "longwire.channels"
 
 # The methods that frameworks call with a message.
 RECEIVING = {"receive", "receive_json", "websocket_receive", "on_receive"}
@@ -287,7 +286,7 @@ def _expects_group_messages(one: object) -> bool:
         return False
     found = values.attributes(one)
     layer = found.get(CHANNEL_LAYER)
-    if layer is None or any(base.__module__ == OWN_LAYER for base in type(layer).__mro__):
+    if layer is None or runs_consumers(layer):
         return False
     names = (code.co_names for code in own.functions(type(one)))
     return bool(found.get("groups")) or CHANNEL_LAYER in itertools.chain(*names)

@@ -1,6 +1,6 @@
 """One open SQLite file: who may use it when, several processes at once, forks, and slow disks.
 
-A statement takes some twenty microseconds, and ten times as many if a thread is asked for it. So it
+A statement takes tens of microseconds, and several times as many if a thread is asked for it. So it
 is run where it is asked for, until one has taken long: a disk that stops answering then holds
 up a thread, and the event loop only once.
 """

@@ -128,8 +128,10 @@ async def test_handlers_leave_the_loops_threads_to_the_app() -> None:
 def test_an_event_given_up_leaves_no_thread_that_waits(late: bool) -> None:
     """The interpreter joins such threads when it exits, and would wait for ever."""
     given_up, left = threading.Event(), threading.Event()
+    begun: list[str] = []
 
     async def endless(request: Request) -> JSONResponse:
+        begun.append(request.url.path)
         await asyncio.Event().wait()
         raise AssertionError("nobody sets it")
 
@@ -153,7 +155,27 @@ def test_an_event_given_up_leaves_no_thread_that_waits(late: bool) -> None:
     loop.run_until_complete(give_up())
     given_up.set()
     assert left.wait(30)  # with a loop that has stopped, and is not closed
+    loop.run_until_complete(asyncio.sleep(0))
+    assert begun == ["/hello"] * (not late)  # nor does the app run for an event that is over
+    assert not asyncio.all_tasks(loop)
     loop.close()
+
+
+def test_what_a_handler_leaves_on_its_loop_is_ended() -> None:
+    """As by `asyncio.run`: also what it began in the last round."""
+    left: list[asyncio.Task[None]] = []
+
+    async def answer() -> str:
+        left.append(asyncio.create_task(asyncio.sleep(600)))
+        return "done"
+
+    def handler(event: Any, context: Any) -> str:
+        return asyncio.get_event_loop().run_until_complete(answer())
+
+    longwire = Longwire(Site().app, ws_config=MEMORY, http=handler)
+    assert longwire({"source": "aws.events"}, LambdaContext()) == "done"
+    assert [task.cancelled() for task in left] == [True]
+    longwire.close()
 
 
 async def _asynchronous(event: Any, context: Any) -> Any:

@@ -119,7 +119,17 @@ def _call(handler: LambdaHandler, event: Any, context: object) -> Any:
         raise RuntimeError("the handler raised StopIteration") from error
     finally:
         asyncio.set_event_loop(None)
-        loop.close()
+        _close(loop)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop that has stopped, and end what began on it in its last round."""
+    left = set() if loop.is_closed() else asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=1))
+    loop.close()
 
 
 class _Runs:
@@ -129,10 +139,13 @@ class _Runs:
         self._runs: list[Future[None]] = []
         self._ended = False
 
-    def add(self, run: Future[None]) -> None:
+    def add(self) -> Future[None]:
+        """Return the answer of a new run, cancelled if the event is over."""
+        run: Future[None] = Future()
         self._runs.append(run)
         if self._ended:  # looked at last, as the event may be given up just now
             run.cancel()
+        return run
 
     def end(self) -> list[BaseException]:
         """End those that go on, and return what others have raised."""
@@ -149,27 +162,26 @@ def _bridge(app: ASGIApp, state: dict[str, Any], runs: _Runs) -> Bridge:
         away = asyncio.get_running_loop()
 
         async def receive_at_home() -> Message:
-            return await asyncio.wrap_future(_on(away, receive))
+            message: Message = await _on(away, Future(), receive)
+            return message
 
         async def send_at_home(message: Message) -> None:
-            await asyncio.wrap_future(_on(away, send, message))
+            await _on(away, Future(), send, message)
 
         scope["state"] = state.copy()
-        run = _on(home, app, scope, receive_at_home, send_at_home)
-        answer = asyncio.wrap_future(run)
-        runs.add(run)
-        await answer
+        await _on(home, runs.add(), app, scope, receive_at_home, send_at_home)
 
     return bridged
 
 
-def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Call on the event loop of another thread.
+def _on(
+    loop: asyncio.AbstractEventLoop, answer: Future[Any], call: Callable[..., Any], *arguments: Any
+) -> asyncio.Future[Any]:
+    """Call on the event loop of another thread; the answer is waited for on this one.
 
-    Nothing is called, nor left unawaited, on a loop that has stopped meanwhile. Who cancels the
-    answer cancels the call.
+    Nothing is called, nor left unawaited, on a loop that has stopped meanwhile, nor for an answer
+    that is cancelled. Who cancels the answer cancels the call.
     """
-    answer: Future[Any] = Future()
 
     async def relay() -> None:
         with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
@@ -179,6 +191,8 @@ def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: A
                 answer.set_exception(error)
 
     def begin() -> None:
+        if answer.cancelled():
+            return
         task = loop.create_task(relay())
 
         def end(_: Future[Any]) -> None:  # which keeps the task: a loop itself does not
@@ -187,5 +201,6 @@ def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *arguments: A
 
         answer.add_done_callback(end)
 
-    loop.call_soon_threadsafe(begin)
-    return answer
+    if not answer.cancelled():
+        loop.call_soon_threadsafe(begin)
+    return asyncio.wrap_future(answer)

@@ -48,10 +48,7 @@ class Known(NamedTuple):
     text: str
 
 
-KNOWN: tuple[Known, ...] = (
-    # No bug: a thread that answers an HTTP event goes on after the event's time, as documented.
-    Known("an HTTP event goes on in its thread", r"left a task behind: .*<_run\(\) .*http\.py"),
-)
+KNOWN: tuple[Known, ...] = ()
 
 
 class Tally:

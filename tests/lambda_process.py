@@ -7,7 +7,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from longwire.local.cli import entry
+from longwire.cli import entry
 from longwire.local.function.inline import do_nothing
 from longwire.local.function.instance import Instance, Report
 from tests.local.running import need_runtime

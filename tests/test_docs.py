@@ -19,9 +19,9 @@ import pytest
 
 import longwire
 from longwire import Longwire
+from longwire.cli.main import make_parser
 from longwire.config.schema import OWN, STORES
 from longwire.config.settings import Settings
-from longwire.local.cli.main import make_parser
 from longwire.testing import Gateway
 from tests.documents import BLOCKS, FILES, PAGES, PROSE, ROOT, blocks
 

@@ -41,8 +41,8 @@ THIRD_PARTY = {
     "longwire/observability/tracing.py": {"opentelemetry"},
     "longwire_pytest/__init__.py": {"pytest"},
     "longwire/testing/__init__.py": {"starlette"},  # of types alone
-    "longwire/local/cli/dev.py": {"awslambdaric"},
-    "longwire/local/cli/entry.py": {"awslambdaric"},
+    "longwire/cli/dev.py": {"awslambdaric"},
+    "longwire/cli/entry.py": {"awslambdaric"},
     "longwire/local/server/http.py": {"h11", "websockets"},
     "longwire/local/server/http_api.py": {"h11"},
     "longwire/local/http11.py": {"h11"},
@@ -50,7 +50,7 @@ THIRD_PARTY = {
     "longwire/local/server/websocket.py": {"h11", "websockets"},
     "longwire/local/inspector/stream.py": {"h11"},
     "longwire/local/reload.py": {"watchfiles"},
-    "longwire/local/cli/main.py": {"h11", "websockets", "watchfiles"},
+    "longwire/cli/main.py": {"h11", "websockets", "watchfiles"},
     "longwire/runtime/snapstart.py": {"snapshot_restore_py"},
 }
 
@@ -59,6 +59,7 @@ THIRD_PARTY = {
 FLOORS = (
     {"__main__"},
     {"testing"},
+    {"cli"},
     {"local"},
     {"__init__"},
     {"functions", "channels"},
@@ -74,8 +75,8 @@ FLOORS = (
     {"deadlines"},
     {"exceptions", "types"},
 )
-# What `local/` and `testing.py` take from the rest: what users may, constants, and shapes of AWS.
-ITSELF = ("longwire.local.", "longwire.testing.")
+# What these take from the rest: what users may, constants, and shapes of AWS.
+ITSELF = ("longwire.cli.", "longwire.local.", "longwire.testing.")
 OF_USERS = {
     "longwire.__init__",
     "longwire.apigateway.responses",

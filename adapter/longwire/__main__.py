@@ -2,7 +2,7 @@
 
 import sys
 
-from longwire.local.cli.main import main
+from longwire.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.cli.main import main
+from longwire.cli.main import main
 from longwire_backends import dynamodb
 from longwire_backends.base import Backend, BackendError, ConfigurationError
 from longwire_backends.dynamodb import DynamoDBBackend

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.cli.main import main
+from longwire.cli.main import main
 from longwire_backends.base import BackendError, ConfigurationError
 from longwire_backends.s3 import backend as s3
 from longwire_backends.s3 import bucket as s3_bucket

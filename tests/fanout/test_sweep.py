@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire import Connections, Longwire
+from longwire.cli import main as cli
 from longwire.exceptions import BackendError, ConfigurationError
 from longwire.fanout import sweep as sweeping
 from longwire.fanout.sweep import SweepResult
-from longwire.local.cli import main as cli
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.connections_server import Answer, ConnectionsServer, Reply

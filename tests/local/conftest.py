@@ -8,7 +8,6 @@ import pytest
 
 from longwire.local.server.server import LocalGateway
 from tests.local.fakes import RecordingFunction
-from tests.local.signers import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,10 +22,3 @@ def function() -> RecordingFunction:
 async def gateway(function: RecordingFunction) -> AsyncIterator[LocalGateway]:
     async with LocalGateway(function) as gateway:
         yield gateway
-
-
-@pytest.fixture
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin without keys, whatever this machine has."""
-    for name in (*NAMES, "AWS_PROFILE", "WS_MANAGEMENT_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from longwire.local.cli.console import event_line
+from longwire.cli.console import event_line
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway

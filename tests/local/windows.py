@@ -62,6 +62,6 @@ def take_away() -> None:
 if __name__ == "__main__":
     if sys.platform != "win32":
         take_away()
-    from longwire.local.cli.main import main
+    from longwire.cli.main import main
 
     sys.exit(main(sys.argv[1:]))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.cli.main import main
+from longwire.cli.main import main
 from tests.parity.conversations import CONVERSATIONS, SOMETIMES, TO_COME
 from tests.parity.hosts import LongwireDev, Uvicorn
 from tests.parity.play import MISSED, Transcript, play_all

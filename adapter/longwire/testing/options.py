@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from longwire.cli.importer import import_target
 from longwire.exceptions import ConfigurationError
-from longwire.local.cli.importer import import_target
 from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:

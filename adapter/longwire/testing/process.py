@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from longwire.cli.importer import import_target
 from longwire.handler import Longwire
-from longwire.local.cli.importer import import_target
 from longwire.local.function.inline import InlineFunction, kind
 from longwire.testing import pipe
 from longwire.testing.stores import with_store

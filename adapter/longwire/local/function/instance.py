@@ -36,7 +36,7 @@ INIT_LIMIT = 10.0
 # Seconds from SIGTERM to SIGKILL, as Lambda gives them to a process with an extension.
 SHUTDOWN_LIMIT = 0.5
 
-ENTRY = "longwire.local.cli.entry.handler"
+ENTRY = "longwire.cli.entry.handler"
 # The variable with the descriptor of a pipe that the gateway has the other end of.
 LIFELINE = "LONGWIRE_DEV_LIFELINE"
 

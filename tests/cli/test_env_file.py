@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire.cli.env_file import load, parse
 from longwire.exceptions import ConfigurationError
-from longwire.local.cli.env_file import load, parse
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Callable, Iterator
 
-    from longwire.local.cli.screen import Screen
+    from longwire.cli.screen import Screen
     from longwire.local.function.inline import ThreadFunction
     from longwire.local.inspector.inspector import Inspector, WatchedFunction
     from longwire.local.inspector.stored import StoredRecords

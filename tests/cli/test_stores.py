@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.local.cli.main import main
+from longwire.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

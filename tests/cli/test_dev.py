@@ -13,9 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from longwire.cli import main as cli
 from longwire.config.sources import LOCAL_FILE
-from longwire.local.cli import main as cli
-from tests.local.cli.apps import CLI_APP
+from tests.cli.apps import CLI_APP
 from tests.local.fakes import handshake, manage
 from tests.local.running import Dev
 from tests.local.signers import KEYS, TEMPORARY, use

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    Commands = argparse._SubParsersAction["Parser"]
+
 # What other tools call it.
 COMMANDS = {"run": "dev", "serve": "dev", "start": "dev", "local": "dev", "create": "init"}
 OPTIONS = {
@@ -30,31 +32,6 @@ OPTIONS = {
 NO_DEPLOYMENT = (
     "longwire does not deploy: your own tool does, and docs/deploying.md says what it needs to set"
 )
-
-EXAMPLES = {
-    "longwire": """\
-examples:
-  longwire dev                        the app in main.py or app.py
-  longwire dev main:handler --reload  and again whenever a file changes
-""",
-    "dev": """\
-examples:
-  longwire dev                        that of main.py or app.py: sockets on port 3001, HTTP on 3000
-  longwire dev src/chat.py --reload   that of a file, again whenever a file changes
-  longwire dev main:handler --instances 4 --freeze
-                                      in processes as on Lambda
-  longwire dev main:make_app --factory --env-file .env
-  longwire dev main:app --dsn redis://localhost
-""",
-    "init": """\
-example:
-  longwire init --dsn 'dynamodb://connections?region=eu-west-1'
-""",
-    "sweep": """\
-example:
-  longwire sweep main:handler --rate 20
-""",
-}
 
 
 class Parser(argparse.ArgumentParser):

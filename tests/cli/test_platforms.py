@@ -17,7 +17,7 @@ from tests.local.running import Dev, interrupt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WINDOWS = Path(__file__).parents[1] / "windows.py"
+WINDOWS = Path(__file__).parents[1] / "local" / "windows.py"
 
 APP = """
 import asyncio

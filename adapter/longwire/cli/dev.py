@@ -15,20 +15,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longwire.exceptions import ConfigurationError, LifespanError
-from longwire.local.cli import env_file, http
-from longwire.local.cli.console import printable, write_line
-from longwire.local.cli.inspection import Inspection, inspecting
-from longwire.local.cli.options import (
+from longwire.cli import dev_options, env_file, http
+from longwire.cli.console import printable, write_line
+from longwire.cli.inspection import Inspection, inspecting
+from longwire.cli.options import (
     CannotServeError,
     authorizer_from,
+    located,
+    prepared,
     settings_from,
     signer_from,
     store_from,
     target_from,
 )
-from longwire.local.cli.screen import OF_IMPORTS, Screen
-from longwire.local.cli.screen import about as described
+from longwire.cli.screen import OF_IMPORTS, Screen
+from longwire.cli.screen import about as described
+from longwire.exceptions import ConfigurationError, LifespanError
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.access import is_open_to_others
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
+    from longwire.cli.parser import Commands
     from longwire.local.function.instances import Instances
     from longwire.local.server.server import LocalGateway
 
@@ -47,8 +50,24 @@ logger: logging.Logger = logging.getLogger("longwire.local")
 FROZEN_KEEP_ALIVE = 3.0
 
 
-def run(options: argparse.Namespace) -> int:
+def declare(commands: Commands) -> None:
+    """Declare the command and its options."""
+    what = "run API Gateway and a function on this machine"
+    dev = commands.add_parser("dev", help=what, epilog=dev_options.EXAMPLES)
+    dev.set_defaults(run=run)
+    dev_options.add(dev)
+
+
+def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Serve until Ctrl-C or SIGTERM; return the exit code."""
+    options = located(options)
+    if _reloads_by_restart(options):
+        return _reload(arguments, options)
+    with prepared(options):
+        return _serve_here(options)
+
+
+def _serve_here(options: argparse.Namespace) -> int:
     screen = Screen()
     with inspecting(options, screen) as looking:
         return _run(options, screen, looking)
@@ -125,7 +144,7 @@ def _function_from(
         looking.name_posts_of(target)
         raised = looking.app_raised(screen.app_raised)
         return target, ThreadFunction(target, timeout=options.timeout, app_raised=raised)
-    from longwire.local.cli import entry
+    from longwire.cli import entry
     from longwire.local.function.instances import Instances
 
     _check_runtime()
@@ -297,13 +316,13 @@ def _say(text: str) -> None:
     write_line(sys.stderr, f"longwire dev: {text}")
 
 
-def reloads_by_restart(options: argparse.Namespace) -> bool:
+def _reloads_by_restart(options: argparse.Namespace) -> bool:
     """Tell whether a change needs a new gateway, as the function or an authorizer is in it."""
     here = options.instances is None or options.authorizer is not None
     return options.reload and here and not options.under_reload
 
 
-def reload(arguments: list[str], options: argparse.Namespace) -> int:
+def _reload(arguments: list[str], options: argparse.Namespace) -> int:
     """Serve in a process that is restarted whenever a file changes."""
     # What is wrong with the command line is said once, not at every restart.
     if options.instances is not None:

@@ -7,10 +7,10 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longwire.cli.console import event_line, has_colours, printable, report_line, write_line
+from longwire.cli.importer import ImportTargetError
 from longwire.exceptions import ConfigurationError
 from longwire.handler import Longwire
-from longwire.local.cli.console import event_line, has_colours, printable, report_line, write_line
-from longwire.local.cli.importer import ImportTargetError
 from longwire.local.function.inline import do_nothing
 from longwire.local.routes import has_http_routes, websocket_routes
 

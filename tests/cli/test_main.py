@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longwire import __version__
-from longwire.local.cli import main as cli
+from longwire.cli import main as cli
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def test_longwire_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> No
     assert "run API Gateway and a function" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["dev", "init", "sweep"])
+@pytest.mark.parametrize("command", [one.__name__.rpartition(".")[2] for one in cli.COMMANDS])
 def test_help_ends_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """Which can be given as it stands."""
     with pytest.raises(SystemExit):

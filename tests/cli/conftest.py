@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.local.cli.apps import AUTHORIZER_APP, CLI_APP, SIGNING_APP
+from tests.cli.apps import AUTHORIZER_APP, CLI_APP, SIGNING_APP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

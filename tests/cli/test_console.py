@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from longwire.local.cli.console import (
+from longwire.cli.console import (
     ConsoleHandler,
     PrintableFormatter,
     event_line,

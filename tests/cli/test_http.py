@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from longwire.local.cli.http import NOTHING_ANSWERS
+from longwire.cli.http import NOTHING_ANSWERS
 from tests.local.running import Dev
 
 if TYPE_CHECKING:

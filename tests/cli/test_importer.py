@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire.local.cli.importer import ImportTargetError, import_target
+from longwire.cli.importer import ImportTargetError, import_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

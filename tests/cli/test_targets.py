@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire.cli.importer import import_target
+from longwire.cli.targets import locate
 from longwire.exceptions import ConfigurationError
-from longwire.local.cli.importer import import_target
-from longwire.local.cli.targets import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import errno
 import socket
 from typing import TYPE_CHECKING
 
+from longwire.cli.options import CannotServeError
 from longwire.exceptions import ConfigurationError
-from longwire.local.cli.options import CannotServeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

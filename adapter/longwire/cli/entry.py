@@ -18,11 +18,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from longwire.cli.console import PrintableFormatter
+from longwire.cli.options import target_from
+from longwire.cli.screen import about
 from longwire.exceptions import ConfigurationError
 from longwire.handler import Longwire
-from longwire.local.cli.console import PrintableFormatter
-from longwire.local.cli.options import target_from
-from longwire.local.cli.screen import about
 from longwire.local.function.instance import LIFELINE
 from longwire.local.function.output import OUTPUT, PipedOutput, hear
 from longwire.local.function.runtime_api import SAYS, WAITS

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import inspect
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from longwire.cli import env_file
+from longwire.cli.importer import import_function, import_target
+from longwire.cli.targets import locate
 from longwire.config import settings, sources
 from longwire.config.sources import LOCAL, StoreSource
 from longwire.exceptions import ConfigurationError
-from longwire.local.cli.importer import import_function, import_target
 from longwire.local.function.inline import kind
 from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from longwire.local.rules.signatures import Signer
@@ -97,6 +99,21 @@ def authorizer_from(options: argparse.Namespace) -> Any | None:
     except ConfigurationError as error:
         # So that the user sees which of the two modules it is about.
         raise ConfigurationError(f"--authorizer: {error}") from None
+
+
+def located(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options with a target of the form MODULE or MODULE:ATTRIBUTE."""
+    target, app_dir = locate(options.target, options.app_dir)
+    return argparse.Namespace(**{**vars(options), "target": target, "app_dir": app_dir})
+
+
+@contextlib.contextmanager
+def prepared(options: argparse.Namespace) -> Iterator[None]:
+    """Let all that is imported here see the environment and the store of the command line."""
+    if options.env_file is not None:
+        env_file.load(options.env_file, os.environ)
+    with store_of(options):
+        yield
 
 
 @contextlib.contextmanager

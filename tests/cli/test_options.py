@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longwire.local.cli import main as cli
-from longwire.local.cli import options
+from longwire.cli import main as cli
+from longwire.cli import options
 from longwire.local.rules.settings import GatewaySettings
 
 if TYPE_CHECKING:

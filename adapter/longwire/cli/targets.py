@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from longwire.local.cli.importer import ImportTargetError
+from longwire.cli.importer import ImportTargetError
 
 # Where an app is looked for when nobody names it.
 FILES = ("main.py", "app.py", "api.py", "asgi.py", "lambda_function.py", "app/main.py")

@@ -30,6 +30,7 @@ from longwire.cli.options import (
 )
 from longwire.cli.screen import OF_IMPORTS, Screen
 from longwire.cli.screen import about as described
+from longwire.cli.sole import file_of, sole_user
 from longwire.exceptions import ConfigurationError, LifespanError
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.access import is_open_to_others
@@ -124,7 +125,8 @@ def _run(options: argparse.Namespace, screen: Screen, looking: Inspection) -> in
         said = await http.listen(gateway, options, answers=about.http, has_routes=about.http_routes)
         screen.ready(gateway, said, looking.page_path)
 
-    asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
+    with sole_user(file_of(target)):
+        asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
     return 0
 
 

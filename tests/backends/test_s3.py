@@ -340,6 +340,28 @@ def test_a_member_with_two_expiries_is_not_lost_between_pages(
     asyncio.run(scenario())
 
 
+def test_a_member_that_does_not_know_of_it_can_leave(
+    server: ServerProcess, boto3_client: Any
+) -> None:
+    """As it is where one process discards while another is half way through adding."""
+    bucket = new_bucket(server)
+    backend = S3Backend(bucket, endpoint_url=server.url)
+
+    async def scenario() -> None:
+        await backend.group_add("g", "a", FAR)
+        await backend.group_add("g", "b", FAR)
+        await asyncio.to_thread(
+            boto3_client.delete_object, Bucket=bucket, Key=f"memberships/a/g/{FAR}"
+        )
+        assert await backend.groups("a") == ()
+        await backend.group_add("g", "a", FAR + 1)
+        await backend.group_discard("g", "a")
+        assert await members(backend, "g") == ["b"]
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("key", "operation"),
     [

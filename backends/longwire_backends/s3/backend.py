@@ -197,8 +197,8 @@ class S3Backend(Backend):
     # Groups
 
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
-        folder = keys.membership_folder(connection_id, group)
-        known = [entry.expires_at async for entry in self._entries("group_add", folder)]
+        own, _ = keys.membership_folders(group, connection_id)
+        known = [entry.expires_at async for entry in self._entries("group_add", own)]
         # The connection's own object first: who finds it can also end a membership cut off here.
         both = keys.membership_keys(group, connection_id, expires_at)
         for key, name in zip(both, (group, connection_id), strict=True):
@@ -208,9 +208,16 @@ class S3Backend(Backend):
             await self._end("group_add", group, connection_id, outdated)
 
     async def group_discard(self, group: str, connection_id: str) -> None:
-        folder = keys.membership_folder(connection_id, group)
-        async for entry in self._entries("group_discard", folder):
-            await self._end("group_discard", group, connection_id, entry.expires_at)
+        # Both sides are looked at: somebody else's discard that meets an add half way ends the
+        # connection's own object, and the group's is put after that.
+        found = await asyncio.gather(
+            *(self._expiries(folder) for folder in keys.membership_folders(group, connection_id))
+        )
+        for expires_at in set().union(*found):
+            await self._end("group_discard", group, connection_id, expires_at)
+
+    async def _expiries(self, folder: str) -> set[int]:
+        return {entry.expires_at async for entry in self._entries("group_discard", folder)}
 
     async def _end(self, operation: str, group: str, connection_id: str, expires_at: int) -> None:
         for key in reversed(keys.membership_keys(group, connection_id, expires_at)):

@@ -70,17 +70,18 @@ def memberships_folder(connection_id: str) -> str:
     return f"{MEMBERSHIPS}{_encode(connection_id)}/"
 
 
-def membership_folder(connection_id: str, group: str) -> str:
-    """Return the folder in which a connection's one membership is, under its expiry."""
-    return f"{memberships_folder(connection_id)}{_encode(group)}/"
+def membership_folders(group: str, connection_id: str) -> tuple[str, str]:
+    """Return where one membership is, under its expiry: as the connection's own, as the group's."""
+    return (
+        f"{memberships_folder(connection_id)}{_encode(group)}/",
+        f"{group_folder(group)}{_encode(connection_id)}/",
+    )
 
 
 def membership_keys(group: str, connection_id: str, expires_at: int) -> tuple[str, str]:
     """Return the keys of a membership: the connection's own, and the group's."""
-    return (
-        f"{membership_folder(connection_id, group)}{expires_at}",
-        f"{group_folder(group)}{_encode(connection_id)}/{expires_at}",
-    )
+    own, groups = membership_folders(group, connection_id)
+    return f"{own}{expires_at}", f"{groups}{expires_at}"
 
 
 def after(entry: Entry, now: float) -> str:

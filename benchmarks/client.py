@@ -2,8 +2,8 @@
 
     python -m benchmarks.client NAME CONNECTIONS_URL DYNAMODB_URL
 
-NAME is longwire or boto3. Orders come in as in `measured.py`: POST sends a frame to a connection,
-SIGN only makes its signature, GET reads a record.
+NAME is longwire, floor or boto3. Orders come in as in `measured.py`: POST sends a frame to a
+connection, SIGN only makes its signature, GET reads a record.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from importlib import import_module
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from benchmarks.measured import SENT_WITH, time_orders
 
@@ -71,6 +72,33 @@ def longwire(connections_url: str, dynamodb_url: str) -> Callable[[str, int], No
     return lambda what, times: runner.run(repeat(what, times))
 
 
+def floor(connections_url: str, dynamodb_url: str) -> Callable[[str, int], None]:
+    from benchmarks.floor.handler import FloorPosts
+    from benchmarks.floor.signing import Signer
+    from benchmarks.floor.stores import FloorDynamoDB
+
+    posts = FloorPosts(connections_url)
+    store = FloorDynamoDB(table_name="bench", endpoint_url=dynamodb_url)
+    signer = Signer("execute-api", urlsplit(URL).netloc)
+    path = urlsplit(URL).path
+    runner = asyncio.Runner()
+
+    async def signature() -> None:
+        signer.authorization("POST", path, FRAME)
+
+    async def repeat(what: str, times: int) -> None:
+        for _ in range(times):
+            match what:
+                case "POST":
+                    await posts.post(CONNECTION_ID, FRAME)
+                case "SIGN":
+                    await signature()
+                case "GET":
+                    assert await store.get(CONNECTION_ID)
+
+    return lambda what, times: runner.run(repeat(what, times))
+
+
 def boto3(connections_url: str, dynamodb_url: str) -> Callable[[str, int], None]:
     # Not import statements, since it comes without types.
     session = import_module("boto3.session").Session(region_name=REGION)
@@ -99,5 +127,5 @@ def boto3(connections_url: str, dynamodb_url: str) -> Callable[[str, int], None]
 
 
 if __name__ == "__main__":
-    clients: dict[str, Client] = {"longwire": longwire, "boto3": boto3}
+    clients: dict[str, Client] = {"longwire": longwire, "floor": floor, "boto3": boto3}
     time_orders(clients[sys.argv[1]](*sys.argv[2:]))

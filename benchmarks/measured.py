@@ -3,7 +3,7 @@
     python -m benchmarks.measured cold NAME ARGUMENTS
     python -m benchmarks.measured warm NAME ARGUMENTS
 
-NAME is longwire or mangum, and ARGUMENTS, in JSON, are what the adapter is made with.
+NAME is longwire, floor or mangum, and ARGUMENTS, in JSON, are what the adapter is made with.
 
 `cold` prints the seconds of CPU and of wall time from before the app is imported until the first
 CONNECT is answered. Three more names have nothing to answer: `app` imports the app, `asyncio` just
@@ -11,7 +11,8 @@ asyncio and ssl, and `construct` makes a Longwire around an app that imports not
 
 `warm` reads lines such as "MESSAGE 10": so many clients, always the same ones, then send an event
 of this kind, one after the other. It prints the seconds that one event took on average. Orders that
-differ by what follows a hyphen, as "MESSAGE-first", are told apart by who gives them.
+differ by what follows a hyphen, as "MESSAGE-first", are told apart by who gives them; before each
+event of "MESSAGE-paused" the process sleeps.
 
 CPU is that of the whole process, threads included.
 """
@@ -50,6 +51,8 @@ SENT_WITH: dict[str, dict[str, Any]] = {
     "MESSAGE": {"body": '{"action":"chat","text":"hi"}'},
     "DISCONNECT": {"headers": {"Host": HOST}, "multiValueHeaders": {"Host": [HOST]}},
 }
+# Between events, as on Lambda: caches are cold then, and who waits has to be woken.
+PAUSED, PAUSE = "paused", 0.002  # seconds
 ROUTES = {"CONNECT": "$connect", "MESSAGE": "$default", "DISCONNECT": "$disconnect"}
 
 
@@ -89,6 +92,10 @@ def make_handler(name: str, arguments: str) -> Handler:
         from longwire import Longwire
 
         return Longwire(app, lifespan="off", **json.loads(arguments))
+    if name == "floor":
+        from benchmarks.floor.handler import FloorHandler
+
+        return FloorHandler(app, lifespan="off", **json.loads(arguments))
 
     import asyncio
     import importlib
@@ -135,8 +142,11 @@ def warm(name: str, arguments: str) -> None:
     handler = make_handler(name, arguments)
 
     def perform(kind: str, clients: int) -> None:
+        kind, _, how = kind.partition("-")
         for client in range(clients):
-            answer(handler, kind.partition("-")[0], f"{name}-{os.getpid()}-{client}")
+            if how == PAUSED:
+                time.sleep(PAUSE)
+            answer(handler, kind, f"{name}-{os.getpid()}-{client}")
 
     time_orders(perform)
 

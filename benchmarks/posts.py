@@ -3,10 +3,9 @@
     python -m benchmarks.posts NAME CONNECTIONS_URL
 
 Orders come in as in `measured.py`: "POST 10000" posts to so many connections. NAME is longwire,
-boto3 (32 threads), aiohttp or httpx (both signed by botocore), or load, which is how fast a client
-can be that does no more than asyncio needs: it sends bytes made beforehand and counts the answers.
-All but boto3 have 100 requests under way. Longwire sends to a group, over plain HTTP as the others,
-where it looks anew for keys at each post (3 us).
+floor, boto3 (32 threads), or aiohttp or httpx (both signed by botocore). All but boto3 have 100
+requests under way. Longwire sends to a group, over plain HTTP as the others, where it looks anew
+for keys at each post (3 us).
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from benchmarks.measured import SENT_WITH, time_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable
 
     Run = Callable[[int], Awaitable[None]]
 
@@ -110,62 +109,21 @@ def httpx(url: str) -> Run:
     return lambda count: for_each(connection_ids(count), post)
 
 
-def load(url: str) -> Run:
-    address = urlsplit(url)
-    assert address.hostname is not None
-    assert address.port is not None
-    host, port = address.hostname, address.port
-    connections: list[Generator] = []
+def floor(url: str) -> Run:
+    from benchmarks.floor.handler import FloorPosts
+
+    wires = [FloorPosts(url) for _ in range(AT_ONCE)]
 
     async def run(count: int) -> None:
-        loop = asyncio.get_running_loop()
-        for _ in range(AT_ONCE - len(connections)):
-            _, new = await loop.create_connection(Generator, host, port)
-            connections.append(new)
-        requests = iter(requests_to(url, count))
-        await asyncio.gather(*[each.send_all(requests) for each in connections])
+        left = iter(connection_ids(count))
+
+        async def work(posts: FloorPosts) -> None:
+            for connection_id in left:
+                await posts.post(connection_id, FRAME)
+
+        await asyncio.gather(*map(work, wires))
 
     return run
-
-
-class Generator(asyncio.Protocol):
-    """Sends a request at each answer, which comes in one piece from a server on this machine."""
-
-    _transport: asyncio.Transport
-    _done: asyncio.Future[None]
-    _requests: Iterator[bytes]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def send_all(self, requests: Iterator[bytes]) -> asyncio.Future[None]:
-        self._requests = requests
-        self._done = asyncio.get_running_loop().create_future()
-        self._send_next()
-        return self._done
-
-    def data_received(self, data: bytes) -> None:
-        assert data.startswith(b"HTTP/1.1 200 ")
-        self._send_next()
-
-    def _send_next(self) -> None:
-        if (request := next(self._requests, None)) is not None:
-            self._transport.write(request)
-        else:
-            self._done.set_result(None)
-
-
-@functools.cache
-def requests_to(url: str, count: int) -> list[bytes]:
-    """Make requests as long as signed ones; the warm-up does that, not a round that counts."""
-    address = urlsplit(url)
-    head = f"Host: {address.netloc}\r\nX-Amz-Date: 20251111T134546Z\r\n"
-    head += f"Authorization: {'x' * 200}\r\nContent-Length: {len(FRAME)}\r\n\r\n"
-    return [
-        f"POST {address.path}/@connections/{quote(each)} HTTP/1.1\r\n{head}".encode() + FRAME
-        for each in connection_ids(count)
-    ]
 
 
 def botocore_signer(url: str) -> Callable[[str], tuple[str, dict[str, str]]]:
@@ -204,8 +162,8 @@ def connection_id(number: int) -> str:
 
 
 def main(name: str, url: str) -> None:
-    makers = {"longwire": longwire, "boto3": boto3, "aiohttp": aiohttp, "httpx": httpx}
-    run = (makers | {"load": load})[name](url)
+    makers = {"longwire": longwire, "floor": floor, "boto3": boto3, "aiohttp": aiohttp}
+    run = (makers | {"httpx": httpx})[name](url)
     runner = asyncio.Runner()
 
     async def perform(times: int) -> None:

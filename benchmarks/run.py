@@ -1,25 +1,28 @@
-"""Compare Longwire with Mangum 0.12.4, and its AWS client with boto3, side by side.
+"""Compare Longwire with the floor, and beside it with Mangum 0.12.4, boto3 and others.
 
     python -m benchmarks.run PYTHON_WITH_MANGUM [COMMIT]
 
-Both adapters run the same Starlette app, each in a process of its own, with the same store, and
-post to the same `@connections` server in a third. Rounds run in turn; shown are medians.
-`measured.py` and `client.py` say what is timed. Then comes what `replay` costs (`replay.py`, which
-takes the commit), and last are functions under Lambda's own runtime (`runtime.py`). Each aim is
-printed with what became of it in this run: no figure makes this fail.
+The floor (`floor/`) is the least code that does the same once. Aims are ratios to it in the same
+run; what others take is only shown, since it differs from machine to machine. All run the same
+Starlette app, each in a process of its own, with the same store, and post to the same server in
+another. Rounds run in turn; shown are medians. `measured.py` and `client.py` say what is
+timed. Then come instructions where there is valgrind (`instructions.py`), what `replay` costs
+(`replay.py`; it and the instructions take the commit), and last are functions under Lambda's own
+runtime (`runtime.py`). Each aim is printed with what became of it: no figure makes this fail.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks import instructions
 from benchmarks.frameworks import CASES, MESSAGES
+from benchmarks.measured import PAUSE
 from benchmarks.race import Contender, Measured, run_cold, run_warm, set_environment
-from benchmarks.replay import compare_replay
+from benchmarks.replay import MEMORY, compare_replay
 from benchmarks.runtime import compare_runtimes
 from benchmarks.servers import (
     all_stores,
@@ -39,39 +42,43 @@ POSTS_ROUNDS = 7
 EVENT_ROUNDS = 7
 START_ROUNDS = 11
 
+# Against the floor.
 CLIENT_AIMS = {
-    "POST": ("one signed POST, kept alive", Aim(15)),
-    "SIGN": ("sign one request", Aim(7)),
-    "GET": ("DynamoDB, get a record", Aim(8)),
+    "POST": ("one signed POST, kept alive", Aim(1.3, at_most=True)),
+    "SIGN": ("sign one request", Aim(None, at_most=True)),
+    "GET": ("DynamoDB, get a record", Aim(1.4, at_most=True)),
 }
-CLIENT_TIMES = {"longwire": 300, "boto3": 60}
+CLIENT_TIMES = {"longwire": 300, "floor": 300, "boto3": 60}
 
-# Against each of the others; how far from `load` is only shown. So many posts make a round.
+# So many posts make a round.
 POSTS_AIMS = {
-    "boto3": ("boto3, 32 threads", Aim(10)),
-    "aiohttp": ("aiohttp, signed by botocore", Aim(5)),
-    "httpx": ("httpx, signed by botocore", Aim(5)),
-    "load": ("load generator", Aim(None)),
+    "floor": ("floor", Aim(2.3, at_most=True)),
+    "boto3": ("boto3, 32 threads", Aim(None)),
+    "aiohttp": ("aiohttp, signed by botocore", Aim(6)),
+    "httpx": ("httpx, signed by botocore", Aim(None)),
 }
-POSTS_TIMES = {"longwire": 10_000, "boto3": 1_000, "aiohttp": 4_000, "httpx": 300, "load": 10_000}
+POSTS_TIMES = {"longwire": 10_000, "floor": 10_000, "boto3": 1_000, "aiohttp": 4_000, "httpx": 300}
 
 GROUP_SIZES = (1_000, 100_000)
 GROUP_MEMORY = Aim(1.1, at_most=True)
 
 AWS_STORES = ("dynamodb", "s3")
-EVENT_AIMS = {"CONNECT": Aim(3), "MESSAGE": Aim(100), "DISCONNECT": Aim(3)}
-DYNAMODB_AIMS = dict.fromkeys(EVENT_AIMS, Aim(100))
+MESSAGE_AIM, WITH_SERVER, ON_A_FILE, PAUSED_AIM = (
+    Aim(bound, at_most=True) for bound in (2.2, 2.4, 3.0, 2.0)
+)
+SHOWN = Aim(None)
+KINDS = ("CONNECT", "MESSAGE", "MESSAGE-paused", "DISCONNECT")
+LABELS = {"MESSAGE-paused": f"MESSAGE, {PAUSE * 1e3:g} ms after another"}
 # So many clients come and go in a round. With Mangum and AWS one event takes long, and of two or
 # three of them the median flips between two values.
-CLIENTS = {"longwire": 100, "mangum": 8}
-AWS_CLIENTS = {"longwire": 15, "mangum": 4}
+CLIENTS = {"longwire": 100, "floor": 100, "mangum": 8}
+AWS_CLIENTS = {"longwire": 15, "floor": 15, "mangum": 4}
 
 # Against Mangum, and against the import of the app.
 COLD_AIMS = {
     "sqlite3": (Aim(2, clock="wall"), Aim(1.25, at_most=True, clock="wall")),
     "dynamodb": (Aim(3, clock="wall"), Aim(1.5, at_most=True, clock="wall")),
 }
-FREE_TLS = Aim(None)
 CONSTRUCTION = Aim(None, at_most=True)
 
 NO_LINGER = Aim(0, at_most=True)
@@ -89,7 +96,7 @@ class Adapters(NamedTuple):
         self, mode: str, name: str, store: Store, *, port: int | None = None, times: int = 1
     ) -> Contender:
         """Make a contender; `port` replaces that of the store."""
-        adapter = "mangum" if name == "mangum" else "longwire"
+        adapter = "mangum" if name == "mangum" else "longwire"  # whose settings it takes
         arguments = store.arguments(
             adapter, self.management.address, store.port if port is None else port
         )
@@ -110,7 +117,7 @@ def main(python_with_mangum: str, commit: str = "") -> None:
     with running(connections) as management, all_stores() as stores:
         adapters = Adapters(python_with_mangum, management)
         compare_clients(management.address)
-        for store in stores:
+        for store in (MEMORY, *stores):
             compare_events(adapters, store)
         by_name = {store.name: store for store in stores}
         for name in COLD_AIMS:
@@ -121,6 +128,8 @@ def main(python_with_mangum: str, commit: str = "") -> None:
             if store.port:
                 compare_requests(adapters, store)
         show_frameworks(management)
+        if instructions.is_there():
+            instructions.compare_instructions(commit)
         compare_replay(management, stores, commit)
     compare_runtimes()
 
@@ -131,10 +140,11 @@ def compare_clients(url: str) -> None:
             Contender(["-m", "benchmarks.client", name, url, dynamodb.address], times)
             for name, times in CLIENT_TIMES.items()
         ]
-        ours, theirs = run_warm(contenders, list(CLIENT_AIMS), CLIENT_ROUNDS)
-    show_head("AWS client, us", "boto3")
+        ours, floor, theirs = run_warm(contenders, list(CLIENT_AIMS), CLIENT_ROUNDS)
+    show_head("AWS client, us", "other")
     for what, (label, aim) in CLIENT_AIMS.items():
-        show(label, ours[what], theirs[what], 1e6, aim)
+        show(label, ours[what], floor[what], 1e6, aim)
+        show("  boto3", ours[what], theirs[what], 1e6, SHOWN)
 
 
 def compare_posts(python_with_mangum: str) -> None:
@@ -157,8 +167,8 @@ def compare_posts(python_with_mangum: str) -> None:
     show_head("10,000 posts, us each", "other")
     for name, (label, aim) in POSTS_AIMS.items():
         show(label, ours, figures[name], 1e6, aim)
-    load = figures["load"]
-    print(f"{'  posts a second':{LABEL}}{'':29}{1 / ours.wall:>10,.0f}{1 / load.wall:>10,.0f}")
+    floor = figures["floor"]
+    print(f"{'  posts a second':{LABEL}}{'':29}{1 / ours.wall:>10,.0f}{1 / floor.wall:>10,.0f}")
 
 
 def compare_group_sizes() -> None:
@@ -180,26 +190,35 @@ def compare_group_sizes() -> None:
 
 def compare_events(adapters: Adapters, store: Store) -> None:
     clients = AWS_CLIENTS if store.name in AWS_STORES else CLIENTS
+    if store.name == MEMORY.name:
+        clients = {name: times for name, times in clients.items() if name != "mangum"}
     contenders = [
         adapters.contender("warm", name, store, times=times) for name, times in clients.items()
     ]
-    with tempfile.TemporaryDirectory() as empty:
-        # httpx makes a TLS context for every reply; this one has no certificates to read.
-        contenders.append(contenders[-1]._replace(environ={"SSL_CERT_DIR": empty}))
-        before = adapters.management.count()
-        ours, mangum, lighter = run_warm(contenders, list(EVENT_AIMS), EVENT_ROUNDS)
-        arrived = adapters.management.count() - before
+    before = adapters.management.count()
+    ours, floor, *others = run_warm(contenders, KINDS, EVENT_ROUNDS)
+    arrived = adapters.management.count() - before
     # Neither adapter's response says whether its reply was delivered.
-    if arrived != (1 + EVENT_ROUNDS) * sum(each.times for each in contenders):
+    if arrived != 2 * (1 + EVENT_ROUNDS) * sum(each.times for each in contenders):
         raise RuntimeError(f"{store.name}: only {arrived} replies arrived")
-    show_head(f"{store.name}, one event, us", "mangum")
-    for kind, aim in (DYNAMODB_AIMS if store.name == "dynamodb" else EVENT_AIMS).items():
-        show(kind, ours[kind], mangum[kind], 1e6, aim)
-    show("MESSAGE, its TLS for nothing", ours["MESSAGE"], lighter["MESSAGE"], 1e6, FREE_TLS)
+    show_head(f"{store.name}, one event, us", "other")
+    for kind in KINDS:
+        show(LABELS.get(kind, kind), ours[kind], floor[kind], 1e6, event_aim(store, kind))
+        for mangum in others:
+            show("  mangum", ours[kind], mangum[kind], 1e6, SHOWN)
+
+
+def event_aim(store: Store, kind: str) -> Aim:
+    """Return what the ratio to the floor should be."""
+    if kind == "MESSAGE":
+        return MESSAGE_AIM
+    if kind == "MESSAGE-paused":
+        return PAUSED_AIM if store.name == MEMORY.name else Aim(None, at_most=True)
+    return WITH_SERVER if store.port else ON_A_FILE
 
 
 def compare_starts(adapters: Adapters, store: Store) -> None:
-    contenders = [adapters.contender("cold", name, store) for name in ("app", *CLIENTS)]
+    contenders = [adapters.contender("cold", name, store) for name in ("app", "longwire", "mangum")]
     app, ours, mangum = run_cold(contenders, START_ROUNDS)
     against_mangum, against_app = COLD_AIMS[store.name]
     show_head(f"{store.name}, fresh process, ms", "other")
@@ -231,7 +250,7 @@ def show_frameworks(management: Server) -> None:
 
 
 def compare_requests(adapters: Adapters, store: Store) -> None:
-    ours, mangum = [count_requests(adapters, name, store) for name in CLIENTS]
+    ours, mangum = [count_requests(adapters, name, store) for name in ("longwire", "mangum")]
     label = f"{store.name}, asked per MESSAGE"
     print(f"{label:{LABEL}}{ours:>10g}{mangum:>10g}{'':44}{REQUESTS_AIM.judge(ours)}")
 

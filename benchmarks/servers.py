@@ -206,7 +206,7 @@ async def proxy(port: int) -> AsyncIterator[Counted]:
 
 @asynccontextmanager
 async def canned_dynamodb() -> AsyncIterator[Counted]:
-    """What answers every request at once as DynamoDB answers GetItem, for two clients."""
+    """What answers every request at once as DynamoDB answers GetItem, for three clients."""
     answered = 0
     record = {
         "pk": {"S": "connection#QWEaVd7IIAMCJsQ="},
@@ -230,5 +230,5 @@ async def canned_dynamodb() -> AsyncIterator[Counted]:
                 await peer.reply(head + body)
                 answered += 1
 
-    async with raw_server(script, script) as server:
+    async with raw_server(*[script] * 3) as server:
         yield server.url, lambda: answered

@@ -154,9 +154,7 @@ def _compose(method: str, url: str, headers: Sequence[tuple[str, str]], body: by
     origin, host = _origin(start)
     if not re.fullmatch(_TARGET, target):
         raise ValueError(_NO_URL)
-    if not all(map(is_token, [method, *[name for name, _ in headers]])):
-        raise ValueError("the method or the name of a header has characters that HTTP forbids")
-    given = {name.lower() for name, _ in headers}
+    given = _given(method, *[name for name, _ in headers])
     lines = [f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1"]
     if "host" not in given:
         lines.append(host)
@@ -168,6 +166,14 @@ def _compose(method: str, url: str, headers: Sequence[tuple[str, str]], body: by
         raise ValueError("the value of a header has a line break or a NUL in it")
     data = head.replace("\n", "\r\n").encode("utf-8") + b"\r\n\r\n" + body
     return _Request(origin, method, data)
+
+
+@lru_cache(maxsize=64)
+def _given(method: str, *names: str) -> frozenset[str]:
+    """Return the names of headers in lower case."""
+    if not all(map(is_token, [method, *names])):
+        raise ValueError("the method or the name of a header has characters that HTTP forbids")
+    return frozenset(map(str.lower, names))
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -70,11 +70,26 @@ class HTTPConnection:
         self.reusable = self._answered = False
         try:
             await self._stream.send(data)
-            return await self._read_response(method)
+            self._buffer += (received := await self._receive())
+            return self._in_one_piece(method, received) or await self._read_response(method)
         except ConnectionError as error:
             if idle and not self._answered:
                 raise StaleError from error
             raise
+
+    def _in_one_piece(self, method: str, received: bytes) -> Response | None:
+        """Take an answer that is all there, as most are; None for any other."""
+        head, end, body = received.partition(b"\r\n\r\n")
+        if not end or len(head) > MAX_HEAD:
+            return None
+        status, keep_alive, headers = _parse_head(head)
+        if method == "HEAD" or status < 200 or status in (204, 304):
+            return None
+        if headers.get("content-length") != str(len(body)) or "transfer-encoding" in headers:
+            return None
+        self._buffer.clear()
+        self.reusable = keep_alive
+        return Response(status, headers, body)
 
     async def _read_response(self, method: str) -> Response:
         while True:
@@ -144,12 +159,15 @@ class HTTPConnection:
         return self._take(size)
 
     async def _fill(self) -> None:
+        self._buffer += await self._receive()
+
+    async def _receive(self) -> bytes:
         data = await self._stream.receive()
         if not data:
             where = "in mid-answer" if self._answered else "before an answer"
             raise ClosedError(f"the server closed the connection {where}")
         self._answered = True
-        self._buffer += data
+        return data
 
     def _take(self, size: int) -> bytes:
         data = bytes(self._buffer[:size])
@@ -169,15 +187,21 @@ def _parse_head(head: bytes) -> tuple[int, bool, dict[str, str]]:
     status, persistent = _parse_status(first)
     headers: dict[str, str] = {}
     for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not is_token(name):
-            raise MalformedError("the answer has a header line that is not one")
-        name, value = name.lower(), value.strip(" \t")
+        name, value = _parse_line(line)
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if (connection := headers.get("connection")) is not None:
         options = {option.strip() for option in connection.lower().split(",")}
         persistent = "close" not in options and (persistent or "keep-alive" in options)
     return status, persistent, headers
+
+
+@lru_cache(maxsize=128)  # most lines of one server's answers are the same in the next
+def _parse_line(line: str) -> tuple[str, str]:
+    """Return the name of a header, in lower case, and its value."""
+    name, colon, value = line.partition(":")
+    if not colon or not is_token(name):
+        raise MalformedError("the answer has a header line that is not one")
+    return name.lower(), value.strip(" \t")
 
 
 @lru_cache(maxsize=8)

@@ -249,12 +249,22 @@ def _connect_event(context: RequestContext, event: LambdaEvent) -> ConnectEvent:
 
 
 def _pairs(event: LambdaEvent, key: str) -> Pairs:
-    return tuple(
-        (_text(name, key), _text(value, f"{key}[{name!r}]"))
-        for name, values in (_optional(event, key, dict, "") or {}).items()
-        for value in (values if isinstance(values, list) else [values])
-        if value is not None
-    )
+    pairs: list[tuple[str, str]] = []
+    for name, values in (_optional(event, key, dict, "") or {}).items():
+        for value in values if isinstance(values, list) else (values,):
+            if value is None:
+                continue
+            # Nearly all are ASCII, and nothing need be said of where they are.
+            if not (
+                isinstance(name, str)
+                and isinstance(value, str)
+                and name.isascii()
+                and value.isascii()
+            ):
+                _text(name, key)
+                _text(value, f"{key}[{name!r}]")
+            pairs.append((name, value))
+    return tuple(pairs)
 
 
 def _text(value: object, where: str) -> str:

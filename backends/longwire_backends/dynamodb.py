@@ -269,7 +269,7 @@ class DynamoDBBackend(Backend):
 
     async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
         # That the entry before it is there could be checked too, but only in a transaction, which
-        # costs twice as much.
+        # costs four times as much.
         self._check_size("append", value)
         written = await self._call(
             "append",

@@ -25,10 +25,12 @@ from longwire_aws.http11 import (
     is_token,
 )
 from longwire_aws.streams import connect
-from longwire_aws.timeouts import Limits
+from longwire_aws.timeouts import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from longwire_aws.timeouts import Limits
 
 __all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
@@ -120,7 +122,7 @@ class HTTPClient:
             _close_pools(self._pools)
             self._home = home
         if origin not in self._pools:
-            self._pools[origin] = _Pool(self._pool_size, self._clock, Limits(home[1]))
+            self._pools[origin] = _Pool(self._pool_size, self._clock, limits())
         return self._pools[origin]
 
     async def _connect(self, origin: _Origin) -> HTTPConnection:

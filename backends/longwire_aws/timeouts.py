@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
+import weakref
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -14,14 +16,22 @@ _PAUSE = 0.01
 
 
 class Limits:
-    """The time limits of one event loop."""
+    """The time limits of one event loop, which it does not keep alive."""
 
-    # `asyncio.timeout` makes a timer for each, which costs as much as signing a request.
+    # `asyncio.timeout` makes a timer for each, which costs as much as signing a request, and stays
+    # with the loop until its time, though it was cancelled.
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        self._loop = weakref.ref(loop)
         self._running: set[Limit] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._look_at: float = math.inf  # when the timer that was set last is due
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop; whoever asks runs on it."""
+        loop = self._loop()
+        assert loop is not None
+        return loop
 
     def within(self, seconds: float) -> Limit:
         """Return what limits the time of a `with` block."""
@@ -29,7 +39,7 @@ class Limits:
 
     def add(self, limit: Limit) -> None:
         self._running.add(limit)
-        if self._timer is None or limit.when < self._timer.when():
+        if limit.when < self._look_at:
             self._set_timer(limit.when)
 
     def remove(self, limit: Limit) -> None:
@@ -37,19 +47,34 @@ class Limits:
         self._running.discard(limit)
 
     def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._look_at = when
         # In a context of its own: it belongs to none of the requests, whoever made the first.
-        self._timer = self.loop.call_at(when, self._look, context=contextvars.Context())
+        self.loop.call_at(when, self._look, when, context=contextvars.Context())
 
-    def _look(self) -> None:
-        self._timer = None
+    def _look(self, set_for: float) -> None:
         now = self.loop.time()
         for limit in [limit for limit in self._running if limit.when <= now]:
             self._running.discard(limit)
             limit.expire()
-        if self._running:
-            self._set_timer(max(now + _PAUSE, min(limit.when for limit in self._running)))
+        # A timer behind which an earlier one was set leaves the rest to that one.
+        if set_for == self._look_at:
+            self._look_at = math.inf
+            if self._running:
+                self._set_timer(max(now + _PAUSE, min(limit.when for limit in self._running)))
+
+
+def limits() -> Limits:
+    """Return those of the running event loop."""
+    loop = asyncio.get_running_loop()
+    found = _of_loops.get(loop)
+    if found is None:
+        found = _of_loops[loop] = Limits(loop)
+    return found
+
+
+_of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Limits] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class Limit:

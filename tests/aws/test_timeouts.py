@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from typing import Any
 
 import pytest
 
-from longwire_aws.timeouts import Limits
+from longwire_aws.timeouts import Limits, limits
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +65,30 @@ async def test_who_is_cancelled_as_well_stays_cancelled() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await asyncio.create_task(cancelled_twice())
+
+
+async def test_limits_that_end_one_after_the_other_share_a_timer() -> None:
+    """A loop that has seen many has not kept a timer of each."""
+    loop: Any = asyncio.get_running_loop()
+    before = len(loop._scheduled)
+    for _ in range(50):
+        with limits().within(30):
+            await asyncio.sleep(0)
+    assert len(loop._scheduled) <= before + 1
+
+
+def test_limits_do_not_keep_their_loop_alive() -> None:
+    async def meet() -> None:
+        with limits().within(30):
+            await asyncio.sleep(0)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(meet())
+    loop.close()
+    gone = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert gone() is None
 
 
 def test_outside_of_a_task_there_is_nothing_to_limit() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from longwire import deadlines
 from longwire.exceptions import BackendError
 from longwire.observability.event import count_store_request
+from longwire_aws.timeouts import limits
 
 if TYPE_CHECKING:
     from longwire_backends import Backend, Page, Record
@@ -91,10 +91,10 @@ class Store:
         left = deadlines.left(self.deadline)
         with self._guard(f"{self.backend.name}: {operation}"):
             try:
-                async with asyncio.timeout(left) as limit:
+                with limits().within(left) as limit:
                     return await answer
             except TimeoutError as error:
-                if not limit.expired():
+                if not limit.expired:
                     raise
                 detail = f"no answer within the {left:.3g} s that were left of the event's time"
                 if left:

@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
 
-.PHONY: demo test parity storm chaos kills fuzz runtimes emulators check fmt lint types cov bench build clean
+.PHONY: demo test parity storm chaos kills fuzz runtimes emulators check fmt lint types cov bench site clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -73,7 +73,17 @@ runtimes: $(RUNTIMES:%=.runtimes/%)
 emulators: $(VENV)/installed
 	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
 
-check: lint types cov storm
+# The documents with search and a reference, in .site/html; `make site SERVE=1` serves them.
+SITE = .venv-site
+site: $(SITE)/installed
+	$(SITE)/bin/python .ci/site/build.py $(if $(SERVE),--serve)
+
+$(SITE)/installed: .ci/site/requirements.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+check: lint types site cov storm
 
 fmt: $(VENV)/installed
 	$(BIN)/ruff format .
@@ -105,4 +115,4 @@ $(MANGUM)/installed: benchmarks/mangum.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(MANGUM) .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) $(SITE) .site .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -74,11 +74,16 @@ def test_every_python_block_is_run() -> None:
     assert sorted(code.split()[1] for code in blocks("python")) == [
         "auth.py",
         "board.py",
+        "by_hand_before.py",
+        "chalice_before.py",
+        "chat_after.py",  # tests/test_migrate.py, as are all of these two kinds
         "chatty.py",  # tests/test_integrations.py, as is layers.py
         "client.py",
         "counter.py",
+        "events_after.py",
         "forms.py",
         "function.py",
+        "functions_after.py",
         "guarded.py",
         "history.py",
         "large.py",
@@ -86,6 +91,9 @@ def test_every_python_block_is_run() -> None:
         "login.py",
         "lonely.py",  # and together.py: tests/local/function/test_instances.py
         "main.py",
+        "mangum_after.py",
+        "mangum_before.py",
+        "mangum_ws_before.py",
         "orders.py",
         "outside.py",
         "presence.py",
@@ -93,6 +101,7 @@ def test_every_python_block_is_run() -> None:
         "quiz.py",
         "rooms.py",
         "secret.py",
+        "socketio_before.py",
         "test_board.py",
         "test_coroutines.py",
         "test_fixtures.py",
@@ -102,6 +111,7 @@ def test_every_python_block_is_run() -> None:
         "typed.py",
         "viewer.py",
         "who.py",
+        "zappa_before.py",
     ]
 
 

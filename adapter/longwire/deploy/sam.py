@@ -272,7 +272,7 @@ Resources:
                 Action:
                   - logs:CreateLogStream
                   - logs:PutLogEvents
-                Resource: !Sub ${Logs.Arn}:*
+                Resource: !GetAtt Logs.Arn
 %if dynamodb
               - Effect: Allow
                 Action:

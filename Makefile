@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
+# The tools that lint, pack and deploy the templates.
+DEPLOY = .venv-deploy
 
-.PHONY: demo test parity storm chaos kills fuzz runtimes emulators check fmt lint types cov bench site clean
+.PHONY: demo test parity storm chaos kills fuzz runtimes emulators deploy-test check fmt lint types cov bench build site clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -73,14 +75,15 @@ runtimes: $(RUNTIMES:%=.runtimes/%)
 emulators: $(VENV)/installed
 	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
 
-# The documents with search and a reference, in .site/html; `make site SERVE=1` serves them.
-SITE = .venv-site
-site: $(SITE)/installed
-	$(SITE)/bin/python .ci/site/build.py $(if $(SERVE),--serve)
+# What `longwire template` writes, linted, packed, deployed to an emulator of AWS, and talked to. A tool
+# that cannot be had is skipped, with the reason; LONGWIRE_TEST_DEPLOY=all makes that a failure.
+deploy-test: $(VENV)/installed
+	-$(MAKE) $(DEPLOY)/installed
+	LONGWIRE_TEST_DEPLOY=$${LONGWIRE_TEST_DEPLOY:-1} $(BIN)/python $(PYTEST) -rs tests/deploy
 
-$(SITE)/installed: .ci/site/requirements.txt
-	$(PYTHON) -m venv $(SITE)
-	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+$(DEPLOY)/installed: tests/deploy/tools.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 check: lint types site cov storm
@@ -114,5 +117,15 @@ $(MANGUM)/installed: benchmarks/mangum.txt
 	$(MANGUM)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
+# The documents with search and a reference, in .site/html; `make site SERVE=1` serves them.
+SITE = .venv-site
+site: $(SITE)/installed
+	$(SITE)/bin/python .ci/site/build.py $(if $(SERVE),--serve)
+
+$(SITE)/installed: .ci/site/requirements.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(MANGUM) $(SITE) .site .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) $(DEPLOY) $(SITE) .site .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -4,8 +4,10 @@ Each tool's module (`sam.py`, `cdk.py`, `terraform.py`, `serverless.py`) has
 
     def render(plan: Plan) -> dict[str, str]
 
-which returns its files: a path (relative, with `/`) to its text, the template first; `plan.files()`
-is not among them. It reads nothing, writes nothing and raises nothing: `check` has seen to the plan.
+which returns its files, without those of `plan.files()`: a path (relative, with `/`) to its text,
+the template first. It reads nothing, writes nothing and raises nothing: `check` has seen to the
+plan.
+
 What all tools must agree on is here: names, numbers, and what the function may do with its store.
 """
 
@@ -77,7 +79,7 @@ class Plan(NamedTuple):
             it to CloudFormation, and the function reads LONGWIRE_DSN.
         replay: LONGWIRE_DSN turns it on; False also if the code does so itself.
         authorizer: of a function that is asked before the app, as `auth.authorize`; or None.
-        identity_source: what a client must send for it to be asked.
+        identity_source: what a client must send for it to be asked at all.
         fanout: a queue for large groups.
         sweep: a schedule that finds connections that are gone.
         domain: a custom domain, as `ws.example.com`; or None.
@@ -97,7 +99,7 @@ class Plan(NamedTuple):
     resource: str | None = None
     replay: bool = False
     authorizer: str | None = None
-    identity_source: str = "route.request.querystring.token"
+    identity_source: tuple[str, ...] = ("route.request.querystring.token",)
     fanout: bool = False
     sweep: bool = False
     domain: str | None = None
@@ -153,7 +155,7 @@ class Plan(NamedTuple):
 
 
 def check(plan: Plan) -> Plan:
-    """Return the plan; raise `ConfigurationError` for what AWS would refuse, or what cannot work."""
+    """Return the plan; raise `ConfigurationError` for what AWS would refuse or cannot work."""
     for option, wrong, wanted in (
         ("--name", _refuses_name(plan.name), "1 to 40 letters, digits and '-', a letter first"),
         ("--store", plan.store not in STORES, ", ".join(STORES)),

@@ -92,7 +92,7 @@ def files(name: str, kind: str, python: tuple[int, int], version: str) -> dict[s
 
 
 def _bad_name(name: str) -> str:
-    if re.search(r"[/\\]", name) or set(name) <= {"."}:
+    if re.search(r"[/\\]", name) or set(name) == {"."}:
         return f"{name!r} is a path; give a name, and its folder is made in the one you are in"
     like = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40]
     return (

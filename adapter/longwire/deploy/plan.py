@@ -13,8 +13,10 @@ What all tools must agree on is here: names, numbers, and what the function may 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Literal, NamedTuple, get_args
+from urllib.parse import quote
 
 from longwire.exceptions import ConfigurationError
 
@@ -41,8 +43,8 @@ TABLE_ACTIONS = (
 # On the objects of the bucket, and on the bucket itself.
 OBJECT_ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
 BUCKET_ACTIONS = ("s3:ListBucket",)
-# Days: what expired is deleted by a sweep; where there is none, by the bucket. The longest that
-# anything is needed is a note of 15 days.
+# What expired is deleted by a sweep; where there is none, by the bucket. The longest that anything
+# is needed is a note of 15 days.
 BUCKET_DAYS = 16
 
 # The function sends parts; the rest is what Lambda's poller does in its name.
@@ -57,12 +59,51 @@ BATCH_SIZE = 1
 QUEUE_CONCURRENCY = 5
 DEAD_LETTER_DAYS = 14
 
+# In a VPC: Lambda makes the function's network interfaces in its name.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
+NETWORK_ACTIONS = (
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+)
+
 SWEEP_EVENT = '{"longwire": "sweep"}'
 SWEEP_MINUTES = 15
+SWEEP_RATE = 50  # connections a second, if the event has no `rate`
 
 STAGE = "live"
 ROUTES = ("$connect", "$disconnect", "$default")
 LOG_DAYS = 30
+# A line of JSON for each event. Messages and queries, which may hold tokens, are not in it.
+ACCESS_LOG = json.dumps(
+    {
+        "requestId": "$context.requestId",
+        "connectionId": "$context.connectionId",
+        "eventType": "$context.eventType",
+        "routeKey": "$context.routeKey",
+        "status": "$context.status",
+        "integrationStatus": "$context.integrationStatus",
+        "integrationLatency": "$context.integrationLatency",
+        "integrationError": "$context.integrationErrorMessage",
+        "error": "$context.error.message",
+        "ip": "$context.identity.sourceIp",
+    }
+)
+HTTP_ACCESS_LOG = json.dumps(
+    {
+        "requestId": "$context.requestId",
+        "method": "$context.httpMethod",
+        "path": "$context.path",
+        "status": "$context.status",
+        "latency": "$context.responseLatency",
+        "integrationError": "$context.integrationErrorMessage",
+        "error": "$context.error.message",
+        "ip": "$context.identity.sourceIp",
+    }
+)
 
 
 class Plan(NamedTuple):
@@ -129,21 +170,24 @@ class Plan(NamedTuple):
         return 6 * self.timeout
 
     @property
-    def path(self) -> str:
-        """The path that the URL of the outputs shows."""
-        return next((path for path in self.routes if "{" not in path), "/")
+    def url_path(self) -> str:
+        """The path that the URL of the outputs shows, fit for a query."""
+        path = next((path for path in self.routes if "{" not in path), "/")
+        return quote(path, safe="/")
 
     def dsn(self, resource: str) -> str:
-        """Return LONGWIRE_DSN for a table or bucket, whose name may be a tool's reference.
+        """Return LONGWIRE_DSN for a table or bucket, whose name may be a tool's reference."""
+        return f"{self.store}://{resource}{'?replay=true' if self.replay else ''}"
 
-        With redis and postgresql the whole DSN is a secret parameter of the stack; they get
-        `dsn_query()` behind it.
+    @property
+    def dsn_pattern(self) -> str:
+        """What a whole DSN must match: with redis and postgresql it is a secret that AWS is told.
+
+        So `replay` is in what the user gives there, not behind it.
         """
-        return f"{self.store}://{resource}{self.dsn_query()}"
-
-    def dsn_query(self) -> str:
-        """Return what follows the DSN of any store."""
-        return "?replay=true" if self.replay else ""
+        scheme = {"redis": "rediss?", "postgresql": "postgresql"}.get(self.store, self.store)
+        replay = r"[?&]replay=true(&\S*)?" if self.replay else ""
+        return rf"^{scheme}://\S+{replay}$"
 
     def files(self) -> dict[str, str]:
         """Return the files beside the app: its requirements, and its entry if it needs one.

@@ -50,6 +50,7 @@ def _make(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(("kind", "tests"), [("chat", 3), ("users", 3), ("routes", 4)])
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no make")
 def test_a_new_project_passes_its_own_tests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, tests: int
 ) -> None:

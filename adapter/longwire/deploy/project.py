@@ -38,7 +38,7 @@ KINDS = {
     "chat": Kind(
         "rooms and a page, FastAPI",
         ("longwire[http]{version}", "fastapi>=0.115"),
-        paths=("/rooms/lobby?name=ann",),
+        paths=("/rooms/lobby",),
     ),
     "users": Kind(
         "an HTTP route that finds a user's connections, FastAPI",

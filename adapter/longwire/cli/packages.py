@@ -94,7 +94,9 @@ def _lines(file: Path, outer: tuple[Path, ...]) -> Iterator[str]:
         raise ConfigurationError(f"cannot read {file}: {detail}") from None
     for line in bundle.requirement_lines(text):
         other = bundle.included(line)
-        if other is None:
+        if constraints := re.match(r"(?:-c|--constraint)(?:\s+|=)?(\S.*)", line):
+            yield f"-c {(file.parent / constraints[1]).resolve()}"
+        elif other is None:
             yield line
         else:
             yield from _lines(file.parent / other, (*outer, resolved))
@@ -176,7 +178,7 @@ def _compile(command: str, modules: dict[str, bytes], scratch: Path) -> dict[str
         (folder / path).write_bytes(data)
     subprocess.run(  # a module that does not compile is left for whoever imports it
         [
-            *(command, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"),
+            *(command, "-PSs", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"),
             *("-s", str(folder), "-p", TASK, str(folder)),
         ],
         env={**os.environ, "PYTHONHASHSEED": "0"},
@@ -184,15 +186,8 @@ def _compile(command: str, modules: dict[str, bytes], scratch: Path) -> dict[str
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    return {
-        path: data
-        for path, data in _compiled_files(folder)
-    }
-
-
-def _compiled_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(folder.rglob("__pycache__/*.pyc")):
-        yield path.relative_to(folder).as_posix(), path.read_bytes()
+    found = sorted(folder.rglob("__pycache__/*.pyc"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 def _source(path: str) -> str:

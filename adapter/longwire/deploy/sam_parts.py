@@ -40,8 +40,9 @@ PARTS = """\
 %end
 %if s3
 
-  # Where connections are kept: each for `ttl` seconds at most, two hours and ten minutes. What is left behind is
-  # deleted after <<bucket_days>> days. (CloudFormation deletes only an empty bucket.)
+  # Where connections are kept: each for `ttl` seconds at most, two hours and ten minutes. What is
+  # left behind is deleted after <<bucket_days>> days. The stack cannot be deleted before the bucket
+  # is empty.
   Connections:
     Type: AWS::S3::Bucket
     Properties:

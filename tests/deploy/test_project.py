@@ -224,6 +224,7 @@ def test_a_folder_that_cannot_be_written(
 
 
 def test_the_version_is_that_of_this_package() -> None:
-    assert longwire.__version__ in project.files("a", "chat", (3, 13), longwire.__version__)[
-        "app/requirements.txt"
-    ]
+    assert (
+        longwire.__version__
+        in project.files("a", "chat", (3, 13), longwire.__version__)["app/requirements.txt"]
+    )

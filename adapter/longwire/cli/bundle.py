@@ -35,8 +35,8 @@ def declare(commands: Commands) -> None:
         "bundle",
         help="make the zip that Lambda runs: the app, its packages, Longwire",
         epilog=EXAMPLES,
-        description="Make the zip of a function: the files of the app's folder, the packages of its\n"
-        "requirements.txt for Lambda's machines, and Longwire without its tools.",
+        description="Make the zip of a function: the files of the app's folder, the packages of\n"
+        "its requirements.txt for Lambda's machines, and Longwire without its tools.",
     )
     command.set_defaults(run=run)
     add_target(command, nargs="?")

@@ -33,7 +33,7 @@ def declare(commands: Commands) -> None:
         "new",
         help="make a project: an app, its tests, its stack on AWS",
         epilog=EXAMPLES,
-        description="Make the folder NAME, with an app in it, tests, a SAM template and a Makefile.",
+        description="Make the folder NAME: an app, its tests, a SAM template, a Makefile.",
     )
     new.set_defaults(run=run, log_level="warning")
     new.add_argument("name", metavar="NAME", help="of the folder, and of the stack on AWS")

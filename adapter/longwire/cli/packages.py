@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import longwire
 from longwire.cli.options import CannotServeError
 from longwire.deploy import bundle
 from longwire.exceptions import ConfigurationError
@@ -47,19 +46,15 @@ def of_app(folder: Path, entry: tuple[str, str] | None) -> dict[str, bytes]:
 
 def own() -> dict[str, bytes]:
     """Return what a function needs of Longwire."""
-    home = {name: importlib.import_module(name).__file__ for name in OWN}
-    return {
-        path: data
-        for name, file in home.items()
-        for path, data in _files(
-            Path(str(file)).parent, lambda path, name=name: bundle.is_of_function(f"{name}/{path}"), f"{name}/"
-        )
-    }
+    found: dict[str, bytes] = {}
+    for name in OWN:
+        folder = Path(str(importlib.import_module(name).__file__)).parent
+        files = {f"{name}/{path}": data for path, data in _files(folder, lambda _: True)}
+        found |= {path: data for path, data in files.items() if bundle.is_of_function(path)}
+    return found
 
 
-def _files(
-    folder: Path, wanted: Callable[[str], bool], prefix: str = ""
-) -> Iterator[tuple[str, bytes]]:
+def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """Yield the files in a folder that are wanted; virtual environments are none of it."""
     for place, folders, names in os.walk(folder):
         relative = Path(place).relative_to(folder)
@@ -71,7 +66,7 @@ def _files(
         for name in sorted(names):
             if wanted(paths[name]):
                 try:
-                    yield prefix + paths[name], Path(place, name).read_bytes()
+                    yield paths[name], Path(place, name).read_bytes()
                 except OSError as error:
                     raise CannotServeError(
                         f"cannot read {Path(place, name)}: {error.strerror or error}"
@@ -86,12 +81,12 @@ def required(file: Path | None, planned: Iterable[str]) -> Requirements:
 
 def _lines(file: Path, outer: tuple[Path, ...]) -> Iterator[str]:
     if (resolved := file.resolve()) in outer:
-        raise ConfigurationError(f"{file} includes itself")
+        raise ConfigurationError(f"{os.path.relpath(file)} includes itself")
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         detail = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigurationError(f"cannot read {file}: {detail}") from None
+        raise ConfigurationError(f"cannot read {os.path.relpath(file)}: {detail}") from None
     for line in bundle.requirement_lines(text):
         other = bundle.included(line)
         if constraints := re.match(r"(?:-c|--constraint)(?:\s+|=)?(\S.*)", line):
@@ -148,9 +143,12 @@ def _why(stderr: str, plan: Plan) -> str:
 def notes(required: Requirements, plan: Plan) -> list[str]:
     """Say what is not in the bundle, and why."""
     left_out = ", ".join((*required.left_out, "Longwire's command line, local gateway and testing"))
-    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    here = _here()
     other = here != plan.python and any("python_version" in line for line in required.lines)
-    return [f"left out: {left_out}", *([OTHER_PYTHON.format(here=here, python=plan.python)] * other)]
+    return [
+        f"left out: {left_out}",
+        *([OTHER_PYTHON.format(here=here, python=plan.python)] * other),
+    ]
 
 
 def compiled(
@@ -160,8 +158,7 @@ def compiled(
 
     They are the same for the same modules, and are believed without a look at these.
     """
-    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    command = sys.executable if here == python else shutil.which(f"python{python}")
+    command = _interpreter(python)
     if command is None:
         return app, shared, False
     both = {path: data for files in (shared, app) for path, data in files.items()}
@@ -169,6 +166,20 @@ def compiled(
     of_app = {path: data for path, data in found.items() if _source(path) in app}
     of_shared = {path: data for path, data in found.items() if path not in of_app}
     return app | of_app, shared | of_shared, True
+
+
+def _interpreter(python: str) -> str | None:
+    """Return a Python of a version; what is called so may be something else, or nothing."""
+    if python == _here():
+        return sys.executable
+    command = shutil.which(f"python{python}")
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    said = command and subprocess.run([command, "-c", ask], capture_output=True, text=True)
+    return command if said and said.stdout.strip() == python else None
+
+
+def _here() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def _compile(command: str, modules: dict[str, bytes], scratch: Path) -> dict[str, bytes]:

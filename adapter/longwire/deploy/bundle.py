@@ -30,9 +30,11 @@ NOT_OF_APPS = (
     *("*.zip", "*.whl", "*.sqlite3", "*.sqlite3-*", "*.tfstate", "*.tfstate.*", "*.pem", "*.key"),
     *("Makefile", "pytest.ini", "requirements*.txt", "samconfig.toml", "template.yaml"),
 )
-# Of an installed package: scripts, and what pip notes of where it was installed.
-NOT_OF_PACKAGES = ("bin/*", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED")
-NOT_OF_PACKAGES += ("*.dist-info/direct_url.json", "*.pyc")
+# Of an installed package: scripts, its tests, and what pip notes of where it was installed.
+NOT_OF_PACKAGES = (
+    *("bin/*", "*.pyc", "*/tests/test_*.py", "*/tests/*/test_*.py"),
+    *(f"*.dist-info/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")),
+)
 
 # Extras of Longwire that a function has no use for, and those whose package Lambda's Python has.
 OF_DEVELOPMENT = ("dev", "instances", "testing", "sqlite3")
@@ -97,7 +99,9 @@ def own_requirements(lines: Iterable[str], extras: Mapping[str, Iterable[str]]) 
     kept: list[str] = []
     left_out: list[str] = []
     for line in lines:
-        named = re.match(r"\s*longwire\s*(?:\[([^\]]*)\])?\s*(?=[=<>~!;@#\s]|$)", line, re.IGNORECASE)
+        named = re.match(
+            r"\s*longwire\s*(?:\[([^\]]*)\])?\s*(?=[=<>~!;@#\s]|$)", line, re.IGNORECASE
+        )
         if named is None:
             kept.append(line)
             continue
@@ -112,8 +116,8 @@ def own_requirements(lines: Iterable[str], extras: Mapping[str, Iterable[str]]) 
 
 
 def requirement_lines(text: str) -> Iterator[str]:
-    """Yield the lines of a requirements.txt, without comments, and with what goes on in the next."""
-    joined = re.sub(r"\\\r?\n", " ", text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
+    """Yield the lines of a requirements.txt, joined where they go on, without comments."""
+    joined = re.sub(r"\\\r?\n", " ", text)
     for line in joined.splitlines():
         if stripped := re.sub(r"(^|\s)#.*", "", line).strip():
             yield stripped

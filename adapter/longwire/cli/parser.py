@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
 # What other tools call it.
-COMMANDS = {"run": "dev", "serve": "dev", "start": "dev", "local": "dev", "create": "init"}
+COMMANDS = {
+    "run": "dev",
+    "serve": "dev",
+    "start": "dev",
+    "local": "dev",
+    "create": "new",
+    "package": "bundle",
+}
 OPTIONS = {
     "-p": "--port",
     "--single-port": "--one-port",

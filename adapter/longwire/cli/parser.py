@@ -37,7 +37,7 @@ OPTIONS = {
     "-v": "--log-level info",
 }
 NO_DEPLOYMENT = (
-    "longwire does not deploy: your own tool does, and docs/deploying.md says what it needs to set"
+    "longwire does not deploy: your own tool does, with the files that 'longwire template' writes"
 )
 
 

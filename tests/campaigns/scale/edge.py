@@ -102,7 +102,7 @@ async def _alive(place: Place) -> None:
 
 
 @contextlib.contextmanager
-def behind(services: Services, clock: simulated.Clock, seed: int) -> Iterator[None]:
+def behind(services: Services, clock: simulated.Clock, seed: int, *, named: bool) -> Iterator[None]:
     """Let all connections end at these models, and all that is random be repeatable."""
 
     async def connect(self: Any, origin: Any) -> Any:
@@ -114,6 +114,8 @@ def behind(services: Services, clock: simulated.Clock, seed: int) -> Iterator[No
     os.environ.update(_KEYS)
     for name in _UNSET:
         os.environ.pop(name, None)
+    if named:
+        os.environ["WS_MANAGEMENT_ENDPOINT"] = ENDPOINT
     state = random.getstate()
     random.seed(seed)
     patched._connect = connect

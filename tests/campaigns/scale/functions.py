@@ -78,6 +78,8 @@ class Environment:
 
     async def work(self, seconds: float) -> None:
         """Use the core for so long, after those who are waiting for it."""
+        if not seconds:
+            return
         now = self._now()
         self._free_at = max(now, self._free_at) + seconds / self._share
         await asyncio.sleep(self._free_at - now)

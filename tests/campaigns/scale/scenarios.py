@@ -75,25 +75,25 @@ def reach(
     *,
     crowd: Crowd | None = None,
     kills: Sequence[float] = (),
-    sender_dies: float | None = None,
+    sender_dies: int | None = None,
     fanout: bool = True,
     region: Region | None = None,
 ) -> Reached:
     """Send one message to everybody.
 
     Args:
-        members: how many are in the group, besides the speaker.
+        members: how many are in the group, with the speaker.
         seed: of all that is random.
         function: how the function and its queue are configured.
         crowd: what is wrong with some of them.
         kills: how many seconds after the beginning of the first parts their processes are killed.
-        sender_dies: likewise of the sender's event.
+        sender_dies: the sender's process is killed when so many parts are in the queue.
         fanout: whether there is a queue.
         region: the account's limits.
     """
     world = World(seed, function, fanout=fanout, region=region)
     crowd = crowd or Crowd()
-    everybody = ids(members)
+    everybody = ids(members - 1)
     left = {one for one in everybody if world.random.random() < crowd.gone}
     spans: list[float] = []
 
@@ -118,10 +118,10 @@ def reach(
     silent = [one for one in everybody if one not in left and not got[one]]
     slow = sum(one in world.gateway.full for one in silent)
     return Reached(
-        members=members + 1,
+        members=members,
         handed_over=answered - began,
-        half=times[len(times) // 2] - began,
-        last=times[-1] - began,
+        half=times[len(times) // 2] - began if times else math.inf,
+        last=times[-1] - began if times else math.inf,
         once=sum(count == 1 for count in got.values()),
         twice=sum(count > 1 for count in got.values()),
         gone=len(left),
@@ -135,18 +135,23 @@ def reach(
     )
 
 
-def _kill(world: World, parts: Sequence[float], sender: float | None) -> None:
-    """Kill the processes of the next events after so many seconds."""
+def _kill(world: World, parts: Sequence[float], sender_dies: int | None) -> None:
+    """Kill the processes of the next parts, and that of the sender."""
     waiting = list(parts)
 
     def begin(environment: Environment, event: dict[str, Any]) -> None:
-        seconds = sender
-        if "Records" in event:
-            seconds = waiting.pop(0) if waiting else None
-        if seconds is not None:
+        if "Records" not in event and sender_dies is not None:
+            world.queue.on_sent = lambda: _kill_at(world, sender_dies, environment)
+        elif "Records" in event and waiting:
+            seconds = waiting.pop(0)
             asyncio.get_running_loop().call_later(seconds, environment.kill_in, environment.events)
 
     world.function.on_event = begin
+
+
+def _kill_at(world: World, sent: int, environment: Environment) -> None:
+    if world.queue.sent >= sent:
+        environment.kill()
 
 
 class Stormed(NamedTuple):

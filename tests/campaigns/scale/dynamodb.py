@@ -100,6 +100,10 @@ class Table:
         for sk in sks:
             collection.put(sk, item)
 
+    def item(self, pk: str, sk: str) -> Item:
+        """Return an item without its keys."""
+        return self._collections[pk].items[sk]
+
     def count(self, pk: str) -> int:
         """Return how many items have this partition key."""
         found = self._collections.get(pk)

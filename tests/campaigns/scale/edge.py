@@ -82,7 +82,7 @@ class Connection:
         place = here.get()
         if place is not None:
             await _alive(place)
-            await place.work(facts.REQUEST_CPU.value)
+            await place.work(facts.REQUEST_CPU.value + _of_body(data))
             await _alive(place)
         head, _, body = data.partition(b"\r\n\r\n")
         answer = self._services.answer(self._host, head, body)
@@ -90,9 +90,15 @@ class Connection:
         if answer.lost:
             raise ConnectionResetError("Connection lost")
         if place is not None:
+            await place.work(_of_body(answer.response.body))
             await _alive(place)
         self.reusable = True
         return answer.response
+
+
+def _of_body(body: bytes) -> float:
+    """Return the seconds of a core that a body takes; a small one takes none."""
+    return facts.BODY_CPU.value * (len(body) >> 10) / 1024
 
 
 async def _alive(place: Place) -> None:
@@ -102,10 +108,13 @@ async def _alive(place: Place) -> None:
 
 
 @contextlib.contextmanager
-def behind(services: Services, clock: simulated.Clock, seed: int) -> Iterator[None]:
+def behind(services: Services, clock: simulated.Clock, seed: int, *, named: bool) -> Iterator[None]:
     """Let all connections end at these models, and all that is random be repeatable."""
 
     async def connect(self: Any, origin: Any) -> Any:
+        place = here.get()
+        if place is not None:
+            await place.work(facts.TLS_CPU.value)
         await asyncio.sleep(with_tail(services.random, facts.TLS_TIME.value))
         return Connection(services, origin.host)
 
@@ -114,6 +123,8 @@ def behind(services: Services, clock: simulated.Clock, seed: int) -> Iterator[No
     os.environ.update(_KEYS)
     for name in _UNSET:
         os.environ.pop(name, None)
+    if named:
+        os.environ["WS_MANAGEMENT_ENDPOINT"] = ENDPOINT
     state = random.getstate()
     random.seed(seed)
     patched._connect = connect

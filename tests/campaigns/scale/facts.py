@@ -121,8 +121,12 @@ TAIL = Fact("one in a hundred answers", 4, "medians", "believed")
 INIT = Fact("the start of an environment", 0.6, "s", "believed")
 TLS_TIME = Fact("a new connection with TLS", 0.010, "s", "believed")
 POLL_TIME = Fact("from a message's arrival to its event", 0.020, "s", "believed")
-# Of one core, in this order: signing and all of ours for a request; what an event takes besides.
+# Of one core: signing and all of ours for a request, what TLS takes, what an event takes besides.
+TLS_CPU = Fact("a new connection with TLS", 0.001, "s of a core", "believed")
 REQUEST_CPU = Fact("one request", 0.000_100, "s of a core", "measured", "docs/large-groups.md")
+BODY_CPU = Fact(
+    "each MB of bodies, to write or to read", 0.025, "s of a core", "measured", "parts and pages"
+)
 EVENT_CPU = Fact("one event", 0.001, "s of a core", "measured", "benchmarks/")
 
 # Prices
@@ -169,14 +173,15 @@ OUT_PRICE = Fact(
 LOG_BYTES = Fact("Lambda's own log lines for an event", 350, "bytes", "believed")
 
 _OF_GATEWAY = (RATE, BURST, HANDSHAKES, INTEGRATION, LIFETIME, METERED, POST_TIME, REFUSAL_TIME)
-_OF_LAMBDA = (CONCURRENCY, RAMP, RAMP_BURST, LONGEST, CORE, INIT, REQUEST_CPU, EVENT_CPU, LOG_BYTES)
+_OF_LAMBDA = (CONCURRENCY, RAMP, RAMP_BURST, LONGEST, CORE, INIT)
+_OURS = (REQUEST_CPU, BODY_CPU, EVENT_CPU, LOG_BYTES)
 _OF_DYNAMODB = (PARTITION_READS, PARTITION_WRITES, TABLE_READS, TABLE_WRITES, PAGE)
 
 SERVICES = {
     "API Gateway": (*_OF_GATEWAY, MESSAGE_PRICE, MINUTE_PRICE, OUT_PRICE),
-    "Lambda": (*_OF_LAMBDA, EVENT_PRICE, ARM_PRICE, X86_PRICE, LOG_PRICE),
+    "Lambda": (*_OF_LAMBDA, *_OURS, EVENT_PRICE, ARM_PRICE, X86_PRICE, LOG_PRICE),
     "Lambda's polling of SQS": (POLLERS, POLLERS_RAMP, POLLERS_MOST, POLL_TIME),
     "SQS": (QUEUE_CHUNK, QUEUE_TIME, QUEUE_PRICE),
     "DynamoDB": (*_OF_DYNAMODB, STORE_TIME, PAGE_TIME, READ_PRICE, WRITE_PRICE),
-    "all": (TAIL, TLS_TIME),
+    "all": (TAIL, TLS_TIME, TLS_CPU),
 }

@@ -55,6 +55,8 @@ class Environment:
     def __init__(self, handler: Longwire, share: float, now: Callable[[], float]) -> None:
         self.handler = handler
         self.killed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.events = 0  # that it has had, with the one that runs
+        self.busy = False
         self._share = min(1.0, share)
         self._now = now
         self._free_at = 0.0
@@ -69,8 +71,15 @@ class Environment:
         if not self.dead:
             self.killed.set_result(None)
 
+    def kill_in(self, event: int) -> None:
+        """End it if it is still in this event."""
+        if self.events == event and self.busy:
+            self.kill()
+
     async def work(self, seconds: float) -> None:
         """Use the core for so long, after those who are waiting for it."""
+        if not seconds:
+            return
         now = self._now()
         self._free_at = max(now, self._free_at) + seconds / self._share
         await asyncio.sleep(self._free_at - now)
@@ -144,6 +153,7 @@ class Lambda:
         if environment is None:
             await asyncio.sleep(with_tail(self._random, facts.INIT.value))
             environment = self._environment()
+        environment.events, environment.busy = environment.events + 1, True
         handling = asyncio.create_task(self._handle(environment, event, answered))
         self.on_event(environment, event)
         await asyncio.wait(
@@ -154,6 +164,7 @@ class Lambda:
         self.seconds += self._now() - began
         self.events += 1
         self._busy -= 1
+        environment.busy = False
         if handling.done():
             self._idle.append(environment)
             return

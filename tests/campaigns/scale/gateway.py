@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
@@ -41,41 +42,47 @@ class Answer(NamedTuple):
     lost: bool = False
 
 
+class Region(NamedTuple):
+    """The limits of an account in its region, and what share of the answers is lost."""
+
+    rate: float = facts.RATE.value
+    burst: float = facts.BURST.value
+    loses: float = 0.0
+
+
 class Gateway:
     """All WebSocket APIs of one account.
 
     Attributes:
         connected: the ids of all clients.
-        full: those of them who do not read.
+        full: until when which of them do not read.
         got: how many frames each has got.
         frames: which, in order, where `keeps_frames` is on.
         answers: how many requests to `@connections` were answered with each status.
         out: bytes that were sent to clients, and `metered` messages of 32 KB at most.
-        last: when a client has got something last.
+        times: when each frame reached its client.
+        lost: how many answers nobody heard.
     """
 
     def __init__(
         self,
         random: Random,
         now: Callable[[], float],
-        *,
-        rate: float = facts.RATE.value,
-        burst: float = facts.BURST.value,
-        loses: float = 0.0,
+        region: Region,
     ) -> None:
-        self.account = Bucket(rate, burst)
+        self.account = Bucket(region.rate, region.burst)
         self.handshakes = Bucket(facts.HANDSHAKES.value, facts.HANDSHAKES.value)
         self.connected: set[str] = set()
-        self.full: set[str] = set()
+        self.full: dict[str, float] = {}
         self.got: Counter[str] = Counter()
         self.frames: dict[str, list[bytes]] = {}
         self.keeps_frames = False
         self.answers: Counter[int] = Counter()
         self.peak = Peak()
         self.out = self.metered = 0
-        self.last = 0.0
+        self.times = array("d")
         self.lost = 0
-        self._loses = loses
+        self._loses = region.loses
         self._random = random
         self._now = now
 
@@ -111,7 +118,7 @@ class Gateway:
         if method == "DELETE":
             self.connected.discard(connection_id)
             return _TAKEN
-        if connection_id in self.full:
+        if self.full.get(connection_id, 0.0) > now:
             return _FULL
         self._deliver(connection_id, body, now)
         return _TAKEN
@@ -120,7 +127,7 @@ class Gateway:
         self.got[connection_id] += 1
         self.out += len(body)
         self.metered += messages(len(body))
-        self.last = now
+        self.times.append(now)
         if self.keeps_frames:
             self.frames.setdefault(connection_id, []).append(body)
 

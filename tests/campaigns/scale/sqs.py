@@ -32,6 +32,7 @@ class Queue:
     Attributes:
         charged: requests of at most 64 KB.
         sent: how many messages were put into it.
+        on_sent: called when there are more.
         dead: what was received too often.
     """
 
@@ -44,6 +45,7 @@ class Queue:
         receives: int = 5,
     ) -> None:
         self.charged = self.sent = 0
+        self.on_sent: Callable[[], object] = lambda: None
         self.dead: list[Message] = []
         self._ready: deque[Message] = deque()
         self._hidden: list[tuple[float, int, Message]] = []
@@ -67,6 +69,7 @@ class Queue:
             number = next(self._numbers)
             self._ready.append(Message(f"m{number}", entry["MessageBody"]))
         self.sent += len(entries)
+        self.on_sent()
         self._charge(sum(len(entry["MessageBody"]) for entry in entries))
         said = {"Successful": [{"Id": entry["Id"]} for entry in entries], "Failed": []}
         answer = Response(200, {}, json.dumps(said).encode())

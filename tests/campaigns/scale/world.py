@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from tests.campaigns.chaos.clock import BEGIN, Clock, SimulatedLoop
 from tests.campaigns.scale import edge, facts
 from tests.campaigns.scale.dynamodb import Table
 from tests.campaigns.scale.functions import EventSource, Function, Lambda
-from tests.campaigns.scale.gateway import Gateway
+from tests.campaigns.scale.gateway import Gateway, Region
 from tests.campaigns.scale.money import Usage
 from tests.campaigns.scale.sqs import Queue
 from tests.lambda_events import connect_event, disconnect_event, message_event
@@ -71,18 +72,21 @@ class World:
         *,
         replay: bool = False,
         fanout: bool = True,
-        **gateway: float,
+        named: bool = False,
+        region: Region | None = None,
     ) -> None:
         self.clock = Clock(round=0.0)
         self.random = Random(seed)
         self.seed = seed
-        self.gateway = Gateway(self.random, self.now, **gateway)
+        self.gateway = Gateway(self.random, self.now, region or Region())
         self.table = Table(self.random, self.now, self.clock.time)
         self.queue = Queue(self.random, self.now)
         self.function = Lambda(self._handler, self.random, self.now, function or Function())
         self.source = EventSource(self.function, self.queue, self.random, self.now)
         self._replay = replay
         self._fanout = fanout
+        # Whether the environment says where the management API is, as a sweep has to know.
+        self._named = named
 
     def now(self) -> float:
         """Return the seconds since the beginning."""
@@ -94,7 +98,7 @@ class World:
         level = logging.getLogger("longwire").level
         logging.getLogger("longwire").setLevel(logging.CRITICAL)
         try:
-            with edge.behind(self, self.clock, self.seed):
+            with edge.behind(self, self.clock, self.seed, named=self._named):
                 loop.run_until_complete(self._play(play))
         finally:
             logging.getLogger("longwire").setLevel(level)
@@ -150,6 +154,17 @@ class World:
         """Let these be connected and in a room, as if they had been so for long."""
         self.gateway.connected.update(ids)
         self.table.fill(f"group#{room}", ids, {"expires_at": {"N": FAR}})
+
+    def settle_in(self, ids: Sequence[str], model: str, *, connected_at: float) -> None:
+        """Let these be connected since then, each with the record of the model and in no group."""
+        item = self.table.item(f"connection#{model}", "record")
+        value = json.loads(item["value"]["S"])
+        value["scope"]["connected_at"] = int(connected_at * 1000)
+        value["responded_at"] = connected_at
+        item = {**item, "value": {"S": json.dumps(value, separators=(",", ":"))}}
+        self.gateway.connected.update(ids)
+        for one in ids:
+            self.table.fill(f"connection#{one}", ["record"], item)
 
     def _handler(self) -> Longwire:
         fanout: Any = {"queue_url": edge.QUEUE_URL} if self._fanout else None

@@ -186,6 +186,20 @@ def _alike(output: str) -> str:
     return re.sub(r"(\$\w+) \S+= ", r"\1 QWErT_fALIAMCug= ", output)
 
 
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_every_python_block_has_a_test(name: str) -> None:
+    """By its name, or as a module of another block or of a command."""
+    stem = re.escape(name.removesuffix(".py"))
+    files = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "test_docs.py"]
+    here = (ROOT / "tests/test_docs.py").read_text(encoding="utf-8")
+    here = here.partition('blocks("python")) == [')[0] + here.partition("    ]\n\n\n")[2]
+    others = [path.read_text(encoding="utf-8") for path in files]
+    shown = [block.code for block in BLOCKS if f"# {name}" not in block.code]
+    assert name.startswith("test_") or any(  # all of these are collected by pytest
+        re.search(rf"\b{stem}\b(\.py|:|\b)", text) for text in (here, *others, *shown)
+    )
+
+
 async def test_the_counter_begins_anew_with_each_message() -> None:
     """The warning is true."""
     names: dict[str, Any] = {}
@@ -379,6 +393,10 @@ def _words(pattern: str, text: str) -> set[str]:
 
 
 TARGETS = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+OF_A_NEW_PROJECT = _words(
+    r"(?m)^([a-z]+):",
+    (ROOT / "adapter/longwire/deploy/projects/all/Makefile.txt").read_text(encoding="utf-8"),
+)
 COMMANDS = [line for code in blocks("sh") for line in code.splitlines()]
 
 
@@ -390,7 +408,7 @@ def test_every_command_can_be_given(line: str) -> None:
         case ["longwire", *arguments]:
             make_parser().parse_args(arguments)
         case ["make", *targets]:
-            assert set(targets) <= TARGETS
+            assert {name for name in targets if "=" not in name} <= TARGETS | OF_A_NEW_PROJECT
         case ["pip", "install", *packages]:
             extras = {extra for one in packages for extra in re.findall(r"\w+(?=[],].*)", one)}
             assert {*extras} <= PROJECT["optional-dependencies"].keys()
@@ -400,6 +418,10 @@ def test_every_command_can_be_given(line: str) -> None:
             assert all((ROOT / path).exists() for path in paths)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
+        case ["cd", folder]:
+            assert f" {folder}\n" in "".join(f"{one}\n" for one in COMMANDS)  # made before
+        case ["sam" | "npx" | "terraform", *_]:
+            assert "needs an AWS account" in line
         case ["uvicorn", target]:
             assert importlib.util.find_spec(target.partition(":")[0])
         case _:
@@ -423,15 +445,16 @@ def test_every_make_target_exists() -> None:
 
 
 def test_every_option_exists() -> None:
-    """They are options of the commands of `longwire`; the text names no other program's."""
+    """They are options of the commands of `longwire`, if no other program stands before them."""
     options = r"--[a-z][a-z-]*"
     existing = set.union(
         *(
             _words(options, _run(ROOT, "-m", "longwire", name, "--help"))
-            for name in COMMANDS_OF_OURS
+            for name in vars(make_parser())["commands"]
         )
     )
-    shown = set().union(*(_words(options, text) for text in PROSE.values()))
+    of_others = re.compile(r"`(?:sam|npx|terraform|pip) [^`]*`")
+    shown = set().union(*(_words(options, of_others.sub("", text)) for text in PROSE.values()))
     assert shown
     assert shown <= existing
 
@@ -541,6 +564,8 @@ def _anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+# By `longwire template`.
+WRITTEN = ("lambda_function.py", "longwire_construct.py")
 # What a path in a page about the code may be relative to.
 ROOMS = (ROOT, ROOT / "adapter/longwire", ROOT / "backends")
 
@@ -576,8 +601,8 @@ def _drawn(tree: str) -> Iterator[str]:
 
 @pytest.mark.parametrize(("page", "path"), sorted(set(_named_paths())))
 def test_every_path_exists(page: str, path: str) -> None:
-    """A file of the repository, or one that a page tells to write."""
-    assert path in FILES or any((room / path).exists() for room in ROOMS)
+    """A file of the repository, or one that a page tells to write, or a command."""
+    assert path in FILES or path in WRITTEN or any((room / path).exists() for room in ROOMS)
 
 
 def test_the_tree_has_every_folder() -> None:

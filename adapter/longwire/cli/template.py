@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TOOLS = {
     "sam": "longwire.deploy.sam",
     "cdk": "longwire.deploy.cdk",
+    "terraform": "longwire.deploy.terraform",
 }
 EXAMPLES = """\
 examples:

@@ -26,6 +26,7 @@ TOOLS = {
     "sam": "longwire.deploy.sam",
     "cdk": "longwire.deploy.cdk",
     "terraform": "longwire.deploy.terraform",
+    "serverless": "longwire.deploy.serverless",
 }
 EXAMPLES = """\
 examples:

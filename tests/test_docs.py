@@ -22,6 +22,8 @@ from longwire import Longwire
 from longwire.cli.main import make_parser
 from longwire.config.schema import OWN, STORES
 from longwire.config.settings import Settings
+from longwire.deploy import cdk, sam
+from longwire.deploy.plan import Plan
 from longwire.testing import Gateway
 from tests.documents import BLOCKS, FILES, PAGES, PROSE, ROOT, blocks
 
@@ -395,6 +397,9 @@ def _words(pattern: str, text: str) -> set[str]:
     return set(re.findall(pattern, text))
 
 
+# What `longwire template` writes.
+PLAN = Plan("chat", "lambda_function.handler", ("lambda_function.py", ""))
+WRITTEN = sam.render(PLAN) | cdk.render(PLAN) | PLAN.files()
 TARGETS = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
 OF_A_NEW_PROJECT = _words(
     r"(?m)^([a-z]+):",
@@ -424,7 +429,8 @@ def test_every_command_can_be_given(line: str) -> None:
         case ["cd", folder]:
             assert f" {folder}\n" in "".join(f"{one}\n" for one in COMMANDS)  # made before
         case ["sam" | "npx" | "terraform", *_]:
-            assert "needs an AWS account" in line
+            of_templates = WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
+            assert "needs an AWS account" in line or " ".join(words) in of_templates
         case ["uvicorn", target]:
             assert importlib.util.find_spec(target.partition(":")[0])
         case _:
@@ -567,8 +573,6 @@ def _anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-# By `longwire template`.
-WRITTEN = ("lambda_function.py", "longwire_construct.py")
 # What a path in a page about the code may be relative to.
 ROOMS = (ROOT, ROOT / "adapter/longwire", ROOT / "backends")
 

@@ -141,7 +141,7 @@ def test_longwire_dev_is_ready(line: str, folder: Path) -> None:
 def test_templates_are_written(line: str, folder: Path) -> None:
     """For the README's app, and nothing of its own is overwritten."""
     before = {path.name: path.read_bytes() for path in folder.glob("*.py")}
-    assert "wrote " in _run(folder, line)
+    assert ("wrote " if "--into" in line else "Resources:") in _run(folder, line)
     assert before.items() <= {path.name: path.read_bytes() for path in folder.glob("*.py")}.items()
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -65,17 +66,19 @@ def main(arguments: list[str]) -> int:
 
 def serve() -> int:
     """Serve the pages, and take over what is written meanwhile."""
-    server = subprocess.Popen([*ZENSICAL, "serve", "--config-file", CONFIG])
-    seen = _changed()
-    try:
-        while server.poll() is None:
-            time.sleep(0.5)
-            if (now := _changed()) != seen:
-                seen = now
-                stage()
-    except KeyboardInterrupt:
-        server.terminate()
-    return server.wait() if server.returncode is None else server.returncode
+    with subprocess.Popen([*ZENSICAL, "serve", "--config-file", CONFIG]) as server:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        seen = _changed()
+        try:
+            while server.poll() is None:
+                time.sleep(0.5)
+                if (now := _changed()) != seen:
+                    seen = now
+                    stage()
+        except KeyboardInterrupt:
+            server.terminate()
+            return 0
+    return server.returncode
 
 
 # The pages

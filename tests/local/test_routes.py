@@ -207,12 +207,15 @@ def test_http_routes_of_other_frameworks() -> None:
     async def chat(socket: WebSocket[Any, Any, Any]) -> None:
         raise NotImplementedError
 
+    async def view() -> str:
+        raise NotImplementedError
+
     assert has_http_routes(Litestar([page, chat]))
     assert not has_http_routes(Litestar([chat]))
     quart = Quart(__name__)
     quart.websocket("/chat")(endpoint)
     assert not has_http_routes(quart)
-    quart.add_url_rule("/page", view_func=endpoint)
+    quart.add_url_rule("/page", view_func=view)
     assert has_http_routes(quart)
 
 

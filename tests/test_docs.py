@@ -19,6 +19,7 @@ import pytest
 
 import longwire
 from longwire import Longwire
+from longwire.cli.main import COMMANDS as OF_LONGWIRE
 from longwire.cli.main import make_parser
 from longwire.config.schema import OWN, STORES
 from longwire.config.settings import Settings
@@ -367,7 +368,11 @@ def _words(pattern: str, text: str) -> set[str]:
     return set(re.findall(pattern, text))
 
 
-TARGETS = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+# Of this repository, and of what `longwire new` makes.
+MAKEFILES = [ROOT / "Makefile", *ROOT.glob("adapter/longwire/deploy/projects/all/Makefile.txt")]
+TARGETS = set().union(
+    *(_words(r"(?m)^([a-z-]+):", path.read_text(encoding="utf-8")) for path in MAKEFILES)
+)
 COMMANDS = [line for code in blocks("sh") for line in code.splitlines()]
 
 
@@ -389,6 +394,8 @@ def test_every_command_can_be_given(line: str) -> None:
             assert all((ROOT / path).exists() for path in paths)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
+        case ["cd", folder]:
+            assert f"longwire new {folder}" in COMMANDS
         case ["uvicorn", target]:
             assert importlib.util.find_spec(target.partition(":")[0])
         case _:
@@ -417,7 +424,7 @@ def test_every_option_exists() -> None:
     existing = set.union(
         *(
             _words(options, _run(ROOT, "-m", "longwire", name, "--help"))
-            for name in ("dev", "init", "sweep")
+            for name in (one.__name__.rpartition(".")[2] for one in OF_LONGWIRE)
         )
     )
     shown = set().union(*(_words(options, text) for text in PROSE.values()))

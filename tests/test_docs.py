@@ -19,6 +19,7 @@ import pytest
 
 import longwire
 from longwire import Longwire
+from longwire.cli.main import COMMANDS as OF_LONGWIRE
 from longwire.cli.main import make_parser
 from longwire.config.schema import OWN, STORES
 from longwire.config.settings import Settings
@@ -372,7 +373,11 @@ def _words(pattern: str, text: str) -> set[str]:
 # What `longwire template` writes.
 PLAN = Plan("chat", "lambda_function.handler", ("lambda_function.py", ""))
 WRITTEN = sam.render(PLAN) | cdk.render(PLAN) | PLAN.files()
-TARGETS = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+# Of this repository, and of what `longwire new` makes.
+MAKEFILES = [ROOT / "Makefile", *ROOT.glob("adapter/longwire/deploy/projects/all/Makefile.txt")]
+TARGETS = set().union(
+    *(_words(r"(?m)^([a-z-]+):", path.read_text(encoding="utf-8")) for path in MAKEFILES)
+)
 COMMANDS = [line for code in blocks("sh") for line in code.splitlines()]
 
 
@@ -396,6 +401,8 @@ def test_every_command_can_be_given(line: str) -> None:
             assert importlib.util.find_spec(module)
         case ["sam" | "npx", *_]:  # in an AWS account, or as tests/deploy does it
             assert " ".join(words) in WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
+        case ["cd", folder]:
+            assert f"longwire new {folder}" in COMMANDS
         case ["uvicorn", target]:
             assert importlib.util.find_spec(target.partition(":")[0])
         case _:
@@ -424,7 +431,7 @@ def test_every_option_exists() -> None:
     existing = set.union(
         *(
             _words(options, _run(ROOT, "-m", "longwire", name, "--help"))
-            for name in ("dev", "init", "sweep", "template")
+            for name in (one.__name__.rpartition(".")[2] for one in OF_LONGWIRE)
         )
     )
     shown = set().union(*(_words(options, text) for text in PROSE.values()))

@@ -53,7 +53,7 @@ def _facts(plan: Plan) -> dict[str, object]:
         **{store: plan.store == store for store in said.STORES},
         **{name: _lines(getattr(said, name.upper())) for name in ACTIONS},
         "code": json.dumps(plan.code),
-        "given": "".join(f" --parameters {name}=..." for name in plan.parameters),
+        "given": "".join(f" \\\n        --parameters {name}=..." for name in plan.parameters),
         "glibc": newest_glibc(plan.python),
         "runtime": plan.python.replace(".", "_"),
         "architecture": {"arm64": "ARM_64", "x86_64": "X86_64"}[plan.architecture],
@@ -64,7 +64,7 @@ def _facts(plan: Plan) -> dict[str, object]:
         "table_dsn": plan.dsn("{self.connections.table_name}"),
         "bucket_dsn": plan.dsn("{self.connections.bucket_name}"),
         "dsn_pattern": json.dumps(plan.dsn_pattern),
-        "identity_source": ", ".join(json.dumps(one) for one in plan.identity_source),
+        "identity_source": _lines(plan.identity_source, 24),
         "swept": said.SWEEP_RATE * plan.timeout,
         "visibility_timeout": plan.visibility_timeout,
         "each_alarm": "\n".join(_alarm(alarm) for alarm in alarms(plan)),
@@ -80,8 +80,8 @@ CONSTANTS = (
 ACTIONS = ("table_actions", "object_actions", "bucket_actions", "queue_actions", "network_actions")
 
 
-def _lines(names: Iterable[str]) -> str:
-    return "\n".join(f"            {json.dumps(name)}," for name in names)
+def _lines(names: Iterable[str], indent: int = 12) -> str:
+    return "\n".join(f"{indent * ' '}{json.dumps(name)}," for name in names)
 
 
 def _format(line: str) -> str:

@@ -165,6 +165,12 @@ class Plan(NamedTuple):
         return self.sweep or self.answers_http or self.fanout
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """What whoever deploys it has to say, under these names."""
+        store = ("StoreDsn", "SubnetIds", "SecurityGroupIds") if self.in_vpc else ()
+        return store + (("CertificateArn",) if self.domain else ())
+
+    @property
     def visibility_timeout(self) -> int:
         """Seconds that a part is hidden while it is served: six times the timeout, as AWS says."""
         return 6 * self.timeout

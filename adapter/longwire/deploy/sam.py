@@ -43,8 +43,7 @@ def render(plan: Plan) -> dict[str, str]:
 
 def _facts(plan: Plan) -> dict[str, object]:
     """Return what fills the blanks."""
-    parameters = ["StoreDsn", "SubnetIds", "SecurityGroupIds"] if plan.in_vpc else []
-    parameters += ["CertificateArn"] if plan.domain else []
+    parameters = plan.parameters
     return {
         **{name: getattr(said, name.upper()) for name in CONSTANTS},
         **plan._asdict(),
@@ -273,7 +272,7 @@ Resources:
                 Action:
                   - logs:CreateLogStream
                   - logs:PutLogEvents
-                Resource: !Sub ${Logs.Arn}:*
+                Resource: !GetAtt Logs.Arn
 %if dynamodb
               - Effect: Allow
                 Action:

@@ -128,7 +128,7 @@ PARTS = """\
                 Action:
                   - logs:CreateLogStream
                   - logs:PutLogEvents
-                Resource: !Sub ${Logs.Arn}:*
+                Resource: !GetAtt Logs.Arn
 %end
 %if alarms
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.deploy.emulator import Stack
-from tests.deploy.tools import ARCHITECTURE, PYTHON_OF_FUNCTIONS, ROOT, run, tool
+from tests.deploy.tools import ARCHITECTURE, PYTHON_OF_FUNCTIONS, ROOT, cdk, run, tool
 
 if TYPE_CHECKING:
     from tests.deploy.emulator import Emulator
@@ -30,7 +30,8 @@ def rendered(tool_name: str, folder: Path, name: str, *options: str) -> Path:
     folder.mkdir(parents=True)
     shutil.copy(APP, folder)
     command = [sys.executable, "-m", "longwire", "template", tool_name, "main:app"]
-    command += ["--into", ".", "--name", name, "--arch", ARCHITECTURE]
+    into = "infra" if tool_name == "cdk" else "."
+    command += ["--into", into, "--name", name, "--arch", ARCHITECTURE]
     run([*command, "--python", PYTHON_OF_FUNCTIONS, *options], folder)
     return folder
 
@@ -42,4 +43,13 @@ def deploy_sam(folder: Path, name: str, wheels: Path, emulator: Emulator) -> Sta
     command = [tool("sam"), "deploy", "--stack-name", name, "--resolve-s3"]
     command += ["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
     run(command, folder, emulator.environ)
-    return Stack(emulator, name)
+    return Stack(emulator, name, folder)
+
+
+def deploy_cdk(folder: Path, name: str, wheels: Path, emulator: Emulator) -> Stack:
+    """Bootstrap and deploy with `cdk`, as the app's own comment says."""
+    infra = rendered("cdk", folder, name, *OPTIONS) / "infra"
+    environ = {**emulator.environ, "PIP_FIND_LINKS": str(wheels)}
+    run([*cdk(), "bootstrap"], infra, environ)
+    run([*cdk(), "deploy", "--require-approval", "never"], infra, environ)
+    return Stack(emulator, name, folder)

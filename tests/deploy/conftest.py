@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.deploy.emulator import Emulator, Stack
 
-DEPLOY = {"sam": building.deploy_sam}
+DEPLOY = {"sam": building.deploy_sam, "cdk": building.deploy_cdk}
 
 
 @pytest.fixture(scope="session")

@@ -43,10 +43,15 @@ class Emulator:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack that is deployed there."""
+    """A stack that is deployed there.
+
+    Attributes:
+        folder: of the app, with the files of the template.
+    """
 
     emulator: Emulator
     name: str
+    folder: Path
 
     def of_type(self, kind: str) -> list[str]:
         """Return the physical ids of its resources of a type."""

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.deploy.tools import asked_for
+from tests.deploy.tools import asked_for, run, tool
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -42,6 +42,17 @@ def _invoke(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
     payload: dict[str, Any] = json.loads(answer["Payload"].read())
     assert "FunctionError" not in answer, payload
     return payload
+
+
+def test_linters_find_nothing(deployed: Stack) -> None:
+    """In the template that was deployed; they say nothing then."""
+    if (deployed.folder / "template.yaml").exists():
+        run([tool("sam"), "validate", "--lint"], deployed.folder, deployed.emulator.environ)
+        run([tool("cfn-lint"), "template.yaml"], deployed.folder)
+    else:
+        # CDK writes dependencies that it could leave out (W3005).
+        made = f"infra/cdk.out/{deployed.name}.template.json"
+        run([tool("cfn-lint"), "--ignore-checks", "W3005", "--", made], deployed.folder)
 
 
 async def test_two_talk_in_a_room(stack: Stack) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from longwire.doctor.documents import line_at
 from longwire.doctor.intrinsics import Resolver
 from longwire.doctor.resources import Place, Resource, Source
 from longwire.doctor.values import Ref
@@ -62,33 +63,16 @@ def _resources(
             properties = {**properties, "Longwire::Asset": metadata["aws:asset:path"]}
         yield Resource(
             raw["Type"],
-            place_of(lines, "Resources", origins.get(name, name), "Properties", name=name),
+            _place(lines, name, origins.get(name, name)),
             Ref(name),
             properties,
             _names(raw.get("DependsOn")),
         )
 
 
-def place_of(lines: Lines, *path: str, name: str) -> Place:
-    """Return where a resource is: `path` leads to its properties."""
-    own = lines.get(path[:-1])
-    # One look for each line of a template would be too many for each of its resources.
-    of_properties = _by_parent(lines).get(path, {})
-    return Place(name, own, of_properties)
-
-
-_KEPT: dict[int, tuple[Lines, dict[tuple[str, ...], dict[str, int]]]] = {}
-
-
-def _by_parent(lines: Lines) -> dict[tuple[str, ...], dict[str, int]]:
-    kept = _KEPT.get(id(lines))
-    if kept is None or kept[0] is not lines:
-        found: dict[tuple[str, ...], dict[str, int]] = {}
-        for path, line in lines.items():
-            found.setdefault(path[:-1], {})[path[-1]] = line
-        _KEPT.clear()
-        _KEPT[id(lines)] = kept = (lines, found)
-    return kept[1]
+def _place(lines: Lines, name: str, origin: str) -> Place:
+    own = line_at(lines, ("Resources", origin))
+    return Place(name, own, lines.get(("Resources", origin, "Properties"), {}))
 
 
 def _names(value: Any) -> tuple[str, ...]:

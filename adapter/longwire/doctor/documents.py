@@ -11,7 +11,8 @@ from longwire.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Lines: TypeAlias = dict[tuple[str, ...], int]
+# The lines of the keys of a mapping, or of the items of a list, by the path that leads to it.
+Lines: TypeAlias = dict[tuple[str, ...], dict[str, int]]
 
 # CloudFormation takes 1 MB; Terraform's plans may be larger.
 MOST_BYTES = 64 * 1024 * 1024
@@ -55,7 +56,16 @@ def read_document(text: str, name: str) -> Document:
 
 def _read_json(text: str) -> Document:
     value = json.loads(text)
-    return Document(value, dict(_json_lines(text)))
+    lines: Lines = {}
+    if "\n" in text.strip():  # all in one line, as tools print it, would say nothing
+        for path, line in _json_lines(text):
+            lines.setdefault(path[:-1], {})[path[-1]] = line
+    return Document(value, lines)
+
+
+def line_at(lines: Lines, path: tuple[str, ...]) -> int | None:
+    """Return the line of a key, or of an item."""
+    return lines.get(path[:-1], {}).get(path[-1])
 
 
 def _json_lines(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -146,6 +156,9 @@ class _Reader:
                     break
         return Document(self._root[0] if self._root else None, self._lines)
 
+    def _note(self, path: tuple[str, ...], event: Any) -> None:
+        self._lines.setdefault(path[:-1], {}).setdefault(path[-1], event.start_mark.line + 1)
+
     def _error(self, event: Any, text: str) -> UnreadableError:
         return UnreadableError(f"{self._name}:{event.start_mark.line + 1}: {text}")
 
@@ -154,7 +167,7 @@ class _Reader:
             raise self._error(event, "nested too deeply for a template")
         path = self._path(event)
         if path and isinstance(value, dict) and len(path) <= LINED_DEPTH:
-            self._lines.setdefault(path, event.start_mark.line + 1)
+            self._note(path, event)
         self._stack.append(_Open(value, path, event.tag, event.anchor, [], [1]))
 
     def _path(self, event: Any) -> tuple[str, ...]:
@@ -188,7 +201,7 @@ class _Reader:
         if isinstance(top.value, list):
             if len(top.path) < LINED_DEPTH and of_itself:
                 path = (*top.path, str(len(top.value)))
-                self._lines.setdefault(path, event.start_mark.line + 1)
+                self._note(path, event)
             top.value.append(value)
         elif not top.keys:
             self._key(top, value, event)
@@ -209,7 +222,7 @@ class _Reader:
         top.keys.append(key)
         path = (*top.path, key)
         if len(path) <= LINED_DEPTH:
-            self._lines[path] = event.start_mark.line + 1
+            self._note(path, event)
 
 
 def _merge(into: dict[str, Any], value: Any) -> None:

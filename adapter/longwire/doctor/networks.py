@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from longwire.doctor.model import Subnet
-from longwire.doctor.values import Value
+from longwire.doctor.values import Value, is_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,9 +36,13 @@ def subnets_of(resources: Sequence[Resource]) -> tuple[Subnet, ...]:
 
 
 def _ways(table: Value, resources: Sequence[Resource]) -> Iterator[str]:
-    own = {one.id for one in resources if one.type == "AWS::EC2::RouteTable"}
-    if table not in own:
+    own = next((one for one in resources if (one.type, one.id) == ("AWS::EC2::RouteTable", table)), None)
+    routes = None if own is None else own.get("Routes", default=[])
+    if not isinstance(routes, list):
         yield "?"
+        return
+    for route in routes:  # of Terraform, within the table
+        yield _inline_way(route)
     for one in resources:
         if one.type != "AWS::EC2::Route" or one.get("RouteTableId") != table:
             continue
@@ -48,3 +52,11 @@ def _ways(table: Value, resources: Sequence[Resource]) -> Iterator[str]:
             yield "ipv6"
         elif any(one.get(name) is not None for name in _UNKNOWN_TARGETS):
             yield "?"
+
+
+def _inline_way(route: Value) -> str:
+    if not isinstance(route, dict) or not all(map(is_known, route.values())):
+        return "?"
+    if route.get("gateway_id") or route.get("vpc_endpoint_id"):
+        return "internet gateway"
+    return "nat" if route.get("nat_gateway_id") else "ipv6" if route.get("egress_only_gateway_id") else "?"

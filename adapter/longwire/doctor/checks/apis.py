@@ -38,7 +38,8 @@ def check_routes(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
         routes = {route.key: route for route in stack.routes_of(api)}
         missing = [key for key in ROUTES if key not in routes]
         # A key that is not known may be the one.
-        if stack.complete and all(isinstance(key, str) for key in routes):
+        elsewhere = any(same(one.api, api.id) is None for one in stack.routes)
+        if stack.complete and not elsewhere and all(isinstance(key, str) for key in routes):
             # Functions with routes of their own may do without $default.
             own = set(routes) - set(ROUTES)
             for key in missing:

@@ -103,7 +103,8 @@ def _refused(text: str) -> str | None:
     try:
         load(None, text)
     except ConfigurationError as error:
-        return str(error)
+        text = str(error)
+        return text if len(text) < 160 else text.partition("; use ")[0]
     except Exception:
         return None  # a stand-in may fit nowhere: nobody can tell
     return None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
 # What other tools call it.
-COMMANDS = {"run": "dev", "serve": "dev", "start": "dev", "local": "dev", "create": "init"}
+COMMANDS = {"run": "dev", "serve": "dev", "start": "dev", "local": "dev", "create": "init", "check": "doctor", "lint": "doctor"}
 OPTIONS = {
     "-p": "--port",
     "--single-port": "--one-port",

@@ -108,7 +108,7 @@ def _printable(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _found(options: argparse.Namespace) -> Found:
-    from longwire.doctor.diagnosis import diagnose
+    from longwire.doctor.diagnosis import diagnose, diagnose_deployed
 
     if options.connect is not None:
         from longwire.doctor.handshake import examine
@@ -117,8 +117,8 @@ def _found(options: argparse.Namespace) -> Found:
     if options.stack is not None:
         from longwire.doctor import deployed
 
-        stack = deployed.read(options.stack, options.region)
-        return [(options.stack, diagnose(stack, options.function))]
+        looked = deployed.read(options.stack, options.region)
+        return [(options.stack, diagnose_deployed(looked, options.function))]
     from longwire.doctor import files
 
     return [

@@ -17,10 +17,12 @@ from longwire.doctor.checks import (
 from longwire.doctor.findings import SEVERITIES, Finding, found
 from longwire.doctor.ours import ours_of
 from longwire.doctor.resources import Place
+from longwire.doctor.values import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from longwire.doctor.deployed import Looked
     from longwire.doctor.model import Stack
 
 CHECKS = (
@@ -43,6 +45,7 @@ CHECKS = (
     functions.check_concurrency,
     functions.check_logs,
     functions.check_layers,
+    functions.check_state,
     packages.check_handler,
     packages.check_requirements,
     packages.check_architecture,
@@ -82,10 +85,24 @@ def diagnose(stack: Stack, named: Sequence[str] = ()) -> list[Finding]:
     if not ours and stack.functions:
         names = ", ".join(one.at.name for one in stack.functions[:5])
         text = f"no function here says that it is Longwire's ({names})"
+        if any(isinstance(one.environment, Unknown) for one in stack.functions):
+            text += "; an environment is known only when it is deployed"
         findings.add(found("not-ours", Place("-"), text))
     if not stack.complete and ours:
         text = "a part of the stack is somewhere else (nested stacks, macros, modules)"
         findings.add(found("incomplete", Place("-"), text))
+    return sorted(findings, key=_order)
+
+
+def diagnose_deployed(looked: Looked, named: Sequence[str] = ()) -> list[Finding]:
+    """Return what is wrong with a deployed stack, with what could not be looked at."""
+    findings = diagnose(looked.stack, named)
+    for one in looked.refused:
+        text = f"these credentials may not {one.action} ({one.of})"
+        findings.append(found("may-not-look", Place("-"), text))
+    for function, table in looked.missing:
+        text = f"there is no table {table}, which {function} names"
+        findings.append(found("store-missing", Place(function), text))
     return sorted(findings, key=_order)
 
 

@@ -449,6 +449,32 @@ RULES: dict[str, Rule] = {
         "WebSocket APIs have no such metric: the alarm never goes off",
         "ConnectCount, MessageCount, IntegrationError, ClientError, ExecutionError or IntegrationLatency",
     ),
+    # What only a deployed stack shows
+    "store-missing": Rule(
+        "error",
+        "each connection fails with 500",
+        "make it with longwire init, or name the right one in LONGWIRE_DSN",
+    ),
+    "function-state": Rule(
+        "error",
+        "Lambda does not run it as it is",
+        "mend what Lambda says, and deploy again",
+    ),
+    "deployment-failed": Rule(
+        "error",
+        "clients are served by an earlier deployment, or by none",
+        "mend what API Gateway says, and deploy again",
+    ),
+    "dead-letters-waiting": Rule(
+        "warning",
+        "parts of large sends have failed so often that they were given up",
+        "look into the function's log, mend the cause, and have them moved back (StartMessageMoveTask)",
+    ),
+    "may-not-look": Rule(
+        "warning",
+        "what this would show was not checked",
+        "allow the action for these credentials; docs/doctor.md has the whole policy",
+    ),
     # What was not looked at
     "not-ours": Rule(
         "note",

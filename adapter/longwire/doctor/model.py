@@ -71,6 +71,7 @@ class Stage(NamedTuple):
     rate: Value  # throttling, of all its routes
     burst: Value
     data_trace: Value
+    failure: Value  # of its last deployment, as it is deployed
 
 
 class Deployment(NamedTuple):
@@ -113,6 +114,7 @@ class Function(NamedTuple):
     memory: Value
     architecture: Value
     environment: Value  # a dict, or UNKNOWN
+    refers: dict[str, Value]  # what variables must be, where the environment is UNKNOWN
     role: Value
     in_vpc: Value  # True, False or UNKNOWN
     subnets: Value
@@ -122,13 +124,14 @@ class Function(NamedTuple):
     reserved: Value
     snap_start: Value
     image: Value
+    state: Value  # why Lambda does not run it, as it is deployed
     folder: Path | None  # where its code is, if that is here
     package: Package | None = None
 
     def variable(self, name: str) -> Value:
         """Return a variable of its environment; None if there is none."""
         if not isinstance(self.environment, dict):
-            return UNKNOWN
+            return self.refers.get(name, UNKNOWN)
         return self.environment.get(name)
 
 
@@ -189,6 +192,8 @@ class Queue(NamedTuple):
     encrypted: Value  # False only if somebody has turned it off
     fifo: Value
     own_key: Value
+    dead_letters: Value  # the ARN of the queue that has them
+    waiting: Value  # messages in it, as it is deployed
 
 
 class EventSource(NamedTuple):

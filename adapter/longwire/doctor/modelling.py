@@ -160,6 +160,7 @@ def _stage(one: Resource) -> Stage:
         number(one.get("DefaultRouteSettings", "ThrottlingRateLimit")),
         number(one.get("DefaultRouteSettings", "ThrottlingBurstLimit")),
         flag(one.get("DefaultRouteSettings", "DataTraceEnabled")),
+        one.get("LastDeploymentStatusMessage"),
     )
 
 
@@ -177,6 +178,7 @@ def _function(one: Resource, folder: Path | None) -> Function:
         memory=number(one.get("MemorySize", default=128)),
         architecture=architectures[0] if isinstance(architectures, list) and architectures else UNKNOWN,
         environment=environment if isinstance(environment, dict) else UNKNOWN,
+        refers=one.get("Longwire::Refers", default={}),
         role=one.get("Role", default=UNKNOWN),
         in_vpc=UNKNOWN if isinstance(vpc, Unknown | Ref) else bool(vpc) and subnets != [],
         subnets=subnets,
@@ -186,8 +188,17 @@ def _function(one: Resource, folder: Path | None) -> Function:
         reserved=number(one.get("ReservedConcurrentExecutions")),
         snap_start=one.get("SnapStart", "ApplyOn", default="None"),
         image=one.get("PackageType", default="Zip") == "Image" or one.get("Code", "ImageUri") is not None,
+        state=_state(one),
         folder=_code(one, folder),
     )
+
+
+def _state(one: Resource) -> Value:
+    if one.get("State") == "Failed":
+        return one.get("StateReason", default="its state is Failed")
+    if one.get("LastUpdateStatus") == "Failed":
+        return one.get("LastUpdateStatusReason", default="its last update has failed")
+    return None
 
 
 def _code(one: Resource, folder: Path | None) -> Path | None:
@@ -261,6 +272,8 @@ def _queue(one: Resource) -> Queue:
         one.get("KmsMasterKeyId") is not None or flag(one.get("SqsManagedSseEnabled"), default=True),
         flag(one.get("FifoQueue")),
         one.get("KmsMasterKeyId"),
+        redrive.get("deadLetterTargetArn") if isinstance(redrive, dict) else None,
+        number(one.get("ApproximateNumberOfMessages", default=0)),
     )
 
 

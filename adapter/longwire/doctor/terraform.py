@@ -126,6 +126,9 @@ class _Plan:
                 continue
             type_, attributes = known
             properties = {name: self._value(one, path) for name, path in attributes.items()}
+            if properties.get("Environment") is UNKNOWN:
+                block = _mapping(_first(one.expressions.get("environment")))
+                properties["Longwire::Refers"] = self._refers(one.module, block.get("variables"))
             if (make := MADE_WITH.get(one.type)) is not None:
                 properties = make(one, properties)
             given = {name: value for name, value in properties.items() if value is not None}
@@ -192,26 +195,28 @@ class _Plan:
 
     def _unknown_items(self, one: _Instance, unknown: Mapping[str, Any], expression: Any) -> dict[str, Value]:
         """Return the items of a map that are known afterwards."""
-        found: dict[str, Value] = {name: UNKNOWN for name, is_ in unknown.items() if is_}
-        name = "LONGWIRE_FANOUT_QUEUE_URL"
-        if name in found:
-            queues = {
-                ref
-                for text in _references(expression)
-                if isinstance(ref := self._resolve(one.module, text), Ref)
-                and text.endswith((".url", ".id"))
-                and "aws_sqs_queue." in text
-            }
-            if len(queues) == 1:
-                found[name] = queues.pop()
-        return found
+        refers = self._refers(one.module, expression)
+        return {name: refers.get(name, UNKNOWN) for name, is_ in unknown.items() if is_}
+
+    def _refers(self, module: str, expression: Any) -> dict[str, Value]:
+        """Return what an environment of Longwire's must have, if it refers to one thing of the kind."""
+        found: dict[str, set[Value]] = {}
+        for text in _references(expression):
+            if ".aws_dynamodb_table." in f".{text}" and text.endswith((".name", ".id")):
+                name = self._resolve(module, text)
+                found.setdefault("LONGWIRE_DSN", set()).add(joined(["dynamodb://", name, UNKNOWN]))
+            elif ".aws_sqs_queue." in f".{text}" and text.endswith((".url", ".id")):
+                url = self._resolve(module, text)
+                found.setdefault("LONGWIRE_FANOUT_QUEUE_URL", set()).add(url)
+        return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
     def _expected(self, one: _Instance, name: str, expression: Any, *, is_unknown: bool) -> Value:
         if "constant_value" in _mapping(expression):
             return _mapping(expression)["constant_value"]
         references = _references(expression)
         if not references:
-            return UNKNOWN if is_unknown else None
+            # What nobody has set is as the provider has it, whatever it will say afterwards.
+            return UNKNOWN if is_unknown and (expression is not None or not one.expressions) else None
         if name not in _ONE_REFERENCE:
             if name == "policy":
                 return self._policy(one.module, references)

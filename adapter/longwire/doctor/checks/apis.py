@@ -158,6 +158,8 @@ def check_stages(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             if stage.rate == 0 or stage.burst == 0:
                 text = f"the stage {shown(stage.name)} allows no requests at all"
                 yield found("stage-throttled", stage.at, text, "DefaultRouteSettings")
+            if isinstance(stage.failure, str) and "fail" in stage.failure.lower():
+                yield found("deployment-failed", stage.at, stage.failure)
             if stage.data_trace is True:
                 text = f"the stage {shown(stage.name)} logs the data of each request"
                 yield found("data-trace", stage.at, text, "DefaultRouteSettings")

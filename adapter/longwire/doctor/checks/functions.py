@@ -178,3 +178,10 @@ def check_layers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
         if count >= 10:
             text = f"the layers have {count} extensions"
             yield found("extension-slots", function.at, text, "Layers")
+
+
+def check_state(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+    """Lambda runs what was deployed."""
+    for function in ours:
+        if isinstance(function.state, str):
+            yield found("function-state", function.at, f"{function.at.name}: {function.state}")

@@ -97,6 +97,10 @@ def check_queue(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             text = f"the visibility timeout is {visibility} s, the function's timeout {timeout} s"
             wanted = f"set the visibility timeout to {6 * timeout} seconds or more"
             yield found("visibility-timeout", queue.at, text, "VisibilityTimeout", instead=wanted)
+        dead = None if queue.dead_letters is None else stack.queue_of(queue.dead_letters)
+        if dead is not None and isinstance(dead.waiting, int | float) and dead.waiting > 0:
+            text = f"{dead.at.name} has {dead.waiting} dead letters"
+            yield found("dead-letters-waiting", dead.at, text)
         if queue.receives is None:
             yield found("dead-letters", queue.at, f"{queue.at.name} has no dead-letter queue")
         elif isinstance(queue.receives, int | float) and queue.receives < 3:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from longwire.config.settings import load
 from longwire.doctor.findings import Finding, found
 from longwire.doctor.ours import DSN
-from longwire.doctor.values import UNKNOWN, Ref, Unknown, Value, is_known, parts_of, same, shown
+from longwire.doctor.values import UNKNOWN, Ref, Unknown, Value, is_known, joined, parts_of, same, shown
 from longwire.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ def place_of(function: Function) -> Value:
     parts = list(parts_of(function.variable(DSN)))
     assert isinstance(parts[0], str)
     parts[0] = parts[0].partition("://")[2]
-    place = []
+    place: list[Value] = []
     for part in parts:
+        if isinstance(part, Unknown) and place:
+            break  # what is behind the name
         if isinstance(part, str) and (cut := re.search(r"[/?]", part)):
             place.append(part[: cut.start()])
             break
         place.append(part)
-    from longwire.doctor.values import joined
-
     return joined(place)
 
 

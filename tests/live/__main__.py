@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
+import functools
 import os
 import secrets
 import signal
@@ -29,14 +30,18 @@ if TYPE_CHECKING:
 CANNOT, WRONG, INTERRUPTED = 1, 2, 130
 
 
+# What is said is seen at once, also through a pipe.
+_tell = functools.partial(print, flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     options = _options(argv)
     if os.environ.get("LIVE") != "yes":
-        print(
+        _tell(
             "This makes things in your AWS account that cost money, and removes them: docs/live.md"
         )
-        print("To see what and how much, and to be asked: make live LIVE=yes")
+        _tell("To see what and how much, and to be asked: make live LIVE=yes")
         return WRONG
     # As Ctrl-C, so that all is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -44,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         account = find_account()
         return _clean(account) if options.clean else _measure(account, options)
     except CannotError as error:
-        print(f"make live: {error}", file=sys.stderr)
+        _tell(f"make live: {error}", file=sys.stderr)
         return CANNOT
     except KeyboardInterrupt:
-        print("interrupted; if anything is left: make live LIVE=yes CLEAN=1", file=sys.stderr)
+        _tell("interrupted; if anything is left: make live LIVE=yes CLEAN=1", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -95,21 +100,21 @@ def _extras(options: argparse.Namespace) -> Extras:
 def _clean(account: Account) -> int:
     found = leftovers.find(account)
     if not found:
-        print(f"nothing is left in {account.region}")
+        _tell(f"nothing is left in {account.region}")
         return 0
     said = confirmation.before_removing(account, found)
-    if not confirmation.confirmed(account, said, print, input):
-        print("nothing was removed", file=sys.stderr)
+    if not confirmation.confirmed(account, said, _tell, input):
+        _tell("nothing was removed", file=sys.stderr)
         return CANNOT
     return _remove(account, PREFIX)
 
 
 def _remove(account: Account, prefix: str) -> int:
-    left = leftovers.remove(account, prefix, print)
+    left = leftovers.remove(account, prefix, _tell)
     for leftover in left:
-        print(f"left: {leftover.kind} {leftover.name}", file=sys.stderr)
+        _tell(f"left: {leftover.kind} {leftover.name}", file=sys.stderr)
     if left:
-        print("to try again: make live LIVE=yes CLEAN=1", file=sys.stderr)
+        _tell("to try again: make live LIVE=yes CLEAN=1", file=sys.stderr)
     return CANNOT if left else 0
 
 
@@ -122,8 +127,8 @@ def _measure(account: Account, options: argparse.Namespace) -> int:
     scripts = conversations.selected(options.frameworks)
     bill = costs.estimate(len(scripts), long=options.long, managed=extras.managed is not None)
     said = confirmation.before_making(account, name, _made(name, extras), bill)
-    if not confirmation.confirmed(account, said, print, input):
-        print("nothing was created", file=sys.stderr)
+    if not confirmation.confirmed(account, said, _tell, input):
+        _tell("nothing was created", file=sys.stderr)
         return CANNOT
     began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     findings: list[Finding] = []
@@ -162,14 +167,14 @@ def _deploy_and_measure(
 ) -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix=PREFIX) as place:
         folder = Path(place)
-        print("playing the conversations under uvicorn")
+        _tell("playing the conversations under uvicorn")
         wanted = asyncio.run(conversations.expected(options.frameworks, folder))
-        print("packing")
+        _tell("packing")
         stacks.write(folder, name, options.frameworks, extras)
         bucket = f"{name}-code"
         stacks.make_bucket(account, bucket)
         for stack, template in ((name, "template.yaml"), (f"{name}-extras", "extras.json")):
-            print(f"deploying {stack}")
+            _tell(f"deploying {stack}")
             stacks.deploy(account, stack, folder / template, bucket)
     there = Stacks(account, name)
     return asyncio.run(_ask(there, wanted, account, options))
@@ -183,22 +188,22 @@ async def _ask(
 ) -> list[Finding]:
     lacks = dict(EMULATOR_LACKS) if account.endpoint else {}
     lacks |= {name: "not asked for: --only" for name in MEASUREMENTS if name not in options.only}
-    findings = await measure_all(make_world(there, long=options.long), lacks, print)
-    print("playing the conversations in the account")
+    findings = await measure_all(make_world(there, long=options.long), lacks, _tell)
+    _tell("playing the conversations in the account")
     heard = await conversations.played(there.url("main"), options.frameworks)
     return findings + conversations.judge(options.frameworks, wanted, heard)
 
 
 def _write(where: report.Run, findings: Sequence[Finding], options: argparse.Namespace) -> None:
     for line in report.lines(findings):
-        print(line)
+        _tell(line)
     for path, text in (
         (options.json, report.as_json(where, findings)),
         (options.markdown, report.markdown(where, findings)),
     ):
         if path is not None:
             path.write_text(text, encoding="utf-8")
-            print(f"wrote {path}")
+            _tell(f"wrote {path}")
 
 
 if __name__ == "__main__":

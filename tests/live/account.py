@@ -48,7 +48,8 @@ def find_account() -> Account:
         raise CannotError("boto3 is not installed: make live installs it") from None
     errors = importlib.import_module("botocore.exceptions")
     try:
-        session = boto3.Session()
+        # boto3 knows AWS_DEFAULT_REGION alone.
+        session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     except errors.BotoCoreError as error:  # such as a profile that is not there
         raise CannotError(str(error)) from None
     if session.region_name is None:

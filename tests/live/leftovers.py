@@ -42,12 +42,15 @@ def find(account: Account, prefix: str = PREFIX) -> list[Leftover]:
 def remove(account: Account, prefix: str, tell: Callable[[str], None]) -> list[Leftover]:
     """Remove it all; return what is left, and tell why."""
     errors = importlib.import_module("botocore.exceptions")
-    for leftover in find(account, prefix):
-        tell(f"removing {leftover.kind} {leftover.name}")
-        try:
-            _REMOVE[leftover.kind](account, leftover.name)
-        except (errors.ClientError, errors.BotoCoreError) as error:
-            tell(f"  not removed: {error}")
+    for kind, remove_one in _REMOVE.items():
+        # Anew for each kind: stacks take with them what is theirs.
+        for leftover in find(account, prefix):
+            if leftover.kind == kind:
+                tell(f"removing {kind} {leftover.name}")
+                try:
+                    remove_one(account, leftover.name)
+                except (errors.ClientError, errors.BotoCoreError) as error:
+                    tell(f"  not removed: {error}")
     return find(account, prefix)
 
 

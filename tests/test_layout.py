@@ -76,7 +76,7 @@ FLOORS = (
     {"exceptions", "types"},
 )
 # What these take from the rest: what users may, constants, and shapes of AWS.
-ITSELF = ("longwire.cli.", "longwire.local.", "longwire.testing.")
+ITSELF = ("longwire.cli.", "longwire.deploy.", "longwire.local.", "longwire.testing.")
 OF_USERS = {
     "longwire.__init__",
     "longwire.apigateway.responses",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.live.world import Place, Way
 
+    Answer = Callable[[str | bytes], Sequence["Frame"]]
+
 Frame = str | bytes | Closed
 NOTHING: dict[str, Any] = {}
 
@@ -50,9 +52,6 @@ class FakeClient:
 
     async def ping(self, seconds: float) -> bool:
         return self.pongs
-
-
-Answer = "Callable[[str | bytes], Sequence[Frame]]"
 
 
 @dataclass

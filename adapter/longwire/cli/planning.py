@@ -134,21 +134,28 @@ def plan_from(options: argparse.Namespace) -> tuple[Plan, Path]:
 def _check_options(options: argparse.Namespace) -> None:
     if options.identity_source and options.authorizer is None:
         raise ConfigurationError("--identity-source: needs --authorizer")
-    for source in options.identity_source:
-        parse_identity_source(source)
+    try:
+        for source in options.identity_source:
+            parse_identity_source(source)
+    except ConfigurationError as error:
+        text = str(error).removeprefix("identity_sources")
+        raise ConfigurationError(f"--identity-source{text}") from None
 
 
 def _check_place(target: str, app_dir: Path) -> None:
-    """Have the app be in the folder whose content is uploaded."""
+    """Have the app be in the folder whose content is uploaded, where Lambda imports it from."""
     module = target.partition(":")[0]
     file = getattr(sys.modules[module], "__file__", None)
-    if file is None or Path(file).resolve().is_relative_to(app_dir.resolve()):
+    if file is None:
         return
-    folder = Path(file).resolve().parents[module.count(".")]
-    raise ImportTargetError(
-        f"{module} is not in the folder whose code is uploaded, {app_dir.resolve()}: "
-        f"add --app-dir {os.path.relpath(folder)}"
-    )
+    path = Path(file).resolve()
+    path = path.parent if path.name == "__init__.py" else path
+    folder = path.parents[module.count(".")]
+    if folder != app_dir.resolve():
+        raise ImportTargetError(
+            f"{module} is not in the folder whose code is uploaded, {app_dir.resolve()}: "
+            f"add --app-dir {os.path.relpath(folder)}"
+        )
 
 
 @contextlib.contextmanager
@@ -161,7 +168,9 @@ def _as_on_lambda() -> Iterator[None]:
     if not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
         os.environ["AWS_REGION"] = "us-east-1"
     try:
-        yield
+        # What code prints as it is imported is not of the template.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
         for name in (sources.DEV, sources.QUEUE, sources.DSN, "AWS_REGION"):
             os.environ.pop(name, None)

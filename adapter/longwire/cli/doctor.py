@@ -75,9 +75,9 @@ def _seconds(text: str) -> float:
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Look, and say what was found; return the exit code."""
-    from longwire.doctor.report import as_json, is_bad, lines, summary
-
     try:
+        if options.connect is not None:
+            return _connect(options)
         found = _found(options)
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
@@ -86,9 +86,32 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         if name not in _EXTRA:
             raise
         raise ConfigurationError(f"this needs {_EXTRA[name]}: pip install 'longwire[doctor]'") from None
+    return _report(found, as_json_=options.json)
+
+
+def _connect(options: argparse.Namespace) -> int:
+    from longwire.doctor.handshake import Asked, examine
+
+    headers = []
+    for header in options.header:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip() or not header.isprintable():
+            raise ConfigurationError("--header is not of the form 'NAME: VALUE'")
+        headers.append((name.strip(), value.strip()))
+    asked = Asked(options.connect, options.message, headers, options.subprotocol, options.timeout)
+    seen = examine(asked)
+    if not options.json:
+        for line in seen.lines:
+            write_line(sys.stdout, printable(f"{seen.url}: {line}"))
+    return _report([(seen.url, seen.findings)], as_json_=options.json, seen=seen.lines)
+
+
+def _report(found: Found, *, as_json_: bool, seen: Sequence[str] = ()) -> int:
+    from longwire.doctor.report import as_json, is_bad, lines, summary
+
     everything = [one for _, findings in found for one in findings]
-    if options.json:
-        write_line(sys.stdout, as_json(found))
+    if as_json_:
+        write_line(sys.stdout, as_json(found, seen))
     else:
         colours = has_colours(sys.stdout, os.environ)
         for name, findings in found:
@@ -110,10 +133,6 @@ def _printable(findings: Sequence[Finding]) -> list[Finding]:
 def _found(options: argparse.Namespace) -> Found:
     from longwire.doctor.diagnosis import diagnose, diagnose_deployed
 
-    if options.connect is not None:
-        from longwire.doctor.handshake import examine
-
-        return examine(options)
     if options.stack is not None:
         from longwire.doctor import deployed
 

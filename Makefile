@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
+# The tools that lint, pack and deploy the templates.
+DEPLOY = .venv-deploy
 
-.PHONY: demo test parity storm chaos kills fuzz runtimes emulators check fmt lint types cov bench build clean
+.PHONY: demo test parity storm chaos kills fuzz runtimes emulators deploy-test check fmt lint types cov bench build clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -73,6 +75,17 @@ runtimes: $(RUNTIMES:%=.runtimes/%)
 emulators: $(VENV)/installed
 	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
 
+# What `longwire template` writes, linted, packed, deployed to an emulator of AWS, and talked to. A tool
+# that cannot be had is skipped, with the reason; LONGWIRE_TEST_DEPLOY=all makes that a failure.
+deploy-test: $(VENV)/installed
+	-$(MAKE) $(DEPLOY)/installed
+	LONGWIRE_TEST_DEPLOY=$${LONGWIRE_TEST_DEPLOY:-1} $(BIN)/python $(PYTEST) -rs tests/deploy
+
+$(DEPLOY)/installed: tests/deploy/tools.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 check: lint types cov storm
 
 fmt: $(VENV)/installed
@@ -105,4 +118,4 @@ $(MANGUM)/installed: benchmarks/mangum.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(MANGUM) .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) $(DEPLOY) .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

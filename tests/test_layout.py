@@ -60,7 +60,7 @@ FLOORS = (
     {"__main__"},
     {"testing"},
     {"cli"},
-    {"local"},
+    {"local", "deploy"},
     {"__init__"},
     {"functions", "channels"},
     {"handler", "manager"},

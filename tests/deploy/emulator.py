@@ -1,0 +1,112 @@
+"""ministack, and what is deployed to it, as boto3 sees it."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from tests.deploy.tools import QUIET, REGION, tool
+from tests.servers.aws import KEYS
+from tests.servers.process import ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running ministack."""
+
+    url: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What has a tool of AWS's talk to it."""
+        return {**QUIET, "AWS_ENDPOINT_URL": self.url}
+
+    def client(self, service: str) -> Any:
+        """Return boto3's client of a service."""
+        make: Callable[..., Any] = importlib.import_module("boto3").client
+        return make(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that is deployed there."""
+
+    emulator: Emulator
+    name: str
+
+    def of_type(self, kind: str) -> list[str]:
+        """Return the physical ids of its resources of a type."""
+        client = self.emulator.client("cloudformation")
+        pages = client.get_paginator("list_stack_resources").paginate(StackName=self.name)
+        found = [one for page in pages for one in page["StackResourceSummaries"]]
+        return [one["PhysicalResourceId"] for one in found if one["ResourceType"] == kind]
+
+    @property
+    def function(self) -> str:
+        """Return the name of its function, the only one."""
+        (name,) = self.of_type("AWS::Lambda::Function")
+        return name
+
+    def api(self, protocol: str) -> tuple[str, str]:
+        """Return the id and the stage of its API of a protocol, WEBSOCKET or HTTP."""
+        client = self.emulator.client("apigatewayv2")
+        for api_id in self.of_type("AWS::ApiGatewayV2::Api"):
+            if client.get_api(ApiId=api_id)["ProtocolType"] == protocol:
+                return api_id, client.get_stages(ApiId=api_id)["Items"][0]["StageName"]
+        raise LookupError(f"{self.name} has no API for {protocol}")
+
+    @property
+    def management_url(self) -> str:
+        """Where the emulator has this stack's `@connections`; also clients connect there."""
+        api_id, stage = self.api("WEBSOCKET")
+        return f"{self.emulator.url}/_aws/execute-api/{api_id}/{stage}"
+
+    def at(self, path: str, **query: str) -> str:
+        """Return the URL at which a client reaches the app's path."""
+        url = self.management_url.replace("http://", "ws://")
+        return f"{url}/?{urlencode({'path': path, **query})}"
+
+    def http(self, path: str) -> str:
+        """Return the URL of an HTTP route."""
+        api_id, stage = self.api("HTTP")
+        below = "" if stage == "$default" else f"/{stage}"
+        return f"{self.emulator.url}/_aws/execute-api/{api_id}{below}{path}"
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables of its function."""
+        client = self.emulator.client("lambda")
+        configuration = client.get_function_configuration(FunctionName=self.function)
+        variables: dict[str, str] = configuration["Environment"]["Variables"]
+        return variables
+
+    def turn_to_the_emulator(self) -> None:
+        """Have the function post to the emulator: the template names AWS's own address."""
+        turned = {**self.environ(), "WS_MANAGEMENT_ENDPOINT": self.management_url}
+        self.emulator.client("lambda").update_function_configuration(
+            FunctionName=self.function, Environment={"Variables": turned}
+        )
+
+
+@contextmanager
+def ministack(folder: Path) -> Iterator[Emulator]:
+    """Run it; what it unpacks goes to the folder."""
+    environ = {"GATEWAY_PORT": "{port}", "LOG_LEVEL": "ERROR", "TMPDIR": str(folder)}
+    server = ServerProcess([tool("python"), "-m", "ministack"], environ)
+    try:
+        server.start()
+        yield Emulator(server.url)
+    finally:
+        server.close()

@@ -6,6 +6,7 @@ BIN = $(VENV)/bin
 MANGUM = .venv-mangum
 # The tools that lint, pack and deploy the templates.
 DEPLOY = .venv-deploy
+PROVIDER = .venv-terraform
 
 .PHONY: demo test parity storm chaos kills fuzz runtimes emulators deploy-test check fmt lint types cov bench build clean
 
@@ -79,11 +80,17 @@ emulators: $(VENV)/installed
 # that cannot be had is skipped, with the reason; LONGWIRE_TEST_DEPLOY=all makes that a failure.
 deploy-test: $(VENV)/installed
 	-$(MAKE) $(DEPLOY)/installed
+	-$(MAKE) $(PROVIDER)/installed
 	LONGWIRE_TEST_DEPLOY=$${LONGWIRE_TEST_DEPLOY:-1} $(BIN)/python $(PYTEST) -rs tests/deploy
 
 $(DEPLOY)/installed: tests/deploy/tools.txt
 	$(PYTHON) -m venv $(DEPLOY)
 	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(PROVIDER)/installed: tests/deploy/terraform.txt
+	$(PYTHON) -m venv $(PROVIDER)
+	$(PROVIDER)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 check: lint types cov storm
@@ -118,4 +125,4 @@ $(MANGUM)/installed: benchmarks/mangum.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(MANGUM) $(DEPLOY) .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) $(DEPLOY) $(PROVIDER) .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -56,9 +56,11 @@ async def ws(ws: WebSocket) -> None:
 handler = Longwire(app)
 """
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
-OF_FASTAPI = ("annotated-doc", "annotated-types", "anyio", "fastapi", "idna", "mangum", "pydantic")
-OF_FASTAPI += ("pydantic-core", "starlette", "typing-extensions", "typing-inspection")
-OF_FASTAPI += ("sniffio", "opentelemetry-api", "importlib-metadata", "zipp", "exceptiongroup")
+OF_FASTAPI = (
+    *("annotated-doc", "annotated-types", "anyio", "fastapi", "idna", "mangum", "pydantic"),
+    *("pydantic-core", "starlette", "typing-extensions", "typing-inspection", "sniffio"),
+    *("opentelemetry-api", "importlib-metadata", "zipp", "exceptiongroup"),
+)
 
 
 def _wheel(folder: Path, name: str, files: dict[str, bytes], *, version: str, tag: str) -> None:
@@ -77,7 +79,12 @@ def _wheel(folder: Path, name: str, files: dict[str, bytes], *, version: str, ta
 
 
 def _invented(
-    folder: Path, name: str, tag: str = "py3-none-any", *, needs: str = "", **files: bytes
+    folder: Path,
+    name: str,
+    tag: str = "py3-none-any",
+    files: dict[str, bytes] | None = None,
+    *,
+    needs: str = "",
 ) -> None:
     """Write a wheel of a package that there is not."""
     info = f"{name}-1.0.dist-info"
@@ -310,7 +317,7 @@ def test_no_module_of_a_function_imports_a_tool() -> None:
     names = [path.removesuffix(".py").replace("/", ".") for path in packages.own()]
     assert len(names) > 150
     left_out = tuple(name.replace("/", ".") for name in bundle.TOOLS)
-    code = f"import sys\nfrom importlib import import_module\n"
+    code = "import sys\nfrom importlib import import_module\n"
     code += f"for name in {[name for name in names if name != 'longwire.__main__']}:\n"
     code += "    import_module(name.removesuffix('.__init__'))\n"
     code += f"print([name for name in sys.modules if name.startswith({left_out})])\n"
@@ -340,8 +347,9 @@ def test_wheels_are_those_of_lambdas_machine(
     for other in ("aarch64", "x86_64"):
         for library in ("2014", "_2_28", "_2_39"):
             tag = f"cp313-cp313-manylinux{library}_{other}"
-            _invented(wheels, "driver", tag, needs="plain", **{"__init__.py": tag.encode()})
-    _invented(wheels, "plain", **{"__init__.py": b"", "tests/test_a.py": b"", "tests/data.py": b""})
+            _invented(wheels, "driver", tag, {"__init__.py": tag.encode()}, needs="plain")
+    plain = dict.fromkeys(("__init__.py", "tests/test_a.py", "tests/data.py"), b"")
+    _invented(wheels, "plain", files=plain)
     (app / "requirements.txt").write_text("# ours\nlongwire\ndriver \\\n  ==1.0  # fast\n")
     assert _bundle("--into", "f.zip", "--arch", arch, "--python", "3.13") == 0
     content = _content(app / "f.zip")
@@ -359,7 +367,7 @@ def test_wheels_are_those_of_lambdas_machine(
 def test_an_older_python_has_an_older_library(wheels: Path, app: Path) -> None:
     """Amazon Linux 2 has 2.26."""
     for tag in ("manylinux2014_aarch64", "manylinux_2_28_aarch64"):
-        _invented(wheels, "driver", f"cp311-cp311-{tag}", **{"__init__.py": tag.encode()})
+        _invented(wheels, "driver", f"cp311-cp311-{tag}", {"__init__.py": tag.encode()})
     (app / "requirements.txt").write_text("longwire\ndriver\n")
     assert _bundle("--into", "f.zip", "--python", "3.11") == 0
     assert _content(app / "f.zip")["driver/__init__.py"] == b"manylinux2014_aarch64"
@@ -439,7 +447,7 @@ def test_too_much_for_lambda(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing is written, and what is large has a name."""
-    _invented(wheels, "giant", **{"__init__.py": b"", "data.bin": bytes(3_000_000)})
+    _invented(wheels, "giant", files={"__init__.py": b"", "data.bin": bytes(3_000_000)})
     (app / "requirements.txt").write_text("longwire\ngiant\n")
     monkeypatch.setattr(bundle, "UNZIPPED_LIMIT", 2_500_000)
     for more in ((), ("--layer", "l.zip")):

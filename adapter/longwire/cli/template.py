@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TOOLS = {
     "sam": "longwire.deploy.sam",
     "cdk": "longwire.deploy.cdk",
+    "terraform": "longwire.deploy.terraform",
+    "serverless": "longwire.deploy.serverless",
 }
 EXAMPLES = """\
 examples:

@@ -190,7 +190,7 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ),
     ({"reserved-concurrency"}, {FUNCTION + "ReservedConcurrentExecutions": 1}),
     ({"reserved-concurrency"}, {FUNCTION + "ReservedConcurrentExecutions": 5}),
-    ({"log-format"}, {FUNCTION + "LoggingConfig": GONE}),
+    ({"log-format"}, {FUNCTION + "LoggingConfig": {"LogFormat": "Text"}}),
     ({"log-format"}, {FUNCTION + "LoggingConfig/ApplicationLogLevel": "ERROR"}),
     ({"too-many-layers"}, {FUNCTION + "Layers": ["a", "b", "c", "d", "e", "f"]}),
     # What the role may
@@ -311,6 +311,7 @@ GOOD_TOO: list[dict[str, Any]] = [
     {"Sweep/Properties/Targets/0/Input": sub('{"longwire": "sweep", "rate": ${Rate}}')},
     {"Sweep/Properties/State": "DISABLED", VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE},
     {FUNCTION + "ReservedConcurrentExecutions": 100},
+    {FUNCTION + "LoggingConfig": GONE},
     {FUNCTION + "Timeout": 300, "Fanout/Properties/VisibilityTimeout": 1800},
 ]  # fmt: skip
 

@@ -145,6 +145,8 @@ def _function(looker: Looker, part: _Part) -> Iterator[Resource]:
         pass
     reserved = concurrency.get("ReservedConcurrentExecutions")
     properties = {**said, "Layers": layers, "ReservedConcurrentExecutions": reserved}
+    if (said.get("LoggingConfig") or {}).get("LogFormat") == "Text":
+        del properties["LoggingConfig"]  # as it is where nobody has said anything
     if said.get("PackageType") == "Image":
         properties["Code"] = {"ImageUri": UNKNOWN}
     yield _resource("AWS::Lambda::Function", part, part.physical, properties)

@@ -183,7 +183,7 @@ def _function(one: Resource, folder: Path | None) -> Function:
         in_vpc=UNKNOWN if isinstance(vpc, Unknown | Ref) else bool(vpc) and subnets != [],
         subnets=subnets,
         layers=one.get("Layers", default=[]),
-        log_format=one.get("LoggingConfig", "LogFormat", default="Text"),
+        log_format=one.get("LoggingConfig", "LogFormat"),
         log_level=one.get("LoggingConfig", "ApplicationLogLevel"),
         reserved=number(one.get("ReservedConcurrentExecutions")),
         snap_start=one.get("SnapStart", "ApplyOn", default="None"),

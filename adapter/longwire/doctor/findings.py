@@ -596,6 +596,11 @@ RULES: dict[str, Rule] = {
         "the rules that are Longwire's own were not applied",
         "if one of the functions is Longwire's: set its LONGWIRE_DSN, or name it with --function",
     ),
+    "nothing-here": Rule(
+        "note",
+        "nothing was looked at",
+        "name the template that has them; a plan of Terraform has them only if it could be made",
+    ),
     "incomplete": Rule(
         "note",
         "what is missing here may be there, and so nothing is said to be missing",

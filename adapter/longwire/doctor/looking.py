@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.doctor.documents import UnreadableError
@@ -52,7 +53,8 @@ class Looker:
         from botocore.exceptions import BotoCoreError
 
         try:
-            self._session = Session(region_name=region)
+            # boto3 itself reads AWS_DEFAULT_REGION alone.
+            self._session = Session(region_name=region or os.environ.get("AWS_REGION"))
             self._have_keys = self._session.get_credentials() is not None
         except BotoCoreError as error:  # such as a profile that is not there
             raise UnreadableError(str(error)) from None

@@ -39,7 +39,7 @@ def refusing(url: str, refuses: Callable[[str], str | None]) -> Iterator[str]:
             else:
                 self._refuse(code, is_json=bool(target) or "Action=" not in name)
 
-        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
+        do_POST = do_PUT = do_DELETE = do_GET
 
         def log_message(self, *_: object) -> None:
             pass

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from longwire.doctor.cloudformation import read
 from longwire.doctor.diagnosis import diagnose
-from longwire.doctor.findings import Finding
 from longwire.doctor.modelling import stack_of
+
+if TYPE_CHECKING:
+    from longwire.doctor.findings import Finding
 
 TEMPLATES = Path(__file__).with_name("templates")
 GOOD: dict[str, Any] = json.loads((TEMPLATES / "good.json").read_text(encoding="utf-8"))

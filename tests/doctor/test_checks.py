@@ -114,17 +114,33 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ({"route-missing"}, {"Disconnect/Properties/RouteKey": "sendmessage"}),
     (
         {"route-elsewhere", "invoke-permission"},
-        {"Other": OTHER, "Wrong": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
-            "ApiId": {"Ref": "Api"}, "IntegrationType": "AWS_PROXY",
-            "IntegrationUri": {"Fn::GetAtt": ["Other", "Arn"]}}},
-         "Disconnect/Properties/Target": sub("integrations/${Wrong}")},
+        {
+            "Other": OTHER,
+            "Wrong": {
+                "Type": "AWS::ApiGatewayV2::Integration",
+                "Properties": {
+                    "ApiId": {"Ref": "Api"},
+                    "IntegrationType": "AWS_PROXY",
+                    "IntegrationUri": {"Fn::GetAtt": ["Other", "Arn"]},
+                },
+            },
+            "Disconnect/Properties/Target": sub("integrations/${Wrong}"),
+        },
     ),
     ({"route-target"}, {"Default/Properties/Target": GONE}),
     ({"route-response"}, {"Default/Properties/RouteResponseSelectionExpression": "$default"}),
     (
         {"route-response"},
-        {"Response": {"Type": "AWS::ApiGatewayV2::RouteResponse", "Properties": {
-            "ApiId": {"Ref": "Api"}, "RouteId": {"Ref": "Default"}, "RouteResponseKey": "$default"}}},
+        {
+            "Response": {
+                "Type": "AWS::ApiGatewayV2::RouteResponse",
+                "Properties": {
+                    "ApiId": {"Ref": "Api"},
+                    "RouteId": {"Ref": "Default"},
+                    "RouteResponseKey": "$default",
+                },
+            }
+        },
     ),
     ({"integration-type"}, {"Integration/Properties/IntegrationType": "AWS"}),
     ({"integration-timeout"}, {"Integration/Properties/TimeoutInMillis": 5000}),
@@ -132,40 +148,89 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ({"invoke-permission"}, {"ApiPermission/Properties/Principal": "s3.amazonaws.com"}),
     ({"invoke-permission"}, {"ApiPermission/Properties/SourceArn": sub(ARN + "${Api}/other/*")}),
     ({"invoke-permission"}, {"ApiPermission/Properties/SourceArn": sub(ARN + "${Api}/*/$connect")}),
-    ({"stage-missing"}, {"Stage": GONE, STATEMENTS + "0/Resource": sub(ARN + "${Api}/*/*/@connections/*"),
-                         VARIABLES + "WS_MANAGEMENT_ENDPOINT": "https://ws.example.com"}),
+    (
+        {"stage-missing"},
+        {
+            "Stage": GONE,
+            STATEMENTS + "0/Resource": sub(ARN + "${Api}/*/*/@connections/*"),
+            VARIABLES + "WS_MANAGEMENT_ENDPOINT": "https://ws.example.com",
+        },
+    ),
     ({"stage-not-deployed"}, {"Stage/Properties/AutoDeploy": False}),
-    ({"deployment-order"}, {"Stage/Properties/AutoDeploy": GONE, "Deployment": DEPLOYMENT,
-                            "Stage/Properties/DeploymentId": {"Ref": "Deployment"}}),
     (
         {"deployment-order"},
-        {"Stage/Properties/AutoDeploy": GONE, "Deployment": {**DEPLOYMENT, "DependsOn": ["Connect", "Default"]},
-         "Stage/Properties/DeploymentId": {"Ref": "Deployment"}},
+        {
+            "Stage/Properties/AutoDeploy": GONE,
+            "Deployment": DEPLOYMENT,
+            "Stage/Properties/DeploymentId": {"Ref": "Deployment"},
+        },
+    ),
+    (
+        {"deployment-order"},
+        {
+            "Stage/Properties/AutoDeploy": GONE,
+            "Deployment": {**DEPLOYMENT, "DependsOn": ["Connect", "Default"]},
+            "Stage/Properties/DeploymentId": {"Ref": "Deployment"},
+        },
     ),
     ({"stage-throttled"}, {"Stage/Properties/DefaultRouteSettings": {"ThrottlingRateLimit": 0}}),
     ({"data-trace"}, {"Stage/Properties/DefaultRouteSettings": {"DataTraceEnabled": True}}),
     (
         {"execute-api-disabled", "sweep-endpoint"},
-        {"Api/Properties/DisableExecuteApiEndpoint": True, VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE},
+        {
+            "Api/Properties/DisableExecuteApiEndpoint": True,
+            VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE,
+        },
     ),
     ({"domain-stage"}, mapping("Mapping", "Api", "production")),
-    ({"domain-mixed"}, {**http_api(), **mapping("One", "Api", {"Ref": "Stage"}),
-                        **mapping("Two", "Http", "$default")}),
-    ({"authorizer-route"}, {**authorizer(), "Connect/Properties/AuthorizationType": "CUSTOM",
-                            "Connect/Properties/AuthorizerId": {"Ref": "Authorizer"},
-                            "Default/Properties/AuthorizationType": "CUSTOM"}),
+    (
+        {"domain-mixed"},
+        {
+            **http_api(),
+            **mapping("One", "Api", {"Ref": "Stage"}),
+            **mapping("Two", "Http", "$default"),
+        },
+    ),
+    (
+        {"authorizer-route"},
+        {
+            **authorizer(),
+            "Connect/Properties/AuthorizationType": "CUSTOM",
+            "Connect/Properties/AuthorizerId": {"Ref": "Authorizer"},
+            "Default/Properties/AuthorizationType": "CUSTOM",
+        },
+    ),
     ({"authorizer-type"}, {"Connect/Properties/AuthorizationType": "JWT"}),
-    ({"authorizer-type"}, {**authorizer(AuthorizerType="JWT"), "Connect/Properties/AuthorizationType": "CUSTOM",
-                           "Connect/Properties/AuthorizerId": {"Ref": "Authorizer"}}),
+    (
+        {"authorizer-type"},
+        {
+            **authorizer(AuthorizerType="JWT"),
+            "Connect/Properties/AuthorizationType": "CUSTOM",
+            "Connect/Properties/AuthorizerId": {"Ref": "Authorizer"},
+        },
+    ),
     ({"authorizer-missing"}, {"Connect/Properties/AuthorizationType": "CUSTOM"}),
     ({"authorizer-unused"}, authorizer()),
-    ({"authorizer-identity"}, {**authorizer(IdentitySource=[]), "Connect/Properties/AuthorizationType": "CUSTOM",
-                               "Connect/Properties/AuthorizerId": {"Ref": "Authorizer"}}),
+    (
+        {"authorizer-identity"},
+        {
+            **authorizer(IdentitySource=[]),
+            "Connect/Properties/AuthorizationType": "CUSTOM",
+            "Connect/Properties/AuthorizerId": {"Ref": "Authorizer"},
+        },
+    ),
     (
         {"alarm-metric"},
-        {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {
-            "Namespace": "AWS/ApiGateway", "MetricName": "5XXError",
-            "Dimensions": [{"Name": "ApiId", "Value": {"Ref": "Api"}}]}}},
+        {
+            "Alarm": {
+                "Type": "AWS::CloudWatch::Alarm",
+                "Properties": {
+                    "Namespace": "AWS/ApiGateway",
+                    "MetricName": "5XXError",
+                    "Dimensions": [{"Name": "ApiId", "Value": {"Ref": "Api"}}],
+                },
+            }
+        },
     ),
     # The function
     ({"dsn-invalid"}, {VARIABLES + "LONGWIRE_DSN": "dynamodb:connections"}),
@@ -178,7 +243,10 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ({"variable-unknown"}, {VARIABLES + "LONGWIRE_TABLE": "x"}),
     ({"variable-reserved"}, {VARIABLES + "AWS_REGION": "eu-west-1"}),
     ({"secret-in-clear"}, {VARIABLES + "STRIPE_API_KEY": "sk_live_123456"}),
-    ({"secret-in-clear"}, {VARIABLES + "LONGWIRE_DSN": "redis://:hunter2@redis.example.com", **NO_TABLE}),
+    (
+        {"secret-in-clear"},
+        {VARIABLES + "LONGWIRE_DSN": "redis://:hunter2@redis.example.com", **NO_TABLE},
+    ),
     ({"timeout-short"}, {FUNCTION + "Timeout": GONE}),
     ({"memory-small"}, {FUNCTION + "MemorySize": GONE}),
     ({"runtime-old"}, {FUNCTION + "Runtime": "python3.10"}),
@@ -186,7 +254,10 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ({"snapstart-unused"}, {FUNCTION + "SnapStart": {"ApplyOn": "PublishedVersions"}}),
     (
         {"snapstart-unused", "snapstart-runtime"},
-        {FUNCTION + "SnapStart": {"ApplyOn": "PublishedVersions"}, FUNCTION + "Runtime": "python3.11"},
+        {
+            FUNCTION + "SnapStart": {"ApplyOn": "PublishedVersions"},
+            FUNCTION + "Runtime": "python3.11",
+        },
     ),
     ({"reserved-concurrency"}, {FUNCTION + "ReservedConcurrentExecutions": 1}),
     ({"reserved-concurrency"}, {FUNCTION + "ReservedConcurrentExecutions": 5}),
@@ -196,11 +267,23 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     # What the role may
     ({"manage-connections"}, {STATEMENTS + "0/Action": "execute-api:Invoke"}),
     ({"manage-connections"}, {STATEMENTS + "0": GONE}),
-    ({"manage-connections-arn"}, {STATEMENTS + "0/Resource": sub(ARN + "${Api}/prod/@connections/*")}),
-    ({"manage-connections-arn"}, {STATEMENTS + "0/Resource": sub(ARN + "${Api}/dev/*/@connections/*")}),
-    ({"manage-connections-arn"}, {STATEMENTS + "0/Resource": ARN + "abcdefghij/prod/*/@connections/*"}),
+    (
+        {"manage-connections-arn"},
+        {STATEMENTS + "0/Resource": sub(ARN + "${Api}/prod/@connections/*")},
+    ),
+    (
+        {"manage-connections-arn"},
+        {STATEMENTS + "0/Resource": sub(ARN + "${Api}/dev/*/@connections/*")},
+    ),
+    (
+        {"manage-connections-arn"},
+        {STATEMENTS + "0/Resource": ARN + "abcdefghij/prod/*/@connections/*"},
+    ),
     ({"manage-connections-arn"}, {STATEMENTS + "0/Resource": sub(ARN + "${Api}/prod/$default")}),
-    ({"manage-connections-methods"}, {STATEMENTS + "0/Resource": sub(ARN + "${Api}/prod/POST/@connections/*")}),
+    (
+        {"manage-connections-methods"},
+        {STATEMENTS + "0/Resource": sub(ARN + "${Api}/prod/POST/@connections/*")},
+    ),
     ({"store-permission"}, {STATEMENTS + "1/Action": ["dynamodb:GetItem", "dynamodb:PutItem"]}),
     ({"store-permission"}, {STATEMENTS + "1/Resource": sub("${Table.Arn}/index/*")}),
     ({"store-permission"}, {STATEMENTS + "1/Resource": {"Ref": "Table"}}),
@@ -216,8 +299,13 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ({"permission-wide"}, {STATEMENTS + "0/Resource": "*"}),
     ({"permission-wide"}, {STATEMENTS + "0/Resource": "arn:aws:execute-api:*:*:*/@connections/*"}),
     # The store
-    ({"table-keys"}, {"Table/Properties/KeySchema/1/AttributeName": "id",
-                      "Table/Properties/AttributeDefinitions/1/AttributeName": "id"}),
+    (
+        {"table-keys"},
+        {
+            "Table/Properties/KeySchema/1/AttributeName": "id",
+            "Table/Properties/AttributeDefinitions/1/AttributeName": "id",
+        },
+    ),
     ({"table-keys"}, {"Table/Properties/KeySchema/1": GONE}),
     ({"table-keys"}, {"Table/Properties/AttributeDefinitions/0/AttributeType": "N"}),
     ({"table-ttl"}, {"Table/Properties/TimeToLiveSpecification": GONE}),
@@ -226,22 +314,46 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ({"table-provisioned"}, {"Table/Properties/BillingMode": GONE}),
     (
         {"store-outside"},
-        {**NO_TABLE, "Redis": REDIS,
-         VARIABLES + "LONGWIRE_DSN": sub("rediss://${Redis.PrimaryEndPoint.Address}:6379/0")},
+        {
+            **NO_TABLE,
+            "Redis": REDIS,
+            VARIABLES + "LONGWIRE_DSN": sub("rediss://${Redis.PrimaryEndPoint.Address}:6379/0"),
+        },
     ),
     ({"no-way-out", "no-way-to-store"}, IN_VPC),
-    ({"no-way-to-store"}, {**IN_VPC, "Way": way(EgressOnlyInternetGatewayId="eigw-1"),
-                           "Dynamo": endpoint("dynamodb")}),
-    ({"execute-api-endpoint"}, {**IN_VPC, "Way": way(NatGatewayId="nat-1"),
-                                VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE, "Sweep": GONE,
-                                "SweepPermission": GONE,
-                                "Endpoint": endpoint("execute-api", PrivateDnsEnabled=True)}),
-    ({"network-permission"}, {**IN_VPC, "Way": way(NatGatewayId="nat-1"),
-                              "Role/Properties/ManagedPolicyArns/0":
-                              "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"}),
+    (
+        {"no-way-to-store"},
+        {
+            **IN_VPC,
+            "Way": way(EgressOnlyInternetGatewayId="eigw-1"),
+            "Dynamo": endpoint("dynamodb"),
+        },
+    ),
+    (
+        {"execute-api-endpoint"},
+        {
+            **IN_VPC,
+            "Way": way(NatGatewayId="nat-1"),
+            VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE,
+            "Sweep": GONE,
+            "SweepPermission": GONE,
+            "Endpoint": endpoint("execute-api", PrivateDnsEnabled=True),
+        },
+    ),
+    (
+        {"network-permission"},
+        {
+            **IN_VPC,
+            "Way": way(NatGatewayId="nat-1"),
+            "Role/Properties/ManagedPolicyArns/0": "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+        },
+    ),
     # Large groups
     ({"queue-url"}, {VARIABLES + "LONGWIRE_FANOUT_QUEUE_URL": {"Fn::GetAtt": ["Fanout", "Arn"]}}),
-    ({"queue-url"}, {VARIABLES + "LONGWIRE_FANOUT_QUEUE_URL": {"Fn::GetAtt": ["Fanout", "QueueName"]}}),
+    (
+        {"queue-url"},
+        {VARIABLES + "LONGWIRE_FANOUT_QUEUE_URL": {"Fn::GetAtt": ["Fanout", "QueueName"]}},
+    ),
     ({"queue-unread"}, {"Parts": GONE}),
     ({"queue-unread"}, {"Parts/Properties/Enabled": False}),
     ({"queue-reader"}, {"Other": OTHER, "Parts/Properties/FunctionName": {"Ref": "Other"}}),
@@ -259,11 +371,34 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ({"sweep-input"}, {"Sweep/Properties/Targets/0/Input": "sweep"}),
     ({"sweep-permission"}, {"SweepPermission": GONE}),
     ({"http-endpoint"}, {**http_api(), VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE, "Sweep": GONE}),
-    ({"endpoint-scheme"}, {VARIABLES + "WS_MANAGEMENT_ENDPOINT": {"Fn::GetAtt": ["Api", "ApiEndpoint"]}}),
-    ({"endpoint-stage"}, {VARIABLES + "WS_MANAGEMENT_ENDPOINT": sub("https://${Api}.execute-api.eu-west-1.amazonaws.com")}),
-    ({"endpoint-stage"}, {VARIABLES + "WS_MANAGEMENT_ENDPOINT": sub("https://${Api}.execute-api.eu-west-1.amazonaws.com/dev")}),
-    ({"endpoint-api"}, {VARIABLES + "WS_MANAGEMENT_ENDPOINT": "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"}),
-]  # fmt: skip
+    (
+        {"endpoint-scheme"},
+        {VARIABLES + "WS_MANAGEMENT_ENDPOINT": {"Fn::GetAtt": ["Api", "ApiEndpoint"]}},
+    ),
+    (
+        {"endpoint-stage"},
+        {
+            VARIABLES + "WS_MANAGEMENT_ENDPOINT": sub(
+                "https://${Api}.execute-api.eu-west-1.amazonaws.com"
+            )
+        },
+    ),
+    (
+        {"endpoint-stage"},
+        {
+            VARIABLES + "WS_MANAGEMENT_ENDPOINT": sub(
+                "https://${Api}.execute-api.eu-west-1.amazonaws.com/dev"
+            )
+        },
+    ),
+    (
+        {"endpoint-api"},
+        {
+            VARIABLES
+            + "WS_MANAGEMENT_ENDPOINT": "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod"
+        },
+    ),
+]
 
 
 def test_a_good_stack_has_no_finding() -> None:
@@ -277,32 +412,63 @@ def test_a_mistake_is_found_and_nothing_else(codes: set[str], changes: dict[str,
 
 # The same stack, said otherwise.
 GOOD_TOO: list[dict[str, Any]] = [
-    {VARIABLES + "WS_MANAGEMENT_ENDPOINT": sub("https://${Api}.execute-api.eu-west-1.amazonaws.com/${Stage}/@connections")},
-    {VARIABLES + "WS_MANAGEMENT_ENDPOINT": sub("${Api}.execute-api.${AWS::Region}.amazonaws.com/prod/")},
+    {
+        VARIABLES + "WS_MANAGEMENT_ENDPOINT": sub(
+            "https://${Api}.execute-api.eu-west-1.amazonaws.com/${Stage}/@connections"
+        )
+    },
+    {
+        VARIABLES + "WS_MANAGEMENT_ENDPOINT": sub(
+            "${Api}.execute-api.${AWS::Region}.amazonaws.com/prod/"
+        )
+    },
     {VARIABLES + "WS_MANAGEMENT_ENDPOINT": "https://ws.example.com"},
     {VARIABLES + "LONGWIRE_DSN": {"Ref": "SomeParameter"}},
-    {VARIABLES + "LONGWIRE_DSN": sub("dynamodb://${Table}?region=${AWS::Region}&ttl=600"), },
+    {
+        VARIABLES + "LONGWIRE_DSN": sub("dynamodb://${Table}?region=${AWS::Region}&ttl=600"),
+    },
     {STATEMENTS + "0/Resource": sub(ARN + "${Api}/*")},
     {STATEMENTS + "0/Resource": [sub(ARN + "${Api}/prod/*"), "arn:aws:s3:::x"]},
     {STATEMENTS + "0/Resource": {"Fn::ImportValue": "arn"}},
     {STATEMENTS + "0/Resource": {"Fn::If": ["Nobody", "a", "b"]}},
     {STATEMENTS + "1/Action": ["dynamodb:*Item", "dynamodb:Query", "dynamodb:S?an"]},
-    {STATEMENTS + "1/Resource": {"Fn::Join": ["", ["arn:aws:dynamodb:*:*:table/", {"Ref": "Table"}]]}},
+    {
+        STATEMENTS + "1/Resource": {
+            "Fn::Join": ["", ["arn:aws:dynamodb:*:*:table/", {"Ref": "Table"}]]
+        }
+    },
     {"Role/Properties/ManagedPolicyArns/1": "arn:aws:iam::1:policy/own", STATEMENTS + "1": GONE},
     {"Role": GONE},
     {FUNCTION + "Role": {"Fn::ImportValue": "role"}},
-    {"Stage/Properties/AutoDeploy": GONE, "Stage/Properties/DeploymentId": {"Ref": "Deployment"},
-     "Deployment": {**DEPLOYMENT, "DependsOn": ["Connect", "Default", "Disconnect"]}},
+    {
+        "Stage/Properties/AutoDeploy": GONE,
+        "Stage/Properties/DeploymentId": {"Ref": "Deployment"},
+        "Deployment": {**DEPLOYMENT, "DependsOn": ["Connect", "Default", "Disconnect"]},
+    },
     {"ApiPermission/Properties/SourceArn": GONE},
     {"ApiPermission/Properties/SourceArn": sub(ARN + "${Api}/*/*")},
     {"ApiPermission/Properties/FunctionName": {"Fn::GetAtt": ["Function", "Arn"]}},
-    {"Nested": {"Type": "AWS::CloudFormation::Stack", "Properties": {}}, "Connect": GONE, "Fanout": GONE},
-    {"Fn::ForEach::Routes": ["Key", ["a"], {}], "Connect": GONE, "Default": GONE, "ApiPermission": GONE},
+    {
+        "Nested": {"Type": "AWS::CloudFormation::Stack", "Properties": {}},
+        "Connect": GONE,
+        "Fanout": GONE,
+    },
+    {
+        "Fn::ForEach::Routes": ["Key", ["a"], {}],
+        "Connect": GONE,
+        "Default": GONE,
+        "ApiPermission": GONE,
+    },
     {**IN_VPC, "Way": way(NatGatewayId={"Ref": "Nat"})},
     {**IN_VPC, "Association": GONE},
     {**IN_VPC, FUNCTION + "VpcConfig/SubnetIds": {"Ref": "Subnets"}},
     {**IN_VPC, FUNCTION + "VpcConfig/SubnetIds": ["subnet-1"]},
-    {**IN_VPC, "Way": way(EgressOnlyInternetGatewayId="e"), "A": endpoint("dynamodb"), "B": endpoint("sqs")},
+    {
+        **IN_VPC,
+        "Way": way(EgressOnlyInternetGatewayId="e"),
+        "A": endpoint("dynamodb"),
+        "B": endpoint("sqs"),
+    },
     {"OtherTable": OTHER_TABLE, "Other": OTHER},
     {FUNCTION + "Timeout": {"Ref": "Seconds"}, FUNCTION + "MemorySize": {"Ref": "Memory"}},
     {FUNCTION + "Environment": {"Ref": "AWS::NoValue"}},
@@ -313,7 +479,7 @@ GOOD_TOO: list[dict[str, Any]] = [
     {FUNCTION + "ReservedConcurrentExecutions": 100},
     {FUNCTION + "LoggingConfig": GONE},
     {FUNCTION + "Timeout": 300, "Fanout/Properties/VisibilityTimeout": 1800},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("changes", GOOD_TOO)

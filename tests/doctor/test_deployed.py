@@ -54,7 +54,7 @@ def client(aws: str, service: str) -> Any:
 
 
 def deploy(aws: str, changes: dict[str, Any]) -> str:
-    """Deploy the good stack with changes, and with the TTL, which ministack does not take from it."""
+    """Deploy the good stack with changes, and the TTL that ministack leaves out."""
     name, stacks = next(_names), client(aws, "cloudformation")
     body = json.dumps(changed(changes))
     stacks.create_stack(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_IAM"])
@@ -105,10 +105,18 @@ STATEMENTS = "Policy/Properties/PolicyDocument/Statement/"
 MISTAKES: list[tuple[str, dict[str, Any]]] = [
     ("route-missing", {"Default": GONE}),
     ("manage-connections", {STATEMENTS + "0": GONE}),
-    ("manage-connections-arn", {STATEMENTS + "0/Resource": {"Fn::Sub": "arn:aws:execute-api:*:*:${Api}/dev/*"}}),
+    (
+        "manage-connections-arn",
+        {STATEMENTS + "0/Resource": {"Fn::Sub": "arn:aws:execute-api:*:*:${Api}/dev/*"}},
+    ),
     ("scan-permission", {STATEMENTS + "1/Action/4": GONE}),
-    ("table-keys", {"Table/Properties/KeySchema/1/AttributeName": "id",
-                    "Table/Properties/AttributeDefinitions/1/AttributeName": "id"}),
+    (
+        "table-keys",
+        {
+            "Table/Properties/KeySchema/1/AttributeName": "id",
+            "Table/Properties/AttributeDefinitions/1/AttributeName": "id",
+        },
+    ),
     ("table-ttl", {"Table/Properties/TimeToLiveSpecification/AttributeName": "ttl"}),
     ("timeout-short", {"Function/Properties/Timeout": 3}),
     ("sweep-endpoint", {VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE}),
@@ -118,7 +126,7 @@ MISTAKES: list[tuple[str, dict[str, Any]]] = [
     ("dead-letters", {"Fanout/Properties/RedrivePolicy": GONE}),
     ("invoke-permission", {"ApiPermission": GONE}),
     ("store-missing", {VARIABLES + "LONGWIRE_DSN": "dynamodb://connections"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("code", "changes"), MISTAKES)
@@ -186,7 +194,9 @@ def test_an_action_that_is_refused_is_named(
 def test_without_the_first_permission_there_is_one_line(
     aws: str, good: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with refusing(aws, lambda name: "AccessDenied" if "ListStackResources" in name else None) as url:
+    with refusing(
+        aws, lambda name: "AccessDenied" if "ListStackResources" in name else None
+    ) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         assert main(["doctor", "--stack", good]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -205,7 +215,7 @@ def test_keys_that_are_not_taken_are_one_line(
 
 def test_only_reads_are_asked(aws: str, good: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    with refusing(aws, lambda name: asked.append(name)) as url:  # type: ignore[func-returns-value]
+    with refusing(aws, lambda name: asked.append(name)) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         read(good, None)
     assert len(asked) > 15

@@ -50,7 +50,7 @@ def test_short_forms_are_written_out() -> None:
 
 @pytest.mark.parametrize("indent", [1, 2, "\t"])
 def test_json_has_the_same_lines_as_its_text(indent: Any) -> None:
-    value = {"Resources": {"A": {"Properties": {"List": [1, {"b}": "\\\"{"}], "c\"d": "x\ny"}}}}
+    value = {"Resources": {"A": {"Properties": {"List": [1, {"b}": '\\"{'}], 'c"d': "x\ny"}}}}
     text = json.dumps(value, indent=indent)
     document = read_document(text, "template.json")
     assert document.value == value
@@ -72,7 +72,11 @@ def test_a_byte_order_mark_is_no_mistake() -> None:
 
 def test_an_anchor_is_what_it_stands_for() -> None:
     text = "a: &one {x: 1}\nb: *one\nc: {<<: *one, y: 2}\n"
-    assert read_document(text, "a.yaml").value == {"a": {"x": 1}, "b": {"x": 1}, "c": {"x": 1, "y": 2}}
+    assert read_document(text, "a.yaml").value == {
+        "a": {"x": 1},
+        "b": {"x": 1},
+        "c": {"x": 1, "y": 2},
+    }
 
 
 BAD = {

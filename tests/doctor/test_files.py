@@ -63,6 +63,7 @@ NONE = {
     "serverless.yml": ("service: chat\nprovider:\n  name: aws\n", "osls package"),
     "cdk.json": ('{"app": "python app.py"}', "cdk synth"),
     "compose.yaml": ("services:\n  web: {}\n", "no template"),
+    "plan.json": ('{"format_version": "1.2", "planned_values": {}, "errored": true}', "has failed"),
     "list.json": ("[1, 2]", "no template"),
     "text.yaml": ("just a text", "no template"),
     "empty.yaml": ("", "is empty"),
@@ -122,7 +123,10 @@ def test_a_large_template_is_read(tmp_path: Path) -> None:
     template = changed({"Default": GONE})
     for number in range(12_000):
         properties = {"TopicName": f"topic{number}", "DisplayName": "x" * 300}
-        template["Resources"][f"Topic{number}"] = {"Type": "AWS::SNS::Topic", "Properties": properties}
+        template["Resources"][f"Topic{number}"] = {
+            "Type": "AWS::SNS::Topic",
+            "Properties": properties,
+        }
     path = write(tmp_path / "large.json", template)
     assert path.stat().st_size > 5_000_000
     assert codes(path) == {"route-missing"}
@@ -268,7 +272,16 @@ def test_the_command_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[s
     said = json.loads(capsys.readouterr().out)
     assert said["counts"] == {"error": 0, "warning": 0, "note": 1}
     (one,) = said["findings"]
-    assert sorted(one) == "code file instead line message resource severity why".split()
+    assert sorted(one) == [
+        "code",
+        "file",
+        "instead",
+        "line",
+        "message",
+        "resource",
+        "severity",
+        "why",
+    ]
     assert (one["code"], one["severity"], one["resource"]) == ("batch-size", "note", "Parts")
 
 

@@ -29,7 +29,8 @@ async def ws(websocket):
     if websocket.query_params.get("token") == "wrong":
         await websocket.close()
         return
-    await websocket.accept(subprotocol="chat" if "chat" in websocket.scope["subprotocols"] else None)
+    chat = "chat" if "chat" in websocket.scope["subprotocols"] else None
+    await websocket.accept(subprotocol=chat)
     await websocket.send_text("hello")
     async for text in websocket.iter_text():
         if text == "bye":
@@ -132,7 +133,12 @@ STATUSES = [
     (400, "", "", "connect-400"),
     (401, '{"message": "Unauthorized"}', "UnauthorizedException", "connect-401"),
     (403, '{"message": "Forbidden"}', "ForbiddenException", "connect-403"),
-    (403, '{"message":"Missing Authentication Token"}', "MissingAuthenticationTokenException", "connect-token"),
+    (
+        403,
+        '{"message":"Missing Authentication Token"}',
+        "MissingAuthenticationTokenException",
+        "connect-token",
+    ),
     (404, "", "", "connect-404"),
     (429, '{"message": "Too Many Requests"}', "LimitExceededException", "connect-429"),
     (500, '{"message": "Internal server error"}', "InternalServerErrorException", "connect-500"),
@@ -141,7 +147,7 @@ STATUSES = [
     (504, "", "", "connect-503"),
     (200, "<html>", "", "connect-status"),
     (418, "", "", "connect-status"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("number", "body", "kind", "code"), STATUSES)

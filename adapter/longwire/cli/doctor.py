@@ -30,7 +30,12 @@ examples:
 
 exit codes: 0 nothing to mend, 1 errors or warnings, 2 it could not be looked at
 """
-_EXTRA = {"yaml": "PyYAML", "samtranslator": "aws-sam-translator", "boto3": "boto3", "botocore": "boto3"}
+_EXTRA = {
+    "yaml": "PyYAML",
+    "samtranslator": "aws-sam-translator",
+    "boto3": "boto3",
+    "botocore": "boto3",
+}
 
 
 def declare(commands: Commands) -> None:
@@ -43,9 +48,15 @@ def declare(commands: Commands) -> None:
     )
     doctor.set_defaults(run=run)
     what = doctor.add_mutually_exclusive_group(required=True)
-    what.add_argument("file", nargs="?", metavar="FILE", help="a template, a plan, or a folder of them")
-    what.add_argument("--stack", metavar="NAME", help="a deployed stack of CloudFormation, SAM or CDK")
-    what.add_argument("--connect", metavar="URL", help="connect, send a message, close; say what is seen")
+    what.add_argument(
+        "file", nargs="?", metavar="FILE", help="a template, a plan, or a folder of them"
+    )
+    what.add_argument(
+        "--stack", metavar="NAME", help="a deployed stack of CloudFormation, SAM or CDK"
+    )
+    what.add_argument(
+        "--connect", metavar="URL", help="connect, send a message, close; say what is seen"
+    )
     doctor.add_argument("--json", action="store_true", help="print JSON, for programs")
     doctor.add_argument(
         "--function",
@@ -59,7 +70,9 @@ def declare(commands: Commands) -> None:
     connect.add_argument("--message", metavar="TEXT", default="ping", help="what to send (ping)")
     connect.add_argument("--header", metavar="'NAME: VALUE'", action="append", default=[])
     connect.add_argument("--subprotocol", metavar="NAME", action="append", default=[])
-    connect.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=10.0, help="for each step (10)")
+    connect.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=10.0, help="for each step (10)"
+    )
     add_log_level(doctor)
 
 
@@ -82,10 +95,14 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name == "websockets":
-            raise ConfigurationError("--connect needs websockets: pip install 'longwire[dev]'") from None
+            raise ConfigurationError(
+                "--connect needs websockets: pip install 'longwire[dev]'"
+            ) from None
         if name not in _EXTRA:
             raise
-        raise ConfigurationError(f"this needs {_EXTRA[name]}: pip install 'longwire[doctor]'") from None
+        raise ConfigurationError(
+            f"this needs {_EXTRA[name]}: pip install 'longwire[doctor]'"
+        ) from None
     return _report(found, as_json_=options.json)
 
 

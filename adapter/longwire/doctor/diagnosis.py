@@ -35,6 +35,7 @@ CHECKS = (
     apis.check_deployments,
     apis.check_endpoint_disabled,
     apis.check_domains,
+    apis.check_authorized_routes,
     apis.check_authorizers,
     apis.check_alarms,
     functions.check_variables,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from websockets.exceptions import InvalidStatus
 
 _PLACE = Place("-")
+_EXAMPLE = "wss://{api id}.execute-api.{region}.amazonaws.com/{stage}"
 _GREETING = 1.0  # seconds for what an app may say first
 _MOST_FRAMES = 1000
 
@@ -76,16 +79,20 @@ def _check(asked: Asked) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ConfigurationError("--connect: not a URL, for example wss://{api id}.execute-api.{region}.amazonaws.com/{stage}") from None
+        raise ConfigurationError(f"--connect: not a URL, for example {_EXAMPLE}") from None
     if parts.scheme in ("http", "https"):
         meant = shown_url(url).replace("http", "ws", 1)
-        raise ConfigurationError(f"--connect: a WebSocket's URL begins with wss:// (or ws://): {meant}")
+        raise ConfigurationError(
+            f"--connect: a WebSocket's URL begins with wss:// (or ws://): {meant}"
+        )
     if parts.scheme not in ("ws", "wss") or not host:
-        raise ConfigurationError("--connect: not a URL of a WebSocket, for example wss://{api id}.execute-api.{region}.amazonaws.com/{stage}")
+        raise ConfigurationError(f"--connect: not a URL of a WebSocket, for example {_EXAMPLE}")
     if parts.fragment:
         raise ConfigurationError("--connect: a WebSocket's URL has no part behind #")
     if "/@connections" in parts.path:
-        raise ConfigurationError("--connect: /@connections is the management API; clients connect to the URL without it")
+        raise ConfigurationError(
+            "--connect: /@connections is the management API; clients connect to the URL without it"
+        )
 
 
 def is_api_gateway(url: str) -> bool:
@@ -117,7 +124,9 @@ async def _talk(asked: Asked, lines: list[str]) -> list[Finding]:
         return [found("connect-tls", _PLACE, _of_tls(error))]
     except (InvalidHandshake, EOFError, ValueError) as error:
         cause = error.__cause__ or error
-        return [found("connect-no-http", _PLACE, f"the answer is none of a WebSocket server: {cause}")]
+        return [
+            found("connect-no-http", _PLACE, f"the answer is none of a WebSocket server: {cause}")
+        ]
     except OSError as error:
         return [_unreachable(asked, error)]
     words = [f"connected in {_since(began)}"]
@@ -153,14 +162,14 @@ async def _converse(
             findings.append(found("message-no-reply", _PLACE, text))
     if _closed(connection):
         when = "after the message" if len(lines) > 1 else "at once"
-        lines.append(f"closed by the other side {when}: {connection.close_code} {connection.close_reason or ''}".rstrip())
+        lines.append(
+            f"closed by the other side {when}: {connection.close_code} {connection.close_reason or ''}".rstrip()
+        )
         findings.append(of_close(connection.close_code, connection.close_reason or ""))
         return
     began = time.monotonic()
-    try:
+    with contextlib.suppress(OSError, TimeoutError):
         await asyncio.wait_for(connection.close(), asked.timeout + 1)
-    except (OSError, TimeoutError):
-        pass
     if connection.close_code == 1006 or not _closed(connection):
         findings.append(found("close-unanswered", _PLACE, "the close was not answered"))
     else:
@@ -229,13 +238,13 @@ def _of_tls(error: ssl.SSLError) -> str:
 
 def _unreachable(asked: Asked, error: OSError) -> Finding:
     host = urlsplit(asked.url).hostname
-    import socket
-
     if isinstance(error, socket.gaierror):
         return found("connect-dns", _PLACE, f"the name {host} is not known")
     if asked.url.startswith("ws:") and is_api_gateway(asked.url):
         return found("connect-plain", _PLACE, f"{host} does not answer on the port of ws://")
-    return found("connect-refused", _PLACE, f"{host} does not take the connection: {_reason(error)}")
+    return found(
+        "connect-refused", _PLACE, f"{host} does not take the connection: {_reason(error)}"
+    )
 
 
 def _reason(error: OSError) -> Any:

@@ -30,7 +30,12 @@ examples:
 
 exit codes: 0 nothing to mend, 1 errors or warnings, 2 it could not be looked at
 """
-_EXTRA = {"yaml": "PyYAML", "samtranslator": "aws-sam-translator", "boto3": "boto3", "botocore": "boto3"}
+_EXTRA = {
+    "yaml": "PyYAML",
+    "samtranslator": "aws-sam-translator",
+    "boto3": "boto3",
+    "botocore": "boto3",
+}
 
 
 def declare(commands: Commands) -> None:
@@ -43,9 +48,15 @@ def declare(commands: Commands) -> None:
     )
     doctor.set_defaults(run=run)
     what = doctor.add_mutually_exclusive_group(required=True)
-    what.add_argument("file", nargs="?", metavar="FILE", help="a template, a plan, or a folder of them")
-    what.add_argument("--stack", metavar="NAME", help="a deployed stack of CloudFormation, SAM or CDK")
-    what.add_argument("--connect", metavar="URL", help="connect, send a message, close; say what is seen")
+    what.add_argument(
+        "file", nargs="?", metavar="FILE", help="a template, a plan, or a folder of them"
+    )
+    what.add_argument(
+        "--stack", metavar="NAME", help="a deployed stack of CloudFormation, SAM or CDK"
+    )
+    what.add_argument(
+        "--connect", metavar="URL", help="connect, send a message, close; say what is seen"
+    )
     doctor.add_argument("--json", action="store_true", help="print JSON, for programs")
     doctor.add_argument(
         "--function",
@@ -59,7 +70,9 @@ def declare(commands: Commands) -> None:
     connect.add_argument("--message", metavar="TEXT", default="ping", help="what to send (ping)")
     connect.add_argument("--header", metavar="'NAME: VALUE'", action="append", default=[])
     connect.add_argument("--subprotocol", metavar="NAME", action="append", default=[])
-    connect.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=10.0, help="for each step (10)")
+    connect.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=10.0, help="for each step (10)"
+    )
     add_log_level(doctor)
 
 
@@ -75,20 +88,47 @@ def _seconds(text: str) -> float:
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Look, and say what was found; return the exit code."""
-    from longwire.doctor.report import as_json, is_bad, lines, summary
-
     try:
+        if options.connect is not None:
+            return _connect(options)
         found = _found(options)
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name == "websockets":
-            raise ConfigurationError("--connect needs websockets: pip install 'longwire[dev]'") from None
+            raise ConfigurationError(
+                "--connect needs websockets: pip install 'longwire[dev]'"
+            ) from None
         if name not in _EXTRA:
             raise
-        raise ConfigurationError(f"this needs {_EXTRA[name]}: pip install 'longwire[doctor]'") from None
+        raise ConfigurationError(
+            f"this needs {_EXTRA[name]}: pip install 'longwire[doctor]'"
+        ) from None
+    return _report(found, as_json_=options.json)
+
+
+def _connect(options: argparse.Namespace) -> int:
+    from longwire.doctor.handshake import Asked, examine
+
+    headers = []
+    for header in options.header:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip() or not header.isprintable():
+            raise ConfigurationError("--header is not of the form 'NAME: VALUE'")
+        headers.append((name.strip(), value.strip()))
+    asked = Asked(options.connect, options.message, headers, options.subprotocol, options.timeout)
+    seen = examine(asked)
+    if not options.json:
+        for line in seen.lines:
+            write_line(sys.stdout, printable(f"{seen.url}: {line}"))
+    return _report([(seen.url, seen.findings)], as_json_=options.json, seen=seen.lines)
+
+
+def _report(found: Found, *, as_json_: bool, seen: Sequence[str] = ()) -> int:
+    from longwire.doctor.report import as_json, is_bad, lines, summary
+
     everything = [one for _, findings in found for one in findings]
-    if options.json:
-        write_line(sys.stdout, as_json(found))
+    if as_json_:
+        write_line(sys.stdout, as_json(found, seen))
     else:
         colours = has_colours(sys.stdout, os.environ)
         for name, findings in found:
@@ -110,10 +150,6 @@ def _printable(findings: Sequence[Finding]) -> list[Finding]:
 def _found(options: argparse.Namespace) -> Found:
     from longwire.doctor.diagnosis import diagnose, diagnose_deployed
 
-    if options.connect is not None:
-        from longwire.doctor.handshake import examine
-
-        return examine(options)
     if options.stack is not None:
         from longwire.doctor import deployed
 

@@ -32,7 +32,11 @@ _LOOKED_AT = (
     "AWS::Serverless::",
 )
 # What is somewhere else.
-_ELSEWHERE = ("AWS::CloudFormation::Stack", "AWS::CloudFormation::Macro", "AWS::Serverless::Application")
+_ELSEWHERE = (
+    "AWS::CloudFormation::Stack",
+    "AWS::CloudFormation::Macro",
+    "AWS::Serverless::Application",
+)
 
 
 def read(
@@ -85,7 +89,10 @@ def _is_complete(template: Mapping[str, Any]) -> bool:
     """Tell whether all of a stack is in this template."""
     transforms = template.get("Transform", [])
     transforms = transforms if isinstance(transforms, list) else [transforms]
-    if any(one != "AWS::Serverless-2016-10-31" for one in transforms) or "Fn::Transform" in template:
+    if (
+        any(one != "AWS::Serverless-2016-10-31" for one in transforms)
+        or "Fn::Transform" in template
+    ):
         return False
     resources = template["Resources"]
     return not any(

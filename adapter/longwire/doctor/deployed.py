@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.doctor.checks.stores import backend_of, place_of
@@ -74,12 +76,18 @@ def _parts(looker: Looker, name: str, depth: int) -> Iterator[_Part]:
         found = [
             _Part(one["ResourceType"], one["LogicalResourceId"], one.get("PhysicalResourceId", ""))
             for one in looker.pages(
-                "cloudformation", "ListStackResources", "StackResourceSummaries", StackName=name, must=True
+                "cloudformation",
+                "ListStackResources",
+                "StackResourceSummaries",
+                StackName=name,
+                must=True,
             )
         ]
     except MissingError:
         place = f" in {looker.region}"
-        raise UnreadableError(f"there is no stack {name!r}{place}: give --region, or look at its name") from None
+        raise UnreadableError(
+            f"there is no stack {name!r}{place}: give --region, or look at its name"
+        ) from None
     for part in found:
         if part.type == "AWS::CloudFormation::Stack" and depth < _MOST_NESTED:
             yield from _parts(looker, part.physical, depth + 1)
@@ -87,7 +95,9 @@ def _parts(looker: Looker, name: str, depth: int) -> Iterator[_Part]:
             yield part
 
 
-def _resource(type_: str, part: _Part, id_: str, properties: dict[str, Any], name: str = "") -> Resource:
+def _resource(
+    type_: str, part: _Part, id_: str, properties: dict[str, Any], name: str = ""
+) -> Resource:
     given = {key: value for key, value in properties.items() if value not in (None, "")}
     return Resource(type_, Place(name or part.logical), id_, given)
 
@@ -96,7 +106,7 @@ def _resource(type_: str, part: _Part, id_: str, properties: dict[str, Any], nam
 
 
 def _api(looker: Looker, part: _Part) -> Iterator[Resource]:
-    api = {"ApiId": part.physical}
+    api: dict[str, Any] = {"ApiId": part.physical}
     said = looker.ask("apigatewayv2", "GetApi", **api)
     if not said:
         return
@@ -117,7 +127,7 @@ def _api(looker: Looker, part: _Part) -> Iterator[Resource]:
 
 
 def _responses(looker: Looker, part: _Part, route: str, name: str) -> Iterator[Resource]:
-    given = {"ApiId": part.physical, "RouteId": route}
+    given: dict[str, Any] = {"ApiId": part.physical, "RouteId": route}
     try:
         for one in looker.pages("apigatewayv2", "GetRouteResponses", "Items", **given):
             id_ = one.get("RouteResponseId", "")
@@ -129,22 +139,24 @@ def _responses(looker: Looker, part: _Part, route: str, name: str) -> Iterator[R
 def _domain(looker: Looker, part: _Part) -> Iterator[Resource]:
     for one in looker.pages("apigatewayv2", "GetApiMappings", "Items", DomainName=part.physical):
         properties = {**one, "DomainName": part.physical}
-        yield _resource("AWS::ApiGatewayV2::ApiMapping", part, one.get("ApiMappingId", ""), properties)
+        yield _resource(
+            "AWS::ApiGatewayV2::ApiMapping", part, one.get("ApiMappingId", ""), properties
+        )
 
 
 def _function(looker: Looker, part: _Part) -> Iterator[Resource]:
     said = looker.ask("lambda", "GetFunctionConfiguration", FunctionName=part.physical)
-    name = {"FunctionName": part.physical}
+    name: dict[str, Any] = {"FunctionName": part.physical}
     if not said:
         return
     layers = [one.get("Arn") for one in said.get("Layers") or []]
     concurrency: dict[str, Any] = {}
-    try:
+    with contextlib.suppress(MissingError, UnreadableError):
         concurrency = looker.ask("lambda", "GetFunctionConcurrency", **name)
-    except (MissingError, UnreadableError):
-        pass
     reserved = concurrency.get("ReservedConcurrentExecutions")
     properties = {**said, "Layers": layers, "ReservedConcurrentExecutions": reserved}
+    if (said.get("LoggingConfig") or {}).get("LogFormat") == "Text":
+        del properties["LoggingConfig"]  # as it is where nobody has said anything
     if said.get("PackageType") == "Image":
         properties["Code"] = {"ImageUri": UNKNOWN}
     yield _resource("AWS::Lambda::Function", part, part.physical, properties)
@@ -155,8 +167,13 @@ def _function(looker: Looker, part: _Part) -> Iterator[Resource]:
         yield _resource("AWS::Lambda::EventSourceMapping", part, one.get("UUID", ""), properties)
 
 
-def _permissions(looker: Looker, logical: str, function: str, qualifier: str | None) -> Iterator[Resource]:
-    given = {"FunctionName": function, **({"Qualifier": qualifier} if qualifier else {})}
+def _permissions(
+    looker: Looker, logical: str, function: str, qualifier: str | None
+) -> Iterator[Resource]:
+    given: dict[str, Any] = {
+        "FunctionName": function,
+        **({"Qualifier": qualifier} if qualifier else {}),
+    }
     part = _Part("AWS::Lambda::Permission", logical, function)
     try:
         said = looker.ask("lambda", "GetPolicy", **given)
@@ -203,7 +220,7 @@ def _qualified(looker: Looker, resources: list[Resource]) -> list[Resource]:
 
 def _roles(looker: Looker, resources: list[Resource]) -> list[Resource]:
     """Look at the roles that the functions have."""
-    found = []
+    found: list[Resource] = []
     for one in resources:
         arn = one.get("Role")
         if one.type != "AWS::Lambda::Function" or not isinstance(arn, str):
@@ -221,7 +238,7 @@ def _roles(looker: Looker, resources: list[Resource]) -> list[Resource]:
 
 def _role(looker: Looker, name: str) -> dict[str, Any]:
     before = len(looker.refused)
-    role = {"RoleName": name}
+    role: dict[str, Any] = {"RoleName": name}
     policies: list[Any] = []
     for policy in looker.pages("iam", "ListRolePolicies", "PolicyNames", **role):
         said = looker.ask("iam", "GetRolePolicy", **role, PolicyName=policy)
@@ -239,7 +256,9 @@ def _managed(looker: Looker, arn: str) -> Any:
     if (known := MANAGED.get(arn.rpartition("/")[2])) is not None and ":aws:policy/" in arn:
         return {"Statement": [{"Effect": "Allow", "Action": list(known), "Resource": "*"}]}
     try:
-        version = looker.ask("iam", "GetPolicy", PolicyArn=arn).get("Policy", {}).get("DefaultVersionId")
+        version = (
+            looker.ask("iam", "GetPolicy", PolicyArn=arn).get("Policy", {}).get("DefaultVersionId")
+        )
         if version is None:
             return UNKNOWN
         said = looker.ask("iam", "GetPolicyVersion", PolicyArn=arn, VersionId=version)
@@ -249,12 +268,14 @@ def _managed(looker: Looker, arn: str) -> Any:
 
 
 def _table(looker: Looker, part: _Part, region: str | None = None) -> Iterator[Resource]:
-    name = {"TableName": part.physical}
+    name: dict[str, Any] = {"TableName": part.physical}
     said = looker.ask("dynamodb", "DescribeTable", region=region, **name).get("Table")
     if said is None:
         return
-    ttl = looker.ask("dynamodb", "DescribeTimeToLive", region=region, **name).get("TimeToLiveDescription")
-    enabled = {"AttributeName": UNKNOWN, "Enabled": UNKNOWN}
+    ttl = looker.ask("dynamodb", "DescribeTimeToLive", region=region, **name).get(
+        "TimeToLiveDescription"
+    )
+    enabled: dict[str, Any] = {"AttributeName": UNKNOWN, "Enabled": UNKNOWN}
     if ttl is not None:
         on = ttl.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
         enabled = {"AttributeName": ttl.get("AttributeName"), "Enabled": on}
@@ -271,7 +292,7 @@ def _table(looker: Looker, part: _Part, region: str | None = None) -> Iterator[R
 
 
 def _bucket(looker: Looker, part: _Part) -> Iterator[Resource]:
-    bucket = {"Bucket": part.physical}
+    bucket: dict[str, Any] = {"Bucket": part.physical}
     before = len(looker.refused)
     try:
         lifecycle: Any = looker.ask("s3", "GetBucketLifecycleConfiguration", **bucket).get("Rules")
@@ -302,7 +323,7 @@ def _queue(looker: Looker, part: _Part) -> Iterator[Resource]:
 
 def _rule(looker: Looker, part: _Part) -> Iterator[Resource]:
     bus, _, name = part.physical.rpartition("|")
-    given = {"EventBusName": bus} if bus else {}
+    given: dict[str, Any] = {"EventBusName": bus} if bus else {}
     said = looker.ask("events", "DescribeRule", Name=name, **given)
     if not said:
         return
@@ -312,7 +333,8 @@ def _rule(looker: Looker, part: _Part) -> Iterator[Resource]:
 
 def _schedule(looker: Looker, part: _Part) -> Iterator[Resource]:
     group, _, name = part.physical.rpartition("|")
-    said = looker.ask("scheduler", "GetSchedule", Name=name, **({"GroupName": group} if group else {}))
+    given: dict[str, Any] = {"GroupName": group} if group else {}
+    said = looker.ask("scheduler", "GetSchedule", Name=name, **given)
     if said:
         yield _resource("AWS::Scheduler::Schedule", part, name, said)
 
@@ -331,7 +353,8 @@ _LOOKS: dict[str, Callable[[Looker, _Part], Iterator[Resource]]] = {
 
 def _named_tables(looker: Looker, stack: Stack) -> tuple[list[Resource], list[tuple[str, str]]]:
     """Look at tables that a function names, and that are not the stack's own."""
-    found, missing = [], []
+    found: list[Resource] = []
+    missing: list[tuple[str, str]] = []
     own = {one.name for one in stack.tables}
     for function in stack.functions:
         dsn = function.variable(DSN)
@@ -351,7 +374,5 @@ def _named_tables(looker: Looker, stack: Stack) -> tuple[list[Resource], list[tu
 
 
 def _region_of(function: Function) -> str | None:
-    import re
-
     said = re.search(r"[?&]region(?:_name)?=([a-z0-9-]+)", shown(function.variable(DSN)))
     return said[1] if said else None

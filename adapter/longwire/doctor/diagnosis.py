@@ -35,6 +35,7 @@ CHECKS = (
     apis.check_deployments,
     apis.check_endpoint_disabled,
     apis.check_domains,
+    apis.check_authorized_routes,
     apis.check_authorizers,
     apis.check_alarms,
     functions.check_variables,
@@ -88,6 +89,8 @@ def diagnose(stack: Stack, named: Sequence[str] = ()) -> list[Finding]:
         if any(isinstance(one.environment, Unknown) for one in stack.functions):
             text += "; an environment is known only when it is deployed"
         findings.add(found("not-ours", Place("-"), text))
+    if not stack.functions and not stack.apis:
+        findings.add(found("nothing-here", Place("-"), "no function and no API is here"))
     if not stack.complete and ours:
         text = "a part of the stack is somewhere else (nested stacks, macros, modules)"
         findings.add(found("incomplete", Place("-"), text))

@@ -215,8 +215,7 @@ class _Reader:
     def _key(self, top: _Open, key: Any, event: Any) -> None:
         if isinstance(key, dict | list):
             raise self._error(event, "a key of a mapping must be a text")
-        if not isinstance(key, str):
-            key = str(key)
+        key = str(getattr(event, "value", key))  # `On` is a name here, and not true
         if key in top.value and (not top.path or top.path[0] == "Resources") and len(top.path) < 2:
             raise self._error(event, f"{key!r} is there twice")
         top.keys.append(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.doctor import cloudformation, sam, terraform
@@ -12,6 +11,8 @@ from longwire.doctor.modelling import stack_of
 from longwire.doctor.packages import extensions_in, read_package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from longwire.doctor.model import Function, Layer, Stack
     from longwire.doctor.resources import Source
 
@@ -81,7 +82,9 @@ def _text(path: Path, name: str) -> str:
     except OSError as error:
         raise UnreadableError(f"{name} cannot be read: {error.strerror}") from None
     if data.startswith(b"PK"):
-        raise UnreadableError(f"{name} is an archive; of a plan: terraform show -json {name} > plan.json")
+        raise UnreadableError(
+            f"{name} is an archive; of a plan: terraform show -json {name} > plan.json"
+        )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes what a command prints
         return data.decode("utf-16", "replace")
     try:
@@ -101,14 +104,24 @@ def _source(document: Document, path: Path, name: str) -> Source:
         made = sam.transform(value, name)
         return cloudformation.read(made, lines, path.parent, sam.origins(made, value))
     if isinstance(value, dict) and terraform.is_shown(value):
+        if value.get("errored") is True:
+            raise UnreadableError(f"{name}: the plan has failed; mend what terraform plan says")
         return terraform.read(value, lines, path.parent)
-    raise UnreadableError(f"{name} is no template of CloudFormation, nor what terraform show -json prints{_hint(value, name)}")
+    raise UnreadableError(
+        f"{name} is no template of CloudFormation, nor what terraform show -json prints"
+        + _hint(value, name)
+    )
 
 
 def _hint(value: Any, name: str) -> str:
     """Say what it is, where that can be seen."""
-    if name.endswith((".tf", ".hcl")) or (isinstance(value, str) and re.search(r'(?m)^resource "', value)):
-        return "; run terraform plan -out plan && terraform show -json plan > plan.json, and name plan.json"
+    if name.endswith((".tf", ".hcl")) or (
+        isinstance(value, str) and re.search(r'(?m)^resource "', value)
+    ):
+        return (
+            "; run terraform plan -out plan && terraform show -json plan > plan.json, "
+            "and name plan.json"
+        )
     if not isinstance(value, dict):
         return ""
     if value.get("version") == 4 and "terraform_version" in value:

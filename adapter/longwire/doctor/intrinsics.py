@@ -103,7 +103,11 @@ class Resolver:
         if attribute == "Arn" and (arn := arn_of(kind, self._name(kind, name, properties))):
             return arn
         if kind == "AWS::SQS::Queue":
-            return self._name(kind, name, properties) if attribute == "QueueName" else Ref(name, attribute)
+            return (
+                self._name(kind, name, properties)
+                if attribute == "QueueName"
+                else Ref(name, attribute)
+            )
         if kind.startswith("AWS::ApiGatewayV2::") and attribute.endswith("Id"):
             return Ref(name)
         if attribute == "ApiEndpoint" and kind == "AWS::ApiGatewayV2::Api":

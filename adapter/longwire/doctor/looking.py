@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.doctor.documents import UnreadableError
@@ -52,7 +53,8 @@ class Looker:
         from botocore.exceptions import BotoCoreError
 
         try:
-            self._session = Session(region_name=region)
+            # boto3 itself reads AWS_DEFAULT_REGION alone.
+            self._session = Session(region_name=region or os.environ.get("AWS_REGION"))
             self._have_keys = self._session.get_credentials() is not None
         except BotoCoreError as error:  # such as a profile that is not there
             raise UnreadableError(str(error)) from None
@@ -67,7 +69,13 @@ class Looker:
         self.refused: list[Refused] = []
 
     def ask(
-        self, service: str, operation: str, *, region: str | None = None, must: bool = False, **given: Any
+        self,
+        service: str,
+        operation: str,
+        *,
+        region: str | None = None,
+        must: bool = False,
+        **given: Any,
     ) -> dict[str, Any]:
         """Return the answer of one operation; an empty one if it is refused.
 
@@ -82,7 +90,10 @@ class Looker:
             answer: dict[str, Any] = getattr(client, _snake(operation))(**given)
             return answer
         except ClientError as error:
-            code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            code, status = (
+                _code(error),
+                error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"),
+            )
             if code in _KEYS:
                 raise UnreadableError(f"AWS does not take the credentials: {code}") from None
             if code in _REFUSED or code.endswith("AccessDenied"):
@@ -99,7 +110,9 @@ class Looker:
         while True:
             answer = self.ask(service, operation, **given, **token)
             yield from answer.get(items) or []
-            name = next((one for one in ("NextToken", "NextMarker", "Marker") if answer.get(one)), None)
+            name = next(
+                (one for one in ("NextToken", "NextMarker", "Marker") if answer.get(one)), None
+            )
             if name is None or (name == "Marker" and not answer.get("IsTruncated")):
                 return
             token = {"Marker" if name == "NextMarker" else name: answer[name]}
@@ -114,7 +127,9 @@ class Looker:
             self._clients[key] = client(service, region_name=region or self.region, config=config)
         return self._clients[key]
 
-    def _refusal(self, service: str, operation: str, given: dict[str, Any], *, must: bool) -> dict[str, Any]:
+    def _refusal(
+        self, service: str, operation: str, given: dict[str, Any], *, must: bool
+    ) -> dict[str, Any]:
         action = action_of(service, operation)
         if must:
             raise UnreadableError(f"missing permission: allow {action} for these credentials")
@@ -137,7 +152,9 @@ def _code(error: Any) -> str:
 
 def _is_missing(code: str, text: str) -> bool:
     words = ("NotFound", "NonExistent", "NoSuch", "QueueDoesNotExist")
-    return any(word in code for word in words) or (code == "ValidationError" and "does not exist" in text)
+    return any(word in code for word in words) or (
+        code == "ValidationError" and "does not exist" in text
+    )
 
 
 def _snake(operation: str) -> str:

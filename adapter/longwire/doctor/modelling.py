@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.doctor.model import (
@@ -35,6 +34,7 @@ from longwire.doctor.values import UNKNOWN, Ref, Text, Unknown, Value, joined, p
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from longwire.doctor.resources import Resource, Source
 
@@ -176,18 +176,21 @@ def _function(one: Resource, folder: Path | None) -> Function:
         runtime=one.get("Runtime"),
         timeout=number(one.get("Timeout", default=3)),
         memory=number(one.get("MemorySize", default=128)),
-        architecture=architectures[0] if isinstance(architectures, list) and architectures else UNKNOWN,
+        architecture=architectures[0]
+        if isinstance(architectures, list) and architectures
+        else UNKNOWN,
         environment=environment if isinstance(environment, dict) else UNKNOWN,
         refers=one.get("Longwire::Refers", default={}),
         role=one.get("Role", default=UNKNOWN),
         in_vpc=UNKNOWN if isinstance(vpc, Unknown | Ref) else bool(vpc) and subnets != [],
         subnets=subnets,
         layers=one.get("Layers", default=[]),
-        log_format=one.get("LoggingConfig", "LogFormat", default="Text"),
+        log_format=one.get("LoggingConfig", "LogFormat"),
         log_level=one.get("LoggingConfig", "ApplicationLogLevel"),
         reserved=number(one.get("ReservedConcurrentExecutions")),
         snap_start=one.get("SnapStart", "ApplyOn", default="None"),
-        image=one.get("PackageType", default="Zip") == "Image" or one.get("Code", "ImageUri") is not None,
+        image=one.get("PackageType", default="Zip") == "Image"
+        or one.get("Code", "ImageUri") is not None,
         state=_state(one),
         folder=_code(one, folder),
     )
@@ -218,7 +221,11 @@ def _table(one: Resource) -> Table:
     types, keys = one.get("AttributeDefinitions"), one.get("KeySchema")
     ttl = one.get("TimeToLiveSpecification")
     enabled = flag(one.get("TimeToLiveSpecification", "Enabled"), default=True)
-    attribute: Value = None if ttl is None or enabled is False else one.get("TimeToLiveSpecification", "AttributeName")
+    attribute: Value = (
+        None
+        if ttl is None or enabled is False
+        else one.get("TimeToLiveSpecification", "AttributeName")
+    )
     return Table(
         one.place,
         one.get("TableName", default=one.id),
@@ -236,7 +243,11 @@ def _keys(keys: Value, types: Value) -> Value:
         return UNKNOWN
     type_of = [(one.get("AttributeName"), one.get("AttributeType")) for one in types]
     return [
-        (name := key.get("AttributeName"), key.get("KeyType"), next((t for n, t in type_of if n == name), None))
+        (
+            name := key.get("AttributeName"),
+            key.get("KeyType"),
+            next((t for n, t in type_of if n == name), None),
+        )
         for key in keys
     ]
 
@@ -269,7 +280,8 @@ def _queue(one: Resource) -> Queue:
         one.get("QueueUrl", default=one.id),
         number(one.get("VisibilityTimeout", default=30)),
         receives,
-        one.get("KmsMasterKeyId") is not None or flag(one.get("SqsManagedSseEnabled"), default=True),
+        one.get("KmsMasterKeyId") is not None
+        or flag(one.get("SqsManagedSseEnabled"), default=True),
         flag(one.get("FifoQueue")),
         one.get("KmsMasterKeyId"),
         redrive.get("deadLetterTargetArn") if isinstance(redrive, dict) else None,
@@ -299,7 +311,9 @@ def _rule(one: Resource) -> list[Schedule]:
         Schedule(
             one.place,
             target.get("Arn"),
-            UNKNOWN if "InputTransformer" in target or "InputPath" in target else target.get("Input"),
+            UNKNOWN
+            if "InputTransformer" in target or "InputPath" in target
+            else target.get("Input"),
             True,
             arn,
             enabled,
@@ -327,7 +341,11 @@ def _alarm(one: Resource) -> Alarm:
         one.place,
         one.get("Namespace"),
         one.get("MetricName"),
-        {d.get("Name"): d.get("Value") for d in pairs if isinstance(d, dict) and isinstance(d.get("Name"), str)},
+        {
+            d.get("Name"): d.get("Value")
+            for d in pairs
+            if isinstance(d, dict) and isinstance(d.get("Name"), str)
+        },
     )
 
 

@@ -32,7 +32,9 @@ def arn_of(type_: str, name: Value) -> Value | None:
 
 
 def _regional(service: str, before: str) -> Callable[[Value], Value]:
-    return lambda name: joined(["arn:", PARTITION, f":{service}:", REGION, ":", ACCOUNT, before, name])
+    return lambda name: joined(
+        ["arn:", PARTITION, f":{service}:", REGION, ":", ACCOUNT, before, name]
+    )
 
 
 _ARNS: dict[str, Callable[[Value], Value]] = {

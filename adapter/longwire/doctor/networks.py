@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
     from longwire.doctor.resources import Resource
 
-_UNKNOWN_TARGETS = ("TransitGatewayId", "NetworkInterfaceId", "InstanceId", "VpcPeeringConnectionId")
+_UNKNOWN_TARGETS = (
+    "TransitGatewayId",
+    "NetworkInterfaceId",
+    "InstanceId",
+    "VpcPeeringConnectionId",
+)
 
 
 def subnets_of(resources: Sequence[Resource]) -> tuple[Subnet, ...]:
@@ -36,7 +41,9 @@ def subnets_of(resources: Sequence[Resource]) -> tuple[Subnet, ...]:
 
 
 def _ways(table: Value, resources: Sequence[Resource]) -> Iterator[str]:
-    own = next((one for one in resources if (one.type, one.id) == ("AWS::EC2::RouteTable", table)), None)
+    own = next(
+        (one for one in resources if (one.type, one.id) == ("AWS::EC2::RouteTable", table)), None
+    )
     routes = None if own is None else own.get("Routes", default=[])
     if not isinstance(routes, list):
         yield "?"
@@ -59,4 +66,10 @@ def _inline_way(route: Value) -> str:
         return "?"
     if route.get("gateway_id") or route.get("vpc_endpoint_id"):
         return "internet gateway"
-    return "nat" if route.get("nat_gateway_id") else "ipv6" if route.get("egress_only_gateway_id") else "?"
+    return (
+        "nat"
+        if route.get("nat_gateway_id")
+        else "ipv6"
+        if route.get("egress_only_gateway_id")
+        else "?"
+    )

@@ -29,7 +29,9 @@ def ours_of(stack: Stack, named: Sequence[str] = ()) -> tuple[Function, ...]:
 def is_ours(function: Function) -> bool:
     """Tell whether something about a function is Longwire's."""
     environment = function.environment
-    if isinstance(environment, dict) and any(str(one).startswith("LONGWIRE_") for one in environment):
+    if isinstance(environment, dict) and any(
+        str(one).startswith("LONGWIRE_") for one in environment
+    ):
         return True
     package = function.package
     return bool(package and package.source and _IMPORT.search(package.source))

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 MOST_FILES = 20_000
 MOST_BYTES = 2_000_000  # of a module
 MOST_COMPILED = 200
-_SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__", ".aws-sam", "cdk.out", ".serverless"}
+_SKIPPED = {
+    ".git",
+    ".venv",
+    "venv",
+    "node_modules",
+    "__pycache__",
+    ".aws-sam",
+    "cdk.out",
+    ".serverless",
+}
 _FOR_PYTHON = re.compile(r"\.(?:cpython-|cp)3(\d+)")
 # The machine in the header of ELF, and how files of macOS begin.
 _MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}

@@ -38,7 +38,7 @@ def summary(findings: Sequence[Finding]) -> str:
     return ", ".join(words) if words else "nothing found"
 
 
-def as_json(found: Sequence[tuple[str, Sequence[Finding]]]) -> str:
+def as_json(found: Sequence[tuple[str, Sequence[Finding]]], seen: Sequence[str] = ()) -> str:
     """Return all of it as JSON; the keys stay as they are from version to version."""
     findings = [
         {
@@ -57,7 +57,8 @@ def as_json(found: Sequence[tuple[str, Sequence[Finding]]]) -> str:
     counts = {
         severity: sum(one["severity"] == severity for one in findings) for severity in SEVERITIES
     }
-    return json.dumps({"findings": findings, "counts": counts}, indent=2)
+    more = {"seen": list(seen)} if seen else {}
+    return json.dumps({"findings": findings, "counts": counts, **more}, indent=2)
 
 
 def is_bad(findings: Sequence[Finding]) -> bool:

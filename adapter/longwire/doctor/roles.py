@@ -81,11 +81,13 @@ def _documents(
                 yield _known(other.get("PolicyDocument"))
             elif None in told:
                 yield None, False
-        elif other.type == "Longwire::Attachment":  # of Terraform: a policy by its ARN
-            if same(role_in(other.get("RoleName")), name) is not False:
-                arn = other.get("PolicyArn")
-                found = managed.get(arn)
-                yield _known(found.get("PolicyDocument")) if found else _of_aws(arn)
+        elif (
+            other.type == "Longwire::Attachment"  # of Terraform: a policy by its ARN
+            and same(role_in(other.get("RoleName")), name) is not False
+        ):
+            arn = other.get("PolicyArn")
+            found = managed.get(arn)
+            yield _known(found.get("PolicyDocument")) if found else _of_aws(arn)
 
 
 def _list(value: Value) -> list[Value]:
@@ -184,4 +186,3 @@ def resource_matches(pattern: Value, target: Value) -> bool | None:
 def is_whole(role: Role) -> bool:
     """Tell whether all that a role may do is known."""
     return role.complete and all(is_known(one.actions) for one in role.statements)
-

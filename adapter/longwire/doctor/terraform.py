@@ -164,9 +164,15 @@ class _Plan:
             if other.type == wanted[0] and self._value(other, wanted[1]) in own
         ]
         if one.type == "aws_cloudwatch_event_rule":
-            targets = [{"Arn": self._value(p, "arn"), "Input": self._value(p, "input")} for p in parts]
+            targets = [
+                {"Arn": self._value(p, "arn"), "Input": self._value(p, "input")} for p in parts
+            ]
             clean = [{k: v for k, v in t.items() if v is not None} for t in targets]
-            return {**properties, "Targets": clean, "Arn": one.values.get("arn") or Ref(one.address, "Arn")}
+            return {
+                **properties,
+                "Targets": clean,
+                "Arn": one.values.get("arn") or Ref(one.address, "Arn"),
+            }
         if parts and one.type == "aws_s3_bucket":
             return {**properties, "LifecycleConfiguration": UNKNOWN}
         return {**properties, "RedrivePolicy": UNKNOWN} if parts else properties
@@ -193,7 +199,9 @@ class _Plan:
             return UNKNOWN if True in unknown else value
         return self._expected(one, last, expression, is_unknown=unknown not in (None, False))
 
-    def _unknown_items(self, one: _Instance, unknown: Mapping[str, Any], expression: Any) -> dict[str, Value]:
+    def _unknown_items(
+        self, one: _Instance, unknown: Mapping[str, Any], expression: Any
+    ) -> dict[str, Value]:
         """Return the items of a map that are known afterwards."""
         refers = self._refers(one.module, expression)
         return {name: refers.get(name, UNKNOWN) for name, is_ in unknown.items() if is_}
@@ -216,7 +224,9 @@ class _Plan:
         references = _references(expression)
         if not references:
             # What nobody has set is as the provider has it, whatever it will say afterwards.
-            return UNKNOWN if is_unknown and (expression is not None or not one.expressions) else None
+            return (
+                UNKNOWN if is_unknown and (expression is not None or not one.expressions) else None
+            )
         if name not in _ONE_REFERENCE:
             if name == "policy":
                 return self._policy(one.module, references)
@@ -228,12 +238,16 @@ class _Plan:
 
     def _policy(self, module: str, references: list[str]) -> Value:
         """Return a policy that is a data source; its statements are in the configuration."""
-        name = next((one for one in references if one.startswith("data.aws_iam_policy_document.")), None)
+        name = next(
+            (one for one in references if one.startswith("data.aws_iam_policy_document.")), None
+        )
         if name is None:
             return UNKNOWN
         local = ".".join(name.split(".")[:3])
         expressions = self._modules.get(module, (None, None, {}))[2].get(local)
-        if not expressions or {"source_policy_documents", "override_policy_documents"} & set(expressions):
+        if not expressions or {"source_policy_documents", "override_policy_documents"} & set(
+            expressions
+        ):
             return UNKNOWN
         blocks = _list(expressions.get("statement"))
         if not blocks:
@@ -268,7 +282,9 @@ class _Plan:
         if words[0] in ("local", "data", "each", "count", "path", "terraform", "self"):
             return UNKNOWN
         address = module + ".".join(words[:2])
-        instances = [one for one in self._instances_of if one == address or _without_keys(one) == address]
+        instances = [
+            one for one in self._instances_of if one == address or _without_keys(one) == address
+        ]
         if len(instances) != 1:
             return UNKNOWN
         return self._attribute(self._instances_of[instances[0]], ".".join(words[2:]))
@@ -279,7 +295,11 @@ class _Plan:
         if "constant_value" in expression:
             return expression["constant_value"]
         references = _references(expression)
-        return UNKNOWN if parent is None or not references else self._resolve(parent, references[0], depth + 1)
+        return (
+            UNKNOWN
+            if parent is None or not references
+            else self._resolve(parent, references[0], depth + 1)
+        )
 
     def _output(self, module: str, words: list[str], depth: int) -> Value:
         inner = f"{module}module.{_without_keys(words[1])}."
@@ -290,25 +310,42 @@ class _Plan:
         return self._resolve(inner, references[0], depth + 1) if references else UNKNOWN
 
     def _name(self, one: _Instance) -> Value:
-        attribute = {"aws_lambda_function": "function_name", "aws_s3_bucket": "bucket"}.get(one.type, "name")
-        return one.values.get(attribute) or Ref(one.address, "QueueName" if one.type == "aws_sqs_queue" else "")
+        attribute = {"aws_lambda_function": "function_name", "aws_s3_bucket": "bucket"}.get(
+            one.type, "name"
+        )
+        return one.values.get(attribute) or Ref(
+            one.address, "QueueName" if one.type == "aws_sqs_queue" else ""
+        )
 
     def _attribute(self, one: _Instance, attribute: str) -> Value:
         if (known := one.values.get(attribute)) is not None:
             return known
         type_ = TYPES[one.type][0] if one.type in TYPES else ""
         if one.type == "aws_apigatewayv2_api" and attribute == "execution_arn":
-            return joined(["arn:", PARTITION, ":execute-api:", REGION, ":", ACCOUNT, ":", self._id(one)])
+            return joined(
+                ["arn:", PARTITION, ":execute-api:", REGION, ":", ACCOUNT, ":", self._id(one)]
+            )
         if attribute in ("arn", "invoke_arn", "qualified_arn", "qualified_invoke_arn"):
             arn = arn_of(type_, self._name(one))
-            return arn if arn is not None else Ref(one.address, "" if one.type == "aws_iam_policy" else "Arn")
+            return (
+                arn
+                if arn is not None
+                else Ref(one.address, "" if one.type == "aws_iam_policy" else "Arn")
+            )
         if one.type == "aws_lambda_alias":
             return UNKNOWN
         if attribute in ("name", "function_name", "bucket"):
             return self._name(one)
-        if one.type in ("aws_iam_role", "aws_dynamodb_table", "aws_s3_bucket") and attribute in ("id", ""):
+        if one.type in ("aws_iam_role", "aws_dynamodb_table", "aws_s3_bucket") and attribute in (
+            "id",
+            "",
+        ):
             return self._name(one)
-        return Ref(one.address) if attribute in ("id", "url", "") else Ref(one.address, attribute, open=True)
+        return (
+            Ref(one.address)
+            if attribute in ("id", "url", "")
+            else Ref(one.address, attribute, open=True)
+        )
 
 
 def _modules(
@@ -340,7 +377,13 @@ def _references(expression: Any) -> list[str]:
 
 
 def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, list) and value else value if isinstance(value, dict) else None
+    return (
+        value[0]
+        if isinstance(value, list) and value
+        else value
+        if isinstance(value, dict)
+        else None
+    )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -68,7 +68,11 @@ TYPES: dict[str, tuple[str, Attributes]] = {
     "aws_apigatewayv2_deployment": ("AWS::ApiGatewayV2::Deployment", {"ApiId": "api_id"}),
     "aws_apigatewayv2_authorizer": (
         "AWS::ApiGatewayV2::Authorizer",
-        {"ApiId": "api_id", "AuthorizerType": "authorizer_type", "IdentitySource": "identity_sources"},
+        {
+            "ApiId": "api_id",
+            "AuthorizerType": "authorizer_type",
+            "IdentitySource": "identity_sources",
+        },
     ),
     "aws_apigatewayv2_api_mapping": (
         "AWS::ApiGatewayV2::ApiMapping",
@@ -157,13 +161,19 @@ TYPES: dict[str, tuple[str, Attributes]] = {
             "PermissionsBoundary": "permissions_boundary",
         },
     ),
-    "aws_iam_role_policy": ("AWS::IAM::RolePolicy", {"RoleName": "role", "PolicyDocument": "policy"}),
+    "aws_iam_role_policy": (
+        "AWS::IAM::RolePolicy",
+        {"RoleName": "role", "PolicyDocument": "policy"},
+    ),
     "aws_iam_policy": ("AWS::IAM::ManagedPolicy", {"PolicyDocument": "policy"}),
     "aws_iam_role_policy_attachment": (
         "Longwire::Attachment",
         {"RoleName": "role", "PolicyArn": "policy_arn"},
     ),
-    "aws_iam_policy_attachment": ("Longwire::Attachment", {"Roles": "roles", "PolicyArn": "policy_arn"}),
+    "aws_iam_policy_attachment": (
+        "Longwire::Attachment",
+        {"Roles": "roles", "PolicyArn": "policy_arn"},
+    ),
     "aws_cloudwatch_metric_alarm": (
         "AWS::CloudWatch::Alarm",
         {"Namespace": "namespace", "MetricName": "metric_name", "Dimensions": "dimensions"},
@@ -205,6 +215,7 @@ def _function(one: _Instance, given: Properties) -> Properties:
     variables = given.pop("Environment")
     subnets, level = given.pop("VpcConfig"), given.pop("LogLevel")
     log_format = given.pop("LogFormat")
+    log_format = None if log_format == "Text" else log_format  # as it is where nobody says anything
     snap_start = given.pop("SnapStart")
     return {
         **given,
@@ -245,7 +256,9 @@ def _table(one: _Instance, given: Properties) -> Properties:
         if attributes
         else UNKNOWN,
         # Without `enabled` it is on, and an empty name is none.
-        "TimeToLiveSpecification": {"AttributeName": ttl, "Enabled": enabled is not False} if ttl else None,
+        "TimeToLiveSpecification": {"AttributeName": ttl, "Enabled": enabled is not False}
+        if ttl
+        else None,
         "SSESpecification": _given({"KMSMasterKeyId": given.pop("Key")}),
     }
 
@@ -278,7 +291,11 @@ def _role(one: _Instance, given: Properties) -> Properties:
     elif inline is not None:
         policies = [UNKNOWN]
     # Attachments are resources of their own; a state repeats them here.
-    return {**given, "Policies": policies, "PermissionsBoundary": _empty_is_none(given["PermissionsBoundary"])}
+    return {
+        **given,
+        "Policies": policies,
+        "PermissionsBoundary": _empty_is_none(given["PermissionsBoundary"]),
+    }
 
 
 def _attachment(one: _Instance, given: Properties) -> Properties:

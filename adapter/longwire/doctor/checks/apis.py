@@ -58,7 +58,7 @@ def check_stores_agree(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Fin
         first: Function | None = None
         for route in stack.routes_of(api):
             function = stack.function_behind(route)
-            if function not in ours or function is None or function.variable(DSN) is None:
+            if function is None or function not in ours or function.variable(DSN) is None:
                 continue
             if first is None:
                 first = function
@@ -89,10 +89,12 @@ def _check_timeout(stack: Stack, route: Route) -> Iterator[Finding]:
     integration, function = stack.integration_of(route), stack.function_behind(route)
     assert integration is not None
     assert function is not None
-    if not isinstance(integration.timeout, int | float) or not isinstance(function.timeout, int | float):
+    if not isinstance(integration.timeout, int | float) or not isinstance(
+        function.timeout, int | float
+    ):
         return
     if integration.timeout < min(function.timeout, 29) * 1000:
-        text = f"API Gateway waits {integration.timeout} ms, and the function may take {function.timeout} s"
+        text = f"API Gateway waits {integration.timeout} ms, the function has {function.timeout} s"
         yield found("integration-timeout", integration.at, text, "TimeoutInMillis")
 
 
@@ -102,11 +104,15 @@ def check_route_responses(stack: Stack, ours: tuple[Function, ...]) -> Iterator[
         for route in stack.routes_of(api):
             if stack.function_behind(route) not in ours:
                 continue
-            response = next((one for one in stack.route_responses if same(one.route, route.id)), None)
+            response = next(
+                (one for one in stack.route_responses if same(one.route, route.id)), None
+            )
             if response is not None:
                 text = f"the route {shown(route.key)} has a route response"
                 yield found("route-response", response.at, text, "RouteId")
-            elif route.response_selection is not None and not isinstance(route.response_selection, Unknown):
+            elif route.response_selection is not None and not isinstance(
+                route.response_selection, Unknown
+            ):
                 text = f"the route {shown(route.key)} has a RouteResponseSelectionExpression"
                 yield found("route-response", route.at, text, "RouteResponseSelectionExpression")
 
@@ -119,9 +125,13 @@ def check_invoke_permissions(stack: Stack, ours: tuple[Function, ...]) -> Iterat
             integration, function = stack.integration_of(route), stack.function_behind(route)
             if integration is None or function is None or function.at.name in told:
                 continue
-            if integration.credentials is None and _may_invoke(stack, api, route, function) is False:
+            if (
+                integration.credentials is None
+                and _may_invoke(stack, api, route, function) is False
+            ):
                 told.add(function.at.name)
-                text = f"no permission lets API Gateway invoke {function.at.name} for {shown(route.key)}"
+                name = function.at.name
+                text = f"no permission lets API Gateway invoke {name} for {shown(route.key)}"
                 yield found("invoke-permission", function.at, text)
 
 
@@ -133,7 +143,9 @@ def _may_invoke(stack: Stack, api: Api, route: Route, function: Function) -> boo
     for one in stack.permissions:
         is_function = same(one.function, function.name)
         if is_function is False or one.principal not in ("apigateway.amazonaws.com", "*"):
-            told.append(None if is_function is not False and not isinstance(one.principal, str) else False)
+            told.append(
+                None if is_function is not False and not isinstance(one.principal, str) else False
+            )
             continue
         split = split_arn(one.source) if one.source is not None else None
         if one.source is None:
@@ -203,7 +215,9 @@ def check_endpoint_disabled(stack: Stack, ours: tuple[Function, ...]) -> Iterato
             dsn = function.variable(DSN)
             if any(given) or "api_gateway_endpoint_url" in shown(dsn) or isinstance(dsn, Unknown):
                 continue
-            text = f"the API's execute-api address is disabled, and {function.at.name} knows no other"
+            text = (
+                f"the API's execute-api address is disabled, and {function.at.name} knows no other"
+            )
             yield found("execute-api-disabled", api.at, text, "DisableExecuteApiEndpoint")
 
 
@@ -213,38 +227,53 @@ def check_domains(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]
         own = [one for one in stack.domain_mappings if same(one.api, api.id)]
         stages = [one.name for one in stack.stages if same(one.api, api.id)]
         for mapping in own:
-            if stages and all(same(mapping.stage, one) is False for one in stages) and stack.complete:
-                text = f"the domain {shown(mapping.domain)} is mapped to the stage {shown(mapping.stage)}"
+            if (
+                stages
+                and all(same(mapping.stage, one) is False for one in stages)
+                and stack.complete
+            ):
+                stage = shown(mapping.stage)
+                text = f"the domain {shown(mapping.domain)} is mapped to the stage {stage}"
                 yield found("domain-stage", mapping.at, text, "Stage")
             for other in stack.domain_mappings:
-                http = [one for one in stack.apis if one.protocol == "HTTP" and same(one.id, other.api)]
+                http = [
+                    one for one in stack.apis if one.protocol == "HTTP" and same(one.id, other.api)
+                ]
                 if http and same(other.domain, mapping.domain):
                     text = f"the domain {shown(mapping.domain)} is mapped to an HTTP API, too"
                     yield found("domain-mixed", mapping.at, text, "DomainName")
 
 
-def check_authorizers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_authorized_routes(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
     """Who may connect is asked, and at $connect alone."""
     for api in apis_of(stack, ours):
-        routes = stack.routes_of(api)
-        for route in routes:
-            if route.authorization in ("NONE", None) or not isinstance(route.authorization, str):
+        for route in stack.routes_of(api):
+            said = route.authorization
+            if said == "NONE" or not isinstance(said, str) or not isinstance(route.key, str):
                 continue
-            if route.key != "$connect" and isinstance(route.key, str):
-                text = f"the route {route.key} has the authorization {route.authorization}"
+            if route.key != "$connect":
+                text = f"the route {route.key} has the authorization {said}"
                 yield found("authorizer-route", route.at, text, "AuthorizationType")
-            elif route.authorization == "JWT":
-                yield found("authorizer-type", route.at, "$connect has the authorization JWT", "AuthorizationType")
-            elif route.authorization == "CUSTOM" and route.authorizer is None:
-                yield found("authorizer-missing", route.at, "$connect has no authorizer", "AuthorizationType")
-        used = any(route.authorization != "NONE" for route in routes if route.key == "$connect")
+            elif said == "JWT":
+                text = "$connect has the authorization JWT"
+                yield found("authorizer-type", route.at, text, "AuthorizationType")
+            elif said == "CUSTOM" and route.authorizer is None:
+                text = "$connect has no authorizer"
+                yield found("authorizer-missing", route.at, text, "AuthorizationType")
+
+
+def check_authorizers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+    """Each authorizer is of a kind that there is, and is asked."""
+    for api in apis_of(stack, ours):
+        connect = [one for one in stack.routes_of(api) if one.key == "$connect"]
+        unused = bool(connect) and all(one.authorization == "NONE" for one in connect)
         for authorizer in stack.authorizers:
             if not same(authorizer.api, api.id):
                 continue
             if isinstance(authorizer.type, str) and authorizer.type != "REQUEST":
                 text = f"the authorizer is of type {authorizer.type}"
                 yield found("authorizer-type", authorizer.at, text, "AuthorizerType")
-            elif not used and any(route.key == "$connect" for route in routes):
+            elif unused:
                 yield found("authorizer-unused", authorizer.at, "no route has this authorizer")
             elif not authorizer.identity_sources:
                 text = "the authorizer has no IdentitySource"
@@ -255,7 +284,9 @@ def check_alarms(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
     """Alarms are on metrics that WebSocket APIs have."""
     for api in apis_of(stack, ours):
         for alarm in stack.alarms:
-            if alarm.namespace != "AWS/ApiGateway" or not same(alarm.dimensions.get("ApiId"), api.id):
+            if alarm.namespace != "AWS/ApiGateway" or not same(
+                alarm.dimensions.get("ApiId"), api.id
+            ):
                 continue
             if alarm.metric in _HTTP_METRICS:
                 text = f"the alarm is on {alarm.metric}, a metric of HTTP and REST APIs"

@@ -49,8 +49,14 @@ def check_schedules(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Findin
             continue
         sweep = _is_sweep(schedule)
         if sweep is False and not _answers_others(function):
-            what = "has no input" if schedule.input is None else f"has the input {shown(schedule.input)[:80]}"
-            yield found("sweep-input", schedule.at, f"the schedule {what}", "Targets", "Target", "Events")
+            what = (
+                "has no input"
+                if schedule.input is None
+                else f"has the input {shown(schedule.input)[:80]}"
+            )
+            yield found(
+                "sweep-input", schedule.at, f"the schedule {what}", "Targets", "Target", "Events"
+            )
         elif sweep and not _knows_endpoint(function):
             text = f"{function.at.name} is told to sweep, and has no {ENDPOINT}"
             yield found("sweep-endpoint", function.at, text, "Environment")
@@ -116,10 +122,17 @@ def _check_stage(
     host = list(parts_of(value))
     if isinstance(host[0], str):
         host[0] = re.sub(r"^\w+://", "", host[0])
-    index = next(i for i, part in enumerate(host) if isinstance(part, str) and ".execute-api." in part)
+    index = next(
+        i for i, part in enumerate(host) if isinstance(part, str) and ".execute-api." in part
+    )
     api_id = joined([*host[:index], str(host[index]).partition(".execute-api.")[0]])
     if same(api_id, apis[0].id) is False:
-        yield found("endpoint-api", function.at, f"{name} is {text}, and not of {apis[0].at.name}", "Environment")
+        yield found(
+            "endpoint-api",
+            function.at,
+            f"{name} is {text}, and not of {apis[0].at.name}",
+            "Environment",
+        )
         return
     stage = _stage(host)
     stages = [one.name for one in stack.stages if same(one.api, apis[0].id)]
@@ -127,7 +140,12 @@ def _check_stage(
         return
     if all(same(stage, one) is False for one in stages):
         said = f"has the stage {shown(stage)}" if stage != "" else "has no stage"
-        yield found("endpoint-stage", function.at, f"{name} {said}, the API {shown(stages[0])}", "Environment")
+        yield found(
+            "endpoint-stage",
+            function.at,
+            f"{name} {said}, the API {shown(stages[0])}",
+            "Environment",
+        )
 
 
 def _stage(parts: list[str | Ref | Unknown]) -> Value:

@@ -22,7 +22,9 @@ _RESERVED = re.compile(
     r"(FUNCTION_(NAME|MEMORY_SIZE|VERSION)|INITIALIZATION_TYPE|LOG_(GROUP|STREAM)_NAME|RUNTIME_API)|"
     r"AWS_(ACCESS_KEY(_ID)?|SECRET_ACCESS_KEY|SESSION_TOKEN)|LAMBDA_(TASK_ROOT|RUNTIME_DIR)"
 )
-_SECRET = re.compile(r"(?i)(^|_)(SECRET|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY|ACCESS_?TOKEN)(_KEY)?$")
+_SECRET = re.compile(
+    r"(?i)(^|_)(SECRET|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY|ACCESS_?TOKEN)(_KEY)?$"
+)
 # Layers with an extension, by a word in their name.
 _EXTENSIONS = re.compile(
     r"(?i)Datadog-Extension|LambdaInsightsExtension|Parameters-and-Secrets-Lambda-Extension|"
@@ -37,7 +39,11 @@ def check_variables(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Findin
         if not isinstance(function.environment, dict):
             continue
         for name, value in function.environment.items():
-            if str(name).startswith("LONGWIRE_") and name not in VARIABLES and not name.startswith(_INSIDE):
+            if (
+                str(name).startswith("LONGWIRE_")
+                and name not in VARIABLES
+                and not name.startswith(_INSIDE)
+            ):
                 near = difflib.get_close_matches(name, VARIABLES, 1, 0.5)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 text = f"there is no variable {name}{hint}"
@@ -64,19 +70,27 @@ def check_dsn_given(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Findin
         if source is None or re.search(r"\b(dsn|ws_config|websocket_handler)\b", source):
             continue
         if re.search(r"\bLongwire\(", source):
-            yield found("dsn-missing", function.at, f"{function.at.name} has no {DSN}", "Environment")
+            yield found(
+                "dsn-missing", function.at, f"{function.at.name} has no {DSN}", "Environment"
+            )
 
 
 def check_time(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
     """There is time for an event, and not more than a client is given."""
-    busy = {function_name(stack, one.function) for one in (*stack.event_sources, *stack.schedules)}
+    invoked = [one.function for one in stack.event_sources]
+    invoked += [one.function for one in stack.schedules]
+    busy = {function_name(stack, one) for one in invoked}
     for function in ours:
         timeout = function.timeout
         if not isinstance(timeout, int | float):
             continue
         if timeout < _LEAST_TIMEOUT:
             said = "" if "Timeout" in function.at.lines else ", Lambda's default"
-            text = f"the timeout is {timeout} s{said}" if timeout == 3 else f"the timeout is {timeout} s"
+            text = (
+                f"the timeout is {timeout} s{said}"
+                if timeout == 3
+                else f"the timeout is {timeout} s"
+            )
             yield found("timeout-short", function.at, text, "Timeout")
         elif timeout > _MOST_TIMEOUT and function.at.name not in busy:
             yield found("timeout-long", function.at, f"the timeout is {timeout} s", "Timeout")
@@ -92,7 +106,9 @@ def check_memory(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
     """There is CPU enough, which comes with memory."""
     for function in ours:
         if isinstance(function.memory, int | float) and function.memory < _LEAST_MEMORY:
-            yield found("memory-small", function.at, f"the memory is {function.memory} MB", "MemorySize")
+            yield found(
+                "memory-small", function.at, f"the memory is {function.memory} MB", "MemorySize"
+            )
 
 
 def check_runtime(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
@@ -100,8 +116,12 @@ def check_runtime(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]
     for function in ours:
         version = python_of(function)
         if version is None:
-            if isinstance(function.runtime, str) and not function.runtime.startswith(("python", "provided")):
-                yield found("runtime-old", function.at, f"the runtime is {function.runtime}", "Runtime")
+            if isinstance(function.runtime, str) and not function.runtime.startswith(
+                ("python", "provided")
+            ):
+                yield found(
+                    "runtime-old", function.at, f"the runtime is {function.runtime}", "Runtime"
+                )
             continue
         if version < (3, 11):
             yield found("runtime-old", function.at, f"the runtime is {function.runtime}", "Runtime")
@@ -115,7 +135,9 @@ def python_of(function: Function) -> tuple[int, int] | None:
     return (int(known[1]), int(known[2])) if known else None
 
 
-def _check_snapstart(stack: Stack, function: Function, version: tuple[int, int]) -> Iterator[Finding]:
+def _check_snapstart(
+    stack: Stack, function: Function, version: tuple[int, int]
+) -> Iterator[Finding]:
     if version < (3, 12):
         text = f"SnapStart with {function.runtime}"
         yield found("snapstart-runtime", function.at, text, "SnapStart")
@@ -143,7 +165,8 @@ def check_concurrency(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Find
         wanted = [
             one.concurrency
             for one in stack.event_sources
-            if stack.function_of(one.function) is function and isinstance(one.concurrency, int | float)
+            if stack.function_of(one.function) is function
+            and isinstance(one.concurrency, int | float)
         ]
         if reserved <= 1:
             text = f"only {reserved} event at a time may run"

@@ -46,11 +46,15 @@ def check_requirements(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Fin
         if package is None or function.layers != [] or not (package.built or package.requirements):
             continue
         if not _has(package, "longwire"):
-            yield found("package-longwire", function.at, "the package has no longwire", "CodeUri", "Code")
+            yield found(
+                "package-longwire", function.at, "the package has no longwire", "CodeUri", "Code"
+            )
             continue
         driver = DRIVERS.get(backend_of(function) or "")
         if driver is not None and not _has(package, driver):
-            yield found("package-driver", function.at, f"the package has no {driver}", "CodeUri", "Code")
+            yield found(
+                "package-driver", function.at, f"the package has no {driver}", "CodeUri", "Code"
+            )
         if re.search(r"(?mi)^\s*longwire\s*\[[^]]*\bdev\b", package.requirements or ""):
             text = "requirements.txt has the extra dev"
             yield found("package-dev", function.at, text, "CodeUri", "Code")
@@ -80,12 +84,17 @@ def check_architecture(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Fin
         wrong = [
             one
             for one in function.package.compiled
-            if (one.machine and isinstance(function.architecture, str) and one.machine != function.architecture)
+            if (
+                one.machine
+                and isinstance(function.architecture, str)
+                and one.machine != function.architecture
+            )
             or (one.python and python and one.python != python)
         ]
         if wrong:
             one = wrong[0]
             what = " and ".join(filter(None, (one.machine, one.python and f"Python {one.python}")))
-            text = f"{one.name} is for {what}, the function is {function.architecture} with Python {python}"
+            own = f"{function.architecture} with Python {python}"
+            text = f"{one.name} is for {what}, the function is {own}"
             text += f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
             yield found("package-architecture", function.at, text, "Architectures", "Runtime")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from longwire.doctor.checks.apis import apis_of
-from longwire.doctor.checks.stores import backend_of, buckets_of, place_of, tables_of
+from longwire.doctor.checks.stores import backend_of, place_of, tables_of
 from longwire.doctor.findings import Finding, found
 from longwire.doctor.naming import arn_of
 from longwire.doctor.ours import QUEUE_URL
@@ -51,7 +51,13 @@ def _stages(stack: Stack, api: Api) -> list[Value]:
 
 def _connection(api: Api, stage: Value, method: str) -> Value:
     """Return the ARN of a connection, as API Gateway asks for it."""
-    parts = ["arn:aws:execute-api:region:account:", api.id, "/", stage, f"/{method}/@connections/id"]
+    parts = [
+        "arn:aws:execute-api:region:account:",
+        api.id,
+        "/",
+        stage,
+        f"/{method}/@connections/id",
+    ]
     return joined(parts)
 
 
@@ -59,9 +65,13 @@ def _not_allowed(role: Role, function: Function, api: Api, stage: Value) -> Find
     statements = names_action(role, MANAGE)
     resources = [one for statement in statements for one in statement.resources]
     if not resources:
-        return found("manage-connections", role.at, f"{function.at.name} may not use {MANAGE}", "Policies")
+        return found(
+            "manage-connections", role.at, f"{function.at.name} may not use {MANAGE}", "Policies"
+        )
     given = resources[0]
-    if resource_matches(given, joined(["arn:aws:execute-api:r:a:", api.id, "/", stage, "/@connections/id"])):
+    if resource_matches(
+        given, joined(["arn:aws:execute-api:r:a:", api.id, "/", stage, "/@connections/id"])
+    ):
         cause = "it lacks the part for the method"
     elif any(resource_matches(given, _connection(other, stage, "POST")) for other in [api]):
         cause = "a Deny takes it back"
@@ -71,7 +81,9 @@ def _not_allowed(role: Role, function: Function, api: Api, stage: Value) -> Find
         cause = "it is another API's"
     else:
         cause = f"it does not cover the stage {shown(stage)}"
-    return found("manage-connections-arn", role.at, f"{MANAGE} is for {shown(given)}: {cause}", "Policies")
+    return found(
+        "manage-connections-arn", role.at, f"{MANAGE} is for {shown(given)}: {cause}", "Policies"
+    )
 
 
 def check_table(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
@@ -89,10 +101,12 @@ def check_table(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             text = f"{function.at.name} may not dynamodb:Scan on {shown(place_of(function))}"
             yield found("scan-permission", role.at, text, "Policies")
         for table in tables_of(stack, function):
-            if table.own_key is not None and allows(role, "kms:Decrypt", table.own_key) is False:
-                if "alias/aws/" not in shown(table.own_key):
-                    text = f"{function.at.name} may not use the key of its table"
-                    yield found("key-permission", role.at, text, "Policies")
+            key = table.own_key
+            if key is None or "alias/aws/" in shown(key):
+                continue
+            if allows(role, "kms:Decrypt", key) is False:
+                text = f"{function.at.name} may not use the key of its table"
+                yield found("key-permission", role.at, text, "Policies")
 
 
 def check_bucket(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
@@ -103,13 +117,16 @@ def check_bucket(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             continue
         bucket = arn_of("AWS::S3::Bucket", place_of(function))
         prefix = _prefix(function)
-        missing = [one for one in OBJECT_ACTIONS if allows(role, one, joined([bucket, prefix, "/x"])) is False]
+        missing = [
+            one
+            for one in OBJECT_ACTIONS
+            if allows(role, one, joined([bucket, prefix, "/x"])) is False
+        ]
         if allows(role, "s3:ListBucket", bucket) is False:
             missing.append("s3:ListBucket")
         if missing:
             text = f"{function.at.name} may not {', '.join(missing)} on {shown(place_of(function))}"
             yield found("store-permission", role.at, text, "Policies")
-        assert buckets_of(stack, function) is not None
 
 
 def _prefix(function: Function) -> str:
@@ -146,14 +163,18 @@ def check_platform(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding
         if role is None:
             continue
         log = "arn:aws:logs:region:account:log-group:/aws/lambda/function:log-stream:x"
-        if allows(role, "logs:PutLogEvents", log) is False and not names_action(role, "logs:PutLogEvents"):
+        if allows(role, "logs:PutLogEvents", log) is False and not names_action(
+            role, "logs:PutLogEvents"
+        ):
             text = f"{function.at.name} may not write its log"
             yield found("log-permission", role.at, text, "ManagedPolicyArns")
         anything = "arn:aws:ec2:region:account:*/*"
-        if function.in_vpc is True and allows(role, "ec2:CreateNetworkInterface", anything) is False:
-            if not names_action(role, "ec2:CreateNetworkInterface"):
-                text = f"{function.at.name} may not be put into its VPC"
-                yield found("network-permission", role.at, text, "ManagedPolicyArns")
+        enters = "ec2:CreateNetworkInterface"
+        if function.in_vpc is not True or names_action(role, enters):
+            continue
+        if allows(role, enters, anything) is False:
+            text = f"{function.at.name} may not be put into its VPC"
+            yield found("network-permission", role.at, text, "ManagedPolicyArns")
 
 
 def check_wide(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
@@ -163,7 +184,11 @@ def check_wide(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
         if role is None:
             continue
         for statement in role.statements:
-            wide = [one for one in statement.actions if one in ("*", "dynamodb:*", "execute-api:*", "s3:*")]
+            wide = [
+                one
+                for one in statement.actions
+                if one in ("*", "dynamodb:*", "execute-api:*", "s3:*")
+            ]
             api = "execute-api:ManageConnections" in statement.actions
             everywhere = api and any(_is_every_api(one) for one in statement.resources)
             if statement.allows and (wide or everywhere):
@@ -175,4 +200,7 @@ def check_wide(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
 
 def _is_every_api(resource: Value) -> bool:
     text = shown(resource)
-    return text == "*" or text.partition("execute-api:")[2].rpartition("@connections")[0] in ("*:*:*/", "*:*:*/*/")
+    return text == "*" or text.partition("execute-api:")[2].rpartition("@connections")[0] in (
+        "*:*:*/",
+        "*:*:*/*/",
+    )

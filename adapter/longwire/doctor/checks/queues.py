@@ -35,7 +35,7 @@ def check_url(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
     """The variable has the URL of a queue."""
     for function in ours:
         url = function.variable(QUEUE_URL)
-        if url is None or is_open(url) and split_arn(url) is None:
+        if url is None or (is_open(url) and split_arn(url) is None):
             continue
         by_name = any(url == one.name for one in stack.queues) and not str(url).startswith("http")
         if isinstance(url, Ref):
@@ -44,7 +44,9 @@ def check_url(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
         if split_arn(url) is not None:
             yield found("queue-url", function.at, f"{QUEUE_URL} is an ARN", "Environment")
         elif (by_name or wrong) and url != "":
-            yield found("queue-url", function.at, f"{QUEUE_URL} is {shown(url)}, no URL", "Environment")
+            yield found(
+                "queue-url", function.at, f"{QUEUE_URL} is {shown(url)}, no URL", "Environment"
+            )
 
 
 def check_readers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
@@ -54,26 +56,38 @@ def check_readers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]
         if queue is None:
             continue
         sources = _sources(stack, queue)
-        unknown = [one for one in stack.event_sources if is_open(one.queue) and split_arn(one.queue) is None]
+        unknown = [
+            one
+            for one in stack.event_sources
+            if is_open(one.queue) and split_arn(one.queue) is None
+        ]
         if not sources and stack.complete and not unknown:
             yield found("queue-unread", queue.at, f"nothing reads {queue.at.name}")
         for source in sources:
             reader = stack.function_of(source.function)
             if source.enabled is False:
-                yield found("queue-unread", source.at, f"the reading of {queue.at.name} is disabled", "Enabled")
+                yield found(
+                    "queue-unread",
+                    source.at,
+                    f"the reading of {queue.at.name} is disabled",
+                    "Enabled",
+                )
             elif reader is not None and reader not in ours:
                 text = f"{queue.at.name} is read by {reader.at.name}, which is not Longwire's"
                 yield found("queue-reader", source.at, text, "FunctionName")
 
 
-def _fanout(stack: Stack, ours: tuple[Function, ...]) -> Iterator[tuple[Queue, EventSource, Function]]:
+def _fanout(
+    stack: Stack, ours: tuple[Function, ...]
+) -> Iterator[tuple[Queue, EventSource, Function]]:
     """Give each queue of parts with who reads it, once."""
     urls = [one.variable(QUEUE_URL) for one in ours]
     for queue in stack.queues:
         for source in _sources(stack, queue):
             reader = stack.function_of(source.function)
-            # A function that has only this queue may have it named in code.
-            if reader in ours and reader is not None and (queue in [_queue_of(stack, u) for u in urls]):
+            if reader is None or reader not in ours:
+                continue
+            if queue in [_queue_of(stack, url) for url in urls]:
                 yield queue, source, reader
 
 
@@ -93,7 +107,11 @@ def check_queue(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
     """The queue gives time enough, and keeps what fails."""
     for queue, _, function in _fanout(stack, ours):
         visibility, timeout = queue.visibility, function.timeout
-        if isinstance(visibility, int | float) and isinstance(timeout, int | float) and visibility < 6 * timeout:
+        if (
+            isinstance(visibility, int | float)
+            and isinstance(timeout, int | float)
+            and visibility < 6 * timeout
+        ):
             text = f"the visibility timeout is {visibility} s, the function's timeout {timeout} s"
             wanted = f"set the visibility timeout to {6 * timeout} seconds or more"
             yield found("visibility-timeout", queue.at, text, "VisibilityTimeout", instead=wanted)
@@ -107,6 +125,11 @@ def check_queue(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             text = f"parts are given up after {queue.receives} receives"
             yield found("receives", queue.at, text, "RedrivePolicy")
         if queue.encrypted is False:
-            yield found("queue-encryption", queue.at, f"{queue.at.name} is not encrypted", "SqsManagedSseEnabled")
+            yield found(
+                "queue-encryption",
+                queue.at,
+                f"{queue.at.name} is not encrypted",
+                "SqsManagedSseEnabled",
+            )
         if queue.fifo is True:
             yield found("queue-fifo", queue.at, f"{queue.at.name} is a FIFO queue", "FifoQueue")

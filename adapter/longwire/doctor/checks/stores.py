@@ -9,7 +9,17 @@ from urllib.parse import parse_qs, urlsplit
 from longwire.config.settings import load
 from longwire.doctor.findings import Finding, found
 from longwire.doctor.ours import DSN
-from longwire.doctor.values import UNKNOWN, Ref, Unknown, Value, is_known, joined, parts_of, same, shown
+from longwire.doctor.values import (
+    UNKNOWN,
+    Ref,
+    Unknown,
+    Value,
+    is_known,
+    joined,
+    parts_of,
+    same,
+    shown,
+)
 from longwire.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -81,7 +91,7 @@ def _refusal(dsn: Value) -> str | None:
         # The whole may be in a parameter; what is known has to be a URL.
         text = shown(dsn)
         return None if not is_known(dsn) else _refused(text)
-    words = []
+    words: list[str] = []
     for part in parts:
         before = words[-1] if words else ""
         if isinstance(part, str):
@@ -118,13 +128,17 @@ def check_secret(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
         text = first if isinstance(first, str) else ""
         found_ = re.match(r"(?:rediss?|postgres(?:ql)?)://[^/@]*:([^/@]+)@", text)
         if found_ and backend_of(function) in ("redis", "postgresql"):
-            yield found("secret-in-clear", function.at, f"the password in {DSN} is in clear", "Environment")
+            yield found(
+                "secret-in-clear", function.at, f"the password in {DSN} is in clear", "Environment"
+            )
 
 
 def check_place(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
     """The DSN names what the stack makes, where it makes it."""
     for function in ours:
-        if backend_of(function) != "dynamodb" or not isinstance(function.variable(DSN), str | tuple):
+        if backend_of(function) != "dynamodb" or not isinstance(
+            function.variable(DSN), str | tuple
+        ):
             continue
         place = place_of(function)
         like_ours = [one for one in stack.tables if one.keys == KEYS]
@@ -161,7 +175,9 @@ def check_table(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             text = f"the table's TTL is on {table.ttl}"
             yield found("table-ttl", table.at, text, "TimeToLiveSpecification")
         if table.mode == "PROVISIONED":
-            yield found("table-provisioned", table.at, "the table has provisioned capacity", "BillingMode")
+            yield found(
+                "table-provisioned", table.at, "the table has provisioned capacity", "BillingMode"
+            )
 
 
 def check_bucket(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
@@ -171,7 +187,12 @@ def check_bucket(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
         for bucket in buckets_of(stack, function):
             if bucket.lifecycle is None:
                 if bucket.versioned is True:
-                    yield found("bucket-versioned", bucket.at, "the bucket keeps versions", "VersioningConfiguration")
+                    yield found(
+                        "bucket-versioned",
+                        bucket.at,
+                        "the bucket keeps versions",
+                        "VersioningConfiguration",
+                    )
                 elif not swept:
                     yield found("bucket-lifecycle", bucket.at, "the bucket has no lifecycle rule")
 
@@ -185,9 +206,14 @@ def check_private_store(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Fi
         own = [
             one
             for one in stack.private_stores
-            if any(isinstance(p, Ref) and isinstance(one.id, Ref) and p.name == one.id.name for p in parts_of(dsn))
+            if any(
+                isinstance(p, Ref) and isinstance(one.id, Ref) and p.name == one.id.name
+                for p in parts_of(dsn)
+            )
         ]
-        host = re.search(r"@?([^/@:?]+)\.cache\.amazonaws\.com|//[^/]*?\b(10|192\.168)\.\d+\.", shown(dsn))
+        host = re.search(
+            r"@?([^/@:?]+)\.cache\.amazonaws\.com|//[^/]*?\b(10|192\.168)\.\d+\.", shown(dsn)
+        )
         if own or host:
             text = f"{function.at.name} is not in a VPC, and its {backend_of(function)} is"
             yield found("store-outside", function.at, text, "VpcConfig", "Environment")

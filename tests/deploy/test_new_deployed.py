@@ -6,7 +6,6 @@ It takes a minute, so it runs only if asked to: `make deploy-test`.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.browser import Browser
 from tests.deploy.emulator import Stack, ministack
-from tests.deploy.tools import ARCHITECTURE, ROOT, run, tool
+from tests.deploy.tools import ARCHITECTURE, ROOT, asked_for, run, tool
 from tests.deploy.wheels import of_fastapi
 
 if TYPE_CHECKING:
@@ -25,12 +24,8 @@ if TYPE_CHECKING:
 
     from tests.deploy.emulator import Emulator
 
-pytestmark = [
-    pytest.mark.timeout(400),
-    pytest.mark.skipif(
-        "LONGWIRE_TEST_DEPLOY" not in os.environ, reason="`make deploy-test` asks for it"
-    ),
-]
+asked_for()
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +55,7 @@ def _deployed(folder: Path, kind: str, packages: Path, aws: Emulator) -> Stack:
     run([tool("cfn-lint"), "template.yaml"], folder / name)
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(packages)}
     run(["make", "deploy"], folder / name, {**aws.environ, **pip})
-    stack = Stack(aws, name)
+    stack = Stack(aws, name, folder / name)
     turned = {"WS_MANAGEMENT_ENDPOINT": stack.management_url}
     client = aws.client("lambda")
     for function in stack.of_type("AWS::Lambda::Function"):
@@ -75,10 +70,12 @@ def _deployed(folder: Path, kind: str, packages: Path, aws: Emulator) -> Stack:
 def test_the_page_of_a_deployed_chat_works(tmp_path: Path, packages: Path, aws: Emulator) -> None:
     """Two in a room: what one says both see."""
     stack = _deployed(tmp_path, "chat", packages, aws)
+    api, _ = stack.api("HTTP")
+    url = aws.url.replace("127.0.0.1", f"{api}.execute-api.localhost")  # which is this machine
     with Browser(tmp_path / "profile") as browser:
         pages = {}
         for name in ("ann", "bob"):
-            page = pages[name] = browser.open(stack.http("/"))
+            page = pages[name] = browser.open(url)
             page.fill("[name=name]", name)
             page.click("#enter button")
             page.see("#status", f"In lobby as {name}")

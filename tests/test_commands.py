@@ -49,6 +49,11 @@ ELSEWHERE = {
     "cd my-chat": "tests/test_commands.py::test_a_new_project_is_made",
     "cd infra": "tests/test_commands.py::test_templates_are_written",
     "make install test dev": OF_A_PROJECT,
+    "make install": OF_A_PROJECT,
+    "make dev": OF_A_PROJECT,
+    "longwire bundle --into function.zip --arch arm64 --python 3.13": (
+        "tests/deploy/test_bundle.py::test_a_bundle_runs_with_nothing_beside_it"
+    ),
     "longwire bundle main:app --into function.zip": (
         "tests/deploy/test_bundle.py::test_a_bundle_runs_with_nothing_beside_it"
     ),

@@ -401,6 +401,8 @@ def _words(pattern: str, text: str) -> set[str]:
 # What `longwire template` writes.
 PLAN = Plan("chat", "lambda_function.handler", ("lambda_function.py", ""))
 WRITTEN = sam.render(PLAN) | cdk.render(PLAN) | PLAN.files()
+# What `longwire new` makes.
+OF_A_PROJECT = ("app/main.py",)
 # Of this repository, and of what `longwire new` makes.
 MAKEFILES = [ROOT / "Makefile", *ROOT.glob("adapter/longwire/deploy/projects/all/Makefile.txt")]
 TARGETS = set().union(
@@ -427,10 +429,11 @@ def test_every_command_can_be_given(line: str) -> None:
             assert all((ROOT / path).exists() for path in paths)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
-        case ["sam" | "npx", *_]:  # in an AWS account, or as tests/deploy does it
-            assert " ".join(words) in WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
         case ["cd", folder]:
-            assert f"longwire new {folder}" in COMMANDS
+            assert any(command.endswith((f"new {folder}", f"--into {folder}")) for command in COMMANDS)
+        case ["sam" | "npx" | "terraform", *_]:  # or as tests/deploy does it
+            of_templates = WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
+            assert "needs an AWS account" in line or " ".join(words) in of_templates
         case ["uvicorn", target]:
             assert importlib.util.find_spec(target.partition(":")[0])
         case _:
@@ -609,7 +612,7 @@ def _drawn(tree: str) -> Iterator[str]:
 @pytest.mark.parametrize(("page", "path"), sorted(set(_named_paths())))
 def test_every_path_exists(page: str, path: str) -> None:
     """A file of the repository, or one that a page tells to write, or a command."""
-    assert path in FILES or path in WRITTEN or any((room / path).exists() for room in ROOMS)
+    assert path in {*FILES, *WRITTEN, *OF_A_PROJECT} or any((room / path).exists() for room in ROOMS)
 
 
 def test_the_tree_has_every_folder() -> None:

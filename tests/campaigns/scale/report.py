@@ -40,7 +40,7 @@ def everybody(seed: int, most: int) -> Iterator[Row]:
                 f"{members:,}",
                 _seconds(found.handed_over),
                 _seconds(found.half),
-                _seconds(found.last),
+                _all(found),
                 f"{found.environments}",
                 f"{_thousands(found.refused)}",
                 _dollars(found.dollars),
@@ -58,7 +58,7 @@ def throttles(seed: int, most: int) -> Iterator[Row]:
                 f"{region.rate:,.0f}",
                 f"{at_once:,}",
                 f"{found.environments}",
-                _seconds(found.last),
+                _all(found),
                 f"{found.busiest:,}",
                 f"{100 * found.refused / asked:.0f} %",
                 _dollars(found.dollars),
@@ -95,8 +95,7 @@ def crashes(seed: int, most: int) -> Iterator[Row]:
             f"{found.once:,}",
             f"{found.twice:,}",
             f"{found.gone + found.slow:,}",
-            f"{found.lost:,}",
-            _seconds(found.last),
+            _all(found),
         )
 
 
@@ -170,7 +169,7 @@ TABLES = (
     ),
     Table(
         "crashes",
-        ("what goes wrong", "got it once", "more often", "gone or slow", "lost", "all have it"),
+        ("what goes wrong", "got it once", "more often", "gone or slow", "all others have it"),
         crashes,
     ),
     Table(
@@ -220,6 +219,11 @@ def put_into(page: str, name: str, table: str) -> str:
     if not found.search(page):
         raise ValueError(f"the page has no {mark(name)}")
     return found.sub(lambda _: f"{mark(name)}\n\n{table}\n", page)
+
+
+def _all(found: scenarios.Reached) -> str:
+    """Say when all had it, or how many of those who read never did."""
+    return f"{found.lost:,} never" if found.lost else _seconds(found.last)
 
 
 def _seconds(seconds: float) -> str:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.campaigns.scale import facts, money, report, scenarios
+from tests.campaigns.scale.__main__ import main
 from tests.campaigns.scale.bucket import Bucket, with_tail
 from tests.campaigns.scale.functions import Function
 from tests.campaigns.scale.gateway import Region
@@ -107,11 +109,11 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 def test_time_and_money_grow_with_the_members() -> None:
     """So what is left out of a play may be taken for the same again; starts are not counted."""
     few, more, many = (
-        scenarios.reach(count, 10, Function(at_once=1)) for count in (2_000, 5_000, 12_000)
+        scenarios.reach(count, 10, Function(at_once=1)) for count in (2_000, 4_000, 8_000)
     )
-    each = (more.last - few.last) / 3_000
-    assert many.last == pytest.approx(more.last + 7_000 * each, rel=0.1)
-    assert many.dollars == pytest.approx(6 * few.dollars, rel=0.02)
+    each = (more.last - few.last) / 2_000
+    assert many.last == pytest.approx(more.last + 4_000 * each, rel=0.1)
+    assert many.dollars == pytest.approx(4 * few.dollars, rel=0.02)
 
 
 @pytest.mark.parametrize("audience", [10, 150])
@@ -187,15 +189,19 @@ def test_a_message_comes_back_until_it_is_deleted_or_dead() -> None:
     assert queue.is_empty
 
 
-@pytest.mark.parametrize("table", [table for table in report.TABLES if table.name == "everybody"])
+@pytest.mark.parametrize("table", report.TABLES, ids=lambda table: table.name)
 def test_the_page_has_what_the_simulation_says(table: report.Table) -> None:
-    """Of the small ones; `LONGWIRE_TEST_SCALE` is for all. Other Pythons schedule a little else."""
+    """Of the small ones, or of all; other Pythons schedule a little else."""
+    whole = "LONGWIRE_TEST_SCALE" in os.environ
+    if not whole and table.name != "everybody":
+        pytest.skip("LONGWIRE_TEST_SCALE is not set: it takes minutes")
     written = report.in_page(PAGE.read_text(encoding="utf-8"), table.name)
-    assert len(written) == len(report.SIZES)
-    for row, played in zip(written, table.rows(1, 10_000), strict=False):
-        assert row[0] == played[0]
-        for cell, again in zip(row[1:], played[1:], strict=True):
-            assert number(cell) == pytest.approx(number(again), rel=0.15), (table.head, row, played)
+    played = list(table.rows(1, report.SIZES[-1] if whole else 10_000))
+    assert len(played) == len(written) if whole else len(played) == 2
+    for row, again in zip(written, played, strict=False):
+        assert row[0] == again[0]
+        for cell, other in zip(row[1:], again[1:], strict=True):
+            assert number(cell) == pytest.approx(number(other), rel=0.15, abs=2), (row, again)
 
 
 @pytest.mark.parametrize("table", report.TABLES, ids=lambda table: table.name)
@@ -210,3 +216,33 @@ def test_the_page_has_each_table_with_its_head(table: report.Table) -> None:
 def number(cell: str) -> float:
     """Read a cell of a table."""
     return float(cell.strip("$ smh%").replace(",", ""))
+
+
+def test_the_command_prints_tables_and_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n{report.mark('everybody')}\n\nMore.\n", encoding="utf-8")
+    options = ["--seed", "3", "--most", "1000", "--table", "everybody", "--into", str(page)]
+    assert main(options) == 0
+    (row,) = report.in_page(page.read_text(encoding="utf-8"), "everybody")
+    assert row[0] == "1,000"
+    assert " | ".join(row) in capsys.readouterr().out
+    assert page.read_text(encoding="utf-8").endswith("\n\nMore.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--most", "0"], "--most"),
+        (["--table", "chat", "--into", "nowhere.md"], "nowhere.md"),
+        (["--table", "chat", "--into", "README.md"], "make scale: chat"),
+    ],
+)
+def test_the_command_says_what_is_wrong_before_it_plays(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

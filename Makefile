@@ -8,7 +8,7 @@ MANGUM = .venv-mangum
 DEPLOY = .venv-deploy
 PROVIDER = .venv-terraform
 
-.PHONY: demo test parity storm chaos kills fuzz runtimes emulators deploy-test live check fmt lint types cov bench build site clean
+.PHONY: demo test parity storm chaos kills fuzz scale runtimes emulators deploy-test live check fmt lint types cov bench build site clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +57,12 @@ kills: $(VENV)/installed
 SECONDS ?= 60
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.campaigns.fuzz --seed $(SEED) --seconds $(SECONDS)
+
+# What happens with a million connections, in simulated time: `make scale SEED=7 MOST=10000`. INTO=
+# writes the tables into a page that has marks for them, as docs/large-groups.md does.
+MOST ?= 1000000
+scale: $(VENV)/installed
+	$(BIN)/python -m tests.campaigns.scale --seed $(SEED) --most $(MOST) $(INTO:%=--into %)
 
 # What relies on the inside of Lambda's runtime, under more of its releases than the installed one.
 RUNTIMES ?= 3.0.0 3.1.1 4.0.4 4.1.0 4.2.2

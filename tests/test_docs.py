@@ -430,7 +430,9 @@ def test_every_command_can_be_given(line: str) -> None:
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
         case ["cd", folder]:
-            assert any(command.endswith((f"new {folder}", f"--into {folder}")) for command in COMMANDS)
+            assert any(
+                command.endswith((f"new {folder}", f"--into {folder}")) for command in COMMANDS
+            )
         case ["sam" | "npx" | "terraform", *_]:  # or as tests/deploy does it
             of_templates = WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
             assert "needs an AWS account" in line or " ".join(words) in of_templates
@@ -612,7 +614,9 @@ def _drawn(tree: str) -> Iterator[str]:
 @pytest.mark.parametrize(("page", "path"), sorted(set(_named_paths())))
 def test_every_path_exists(page: str, path: str) -> None:
     """A file of the repository, or one that a page tells to write, or a command."""
-    assert path in {*FILES, *WRITTEN, *OF_A_PROJECT} or any((room / path).exists() for room in ROOMS)
+    assert path in {*FILES, *WRITTEN, *OF_A_PROJECT} or any(
+        (room / path).exists() for room in ROOMS
+    )
 
 
 def test_the_tree_has_every_folder() -> None:

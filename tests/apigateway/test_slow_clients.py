@@ -5,6 +5,7 @@ from __future__ import annotations
 from longwire.apigateway import slow_clients
 from longwire.apigateway.slow_clients import (
     ATTEMPTS,
+    CALM,
     FORGOTTEN_AFTER,
     MANY,
     SEVERAL,
@@ -116,9 +117,12 @@ def test_a_success_in_between_says_that_not_all_are_refused() -> None:
 
 
 def test_few_attempts_are_no_proof_however_late_they_come() -> None:
-    """A send to many has tried all others before."""
+    """Where several are refused: a send to many has tried all others before."""
     slow = SlowClients(2.0)
-    slow.refused("a", 10.0)
+    for name in ("a", "b", "c"):
+        slow.refused(name, 10.0)
+        slow.served("other", 10.0)
+    slow.refused("b", 19.0)
     for number in range(1, ATTEMPTS - 1):
         now = 20.0 + number / 10
         assert slow.refused("a", now).until > now
@@ -147,7 +151,8 @@ def test_those_served_late_long_ago_say_nothing() -> None:
     for number in range(MANY):
         slow.refused(f"c{number}", 10.0)
         slow.served(f"c{number}", 11.0)
-    assert use_up(slow, "a", 13.5, 15.5) == Throttled(15.5, crowded=False)
+    later = 10.1 + CALM
+    assert use_up(slow, "a", later, later + 2.0) == Throttled(later + 2.0, crowded=False)
 
 
 def test_only_so_many_are_remembered() -> None:

@@ -8,9 +8,9 @@ are too many requests is believed when several different connections are refused
 which was before, and nobody is served in between; patience then counts anew.
 
 Where the limit of an account refuses some, there is mostly somebody served in between. But each of
-them is served at one of its next attempts, and who does not read is not. So nobody is taken for a
-client that does not read after few attempts, nor while many are served after a refusal for each one
-that is not.
+them is served at one of its next attempts, and who does not read is not. So none of several is
+taken for a client that does not read after few attempts, nor while twice as many are served after a
+refusal as are not.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ PATIENCE_PART = 0.5
 # So many different connections, refused in a row, are too many requests. If a tenth of all do not
 # read, a thousand posts meet that by chance once, and a fan-out is slowed down for 40 ms.
 SEVERAL = 3
-# So many attempts everybody has, though its time may be over: a send to many tries those who were
-# refused again only when it has tried all others.
+# So many attempts each of several has who are refused, though its time may be over: a send to many
+# tries them again only when it has tried all others.
 ATTEMPTS = 5
 # So many who are served after a refusal, for each one whose time and attempts are over, say that
-# there are too many requests: with that many attempts it is so until six of ten are refused. If
+# there are too many requests: with that many attempts it is so until eight of ten are refused. If
 # more are, several are so in a row all the time.
-MANY = 10
+MANY = 2
+# Seconds without a refusal after which these are counted anew.
+CALM = 10.0
 # Seconds after which a client that was refused is judged anew.
 FORGOTTEN_AFTER = 60.0
 # How many clients are remembered; who was refused longest ago is forgotten first.
@@ -62,9 +64,10 @@ class SlowClients:
         self._patience = patience
         self._in_a_row = 0
         self._crowded_at = -math.inf
-        # Since refusals are frequent: how many were served after one, and whose time was over.
+        # Since refusals are frequent: how many were refused, who were served after that, and whose
+        # time was over.
         self._frequent_since = self._refused_at = -math.inf
-        self._served_late = 0
+        self._refused_ones = self._served_late = 0
         self._overdue: set[str] = set()
 
     def refused(self, connection_id: str, now: float) -> Throttled:
@@ -75,6 +78,7 @@ class SlowClients:
         if first is None or now - last >= FORGOTTEN_AFTER:
             first, spent = now, max(0.0, spent - self._patience * (now - last) / FORGOTTEN_AFTER)
             attempts = 0
+            self._refused_ones += 1
             self._in_a_row += 1
             if crowded := self._in_a_row >= SEVERAL:
                 self._crowded_at = now
@@ -82,7 +86,7 @@ class SlowClients:
         until = self._until(spent, first)
         if spent >= self._patience:
             until = now
-        elif now >= until and attempts < ATTEMPTS:
+        elif now >= until and attempts < ATTEMPTS and self._refused_ones >= SEVERAL:
             until = now + self._patience / ATTEMPTS
         elif now >= until:
             if len(self._overdue) < MOST:
@@ -117,9 +121,8 @@ class SlowClients:
         self._overdue.discard(connection_id)
 
     def _count_from(self, now: float) -> None:
-        """Count anew if nobody was refused for as long as the patience for one."""
-        if now - self._refused_at > self._patience:
-            self._frequent_since, self._served_late = now, 0
+        if now - self._refused_at > CALM:
+            self._frequent_since, self._refused_ones, self._served_late = now, 0, 0
             self._overdue.clear()
         self._refused_at = now
 

@@ -25,9 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--table", action="append", choices=names, help="of these alone")
     parser.add_argument("--into", type=Path, help="a page that has marks for the tables")
     options = parser.parse_args(arguments)
-    for table in report.TABLES:
-        if options.table and table.name not in options.table:
-            continue
+    if options.most < report.SIZES[0]:
+        parser.error(f"--most: expected at least {report.SIZES[0]:,}")
+    tables = [each for each in report.TABLES if not options.table or each.name in options.table]
+    if options.into:
+        _check(parser, options.into, tables)
+    for table in tables:
         print(f"\n{report.mark(table.name)}\n")
         rows = []
         for row in table.rows(options.seed, options.most):
@@ -39,6 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
             )
             options.into.write_text(page, encoding="utf-8")
     return 0
+
+
+def _check(parser: argparse.ArgumentParser, page: Path, tables: list[report.Table]) -> None:
+    """End with a message, before minutes were spent, if the page has no place for a table."""
+    try:
+        text = page.read_text(encoding="utf-8")
+        for table in tables:
+            report.put_into(text, table.name, "")
+    except (OSError, ValueError) as error:
+        parser.error(f"--into: {error}")
 
 
 if __name__ == "__main__":

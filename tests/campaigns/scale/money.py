@@ -156,7 +156,7 @@ def end(load: Load) -> Usage:
         said = load.messages * load.lifetime
         entries = ENTRIES * said + 1
         usage += Usage(reads=_units(said * (load.size + 350), _READ), writes=entries + 1)
-        requests += 2 + math.ceil(entries / 20)
+        requests += 2 + math.ceil(entries / 20) * math.ceil(_SLOWEST)  # twenty at a time
     return usage + _event(load, requests)
 
 

@@ -31,8 +31,9 @@ MODULES = {
     "longwire.testing": "adapter/longwire/testing/__init__.py",
     "longwire.channels": "adapter/longwire/channels.py",
     "longwire_backends": "backends/longwire_backends/__init__.py",
+    "longwire.exceptions": "adapter/longwire/exceptions.py",
 }
-ERRORS = "exceptions"
+ALL_FIELDS = "    options:\n      show_if_no_docstring: true\n"
 PROJECT = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 
 
@@ -155,26 +156,34 @@ def _examples(pages: dict[str, str]) -> list[object]:
 
 
 def _reference(pages: dict[str, str]) -> tuple[list[object], list[str]]:
-    """Add a page for each module, and one for all that is raised."""
-    shown = {
-        module: [f"{module}.{name}" for name in _exported(ROOT / file)]
-        for module, file in MODULES.items()
-    }
-    shown[ERRORS] = [name for names in shown.values() for name in names if _is_error(name)]
+    """Add a page for each module; errors are on that of all errors."""
     rows: list[object] = []
-    for page, names in shown.items():
-        own = [name for name in names if page == ERRORS or not _is_error(name)]
-        title = "Errors" if page == ERRORS else page
-        said = "" if page == ERRORS else _opening(ROOT / MODULES[page])
-        code = "".join(f"::: {name}\n\n" for name in own)
-        pages[f"reference/{page}.md"] = f"# {title}\n\n{said}\n\n{code}"
-        rows.append({title: f"reference/{page}.md"})
-        shown[page] = own
-    return rows, [name for names in shown.values() for name in names]
+    shown: list[str] = []
+    fields = _of_fields()
+    for module, file in MODULES.items():
+        of_errors = module == "longwire.exceptions"
+        names = [name for name in _exported(ROOT / file) if name.endswith("Error") == of_errors]
+        code = "".join(
+            f"::: {module}.{name}\n{ALL_FIELDS if name in fields else ''}\n" for name in names
+        )
+        title = "Errors" if of_errors else module
+        said = _opening(ROOT / file)
+        pages[f"reference/{module}.md"] = f"# {title}\n\n{said}\n\n{code}"
+        rows.append({title: f"reference/{module}.md"})
+        shown += [f"{module}.{name}" for name in names]
+    return rows, shown
 
 
-def _is_error(name: str) -> bool:
-    return name.endswith("Error")
+def _of_fields() -> set[str]:
+    """Return the classes whose attributes have names that say enough."""
+    return {
+        node.name
+        for folder in ("adapter", "backends")
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(base) in ("NamedTuple", "TypedDict") for base in node.bases)
+    }
 
 
 def _exported(file: Path) -> list[str]:

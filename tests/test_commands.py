@@ -116,8 +116,8 @@ def _serving(folder: Path, *command: str, ready: str) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             seen = []
             for line in process.stdout:
                 seen.append(line)

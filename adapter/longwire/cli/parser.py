@@ -21,6 +21,8 @@ COMMANDS = {
     "local": "dev",
     "create": "new",
     "package": "bundle",
+    "check": "doctor",
+    "lint": "doctor",
 }
 OPTIONS = {
     "-p": "--port",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from longwire.deploy import plan as said
 from longwire.deploy.alarms import PERIOD, alarms
-from longwire.deploy.bundle import MACHINES, newest_glibc
+from longwire.deploy.bundle import MACHINES, NOT_OF_APPS, newest_glibc
 from longwire.deploy.cdk_parts import APP, IMPORTS, METHODS
 from longwire.deploy.text import fill
 
@@ -38,7 +38,7 @@ def render(plan: Plan) -> dict[str, str]:
         "longwire_construct.py": fill(CONSTRUCT, {**facts, **parts}).rstrip("\n") + "\n",
         "cdk_app.py": fill(APP, facts),
         "cdk.json": json.dumps({"app": "python3 cdk_app.py"}, indent=2) + "\n",
-        "requirements-cdk.txt": "aws-cdk-lib>=2.180\nconstructs>=10\n",
+        "requirements-cdk.txt": "aws-cdk-lib>=2.180\nconstructs>=10\npip\n",
     }
 
 
@@ -54,6 +54,7 @@ def _facts(plan: Plan) -> dict[str, object]:
         **{name: _lines(getattr(said, name.upper())) for name in ACTIONS},
         "code": json.dumps(plan.code),
         "given": "".join(f" \\\n        --parameters {name}=..." for name in plan.parameters),
+        "left_out": _lines((*NOT_OF_APPS, "venv", "cdk.json"), 4),
         "glibc": newest_glibc(plan.python),
         "runtime": plan.python.replace(".", "_"),
         "architecture": {"arm64": "ARM_64", "x86_64": "X86_64"}[plan.architecture],
@@ -116,7 +117,9 @@ STAGE = "<<stage>>"
 
 
 # What is not to be on Lambda. CODE may be the folder of this file, too.
-LEFT_OUT = ("*.pyc", "__pycache__", ".*", "cdk.out", "node_modules", "venv", "*.sqlite3*")
+LEFT_OUT = (
+<<left_out>>
+)
 
 
 def package() -> tempfile.TemporaryDirectory[str]:

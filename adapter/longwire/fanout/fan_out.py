@@ -127,6 +127,7 @@ class FanOut:
 
     async def run(self, pages: Pages) -> None:
         """Send it to everybody on these pages, each once."""
+        self._unproven, self._served_late, self._is_first_time = ConnectionIds(), 0, True
         await self._run(pages)
         doubted = len(self._unproven) + len(self.result.slow)
         if self._served_late < SEVERAL and len(self.result.failed) == doubted:

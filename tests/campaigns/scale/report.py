@@ -21,6 +21,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 # A region with the smaller limits.
 SMALL = Region(rate=2_500, burst=1_250)
 _SAMPLE = 20  # messages
+_SWEEP_TIME = 29.0  # seconds that a sweep has in a function with 30
 _PART_OF_ALL = 30_000  # members; what is compared does not need more
 
 
@@ -140,7 +141,7 @@ def storms(seed: int, most: int) -> Iterator[Row]:
 
 
 def sweeps(seed: int, most: int) -> Iterator[Row]:
-    """Yield what a sweep of 15 minutes manages, and what a million connections take and cost."""
+    """Yield what a sweep manages, and what a million connections take and cost."""
     connections = min(most, 10_000)
     for rate in (50, 200, 1_000):
         (found,) = scenarios.sweep(connections, seed, rate=rate, gone=0.0)
@@ -148,7 +149,8 @@ def sweeps(seed: int, most: int) -> Iterator[Row]:
         yield (
             f"{rate:,}",
             _thousands(speed),
-            f"{_thousands(speed * facts.LONGEST.value)}",
+            _thousands(speed * _SWEEP_TIME),
+            _thousands(speed * facts.LONGEST.value),
             f"{1e6 / speed / 3600:.2g} h",
             _dollars(found.dollars * 1e6 / connections),
         )
@@ -191,7 +193,10 @@ TABLES = (
     ),
     Table(
         "sweeps",
-        ("`rate`", "asked in a second", "in 15 minutes", "a million take", "and cost"),
+        (
+            *("`rate`", "asked in a second", "in 30 seconds", "in 15 minutes"),
+            *("a million take", "and cost"),
+        ),
         sweeps,
     ),
 )

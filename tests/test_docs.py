@@ -19,9 +19,12 @@ import pytest
 
 import longwire
 from longwire import Longwire
+from longwire.cli.main import COMMANDS as OF_LONGWIRE
 from longwire.cli.main import make_parser
 from longwire.config.schema import OWN, STORES
 from longwire.config.settings import Settings
+from longwire.deploy import cdk, sam
+from longwire.deploy.plan import Plan
 from longwire.testing import Gateway
 from tests.documents import BLOCKS, FILES, PAGES, PROSE, ROOT, blocks
 
@@ -367,7 +370,14 @@ def _words(pattern: str, text: str) -> set[str]:
     return set(re.findall(pattern, text))
 
 
-TARGETS = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+# What `longwire template` writes.
+PLAN = Plan("chat", "lambda_function.handler", ("lambda_function.py", ""))
+WRITTEN = sam.render(PLAN) | cdk.render(PLAN) | PLAN.files()
+# Of this repository, and of what `longwire new` makes.
+MAKEFILES = [ROOT / "Makefile", *ROOT.glob("adapter/longwire/deploy/projects/all/Makefile.txt")]
+TARGETS = set().union(
+    *(_words(r"(?m)^([a-z-]+):", path.read_text(encoding="utf-8")) for path in MAKEFILES)
+)
 COMMANDS = [line for code in blocks("sh") for line in code.splitlines()]
 
 
@@ -389,6 +399,10 @@ def test_every_command_can_be_given(line: str) -> None:
             assert all((ROOT / path).exists() for path in paths)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
+        case ["sam" | "npx", *_]:  # in an AWS account, or as tests/deploy does it
+            assert " ".join(words) in WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
+        case ["cd", folder]:
+            assert f"longwire new {folder}" in COMMANDS
         case ["uvicorn", target]:
             assert importlib.util.find_spec(target.partition(":")[0])
         case _:
@@ -417,7 +431,7 @@ def test_every_option_exists() -> None:
     existing = set.union(
         *(
             _words(options, _run(ROOT, "-m", "longwire", name, "--help"))
-            for name in ("dev", "init", "sweep")
+            for name in (one.__name__.rpartition(".")[2] for one in OF_LONGWIRE)
         )
     )
     shown = set().union(*(_words(options, text) for text in PROSE.values()))
@@ -566,7 +580,7 @@ def _drawn(tree: str) -> Iterator[str]:
 @pytest.mark.parametrize(("page", "path"), sorted(set(_named_paths())))
 def test_every_path_exists(page: str, path: str) -> None:
     """A file of the repository, or one that a page tells to write."""
-    assert path in FILES or any((room / path).exists() for room in ROOMS)
+    assert path in FILES or path in WRITTEN or any((room / path).exists() for room in ROOMS)
 
 
 def test_the_tree_has_every_folder() -> None:

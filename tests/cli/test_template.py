@@ -402,6 +402,13 @@ def test_what_is_no_command_line(
     assert text in capsys.readouterr().err
 
 
+def test_what_code_prints_is_not_in_the_template(folder: Folder) -> None:
+    folder.write(main="print('starting')\n" + HANDLER)
+    code, output, errors = folder.run("sam")
+    assert (code, output.partition("\n")[0]) == (0, 'AWSTemplateFormatVersion: "2010-09-09"')
+    assert errors == "starting\n"
+
+
 def test_without_an_app_nothing_is_made(folder: Folder) -> None:
     assert "there is no main.py or app.py in" in folder.refused("sam")
     folder.write(main="import nothing_like_it\n")

@@ -22,8 +22,9 @@ EXAMPLES = f"""\
 templates:
 {KINDS}
 
-example:
-  longwire new my-chat && cd my-chat && make test dev
+examples:
+  longwire new my-chat
+  longwire new my-api --template users
 """
 
 

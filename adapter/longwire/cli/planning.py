@@ -168,7 +168,9 @@ def _as_on_lambda() -> Iterator[None]:
     if not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
         os.environ["AWS_REGION"] = "us-east-1"
     try:
-        yield
+        # What code prints as it is imported is not of the template.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
         for name in (sources.DEV, sources.QUEUE, sources.DSN, "AWS_REGION"):
             os.environ.pop(name, None)

@@ -87,7 +87,7 @@ def _what_is_missing(plan: Plan, app_dir: Path) -> list[str]:
 
 
 def _write(into: Path, app_dir: Path, files: Mapping[str, str], plan: Plan) -> None:
-    """Write all files or none; those of the app go beside it."""
+    """Write the files, none if one is there already; those of the app go beside it."""
     planned = {into / name: text for name, text in files.items()}
     planned |= {app_dir / name: text for name, text in plan.files().items()}
     if (ours := app_dir / "requirements.txt").exists():

@@ -73,11 +73,15 @@ def is_of_function(path: str) -> bool:
     return not path.startswith(tuple(f"{folder}/" for folder in TOOLS)) and path.endswith(".py")
 
 
+def newest_glibc(python: str) -> int:
+    """Return the minor version of the C library, 2.x, that Lambda has for a version of Python."""
+    return GLIBC.get(python, 34)
+
+
 def platforms(python: str, architecture: Architecture) -> list[str]:
     """Return the tags of wheels that run on Lambda, the newest first."""
     machine = MACHINES[architecture]
-    newest = GLIBC.get(python, 34)
-    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(newest, 16, -1)]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(newest_glibc(python), 16, -1)]
     return [*tags, f"manylinux2014_{machine}"]
 
 

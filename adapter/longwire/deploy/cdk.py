@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from longwire.deploy import plan as said
 from longwire.deploy.alarms import PERIOD, alarms
+from longwire.deploy.bundle import MACHINES, newest_glibc
 from longwire.deploy.cdk_parts import APP, IMPORTS, METHODS
 from longwire.deploy.text import fill
 
@@ -52,18 +53,18 @@ def _facts(plan: Plan) -> dict[str, object]:
         **{store: plan.store == store for store in said.STORES},
         **{name: _lines(getattr(said, name.upper())) for name in ACTIONS},
         "code": json.dumps(plan.code),
-        "given": "".join(f" --parameters {name}=..." for name in plan.parameters),
-        "new_glibc": plan.python != "3.11",
+        "given": "".join(f" \\\n        --parameters {name}=..." for name in plan.parameters),
+        "glibc": newest_glibc(plan.python),
         "runtime": plan.python.replace(".", "_"),
         "architecture": {"arm64": "ARM_64", "x86_64": "X86_64"}[plan.architecture],
-        "platform": {"arm64": "aarch64", "x86_64": "x86_64"}[plan.architecture],
+        "machine": MACHINES[plan.architecture],
         "with_replay": "?replay=true" if plan.replay else "",
         "in_vpc": plan.in_vpc,
         "needs_endpoint": plan.needs_endpoint,
         "table_dsn": plan.dsn("{self.connections.table_name}"),
         "bucket_dsn": plan.dsn("{self.connections.bucket_name}"),
         "dsn_pattern": json.dumps(plan.dsn_pattern),
-        "identity_source": ", ".join(json.dumps(one) for one in plan.identity_source),
+        "identity_source": _lines(plan.identity_source, 24),
         "swept": said.SWEEP_RATE * plan.timeout,
         "visibility_timeout": plan.visibility_timeout,
         "each_alarm": "\n".join(_alarm(alarm) for alarm in alarms(plan)),
@@ -79,8 +80,8 @@ CONSTANTS = (
 ACTIONS = ("table_actions", "object_actions", "bucket_actions", "queue_actions", "network_actions")
 
 
-def _lines(names: Iterable[str]) -> str:
-    return "\n".join(f"            {json.dumps(name)}," for name in names)
+def _lines(names: Iterable[str], indent: int = 12) -> str:
+    return "\n".join(f"{indent * ' '}{json.dumps(name)}," for name in names)
 
 
 def _format(line: str) -> str:
@@ -125,10 +126,9 @@ def package() -> tempfile.TemporaryDirectory[str]:
     shutil.copytree(CODE, folder.name, dirs_exist_ok=True, ignore=ignore)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     wheels = ["--python-version", "<<python>>", "--implementation", "cp", "--only-binary", ":all:"]
-    wheels += ["--platform", "manylinux2014_<<platform>>"]
-%if new_glibc
-    wheels += ["--platform", "manylinux_2_28_<<platform>>"]
-%end
+    for minor in range(<<glibc>>, 16, -1):  # of the C library that Lambda has, and older ones
+        wheels += ["--platform", f"manylinux_2_{minor}_<<machine>>"]
+    wheels += ["--platform", "manylinux2014_<<machine>>"]
     requirements = ["--requirement", str(CODE / "requirements.txt")]
     subprocess.run(
         [*pip, *wheels, "--no-compile", "--target", folder.name, *requirements], check=True

@@ -21,7 +21,7 @@ PLACES = {
 }
 
 
-class Kind(NamedTuple):
+class ProjectKind(NamedTuple):
     """A kind of project."""
 
     about: str
@@ -35,17 +35,17 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "chat": Kind(
+    "chat": ProjectKind(
         "rooms and a page, FastAPI",
         ("longwire[http]{version}", "fastapi>=0.115"),
         paths=("/rooms/lobby",),
     ),
-    "users": Kind(
+    "users": ProjectKind(
         "an HTTP route that finds a user's connections, FastAPI",
         ("longwire[http]{version}", "fastapi>=0.115"),
         paths=("/ws",),
     ),
-    "routes": Kind(
+    "routes": ProjectKind(
         "a Lambda function for each route, no framework",
         ("longwire{version}",),
         variables="LONGWIRE_DSN=sqlite:///.longwire.sqlite3 ",

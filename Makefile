@@ -8,7 +8,7 @@ MANGUM = .venv-mangum
 DEPLOY = .venv-deploy
 PROVIDER = .venv-terraform
 
-.PHONY: demo test parity storm chaos kills fuzz runtimes emulators deploy-test check fmt lint types cov bench build clean
+.PHONY: demo test parity storm chaos kills fuzz runtimes emulators deploy-test live check fmt lint types cov bench build clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -87,6 +87,15 @@ $(DEPLOY)/installed: tests/deploy/tools.txt
 	$(PYTHON) -m venv $(DEPLOY)
 	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
+
+# What is believed of AWS, measured in your own account: docs/live.md. It asks before it makes
+# anything, and removes all of it. CLEAN=1 removes what an earlier run has left.
+LIVE_OPTIONS = $(if $(CLEAN),--clean) $(if $(LONG),--long) $(if $(FRAMEWORKS),--frameworks $(FRAMEWORKS)) \
+	$(if $(MANAGED_SUBNETS),--managed-subnets $(MANAGED_SUBNETS)) \
+	$(if $(MANAGED_SECURITY_GROUPS),--managed-security-groups $(MANAGED_SECURITY_GROUPS)) \
+	$(if $(JSON),--json $(JSON)) $(if $(MARKDOWN),--markdown $(MARKDOWN))
+live: $(VENV)/installed $(DEPLOY)/installed
+	LIVE=$(LIVE) $(BIN)/python -m tests.live $(LIVE_OPTIONS)
 
 $(PROVIDER)/installed: tests/deploy/terraform.txt
 	$(PYTHON) -m venv $(PROVIDER)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from tests.deploy.tools import QUIET, REGION, tool
 from tests.servers.aws import KEYS
@@ -42,10 +43,15 @@ class Emulator:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack that is deployed there."""
+    """A stack that is deployed there.
+
+    Attributes:
+        folder: of the app, with the files of the template.
+    """
 
     emulator: Emulator
     name: str
+    folder: Path
 
     def of_type(self, kind: str) -> list[str]:
         """Return the physical ids of its resources of a type."""
@@ -79,11 +85,12 @@ class Stack:
         url = self.management_url.replace("http://", "ws://")
         return f"{url}/?{urlencode({'path': path, **query})}"
 
-    def http(self, path: str) -> str:
-        """Return the URL of an HTTP route."""
-        api_id, stage = self.api("HTTP")
-        below = "" if stage == "$default" else f"/{stage}"
-        return f"{self.emulator.url}/_aws/execute-api/{api_id}{below}{path}"
+    def post(self, path: str, **query: str) -> urllib.request.Request:
+        """Return a request to an HTTP route of the app."""
+        api_id, _ = self.api("HTTP")
+        url = f"{self.emulator.url}{path}?{urlencode(query)}"
+        host = f"{api_id}.execute-api.localhost:{urlsplit(url).port}"
+        return urllib.request.Request(url, method="POST", headers={"Host": host})
 
     def environ(self) -> dict[str, str]:
         """Return the variables of its function."""
@@ -93,11 +100,40 @@ class Stack:
         return variables
 
     def turn_to_the_emulator(self) -> None:
-        """Have the function post to the emulator: the template names AWS's own address."""
+        """Do what the emulator needs beyond the template, and AWS does not."""
+        # The template names AWS's own address.
         turned = {**self.environ(), "WS_MANAGEMENT_ENDPOINT": self.management_url}
         self.emulator.client("lambda").update_function_configuration(
             FunctionName=self.function, Environment={"Variables": turned}
         )
+        self._read_openapi()
+
+    def _read_openapi(self) -> None:
+        """Make the HTTP routes that SAM describes by OpenAPI, which the emulator does not read."""
+        apis = self.emulator.client("apigatewayv2")
+        api_id, _ = self.api("HTTP")
+        processed = self.emulator.client("cloudformation").get_template(
+            StackName=self.name, TemplateStage="Processed"
+        )["TemplateBody"]
+        for resource in processed["Resources"].values():
+            paths = resource.get("Properties", {}).get("Body", {}).get("paths", {})
+            for operation in (one for methods in paths.values() for one in methods.values()):
+                assert operation["isDefaultRoute"]
+                described = operation["x-amazon-apigateway-integration"]
+                integration = apis.create_integration(
+                    ApiId=api_id,
+                    IntegrationType=described["type"].upper(),
+                    IntegrationUri=self._function_arn(),
+                    PayloadFormatVersion=described["payloadFormatVersion"],
+                )
+                target = f"integrations/{integration['IntegrationId']}"
+                apis.create_route(ApiId=api_id, RouteKey="$default", Target=target)
+
+    def _function_arn(self) -> str:
+        client = self.emulator.client("lambda")
+        found = client.get_function_configuration(FunctionName=self.function)
+        arn: str = found["FunctionArn"]
+        return arn
 
 
 @contextmanager

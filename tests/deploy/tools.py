@@ -88,3 +88,9 @@ def _environ(folder: Path) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     path = os.pathsep.join([str(VENV / "bin"), os.environ["PATH"]])
     return {**ours, **QUIET, "PATH": path, "HOME": str(folder)}
+
+
+def asked_for() -> None:
+    """Skip a module unless `make deploy-test` runs it."""
+    if not os.environ.get("LONGWIRE_TEST_DEPLOY"):
+        pytest.skip("make deploy-test runs these", allow_module_level=True)

@@ -65,11 +65,15 @@ async def soon(scope: Any, receive: Any, send: Any) -> None:
     """Post to the connection from before its response until that succeeds, and tell when it did."""
     await receive()
     begun = threading.Event()
-    posting = asyncio.create_task(asyncio.to_thread(_post_until_taken, scope["aws.event"], begun))
+    arguments = (scope["aws.event"], begun)
+    posting = threading.Thread(target=_post_until_taken, args=arguments, daemon=True)
+    posting.start()
     await asyncio.to_thread(begun.wait)
     await send({"type": "websocket.accept"})
-    # The environment goes on as long as the app does.
-    await posting
+    if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+        # The environment goes on as long as the app does. Where no extension can be, the response
+        # would wait for the app instead; there nothing freezes.
+        await asyncio.to_thread(posting.join)
     await receive()
 
 

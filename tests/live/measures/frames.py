@@ -136,9 +136,14 @@ async def _idle(world: World) -> Finding:
     if not world.long:
         about, assumed = "pings and the idle time", "pings do not keep a connection open"
         return unmeasured(about, assumed, "takes 12 minutes: ask for it with LONG=1")
-    pongs: list[bool] = []
     async with world.connect("main", "/echo", "near") as client:
-        began = world.now()
-        while (heard := await client.hear(PING_EVERY)) is None and world.now() - began < IDLE:
-            pongs.append(await client.ping(PATIENCE))
-        return judge_idle(pongs, world.now() - began, heard)
+        return await watch_idle(client, world)
+
+
+async def watch_idle(client: Client, world: World) -> Finding:
+    """Ping, and say nothing, until the connection ends or should have."""
+    pongs: list[bool] = []
+    began = world.now()
+    while (heard := await client.hear(PING_EVERY)) is None and world.now() - began < IDLE:
+        pongs.append(await client.ping(PATIENCE))
+    return judge_idle(pongs, world.now() - began, heard)

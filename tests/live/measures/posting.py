@@ -29,7 +29,7 @@ async def measure(world: World) -> list[Finding]:
     findings = []
     for way, times in TIMES.items():
         tried: list[Tries | None] = []
-        for _ in range(times):
+        while len(tried) < times and tried[-2:] != [None, None]:
             async with world.connect("main", "/soon", way) as client:
                 told = await hear_json(client, PATIENCE, "tries")
             tried.append(None if told is None else [(at, status) for at, status in told["tries"]])

@@ -42,8 +42,8 @@ async def measure_snapstart(world: World) -> list[Finding]:
         heard = await _listen(world, "snap", AT_ONCE)
     except Unavailable as error:
         return [unmeasured(SNAPSTART, ASSUMED_OF_SNAPSTART, str(error))]
-    restores = 0
-    while not restores and world.now() - began < LOG_PATIENCE:
+    restores, asked = 0, world.now()
+    while not restores and world.now() - asked < LOG_PATIENCE:
         await world.sleep(LOOK_EVERY)
         restores = count_restores(await world.logs("snap", began))
     return [judge_snapstart(heard, restores)]

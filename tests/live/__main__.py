@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import longwire
+from longwire.deploy.plan import PYTHONS
 from tests.live import confirmation, conversations, costs, leftovers, report, stacks
 from tests.live.account import PREFIX, CannotError, find_account
 from tests.live.aws import EMULATOR_LACKS, Stacks, make_world
@@ -78,6 +79,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     ):
         if unknown := [value for value in values if value not in known]:
             parser.error(f"{option}: {', '.join(unknown)}: expected some of {', '.join(known)}")
+    if options.python not in PYTHONS:
+        parser.error(f"--python: expected one of {', '.join(PYTHONS)}")
     for path in (options.json, options.markdown):
         if path is not None and not path.absolute().parent.is_dir():
             parser.error(f"{path}: there is no folder {path.absolute().parent}")
@@ -134,10 +137,17 @@ def _measure(account: Account, options: argparse.Namespace) -> int:
     findings: list[Finding] = []
     left = CANNOT
     try:
-        findings = _deploy_and_measure(account, name, extras, options)
+        _deploy_and_measure(account, name, extras, options, findings)
     finally:
-        left = _remove(account, name)
-    where = report.Run(
+        try:
+            left = _remove(account, name)
+        finally:
+            _write(_where(account, options, began), findings, options)
+    return left
+
+
+def _where(account: Account, options: argparse.Namespace, began: str) -> report.Run:
+    return report.Run(
         longwire.__version__,
         account.region,
         options.python,
@@ -145,8 +155,6 @@ def _measure(account: Account, options: argparse.Namespace) -> int:
         began,
         emulator=account.endpoint is not None,
     )
-    _write(where, findings, options)
-    return left
 
 
 def _made(name: str, extras: Extras) -> list[str]:
@@ -163,8 +171,12 @@ def _made(name: str, extras: Extras) -> list[str]:
 
 
 def _deploy_and_measure(
-    account: Account, name: str, extras: Extras, options: argparse.Namespace
-) -> list[Finding]:
+    account: Account,
+    name: str,
+    extras: Extras,
+    options: argparse.Namespace,
+    findings: list[Finding],
+) -> None:
     with tempfile.TemporaryDirectory(prefix=PREFIX) as place:
         folder = Path(place)
         _tell("playing the conversations under uvicorn")
@@ -177,7 +189,7 @@ def _deploy_and_measure(
             _tell(f"deploying {stack}")
             stacks.deploy(account, stack, folder / template, bucket)
     there = Stacks(account, name)
-    return asyncio.run(_ask(there, wanted, account, options))
+    asyncio.run(_ask(there, wanted, account, options, findings))
 
 
 async def _ask(
@@ -185,16 +197,19 @@ async def _ask(
     wanted: dict[str, list[str]],
     account: Account,
     options: argparse.Namespace,
-) -> list[Finding]:
+    findings: list[Finding],
+) -> None:
     lacks = dict(EMULATOR_LACKS) if account.endpoint else {}
     lacks |= {name: "not asked for: --only" for name in MEASUREMENTS if name not in options.only}
-    findings = await measure_all(make_world(there, long=options.long), lacks, _tell)
+    await measure_all(make_world(there, long=options.long), lacks, findings, _tell)
     _tell("playing the conversations in the account")
     heard = await conversations.played(there.url("main"), options.frameworks)
-    return findings + conversations.judge(options.frameworks, wanted, heard)
+    findings += conversations.judge(options.frameworks, wanted, heard)
 
 
 def _write(where: report.Run, findings: Sequence[Finding], options: argparse.Namespace) -> None:
+    if not findings:
+        return
     for line in report.lines(findings):
         _tell(line)
     for path, text in (

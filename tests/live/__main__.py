@@ -52,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CannotError as error:
         _tell(f"make live: {error}", file=sys.stderr)
         return CANNOT
+    except Exception as error:
+        # boto3 need not be there, and makes classes of errors as it goes.
+        if not type(error).__module__.startswith("botocore."):
+            raise
+        _tell(f"make live: {error}", file=sys.stderr)
+        return CANNOT
     except KeyboardInterrupt:
         _tell("interrupted; if anything is left: make live LIVE=yes CLEAN=1", file=sys.stderr)
         return INTERRUPTED
@@ -63,7 +69,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--long", action="store_true", help="measure the idle time, too: 12 minutes"
     )
-    parser.add_argument("--frameworks", default="plain,starlettes", help="(%(default)s)")
+    parser.add_argument(
+        "--frameworks", default="plain,starlettes", help="(%(default)s); '' is none"
+    )
     parser.add_argument("--only", default=",".join(MEASUREMENTS), help="(%(default)s)")
     parser.add_argument("--python", default="3.13", help="of the functions (%(default)s)")
     parser.add_argument("--arch", choices=("arm64", "x86_64"), default="arm64")
@@ -72,7 +80,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
     options = parser.parse_args(argv)
-    options.frameworks, options.only = options.frameworks.split(","), options.only.split(",")
+    options.frameworks = [name for name in options.frameworks.split(",") if name]
+    options.only = options.only.split(",")
     for option, values, known in (
         ("--frameworks", options.frameworks, stacks.FRAMEWORKS),
         ("--only", options.only, MEASUREMENTS),

@@ -51,6 +51,19 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes(
     assert remove(account, "longwire-live-0c", told.append) == []
 
 
+def test_what_cannot_be_listed_is_said_and_the_rest_goes(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_leftovers(account, "longwire-live-0e", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(account.client("s3"), "list_buckets", _denied)
+        told: list[str] = []
+        left = remove(account, "longwire-live-0e", told.append)
+    assert left == [Leftover("bucket", "(not known)")]
+    assert "cannot look for a bucket: An error occurred (AccessDenied" in "\n".join(told)
+    assert remove(account, "longwire-live-0e", told.append) == []
+
+
 def _denied(**arguments: object) -> None:
     from botocore.exceptions import ClientError
 

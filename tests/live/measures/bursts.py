@@ -37,10 +37,10 @@ class Burst(NamedTuple):
 
 async def measure(world: World) -> list[Finding]:
     """Send a burst, a flood, and more than a throttled route takes."""
-    findings = [judge_burst(MESSAGES, await _burst(world, "main", MESSAGES, TAKES))]
-    findings.append(judge_flood(MANY, await _burst(world, "main", MANY)))
+    findings = [judge_burst(MESSAGES, await burst(world, "main", MESSAGES, TAKES))]
+    findings.append(judge_flood(MANY, await burst(world, "main", MANY)))
     try:
-        throttled = await _burst(world, "throttled", FEW)
+        throttled = await burst(world, "throttled", FEW)
     except Unavailable as error:
         return [*findings, unmeasured(THROTTLE, ASSUMED_OF_A_THROTTLE, str(error))]
     return [*findings, judge_throttle(FEW, throttled)]
@@ -100,7 +100,8 @@ def _is_error(text: str) -> bool:
     return text.startswith('{"message"')
 
 
-async def _burst(world: World, place: Place, messages: int, takes: float = 0.0) -> Burst:
+async def burst(world: World, place: Place, messages: int, takes: float = 0.0) -> Burst:
+    """Send so many messages, for each of which the app takes so long; return what comes."""
     async with world.connect(place, "/timed", "near") as client:
         for number in range(messages):
             await client.say(json.dumps({"n": number, "takes": takes}))

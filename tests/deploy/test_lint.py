@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING
+
+import pytest
 
 from longwire.deploy import cdk, sam
 from tests.deploy import plans
@@ -14,6 +18,8 @@ from tests.deploy.tools import run, tool
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Tools of others, which take their time to start.
+pytestmark = pytest.mark.timeout(240)
 FEW = plans.few()
 
 
@@ -56,7 +62,8 @@ def test_cdk_packs_the_code_and_what_it_requires(tmp_path: Path) -> None:
         wheel.writestr("parcel-1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr("parcel-1.dist-info/RECORD", "")
     app = tmp_path / "app"
-    for file in ("main.py", "pkg/inner.py", ".venv/lib/x.py", "pkg/__pycache__/inner.pyc", ".env"):
+    left_out = (".venv/lib/x.py", "pkg/__pycache__/inner.pyc", ".env", "tests/test_x.py", "my.key")
+    for file in ("main.py", "pkg/inner.py", *left_out):
         (app / file).parent.mkdir(parents=True, exist_ok=True)
         (app / file).write_text("")
     (app / "requirements.txt").write_text("parcel==1\n")
@@ -71,6 +78,21 @@ def test_cdk_packs_the_code_and_what_it_requires(tmp_path: Path) -> None:
         (asset,) = (path for path in (app / "infra" / "cdk.out").glob("asset.*") if path.is_dir())
         packed.append(asset.name)
         there = {str(path.relative_to(asset)) for path in asset.rglob("*") if path.is_file()}
-        assert {"main.py", "pkg/inner.py", "parcel.py", "requirements.txt"} <= there
-        assert not [one for one in there if "pyc" in one or one.startswith((".", "infra/cdk.out"))]
+        assert {"main.py", "pkg/inner.py", "parcel.py"} <= there
+        assert not there & {*left_out, "requirements.txt", "infra/cdk.json"}
+        assert not [one for one in there if "cdk.out" in one]
     assert packed[0] == packed[1]  # so that a stack that has not changed is not deployed again
+
+
+def test_what_cdk_runs_is_clean_python(tmp_path: Path) -> None:
+    """Also where there is no CDK to run it: no name is missing, none is unused."""
+    pytest.importorskip("ruff")
+    for name, plan in FEW.items():
+        for file, text in cdk.render(plan).items():
+            if file.endswith(".py"):
+                (tmp_path / name).mkdir(exist_ok=True)
+                (tmp_path / name / file).write_text(text, encoding="utf-8")
+    for command in (["check", "--select", "E,F,I,W"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "100", "."]
+        done = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout

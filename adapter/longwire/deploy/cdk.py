@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from longwire.deploy import plan as said
 from longwire.deploy.alarms import PERIOD, alarms
-from longwire.deploy.bundle import MACHINES, newest_glibc
+from longwire.deploy.bundle import MACHINES, NOT_OF_APPS, newest_glibc
 from longwire.deploy.cdk_parts import APP, IMPORTS, METHODS
 from longwire.deploy.text import fill
 
@@ -38,7 +38,7 @@ def render(plan: Plan) -> dict[str, str]:
         "longwire_construct.py": fill(CONSTRUCT, {**facts, **parts}).rstrip("\n") + "\n",
         "cdk_app.py": fill(APP, facts),
         "cdk.json": json.dumps({"app": "python3 cdk_app.py"}, indent=2) + "\n",
-        "requirements-cdk.txt": "aws-cdk-lib>=2.180\nconstructs>=10\n",
+        "requirements-cdk.txt": "aws-cdk-lib>=2.180\nconstructs>=10\npip\n",
     }
 
 
@@ -53,7 +53,8 @@ def _facts(plan: Plan) -> dict[str, object]:
         **{store: plan.store == store for store in said.STORES},
         **{name: _lines(getattr(said, name.upper())) for name in ACTIONS},
         "code": json.dumps(plan.code),
-        "given": "".join(f" --parameters {name}=..." for name in plan.parameters),
+        "given": "".join(f" \\\n        --parameters {name}=..." for name in plan.parameters),
+        "left_out": _lines((*NOT_OF_APPS, "venv", "cdk.json"), 4),
         "glibc": newest_glibc(plan.python),
         "runtime": plan.python.replace(".", "_"),
         "architecture": {"arm64": "ARM_64", "x86_64": "X86_64"}[plan.architecture],
@@ -64,7 +65,7 @@ def _facts(plan: Plan) -> dict[str, object]:
         "table_dsn": plan.dsn("{self.connections.table_name}"),
         "bucket_dsn": plan.dsn("{self.connections.bucket_name}"),
         "dsn_pattern": json.dumps(plan.dsn_pattern),
-        "identity_source": ", ".join(json.dumps(one) for one in plan.identity_source),
+        "identity_source": _lines(plan.identity_source, 24),
         "swept": said.SWEEP_RATE * plan.timeout,
         "visibility_timeout": plan.visibility_timeout,
         "each_alarm": "\n".join(_alarm(alarm) for alarm in alarms(plan)),
@@ -80,8 +81,8 @@ CONSTANTS = (
 ACTIONS = ("table_actions", "object_actions", "bucket_actions", "queue_actions", "network_actions")
 
 
-def _lines(names: Iterable[str]) -> str:
-    return "\n".join(f"            {json.dumps(name)}," for name in names)
+def _lines(names: Iterable[str], indent: int = 12) -> str:
+    return "\n".join(f"{indent * ' '}{json.dumps(name)}," for name in names)
 
 
 def _format(line: str) -> str:
@@ -116,7 +117,9 @@ STAGE = "<<stage>>"
 
 
 # What is not to be on Lambda. CODE may be the folder of this file, too.
-LEFT_OUT = ("*.pyc", "__pycache__", ".*", "cdk.out", "node_modules", "venv", "*.sqlite3*")
+LEFT_OUT = (
+<<left_out>>
+)
 
 
 def package() -> tempfile.TemporaryDirectory[str]:

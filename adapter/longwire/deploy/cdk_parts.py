@@ -182,7 +182,9 @@ METHODS = '''\
                 authorizer=authorizers.WebSocketLambdaAuthorizer(
                     "ConnectAuthorizer",
                     self.authorizer,
-                    identity_source=[<<identity_source>>],
+                    identity_source=[
+<<identity_source>>
+                    ],
                 ),
 %end
             ),
@@ -372,7 +374,7 @@ HTTP_ACCESS_LOG = <<http_access_log>>
 '''
 
 APP = '''\
-"""The stack. With Python and Node:
+r"""The stack. With Python and Node:
 
     python3 -m pip install -r requirements-cdk.txt
     npx aws-cdk bootstrap   (once for each account and region)

@@ -399,10 +399,10 @@ def test_every_command_can_be_given(line: str) -> None:
             assert all((ROOT / path).exists() for path in paths)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
-        case ["sam" | "npx", *_]:  # in an AWS account, or as tests/deploy does it
-            assert " ".join(words) in WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
         case ["cd", folder]:
             assert f"longwire new {folder}" in COMMANDS
+        case ["sam" | "npx", *_]:  # in an AWS account, or as tests/deploy does it
+            assert " ".join(words) in WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
         case ["uvicorn", target]:
             assert importlib.util.find_spec(target.partition(":")[0])
         case _:

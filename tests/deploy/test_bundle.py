@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import csv
-import hashlib
-import io
 import json
 import subprocess
 import sys
 import zipfile
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +19,7 @@ from longwire.deploy.plan import PYTHONS
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.server.server import LocalGateway
 from tests.asgi.test_http import HTTP_EVENT
+from tests.deploy.wheels import invented, of_fastapi
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,65 +51,6 @@ async def ws(ws: WebSocket) -> None:
 handler = Longwire(app)
 """
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
-OF_FASTAPI = (
-    *("annotated-doc", "annotated-types", "anyio", "fastapi", "idna", "mangum", "pydantic"),
-    *("pydantic-core", "starlette", "typing-extensions", "typing-inspection", "sniffio"),
-    *("opentelemetry-api", "importlib-metadata", "zipp", "exceptiongroup"),
-)
-
-
-def _wheel(folder: Path, name: str, files: dict[str, bytes], *, version: str, tag: str) -> None:
-    """Write a wheel as pip wants it."""
-    record = io.StringIO()
-    lines = csv.writer(record, lineterminator="\n")
-    info = f"{name}-{version}.dist-info"
-    for path, data in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-        lines.writerow([path, f"sha256={digest}", len(data)])
-    lines.writerow([f"{info}/RECORD", "", ""])
-    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as wheel:
-        for path, data in files.items():
-            wheel.writestr(path, data)
-        wheel.writestr(f"{info}/RECORD", record.getvalue())
-
-
-def _invented(
-    folder: Path,
-    name: str,
-    tag: str = "py3-none-any",
-    files: dict[str, bytes] | None = None,
-    *,
-    needs: str = "",
-) -> None:
-    """Write a wheel of a package that there is not."""
-    info = f"{name}-1.0.dist-info"
-    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-    about += f"Requires-Dist: {needs}\n" if needs else ""
-    wheel = f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n"
-    content = {f"{name}/{path}": data for path, data in (files or {"__init__.py": b""}).items()}
-    content |= {f"{info}/METADATA": about.encode(), f"{info}/WHEEL": wheel.encode()}
-    _wheel(folder, name, content, version="1.0", tag=tag)
-
-
-def _installed(folder: Path, name: str) -> None:
-    """Make the wheel again that a package here was installed from."""
-    found = metadata.distribution(name)
-    assert found.files is not None
-    files = {
-        str(path): found.locate_file(path).read_bytes()  # type: ignore[attr-defined]
-        for path in found.files
-        if ".." not in path.parts and path.suffix != ".pyc" and path.name not in ("RECORD",)
-    }
-    tags = [
-        line.split()[1] for line in (found.read_text("WHEEL") or "").splitlines() if "Tag:" in line
-    ]
-    top = next(path for path in files if path.endswith(".dist-info/METADATA")).partition("-")[0]
-    # Built here it may have a tag of this machine; as for Lambda it is that of an older library.
-    tag = tags[0] if "linux" not in tags[0] else f"{tags[0].rpartition('-')[0]}-{ANY_LINUX}"
-    _wheel(folder, top, files, version=found.version, tag=tag)
-
-
-ANY_LINUX = "manylinux2014_x86_64"
 
 
 @pytest.fixture
@@ -218,9 +154,7 @@ def _asking(path: str) -> dict[str, Any]:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the wheels here are not Lambda's")
 async def test_a_bundle_runs_with_nothing_beside_it(wheels: Path, tmp_path: Path) -> None:
     """FastAPI, sockets, groups, HTTP and a file of data, without what this machine has."""
-    for name in OF_FASTAPI:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            _installed(wheels, name)
+    of_fastapi(wheels)
     (tmp_path / "app" / "main.py").write_text(APP)
     (tmp_path / "app" / "page.txt").write_text("a page")
     (tmp_path / "app" / "requirements.txt").write_text("longwire[http,dev]>=0.1\nfastapi\n")
@@ -347,9 +281,9 @@ def test_wheels_are_those_of_lambdas_machine(
     for other in ("aarch64", "x86_64"):
         for library in ("2014", "_2_28", "_2_39"):
             tag = f"cp313-cp313-manylinux{library}_{other}"
-            _invented(wheels, "driver", tag, {"__init__.py": tag.encode()}, needs="plain")
+            invented(wheels, "driver", tag, {"__init__.py": tag.encode()}, needs="plain")
     plain = dict.fromkeys(("__init__.py", "tests/test_a.py", "tests/data.py"), b"")
-    _invented(wheels, "plain", files=plain)
+    invented(wheels, "plain", files=plain)
     (app / "requirements.txt").write_text("# ours\nlongwire\ndriver \\\n  ==1.0  # fast\n")
     assert _bundle("--into", "f.zip", "--arch", arch, "--python", "3.13") == 0
     content = _content(app / "f.zip")
@@ -367,14 +301,14 @@ def test_wheels_are_those_of_lambdas_machine(
 def test_an_older_python_has_an_older_library(wheels: Path, app: Path) -> None:
     """Amazon Linux 2 has 2.26."""
     for tag in ("manylinux2014_aarch64", "manylinux_2_28_aarch64"):
-        _invented(wheels, "driver", f"cp311-cp311-{tag}", {"__init__.py": tag.encode()})
+        invented(wheels, "driver", f"cp311-cp311-{tag}", {"__init__.py": tag.encode()})
     (app / "requirements.txt").write_text("longwire\ndriver\n")
     assert _bundle("--into", "f.zip", "--python", "3.11") == 0
     assert _content(app / "f.zip")["driver/__init__.py"] == b"manylinux2014_aarch64"
 
 
 def test_a_layer_has_the_packages_and_the_function_the_app(wheels: Path, app: Path) -> None:
-    _invented(wheels, "plain")
+    invented(wheels, "plain")
     (app / "requirements.txt").write_text("longwire\nplain\n")
     assert _bundle("--into", "f.zip", "--layer", "l.zip", "--python", HERE) == 0
     layer, function = _content(app / "l.zip"), _content(app / "f.zip")
@@ -395,7 +329,7 @@ def test_what_lambda_has_is_left_out(
 
 def test_requirements_include_others(wheels: Path, app: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        _invented(wheels, name)
+        invented(wheels, name)
     (tmp_path / "base.txt").write_text("longwire\none\n")
     (tmp_path / "limits.txt").write_text("two==1.0\n")
     (app / "requirements.txt").write_text("-r ../base.txt\n-c ../limits.txt\ntwo\n")
@@ -447,7 +381,7 @@ def test_too_much_for_lambda(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing is written, and what is large has a name."""
-    _invented(wheels, "giant", files={"__init__.py": b"", "data.bin": bytes(3_000_000)})
+    invented(wheels, "giant", files={"__init__.py": b"", "data.bin": bytes(3_000_000)})
     (app / "requirements.txt").write_text("longwire\ngiant\n")
     monkeypatch.setattr(bundle, "UNZIPPED_LIMIT", 2_500_000)
     for more in ((), ("--layer", "l.zip")):
@@ -504,7 +438,7 @@ def test_a_mistake_is_one_line(
 def test_requirements_that_cannot_be(
     wheels: Path, app: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _invented(wheels, "driver", "cp313-cp313-manylinux2014_x86_64")
+    invented(wheels, "driver", "cp313-cp313-manylinux2014_x86_64")
     listed = app / "requirements.txt"
     for content, code, text in (
         (b"driver\n", 1, "No matching distribution found for driver: there may be no wheel for"),

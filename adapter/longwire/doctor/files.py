@@ -13,7 +13,7 @@ from longwire.doctor.packages import extensions_in, read_package
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from longwire.doctor.model import Function, Layer, Stack
+    from longwire.doctor.model import LambdaFunction, Layer, Stack
     from longwire.doctor.resources import Source
 
 # Where tools write what they deploy, the newest step first.
@@ -135,7 +135,7 @@ def _hint(value: Any, name: str) -> str:
     return ""
 
 
-def _with_package(function: Function) -> Function:
+def _with_package(function: LambdaFunction) -> LambdaFunction:
     if function.folder is None or function.image is True:
         return function
     return function._replace(package=read_package(function.folder, function.handler))

@@ -6,13 +6,16 @@ It has no extensions, snapshots, instances or bills; `aws.py` lists what it lack
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.deploy.emulator import ministack
-from tests.deploy.tools import ARCHITECTURE, PYTHON_OF_FUNCTIONS, asked_for, tool
-from tests.live import stacks
+from tests.deploy.tools import ARCHITECTURE, PYTHON_OF_FUNCTIONS, asked_for, run, tool
+from tests.live import extras, stacks
 from tests.live.account import CannotError
 from tests.live.conftest import NUMBER, live
 from tests.live.leftovers import find
@@ -69,3 +72,35 @@ def test_all_is_removed_after_a_failure(
     code, said = live(environ, "--clean", said=f"{NUMBER}\n")
     assert code == 0, said
     assert find(account) == []
+
+
+def test_all_is_removed_after_ctrl_c(environ: dict[str, str], account: Account) -> None:
+    """While the second stack is deployed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.live", *HERE],
+        cwd=stacks.ROOT,
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{NUMBER}\n")
+        process.stdin.close()
+        for line in process.stdout:
+            if line.startswith("deploying ") and line.endswith("-extras\n"):
+                process.send_signal(signal.SIGINT)
+                break
+        said = process.stdout.read()
+    assert process.returncode == 130, said
+    assert said.endswith("interrupted; if anything is left: make live LIVE=yes CLEAN=1\n")
+    assert find(account) == []
+
+
+def test_the_linter_finds_nothing_in_the_extras(tmp_path: Path) -> None:
+    managed = extras.Managed(("subnet-0123456789abcdef0",), ("sg-0123456789abcdef0",))
+    wanted = extras.Extras("3.13", "arm64", managed=managed)
+    (tmp_path / "extras.json").write_text(json.dumps(extras.template(wanted)))
+    assert run([tool("cfn-lint"), "extras.json"], tmp_path) == ""

@@ -87,7 +87,7 @@ emulators: $(VENV)/installed
 deploy-test: $(VENV)/installed
 	-$(MAKE) $(DEPLOY)/installed
 	-$(MAKE) $(PROVIDER)/installed
-	LONGWIRE_TEST_DEPLOY=$${LONGWIRE_TEST_DEPLOY:-1} $(BIN)/python $(PYTEST) -rs tests/deploy
+	LONGWIRE_TEST_DEPLOY=$${LONGWIRE_TEST_DEPLOY:-1} $(BIN)/python $(PYTEST) -rs tests/deploy tests/live/test_on_an_emulator.py
 
 $(DEPLOY)/installed: tests/deploy/tools.txt
 	$(PYTHON) -m venv $(DEPLOY)

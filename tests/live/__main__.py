@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import longwire
+from longwire.deploy.plan import PYTHONS
 from tests.live import confirmation, conversations, costs, leftovers, report, stacks
 from tests.live.account import PREFIX, CannotError, find_account
 from tests.live.aws import EMULATOR_LACKS, Stacks, make_world
@@ -51,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CannotError as error:
         _tell(f"make live: {error}", file=sys.stderr)
         return CANNOT
+    except Exception as error:
+        # boto3 need not be there, and makes classes of errors as it goes.
+        if not type(error).__module__.startswith("botocore."):
+            raise
+        _tell(f"make live: {error}", file=sys.stderr)
+        return CANNOT
     except KeyboardInterrupt:
         _tell("interrupted; if anything is left: make live LIVE=yes CLEAN=1", file=sys.stderr)
         return INTERRUPTED
@@ -62,7 +69,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--long", action="store_true", help="measure the idle time, too: 12 minutes"
     )
-    parser.add_argument("--frameworks", default="plain,starlettes", help="(%(default)s)")
+    parser.add_argument(
+        "--frameworks", default="plain,starlettes", help="(%(default)s); '' is none"
+    )
     parser.add_argument("--only", default=",".join(MEASUREMENTS), help="(%(default)s)")
     parser.add_argument("--python", default="3.13", help="of the functions (%(default)s)")
     parser.add_argument("--arch", choices=("arm64", "x86_64"), default="arm64")
@@ -71,13 +80,16 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
     options = parser.parse_args(argv)
-    options.frameworks, options.only = options.frameworks.split(","), options.only.split(",")
+    options.frameworks = [name for name in options.frameworks.split(",") if name]
+    options.only = options.only.split(",")
     for option, values, known in (
         ("--frameworks", options.frameworks, stacks.FRAMEWORKS),
         ("--only", options.only, MEASUREMENTS),
     ):
         if unknown := [value for value in values if value not in known]:
             parser.error(f"{option}: {', '.join(unknown)}: expected some of {', '.join(known)}")
+    if options.python not in PYTHONS:
+        parser.error(f"--python: expected one of {', '.join(PYTHONS)}")
     for path in (options.json, options.markdown):
         if path is not None and not path.absolute().parent.is_dir():
             parser.error(f"{path}: there is no folder {path.absolute().parent}")
@@ -134,10 +146,17 @@ def _measure(account: Account, options: argparse.Namespace) -> int:
     findings: list[Finding] = []
     left = CANNOT
     try:
-        findings = _deploy_and_measure(account, name, extras, options)
+        _deploy_and_measure(account, name, extras, options, findings)
     finally:
-        left = _remove(account, name)
-    where = report.Run(
+        try:
+            left = _remove(account, name)
+        finally:
+            _write(_where(account, options, began), findings, options)
+    return left
+
+
+def _where(account: Account, options: argparse.Namespace, began: str) -> report.Run:
+    return report.Run(
         longwire.__version__,
         account.region,
         options.python,
@@ -145,8 +164,6 @@ def _measure(account: Account, options: argparse.Namespace) -> int:
         began,
         emulator=account.endpoint is not None,
     )
-    _write(where, findings, options)
-    return left
 
 
 def _made(name: str, extras: Extras) -> list[str]:
@@ -163,8 +180,12 @@ def _made(name: str, extras: Extras) -> list[str]:
 
 
 def _deploy_and_measure(
-    account: Account, name: str, extras: Extras, options: argparse.Namespace
-) -> list[Finding]:
+    account: Account,
+    name: str,
+    extras: Extras,
+    options: argparse.Namespace,
+    findings: list[Finding],
+) -> None:
     with tempfile.TemporaryDirectory(prefix=PREFIX) as place:
         folder = Path(place)
         _tell("playing the conversations under uvicorn")
@@ -177,7 +198,7 @@ def _deploy_and_measure(
             _tell(f"deploying {stack}")
             stacks.deploy(account, stack, folder / template, bucket)
     there = Stacks(account, name)
-    return asyncio.run(_ask(there, wanted, account, options))
+    asyncio.run(_ask(there, wanted, account, options, findings))
 
 
 async def _ask(
@@ -185,16 +206,19 @@ async def _ask(
     wanted: dict[str, list[str]],
     account: Account,
     options: argparse.Namespace,
-) -> list[Finding]:
+    findings: list[Finding],
+) -> None:
     lacks = dict(EMULATOR_LACKS) if account.endpoint else {}
     lacks |= {name: "not asked for: --only" for name in MEASUREMENTS if name not in options.only}
-    findings = await measure_all(make_world(there, long=options.long), lacks, _tell)
+    await measure_all(make_world(there, long=options.long), lacks, findings, _tell)
     _tell("playing the conversations in the account")
     heard = await conversations.played(there.url("main"), options.frameworks)
-    return findings + conversations.judge(options.frameworks, wanted, heard)
+    findings += conversations.judge(options.frameworks, wanted, heard)
 
 
 def _write(where: report.Run, findings: Sequence[Finding], options: argparse.Namespace) -> None:
+    if not findings:
+        return
     for line in report.lines(findings):
         _tell(line)
     for path, text in (

@@ -26,38 +26,43 @@ class Leftover(NamedTuple):
 def find(account: Account, prefix: str = PREFIX) -> list[Leftover]:
     """Return what is there, in the order in which it can be removed."""
     assert prefix.startswith(PREFIX)
-    return [
-        Leftover(kind, name)
-        for kind, names in (
-            ("stack", _stacks(account)),
-            ("bucket", _buckets(account)),
-            ("table", _tables(account)),
-            ("log group", _log_groups(account, prefix)),
-        )
-        for name in sorted(names, reverse=True)  # the stack of the extras before its own
-        if name.removeprefix("/aws/lambda/").startswith(prefix)
-    ]
+    return [leftover for kind in _KINDS for leftover in _of_kind(account, kind, prefix)]
 
 
 def remove(account: Account, prefix: str, tell: Callable[[str], None]) -> list[Leftover]:
     """Remove it all; return what is left, and tell why."""
     errors = importlib.import_module("botocore.exceptions")
-    for kind, remove_one in _REMOVE.items():
-        # Anew for each kind: stacks take with them what is theirs.
-        for leftover in find(account, prefix):
-            if leftover.kind == kind:
+    refused = (errors.ClientError, errors.BotoCoreError)
+    left: list[Leftover] = []
+    # Looked for anew for each kind: stacks take with them what is theirs.
+    for kind in _KINDS:
+        try:
+            for leftover in _of_kind(account, kind, prefix):
                 tell(f"removing {kind} {leftover.name}")
                 try:
-                    remove_one(account, leftover.name)
-                except (errors.ClientError, errors.BotoCoreError) as error:
+                    _KINDS[kind].remove(account, leftover.name)
+                except refused as error:
                     tell(f"  not removed: {error}")
-    return find(account, prefix)
+            left += _of_kind(account, kind, prefix)
+        except refused as error:
+            tell(f"cannot look for a {kind}: {error}")
+            left.append(Leftover(kind, "(not known)"))
+    return left
+
+
+def _of_kind(account: Account, kind: str, prefix: str) -> list[Leftover]:
+    return [
+        Leftover(kind, name)
+        # The stack of the extras before its own.
+        for name in sorted(_KINDS[kind].names(account, prefix), reverse=True)
+        if name.removeprefix("/aws/lambda/").startswith(prefix)
+    ]
 
 
 # A stack that another one's prefix names could be somebody's own: it must have the tag, too.
 
 
-def _stacks(account: Account) -> Iterator[str]:
+def _stacks(account: Account, prefix: str) -> Iterator[str]:
     pages = account.client("cloudformation").get_paginator("describe_stacks").paginate()
     for stack in (one for page in pages for one in page["Stacks"]):
         tags = {tag["Key"] for tag in stack.get("Tags", [])}
@@ -65,10 +70,10 @@ def _stacks(account: Account) -> Iterator[str]:
             yield stack["StackName"]
 
 
-def _buckets(account: Account) -> Iterator[str]:
+def _buckets(account: Account, prefix: str) -> Iterator[str]:
     client = account.client("s3")
     for bucket in client.list_buckets()["Buckets"]:
-        if bucket["Name"].startswith(PREFIX) and _is_here(account, client, bucket["Name"]):
+        if bucket["Name"].startswith(prefix) and _is_here(account, client, bucket["Name"]):
             yield bucket["Name"]
 
 
@@ -78,7 +83,7 @@ def _is_here(account: Account, client: Any, bucket: str) -> bool:
     return bool(where == account.region)
 
 
-def _tables(account: Account) -> Iterator[str]:
+def _tables(account: Account, prefix: str) -> Iterator[str]:
     for page in account.client("dynamodb").get_paginator("list_tables").paginate():
         yield from page["TableNames"]
 
@@ -115,9 +120,14 @@ def _remove_log_group(account: Account, name: str) -> None:
     account.client("logs").delete_log_group(logGroupName=name)
 
 
-_REMOVE = {
-    "stack": _remove_stack,
-    "bucket": _remove_bucket,
-    "table": _remove_table,
-    "log group": _remove_log_group,
+class _Kind(NamedTuple):
+    names: Callable[[Account, str], Iterator[str]]
+    remove: Callable[[Account, str], None]
+
+
+_KINDS = {
+    "stack": _Kind(_stacks, _remove_stack),
+    "bucket": _Kind(_buckets, _remove_bucket),
+    "table": _Kind(_tables, _remove_table),
+    "log group": _Kind(_log_groups, _remove_log_group),
 }

@@ -39,10 +39,12 @@ MEASUREMENTS = {
 
 
 async def measure_all(
-    world: World, lacks: Mapping[str, str], tell: Callable[[str], None]
-) -> list[Finding]:
-    """Run each measurement that the world does not lack."""
-    findings: list[Finding] = []
+    world: World,
+    lacks: Mapping[str, str],
+    findings: list[Finding],
+    tell: Callable[[str], None],
+) -> None:
+    """Run each measurement that the world does not lack; add what it finds to the findings."""
     for name, one in MEASUREMENTS.items():
         if name in lacks:
             findings.append(unmeasured(one.about, one.assumed, lacks[name]))
@@ -53,4 +55,3 @@ async def measure_all(
         except Exception as error:  # whatever a service may answer
             why = f"failed: {type(error).__name__}: {error}"
             findings.append(unmeasured(one.about, one.assumed, why))
-    return findings

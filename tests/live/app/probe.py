@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 
 from longwire import Longwire
 
-# Seconds: between two posts to a new connection, until it is given up, and of a timed message.
-_EVERY, _GIVE_UP, _TAKES = 0.005, 20.0, 0.2
+# Seconds: between two posts to a new connection, and until it is given up.
+_EVERY, _GIVE_UP = 0.005, 20.0
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -37,11 +37,11 @@ async def who(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def timed(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with when a message was begun and done."""
+    """Take as long as a message says; answer with when it was begun and done."""
     async for text in _texts(receive, send):
-        began = time.time()
-        await asyncio.sleep(_TAKES)
-        await _say(send, json.dumps({**json.loads(text), "began": began, "ended": time.time()}))
+        began, asked = time.time(), json.loads(text)
+        await asyncio.sleep(asked["takes"])
+        await _say(send, json.dumps({**asked, "began": began, "ended": time.time()}))
 
 
 async def greet(scope: Any, receive: Any, send: Any) -> None:

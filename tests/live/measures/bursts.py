@@ -20,7 +20,9 @@ FLOOD = "a client that floods"
 ASSUMED_OF_A_FLOOD = "is closed with 1008"
 THROTTLE = "messages above the throttle of a route"
 ASSUMED_OF_A_THROTTLE = 'are answered by a frame {"message", "connectionId", "requestId"}'
-MESSAGES, MANY, FEW = 30, 3000, 30
+MESSAGES, MANY, FEW = 30, 1000, 30
+# Seconds that the app takes for a message of the burst; the others are to come fast.
+TAKES = 0.2
 # Seconds in which nothing comes before it is taken to be over.
 SILENCE = 15.0
 
@@ -35,10 +37,10 @@ class Burst(NamedTuple):
 
 async def measure(world: World) -> list[Finding]:
     """Send a burst, a flood, and more than a throttled route takes."""
-    findings = [judge_burst(MESSAGES, await _burst(world, "main", MESSAGES))]
-    findings.append(judge_flood(MANY, await _burst(world, "main", MANY)))
+    findings = [judge_burst(MESSAGES, await burst(world, "main", MESSAGES, TAKES))]
+    findings.append(judge_flood(MANY, await burst(world, "main", MANY)))
     try:
-        throttled = await _burst(world, "throttled", FEW)
+        throttled = await burst(world, "throttled", FEW)
     except Unavailable as error:
         return [*findings, unmeasured(THROTTLE, ASSUMED_OF_A_THROTTLE, str(error))]
     return [*findings, judge_throttle(FEW, throttled)]
@@ -98,10 +100,11 @@ def _is_error(text: str) -> bool:
     return text.startswith('{"message"')
 
 
-async def _burst(world: World, place: Place, messages: int) -> Burst:
+async def burst(world: World, place: Place, messages: int, takes: float = 0.0) -> Burst:
+    """Send so many messages, for each of which the app takes so long; return what comes."""
     async with world.connect(place, "/timed", "near") as client:
         for number in range(messages):
-            await client.say(json.dumps({"n": number}))
+            await client.say(json.dumps({"n": number, "takes": takes}))
         return await _gather(client, messages)
 
 

@@ -87,6 +87,8 @@ def describe(heard: Heard) -> str:
     match heard:
         case None:
             return "nothing comes"
+        case Closed(None):
+            return "the connection breaks, without a close frame"
         case Closed():
             return f"closed with {heard.code}" + (f" {heard.reason!r}" if heard.reason else "")
         case bytes():

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,10 @@ ELSEWHERE = {
     "cd infra": "tests/test_commands.py::test_templates_are_written",
     "make install test dev": OF_A_PROJECT,
     "make install": OF_A_PROJECT,
+    "longwire doctor template.yaml": (
+        "tests/test_commands.py::test_the_doctor_finds_nothing_in_a_new_template"
+    ),
+    "pip install 'longwire[doctor]'": INSTALLED,
     "make dev": OF_A_PROJECT,
     "longwire bundle --into function.zip --arch arm64 --python 3.13": (
         "tests/deploy/test_bundle.py::test_a_bundle_runs_with_nothing_beside_it"
@@ -150,6 +155,13 @@ def test_templates_are_written(line: str, folder: Path) -> None:
     assert before.items() <= {path.name: path.read_bytes() for path in folder.glob("*.py")}.items()
 
 
+def test_the_doctor_finds_nothing_in_a_new_template(folder: Path) -> None:
+    """As somebody does who has both pages open."""
+    pytest.importorskip("samtranslator")
+    _run(folder, "longwire template sam main:app --into .")
+    _run(folder, "longwire doctor template.yaml")
+
+
 def test_a_new_project_is_made(tmp_path: Path) -> None:
     """The folder that the next command goes to."""
     _run(tmp_path, "longwire new my-chat")
@@ -170,6 +182,10 @@ def emulator() -> Iterator[str]:
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # What other tests have made in this process is there, too.
+    reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+    with urllib.request.urlopen(reset):
+        pass
     yield f"http://{host}:{port}"
     server.stop()
 

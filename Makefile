@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # The predecessor that `make bench` compares with.
 MANGUM = .venv-mangum
+# The tools that lint, pack and deploy the templates.
+DEPLOY = .venv-deploy
+PROVIDER = .venv-terraform
 
-.PHONY: demo test parity storm chaos kills fuzz runtimes emulators check fmt lint types cov bench build clean
+.PHONY: demo test parity storm chaos kills fuzz scale runtimes emulators deploy-test live check fmt lint types cov bench build site clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,instances,http,testing,sqlite3,redis,postgresql,dynamodb,s3,otel]' --group test --group check
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,instances,http,testing,sqlite3,redis,postgresql,dynamodb,s3,otel,doctor]' --group test --group check
 	touch $@
 
 # The demo needs far less than the tests.
@@ -55,6 +58,12 @@ SECONDS ?= 60
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.campaigns.fuzz --seed $(SEED) --seconds $(SECONDS)
 
+# What happens with a million connections, in simulated time: `make scale SEED=7 MOST=10000`. INTO=
+# writes the tables into a page that has marks for them, as docs/large-groups.md does.
+MOST ?= 1000000
+scale: $(VENV)/installed
+	$(BIN)/python -m tests.campaigns.scale --seed $(SEED) --most $(MOST) $(INTO:%=--into %)
+
 # What relies on the inside of Lambda's runtime, under more of its releases than the installed one.
 RUNTIMES ?= 3.0.0 3.1.1 4.0.4 4.1.0 4.2.2
 UNDER_RUNTIMES = tests/local/function/test_as_lambda.py \
@@ -73,7 +82,33 @@ runtimes: $(RUNTIMES:%=.runtimes/%)
 emulators: $(VENV)/installed
 	LONGWIRE_TEST_EMULATORS=1 $(BIN)/python -m pytest -rs tests/emulators
 
-check: lint types cov storm
+# What `longwire template` writes, linted, packed, deployed to an emulator of AWS, and talked to. A tool
+# that cannot be had is skipped, with the reason; LONGWIRE_TEST_DEPLOY=all makes that a failure.
+deploy-test: $(VENV)/installed
+	-$(MAKE) $(DEPLOY)/installed
+	-$(MAKE) $(PROVIDER)/installed
+	LONGWIRE_TEST_DEPLOY=$${LONGWIRE_TEST_DEPLOY:-1} $(BIN)/python $(PYTEST) -rs tests/deploy tests/live/test_on_an_emulator.py
+
+$(DEPLOY)/installed: tests/deploy/tools.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# What is believed of AWS, measured in your own account: docs/live.md. It asks before it makes
+# anything, and removes all of it. CLEAN=1 removes what an earlier run has left.
+LIVE_OPTIONS = $(if $(CLEAN),--clean) $(if $(LONG),--long) $(if $(FRAMEWORKS),--frameworks $(FRAMEWORKS)) \
+	$(if $(MANAGED_SUBNETS),--managed-subnets $(MANAGED_SUBNETS)) \
+	$(if $(MANAGED_SECURITY_GROUPS),--managed-security-groups $(MANAGED_SECURITY_GROUPS)) \
+	$(if $(JSON),--json $(JSON)) $(if $(MARKDOWN),--markdown $(MARKDOWN))
+live: $(VENV)/installed $(DEPLOY)/installed
+	LIVE=$(LIVE) $(BIN)/python -m tests.live $(LIVE_OPTIONS)
+
+$(PROVIDER)/installed: tests/deploy/terraform.txt
+	$(PYTHON) -m venv $(PROVIDER)
+	$(PROVIDER)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+check: lint types site cov storm
 
 fmt: $(VENV)/installed
 	$(BIN)/ruff format .
@@ -104,5 +139,15 @@ $(MANGUM)/installed: benchmarks/mangum.txt
 	$(MANGUM)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
+# The documents with search and a reference, in .site/html; `make site SERVE=1` serves them.
+SITE = .venv-site
+site: $(SITE)/installed
+	$(SITE)/bin/python .ci/site/build.py $(if $(SERVE),--serve)
+
+$(SITE)/installed: .ci/site/requirements.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(MANGUM) .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(MANGUM) $(DEPLOY) $(PROVIDER) $(SITE) .site .emulators .runtimes dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -19,9 +19,12 @@ import pytest
 
 import longwire
 from longwire import Longwire
+from longwire.cli.main import COMMANDS as OF_LONGWIRE
 from longwire.cli.main import make_parser
 from longwire.config.schema import OWN, STORES
 from longwire.config.settings import Settings
+from longwire.deploy import cdk, sam
+from longwire.deploy.plan import Plan
 from longwire.testing import Gateway
 from tests.documents import BLOCKS, FILES, PAGES, PROSE, ROOT, blocks
 
@@ -74,11 +77,16 @@ def test_every_python_block_is_run() -> None:
     assert sorted(code.split()[1] for code in blocks("python")) == [
         "auth.py",
         "board.py",
+        "by_hand_before.py",
+        "chalice_before.py",
+        "chat_after.py",  # tests/test_migrate.py, as are all of these two kinds
         "chatty.py",  # tests/test_integrations.py, as is layers.py
         "client.py",
         "counter.py",
+        "events_after.py",
         "forms.py",
         "function.py",
+        "functions_after.py",
         "guarded.py",
         "history.py",
         "large.py",
@@ -86,13 +94,18 @@ def test_every_python_block_is_run() -> None:
         "login.py",
         "lonely.py",  # and together.py: tests/local/function/test_instances.py
         "main.py",
+        "mangum_after.py",
+        "mangum_before.py",
+        "mangum_ws_before.py",
         "orders.py",
         "outside.py",
         "presence.py",
         "prices.py",  # tests/test_dumps.py
         "quiz.py",
+        "relay.py",  # tests/test_production.py
         "rooms.py",
         "secret.py",
+        "socketio_before.py",
         "test_board.py",
         "test_coroutines.py",
         "test_fixtures.py",
@@ -102,6 +115,7 @@ def test_every_python_block_is_run() -> None:
         "typed.py",
         "viewer.py",
         "who.py",
+        "zappa_before.py",
     ]
 
 
@@ -173,6 +187,23 @@ def _alike(output: str) -> str:
     output = re.sub(r"\d+\.\d+ ms", "0.0 ms", output)
     output = re.sub(r"(?m)^\d\d:\d\d:\d\d  ([A-Z]+ +)[\w=-]{8} ", r"00:00:00  \1QWErT_fA ", output)
     return re.sub(r"(\$\w+) \S+= ", r"\1 QWErT_fALIAMCug= ", output)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_every_python_block_has_a_test(name: str) -> None:
+    """By its name, or as a module of another block or of a command."""
+    stem = re.escape(name.removesuffix(".py"))
+    files = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "test_docs.py"]
+    here = (ROOT / "tests/test_docs.py").read_text(encoding="utf-8")
+    here = here.partition('blocks("python")) == [')[0] + here.partition("    ]\n\n\n")[2]
+    others = [path.read_text(encoding="utf-8") for path in files]
+    shown = [block.code for block in BLOCKS if f"# {name}" not in block.code]
+    # Pytest collects the first, tests/test_migrate.py the second.
+    assert (
+        name.startswith("test_")
+        or name.endswith("_before.py")
+        or any(re.search(rf"\b{stem}\b(\.py|:|\b)", text) for text in (here, *others, *shown))
+    )
 
 
 async def test_the_counter_begins_anew_with_each_message() -> None:
@@ -367,7 +398,16 @@ def _words(pattern: str, text: str) -> set[str]:
     return set(re.findall(pattern, text))
 
 
-TARGETS = _words(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+# What `longwire template` writes.
+PLAN = Plan("chat", "lambda_function.handler", ("lambda_function.py", ""))
+WRITTEN = sam.render(PLAN) | cdk.render(PLAN) | PLAN.files()
+# What `longwire new` makes.
+OF_A_PROJECT = ("app/main.py",)
+# Of this repository, and of what `longwire new` makes.
+MAKEFILES = [ROOT / "Makefile", *ROOT.glob("adapter/longwire/deploy/projects/all/Makefile.txt")]
+TARGETS = set().union(
+    *(_words(r"(?m)^([a-z-]+):", path.read_text(encoding="utf-8")) for path in MAKEFILES)
+)
 COMMANDS = [line for code in blocks("sh") for line in code.splitlines()]
 
 
@@ -379,7 +419,7 @@ def test_every_command_can_be_given(line: str) -> None:
         case ["longwire", *arguments]:
             make_parser().parse_args(arguments)
         case ["make", *targets]:
-            assert set(targets) <= TARGETS
+            assert {name for name in targets if "=" not in name} <= TARGETS
         case ["pip", "install", *packages]:
             extras = {extra for one in packages for extra in re.findall(r"\w+(?=[],].*)", one)}
             assert {*extras} <= PROJECT["optional-dependencies"].keys()
@@ -389,6 +429,13 @@ def test_every_command_can_be_given(line: str) -> None:
             assert all((ROOT / path).exists() for path in paths)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
+        case ["cd", folder]:
+            assert any(
+                command.endswith((f"new {folder}", f"--into {folder}")) for command in COMMANDS
+            )
+        case ["sam" | "npx" | "terraform", *_]:  # or as tests/deploy does it
+            of_templates = WRITTEN["template.yaml"] + WRITTEN["cdk_app.py"]
+            assert "needs an AWS account" in line or " ".join(words) in of_templates
         case ["uvicorn", target]:
             assert importlib.util.find_spec(target.partition(":")[0])
         case _:
@@ -412,15 +459,16 @@ def test_every_make_target_exists() -> None:
 
 
 def test_every_option_exists() -> None:
-    """They are options of the commands of `longwire`; the text names no other program's."""
+    """They are options of the commands of `longwire`, if no other program stands before them."""
     options = r"--[a-z][a-z-]*"
     existing = set.union(
         *(
             _words(options, _run(ROOT, "-m", "longwire", name, "--help"))
-            for name in ("dev", "init", "sweep")
+            for name in (one.__name__.rpartition(".")[2] for one in OF_LONGWIRE)
         )
     )
-    shown = set().union(*(_words(options, text) for text in PROSE.values()))
+    of_others = re.compile(r"`(?:sam|npx|terraform|pip) [^`]*`")
+    shown = set().union(*(_words(options, of_others.sub("", text)) for text in PROSE.values()))
     assert shown
     assert shown <= existing
 
@@ -565,8 +613,10 @@ def _drawn(tree: str) -> Iterator[str]:
 
 @pytest.mark.parametrize(("page", "path"), sorted(set(_named_paths())))
 def test_every_path_exists(page: str, path: str) -> None:
-    """A file of the repository, or one that a page tells to write."""
-    assert path in FILES or any((room / path).exists() for room in ROOMS)
+    """A file of the repository, or one that a page tells to write, or a command."""
+    assert path in {*FILES, *WRITTEN, *OF_A_PROJECT} or any(
+        (room / path).exists() for room in ROOMS
+    )
 
 
 def test_the_tree_has_every_folder() -> None:

@@ -14,6 +14,7 @@ LongwireError
 │   └── RecordVersionError               it is one of a Longwire that this one does not know
 ├── ASGIMessageError (RuntimeError)      the app sent what ASGI does not allow here
 ├── ConnectionGoneError (OSError)        the client is gone (ASGI 2.4: send() raises an OSError)
+├── EventOverError (OSError)             a WebSocket, or `once`, was used after its event
 ├── ManagementError                      the management API refused or failed a request
 │   ├── MessageTooLargeError             a frame over API Gateway's 128 KB; it was not sent
 │   ├── SlowClientError                  the client does not read what it is sent; it was not sent
@@ -40,6 +41,7 @@ __all__ = [
     "DeadlineError",
     "EventError",
     "EventLoopError",
+    "EventOverError",
     "GreetingTooLargeError",
     "InvalidArgumentError",
     "LifespanError",

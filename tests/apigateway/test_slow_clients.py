@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from longwire.apigateway import slow_clients
 from longwire.apigateway.slow_clients import (
+    ATTEMPTS,
+    CALM,
     FORGOTTEN_AFTER,
+    MANY,
     SEVERAL,
     SlowClients,
     Throttled,
     patient_until,
 )
+
+
+def use_up(slow: SlowClients, connection_id: str, begin: float, end: float) -> Throttled:
+    """Refuse a client, often enough, from then until then; return what the last one was."""
+    for number in range(ATTEMPTS - 1):
+        slow.refused(connection_id, begin + number / 10)
+    return slow.refused(connection_id, end)
 
 
 def test_patience_counts_from_the_first_refusal() -> None:
@@ -22,23 +32,22 @@ def test_patience_counts_from_the_first_refusal() -> None:
 def test_who_has_used_it_up_gets_no_more() -> None:
     """For as long as it is refused; each request is one attempt."""
     slow = SlowClients(2.0)
-    slow.refused("a", 10.0)
-    for now in (12.0, 12.1, 60.0, 119.0, 178.0):
+    assert use_up(slow, "a", 10.0, 12.0) == Throttled(12.0, crowded=False)
+    for now in (12.1, 60.0, 119.0, 178.0):
         assert slow.refused("a", now) == Throttled(now, crowded=False)
 
 
 def test_who_was_served_has_its_patience_back_in_a_while() -> None:
     """A success says that it reads, if slowly; so does time, when nobody has asked."""
     slow = SlowClients(2.0)
-    slow.refused("a", 10.0)
-    slow.refused("a", 12.0)
+    use_up(slow, "a", 10.0, 12.0)
     slow.served("a", 13.0)
     half = 13.0 + FORGOTTEN_AFTER / 2
     assert slow.refused("a", half).until == half + 1.0
     slow.served("a", half + 0.5)
     half += 0.5 + FORGOTTEN_AFTER / 4
     assert slow.refused("a", half).until == half + 1.0
-    slow.refused("a", half + 1.0)
+    use_up(slow, "a", half + 0.5, half + 1.0)
     later = half + 1.0 + FORGOTTEN_AFTER
     assert slow.refused("a", later).until == later + 2.0
 
@@ -79,8 +88,7 @@ def test_no_patience_is_a_single_attempt() -> None:
 def test_several_different_ones_in_a_row_are_too_many_requests() -> None:
     """Patience counts from then on for all who had some left."""
     slow = SlowClients(2.0)
-    slow.refused("used up", 1.0)
-    slow.refused("used up", 5.0)
+    use_up(slow, "used up", 1.0, 5.0)
     slow.served("other", 5.0)
     for number in range(SEVERAL - 1):
         assert not slow.refused(f"c{number}", 10.0 + number).crowded
@@ -105,7 +113,46 @@ def test_a_success_in_between_says_that_not_all_are_refused() -> None:
             assert not slow.refused(f"c{number}", 10.0).crowded
         else:
             slow.served(f"c{number}", 10.0)
-    assert slow.refused("c1", 12.0).until == 12.0
+    assert use_up(slow, "c1", 10.5, 12.0).until == 12.0
+
+
+def test_few_attempts_are_no_proof_however_late_they_come() -> None:
+    """Where several are refused: a send to many has tried all others before."""
+    slow = SlowClients(2.0)
+    for name in ("a", "b", "c"):
+        slow.refused(name, 10.0)
+        slow.served("other", 10.0)
+    slow.refused("b", 19.0)
+    for number in range(1, ATTEMPTS - 1):
+        now = 20.0 + number / 10
+        assert slow.refused("a", now).until > now
+    assert slow.refused("a", 21.0) == Throttled(21.0, crowded=False)
+
+
+def test_who_is_served_late_says_that_there_are_too_many_requests() -> None:
+    """For one of them who is refused to the end, and not for a second one."""
+    slow = SlowClients(2.0)
+    for number in range(MANY):
+        slow.refused(f"c{number}", 10.0)
+        slow.served("other", 10.0)
+    for name in ("a", "b"):
+        for moment in range(ATTEMPTS - 1):
+            slow.refused(name, 10.0 + moment / 10)
+        slow.served("other", 10.5)
+    for number in range(MANY):
+        slow.served(f"c{number}", 11.0)
+    assert slow.refused("a", 12.0) == Throttled(14.0, crowded=True)
+    assert slow.refused("b", 12.0) == Throttled(12.0, crowded=False)
+
+
+def test_those_served_late_long_ago_say_nothing() -> None:
+    """Nor does one who has ended."""
+    slow = SlowClients(2.0)
+    for number in range(MANY):
+        slow.refused(f"c{number}", 10.0)
+        slow.served(f"c{number}", 11.0)
+    later = 10.1 + CALM
+    assert use_up(slow, "a", later, later + 2.0) == Throttled(later + 2.0, crowded=False)
 
 
 def test_only_so_many_are_remembered() -> None:

@@ -32,10 +32,13 @@ if TYPE_CHECKING:
         (["init", "--dns", "memory://"], "one of the arguments --backend --dsn is required"),
         (["run", "a:b"], "'run' is no command; did you mean 'dev'? (longwire --help)"),
         (["swep", "a:b"], "'swep' is no command; did you mean 'sweep'?"),
-        (["xyzzy"], "'xyzzy' is no command; there are dev, init, sweep"),
+        (["xyzzy"], "'xyzzy' is no command; there are dev, new, template, bundle"),
         (["main:app"], "'main:app' is no command; did you mean 'longwire dev main:app'?"),
         (["main.py"], "'main.py' is no command; did you mean 'longwire dev main.py'?"),
-        (["deploy"], "longwire does not deploy: your own tool does, and docs/deploying.md says"),
+        (
+            ["deploy"],
+            "longwire does not deploy: your own tool does, with the files that 'longwire template'",
+        ),
         (
             ["dev", "a:b", "--dsn", "memory://", "--remote-store"],
             "argument --remote-store: not allowed with argument --dsn",

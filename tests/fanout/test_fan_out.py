@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire.apigateway.slow_clients import SEVERAL
 from longwire.exceptions import (
     BackendError,
     ConnectionGoneError,
@@ -210,6 +211,31 @@ async def test_those_that_do_not_read_have_half_of_the_time() -> None:
     sending._slow["a"] = "429"
     await sending.run(one_page([]))
     assert list(sending.result.slow) == list(sending.result.failed) == ["a"]
+
+
+async def test_who_is_refused_as_many_are_is_not_said_to_be_slow() -> None:
+    """When half of the time is over: others were served after a refusal, so it may be that, too."""
+
+    def answer(connection_id: str, attempt: int) -> Exception | None:
+        refused = connection_id == "a" or attempt < 2
+        return SlowClientError(connection_id, "429", until=math.inf) if refused else None
+
+    sending = fan_out(Clients(answer), seconds=1.0)
+    await sending.run(one_page(["a", *(f"b{number}" for number in range(SEVERAL))]))
+    assert (list(sending.result.failed), list(sending.result.slow)) == (["a"], [])
+
+
+async def test_who_was_never_tried_again_is_not_said_to_be_slow() -> None:
+    """One refusal, when half of the time is over, is no proof; a second send counts anew."""
+    clients = Clients(lambda one, _: SlowClientError(one, "429", until=math.inf))
+    sending = fan_out(clients, seconds=20.0)
+    sending._patient_until = 0.0
+    await sending.run(one_page(["a"]))
+    assert (list(sending.result.failed), list(sending.result.slow)) == (["a"], [])
+    sending = fan_out(clients, seconds=0.5)
+    await sending.run(one_page(["b"]))
+    await sending.run(one_page(["c"]))
+    assert (list(sending.result.failed), list(sending.result.slow)) == (["b", "c"], ["b"])
 
 
 async def test_the_last_attempt_is_made_when_the_time_of_one_is_over(

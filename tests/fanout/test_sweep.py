@@ -21,6 +21,7 @@ from longwire.cli import main as cli
 from longwire.exceptions import BackendError, ConfigurationError
 from longwire.fanout import sweep as sweeping
 from longwire.fanout.sweep import SweepResult
+from longwire.registry import names
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
 from tests.connections_server import Answer, ConnectionsServer, Reply
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.anyio
 
 FAR = 1 << 40
 QUICK = 10_000.0  # requests per second
+SOON = 5.0  # seconds
 
 
 class App:
@@ -719,3 +721,69 @@ def test_a_store_that_cannot_be_opened_is_one_line(
     (directory / "ws.sqlite3").mkdir()
     assert command(directory, "handler", "--endpoint", "http://127.0.0.1:1/x") == 1
     assert "not all were looked at: sqlite3: " in capsys.readouterr().out
+
+
+async def test_one_that_had_no_time_for_all_is_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the next one, which then begins at the beginning; nobody is left out for ever."""
+    monkeypatch.setattr(sweeping, "PIECE", 1)
+    async with world() as w:
+        await w.connect("a", "b", "c", "d")
+        w.vanish("d")
+        first = await w.sweep(rate=0.001, timeout=SOON)
+        assert (w.asked, first.incomplete, w.app.told) == (["a"], sweeping.CUT_OFF, [])
+        for count, name in ((1, "b"), (2, "c")):
+            w.server.requests.clear()
+            again = await w.sweep(rate=0.001, timeout=SOON)
+            assert (w.asked, again.ok) == ([name], False), count
+        w.server.requests.clear()
+        last = await w.sweep()
+        assert [to for _, to, _ in w.server.requests] == ["d", "a", "b", "c"]
+        assert (last.checked, last.gone, last.ok) == (4, 1, True)
+        assert w.app.told == [end("d")]
+        assert await w.stored() == ["a", "b", "c"]  # and nothing is noted any more
+
+
+async def test_a_note_that_the_store_cannot_read_is_forgotten() -> None:
+    """As one of another kind of store; the sweep after it looks at all."""
+
+    class Choosy(MemoryBackend):
+        async def connections(self, *, limit: int = 1000, after: str | None = None) -> Page:
+            if after == "what?":
+                raise BackendError(self.name, "connections", "no page begins there")
+            return await super().connections(limit=limit, after=after)
+
+    async with world(Choosy()) as w:
+        await w.connect("a")
+        await w.backend.put(names.of_sweep(), "what?", FAR)
+        assert (await w.sweep()).incomplete is not None
+        assert (await w.sweep()).ok
+        assert w.asked == ["a"]
+
+
+async def test_a_store_that_cannot_note_it_ends_no_sweep(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged, and the next one begins at the beginning."""
+
+    class Forgetful(MemoryBackend):
+        async def get(self, connection_id: str) -> Record | None:
+            if names.is_internal(connection_id):
+                raise BackendError(self.name, "get", "away")
+            return await super().get(connection_id)
+
+        async def put(self, connection_id: str, value: str, expires_at: int) -> str:
+            if names.is_internal(connection_id):
+                raise BackendError(self.name, "put", "away")
+            return await super().put(connection_id, value, expires_at)
+
+    monkeypatch.setattr(sweeping, "PIECE", 1)
+    async with world(Forgetful()) as w:
+        await w.connect("a", "b", "c")
+        for _ in range(2):
+            w.server.requests.clear()
+            result = await w.sweep(rate=0.001, timeout=SOON)
+            assert w.asked[0] == "a"
+            assert result.incomplete == sweeping.CUT_OFF
+        assert "where it has stopped" in caplog.text

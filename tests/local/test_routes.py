@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from longwire import ConnectionsMiddleware
-from longwire.local.routes import hint, websocket_routes
+from longwire.local.routes import has_http_routes, hint, websocket_routes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def endpoint(*arguments: Any, **more: Any) -> None:
@@ -158,3 +161,69 @@ def test_a_hint_is_short() -> None:
     routes = [f"/{number}" for number in range(8)]
     assert hint("/nope", routes) == "the app has /0, /1, /2, /3, /4 and 3 more"
     assert hint("/nope", []) == ""
+
+
+# Which apps answer HTTP
+
+
+def test_http_routes_are_seen_through_routers_and_middlewares() -> None:
+    """And the pages of a framework's own docs are none."""
+    from fastapi import APIRouter, FastAPI
+    from starlette.middleware.cors import CORSMiddleware
+
+    for add in ("get", "websocket"):
+        router, app = APIRouter(prefix="/chat"), FastAPI()
+        getattr(router, add)("/page")(endpoint)
+        app.include_router(router, prefix="/v1")
+        assert has_http_routes(app) is has_http_routes(CORSMiddleware(app)) is (add == "get")
+    app = FastAPI()
+    assert not has_http_routes(app)
+    app.get("/", include_in_schema=False)(endpoint)
+    assert has_http_routes(app)
+
+
+def test_http_routes_of_starlette_may_be_mounted(tmp_path: Path) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount, Route, WebSocketRoute
+    from starlette.staticfiles import StaticFiles
+
+    sockets = [WebSocketRoute("/news", endpoint)]
+    assert not has_http_routes(Starlette(routes=[*sockets, Mount("/v1", routes=sockets)]))
+    pages = Starlette(routes=[Mount("/v2", app=Starlette(routes=[Route("/page", endpoint)]))])
+    assert has_http_routes(pages)
+    assert has_http_routes(Starlette(routes=[Mount("/", app=StaticFiles(directory=tmp_path))]))
+
+
+def test_http_routes_of_other_frameworks() -> None:
+    pytest.importorskip("litestar")
+    from litestar import Litestar, WebSocket, get, websocket
+    from quart import Quart
+
+    @get("/page")
+    async def page() -> str:
+        raise NotImplementedError
+
+    @websocket("/chat")
+    async def chat(socket: WebSocket[Any, Any, Any]) -> None:
+        raise NotImplementedError
+
+    async def view() -> str:
+        raise NotImplementedError
+
+    assert has_http_routes(Litestar([page, chat]))
+    assert not has_http_routes(Litestar([chat]))
+    quart = Quart(__name__)
+    quart.websocket("/chat")(endpoint)
+    assert not has_http_routes(quart)
+    quart.add_url_rule("/page", view_func=view)
+    assert has_http_routes(quart)
+
+
+def test_nobody_knows_the_http_routes_of_a_plain_app() -> None:
+    class Broken:
+        @property
+        def routes(self) -> list[object]:
+            raise RuntimeError
+
+    assert not has_http_routes(endpoint)
+    assert not has_http_routes(Broken())

@@ -38,6 +38,11 @@ def import_target(target: str, app_dir: Path, *, factory: bool = False) -> Any:
 
     Of a module alone it is the one with a usual name; a factory is called for it.
     """
+    return find_target(target, app_dir, factory=factory)[1]
+
+
+def find_target(target: str, app_dir: Path, *, factory: bool = False) -> tuple[str, Any]:
+    """Do what `import_target` does, and return its `MODULE:ATTRIBUTE`, too."""
     if ":" in target:
         found = _load(target, app_dir)
     else:
@@ -47,7 +52,7 @@ def import_target(target: str, app_dir: Path, *, factory: bool = False) -> Any:
     if factory:
         found = _made_by(found, target, app_dir)
     _check_callable(found, target)
-    return found
+    return target, found
 
 
 def import_function(target: str, app_dir: Path) -> Any:

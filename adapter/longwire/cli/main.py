@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import longwire
-from longwire.cli import dev, init, sweep
+from longwire.cli import bundle, dev, doctor, init, new, sweep, template
 from longwire.cli.console import ConsoleHandler, PrintableFormatter, printable, write_line
 from longwire.cli.options import CannotServeError
 from longwire.cli.parser import Parser
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Each declares its options, and what runs it.
-COMMANDS = (dev, init, sweep)
+COMMANDS = (dev, new, template, bundle, doctor, init, sweep)
 CANNOT_SERVE, USAGE = 1, 2
 EXTRA = {"h11": "dev", "websockets": "dev", "watchfiles": "dev", "awslambdaric": "instances"}
 EXAMPLES = """\

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
 # What other tools call it.
-COMMANDS = {"run": "dev", "serve": "dev", "start": "dev", "local": "dev", "create": "init"}
+COMMANDS = {
+    "run": "dev",
+    "serve": "dev",
+    "start": "dev",
+    "local": "dev",
+    "create": "new",
+    "package": "bundle",
+    "check": "doctor",
+    "lint": "doctor",
+}
 OPTIONS = {
     "-p": "--port",
     "--single-port": "--one-port",
@@ -25,12 +34,15 @@ OPTIONS = {
     "--store": "--dsn",
     "--url": "--dsn",
     "--workers": "--instances",
+    "--stack-name": "--name",
+    "--output": "--into",
+    "-o": "--into",
     "--debug": "--log-level debug",
     "--verbose": "--log-level info",
     "-v": "--log-level info",
 }
 NO_DEPLOYMENT = (
-    "longwire does not deploy: your own tool does, and docs/deploying.md says what it needs to set"
+    "longwire does not deploy: your own tool does, with the files that 'longwire template' writes"
 )
 
 

@@ -118,11 +118,21 @@ class FanOut:
         self._again: dict[str, str] = {}  # whom to try again, and why
         self._slow: dict[str, str] = {}  # likewise; they do not read
         self._slow_until = math.inf  # when the first of them has had its time
+        # Whose time was cut short by that of the send: who knows whether they do not read, if
+        # several others were served after a refusal, or not for other reasons?
+        self._unproven = ConnectionIds()
+        self._served_late = 0
+        self._is_first_time = True
         self._new: dict[str, float] = {}  # those not known yet, and until when they may be so
 
     async def run(self, pages: Pages) -> None:
         """Send it to everybody on these pages, each once."""
+        self._unproven, self._served_late, self._is_first_time = ConnectionIds(), 0, True
         await self._run(pages)
+        doubted = len(self._unproven) + len(self.result.slow)
+        if self._served_late < SEVERAL and len(self.result.failed) == doubted:
+            for connection_id in self._unproven:
+                self.result.slow.add(connection_id)
         if len(self.result.slow) >= SEVERAL and not self.result.delivered:
             # Nobody was served, so nothing proves that it is they who are slow.
             self.result.slow = ConnectionIds()
@@ -137,9 +147,10 @@ class FanOut:
             if time.monotonic() + seconds >= self._deadline:
                 self.result.failed.update(self._again)
                 for connection_id, reason in self._slow.items():
-                    self._fail_slow(connection_id, reason)
+                    self._fail_slow(connection_id, reason, self._unproven)
                 return
             await asyncio.sleep(seconds)
+            self._is_first_time = False
             again = (*self._again, *self._slow)
             self._again, self._slow, self._slow_until = {}, {}, math.inf
             await self._send(one_page(again))
@@ -179,11 +190,7 @@ class FanOut:
         except ConnectionGoneError as error:
             await self._unknown(connection_id, error)
         except SlowClientError as error:
-            if error.until is None or time.monotonic() >= self._patient_until:
-                self._fail_slow(connection_id, str(error))
-            else:
-                self._slow[connection_id] = str(error)
-                self._slow_until = min(self._slow_until, error.until, self._patient_until)
+            self._not_read(connection_id, error)
         except ManagementError as error:
             if error.status == 429:
                 self._pace.slow_down(posted_at)
@@ -195,15 +202,28 @@ class FanOut:
         else:
             self.result.delivered.add(connection_id)
             self._pace.speed_up()
+            self._served_late += not (self._is_first_time or connection_id in self._new)
 
     def _fail(self, connection_id: str, error: Exception) -> None:
         self.result.failed[connection_id] = reason_of(error)
         if not isinstance(error, LongwireError) or is_hang(error):
             self.hang = reason_of(error)
 
-    def _fail_slow(self, connection_id: str, reason: str) -> None:
+    def _not_read(self, connection_id: str, error: SlowClientError) -> None:
+        """Judge a connection that does not read, or is refused as others are."""
+        if error.until is None:
+            self._fail_slow(connection_id, str(error), self.result.slow)
+        elif time.monotonic() < self._patient_until:
+            self._slow[connection_id] = str(error)
+            self._slow_until = min(self._slow_until, error.until, self._patient_until)
+        elif self._is_first_time:
+            self.result.failed[connection_id] = str(error)
+        else:
+            self._fail_slow(connection_id, str(error), self._unproven)
+
+    def _fail_slow(self, connection_id: str, reason: str, slow: ConnectionIds) -> None:
         self.result.failed[connection_id] = reason
-        self.result.slow.add(connection_id)
+        slow.add(connection_id)
 
     async def _unknown(self, connection_id: str, error: ConnectionGoneError) -> None:
         """Judge a connection that API Gateway does not know."""

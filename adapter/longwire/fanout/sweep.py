@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import (
+    BackendError,
     ConfigurationError,
     ConnectionGoneError,
     ManagementError,
     RecordVersionError,
 )
-from longwire.fanout.fan_out import one_page, read_page, reason_of
-from longwire.fanout.sending import fan_out_of, log_hang, read_pages
+from longwire.fanout.fan_out import UNREAD, one_page, read_page, reason_of
+from longwire.fanout.sending import fan_out_of, log_hang
 from longwire.registry import names
 from longwire.registry.api_gateway import NO_ENDPOINT
 from longwire.registry.departures import delete_damaged, read_record
@@ -27,9 +28,11 @@ from longwire_aws.endpoints import is_http_url
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from longwire.fanout.fan_out import Pages
     from longwire.registry.caller import Caller
     from longwire.registry.record import ConnectionRecord
     from longwire.registry.store import Store
+    from longwire_backends import Backend
 
 logger: logging.Logger = logging.getLogger("longwire")
 
@@ -42,6 +45,10 @@ MIN_AGE = 600.0
 PIECE = 100
 # Seconds that a sweep may take outside Lambda.
 TIMEOUT = 3600.0
+# Seconds for which the store knows where a sweep has stopped, and in which it has to be noted when
+# the time for everything else is up.
+NOTED = 24 * 3600
+NOTE_TIME = 0.25
 # Seconds for one answer, so that a host which gives none does not take all of the time.
 ANSWER_TIME = 10.0
 
@@ -105,7 +112,8 @@ async def sweep(
     turn = _Turn(1 / rate, caller.deadline)
     asked: set[str] = set()
     only_known = False
-    pages = read_pages(lambda after: store.backend.connections(limit=PIECE, after=after))
+    place = _Place(store.backend, await _stopped_at(store))
+    pages = place.pages()
 
     async def check(connection_id: str, *, deadline: float, patient: bool = True) -> None:
         known, damage = read_record(await store.get(connection_id))
@@ -128,6 +136,8 @@ async def sweep(
             break
         asked.clear()
         only_known = turn.is_over
+        if not only_known:
+            place.reached = place.after
         fan_out = fan_out_of(caller, check, departed)
         await fan_out.run(one_page([one for one in page if not names.is_internal(one)]))
         result.checked += len(asked)
@@ -137,10 +147,58 @@ async def sweep(
         await tell()
     if turn.is_over:
         result.incomplete = CUT_OFF
+    await _note(store, place, stopped=result.incomplete in (CUT_OFF, UNREAD))
     await _delete_expired(store, result)
     if result.incomplete is not None:
         logger.error("sweep: %s: not all were looked at: %s", store.backend.name, result.incomplete)
     return result
+
+
+class _Place:
+    """Where a sweep is in the store: it begins where one has stopped, and then at the beginning."""
+
+    def __init__(self, backend: Backend, stopped_at: str | None) -> None:
+        self.began_at = self.after = stopped_at
+        self.reached = stopped_at  # where the last page begins for which there was time
+        self._backend = backend
+
+    async def pages(self) -> Pages:
+        """Yield what is behind the place where one has stopped, if any, and then everything."""
+        if self.began_at is not None:
+            async for page in self._behind(self.began_at):
+                yield page
+        async for page in self._behind(None):
+            yield page
+
+    async def _behind(self, after: str | None) -> Pages:
+        while True:
+            self.after = after
+            page = await self._backend.connections(limit=PIECE, after=after)
+            yield page.members
+            if page.next is None:
+                return
+            after = page.next
+
+
+async def _stopped_at(store: Store) -> str | None:
+    try:
+        noted = await store.get(names.of_sweep())
+    except BackendError as error:
+        logger.error("sweep: it is not known where the last one stopped: %s", error)
+        return None
+    return None if noted is None else noted.value
+
+
+async def _note(store: Store, place: _Place, *, stopped: bool) -> None:
+    """Note where the next sweep has to go on, if this one was not able to look at all."""
+    store = store.until(time.monotonic() + NOTE_TIME)
+    try:
+        if stopped and place.reached is not None:
+            await store.put(names.of_sweep(), place.reached, int(time.time()) + NOTED)
+        elif place.began_at is not None:
+            await store.take(names.of_sweep())
+    except BackendError as error:
+        logger.error("sweep: it cannot be noted where it has stopped: %s", error)
 
 
 async def _delete_expired(store: Store, result: SweepResult) -> None:

@@ -23,12 +23,46 @@ def websocket_routes(app: Any) -> list[str]:
 
 
 def has_http_routes(app: Any) -> bool:
-    """Tell whether an app of Starlette's kind has HTTP routes, besides those of its own docs."""
-    routes = getattr(app, "routes", None)
-    return isinstance(routes, (list, tuple)) and any(
-        getattr(route, "methods", None) and getattr(route, "include_in_schema", True)
-        for route in routes
-    )
+    """Tell whether an app has HTTP routes, besides those of its own docs; False if nobody can."""
+    try:
+        return _answers_http(app, _DEPTH)
+    except Exception:  # as above
+        return False
+
+
+def _answers_http(app: Any, depth: int) -> bool:
+    if depth == 0 or app is None:
+        return False
+    if isinstance(mapping := getattr(app, "application_mapping", None), dict):  # Channels
+        return "http" in mapping
+    if isinstance(routes := getattr(app, "routes", None), (list, tuple)):
+        return any(_is_http(route, depth - 1) for route in routes)
+    if (rules := getattr(app, "url_map", None)) is not None:  # Quart
+        return any(
+            not getattr(rule, "websocket", False) and rule.endpoint != "static"
+            for rule in rules.iter_rules()
+        )
+    inner = (getattr(app, name, None) for name in _INNER)
+    return _answers_http(next((one for one in inner if callable(one)), None), depth - 1)
+
+
+def _is_http(route: Any, depth: int) -> bool:
+    if (included := getattr(route, "original_router", None)) is not None:  # FastAPI's
+        return _answers_http(included, depth)
+    if getattr(route, "methods", None):
+        handlers = getattr(route, "route_handlers", [route])  # Litestar's
+        return any(_is_of_app(one) for one in handlers)
+    if type(route).__name__ in ("Mount", "Host"):  # Starlette's; one without routes has files, say
+        inner = getattr(route, "app", None)
+        return bool(not getattr(route, "routes", None)) or _answers_http(inner, depth)
+    return False
+
+
+def _is_of_app(handler: Any) -> bool:
+    """Tell a page of the app from those that a framework adds, of its docs."""
+    function = getattr(handler, "endpoint", None) or getattr(handler, "fn", None)
+    module: str = getattr(function, "__module__", None) or ""
+    return module.partition(".")[0] not in ("fastapi", "litestar")
 
 
 def _routes(app: Any, prefix: str, depth: int) -> Iterator[str]:

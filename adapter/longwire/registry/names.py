@@ -39,6 +39,11 @@ def of_api(endpoint: str) -> str:
     return f"{INTERNAL}api#{hashlib.sha256(endpoint.encode()).hexdigest()}"
 
 
+def of_sweep() -> str:
+    """Return the id of the record that says where a sweep has stopped for want of time."""
+    return f"{INTERNAL}sweep"
+
+
 def of_manager(manager: str, kind: str = "", name: str = "") -> OwnGroup:
     """Return the group of a `WebSocketManager` for all, one user or a room; or what all begin with.
 

@@ -58,7 +58,8 @@ class TestClient:
         root_path: only "", as on Lambda.
         backend: only "asyncio", as on Lambda.
         backend_options: `use_uvloop`, `loop_factory` and `debug`, as anyio has them.
-        cookies, headers: sent with each request and handshake.
+        cookies: sent with each request and handshake.
+        headers: the same.
         follow_redirects: of HTTP requests.
         client: the address of the client; API Gateway does not tell its port.
         ws_config: for an ASGI app, as of `Longwire`; the store is in memory if not given.

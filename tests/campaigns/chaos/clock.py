@@ -26,10 +26,11 @@ class StalledError(Exception):
 
 
 class Clock:
-    """Seconds since the beginning of a conversation."""
+    """Seconds since the beginning of a conversation; each round of the loop takes `round` more."""
 
-    def __init__(self) -> None:
+    def __init__(self, round: float = ROUND) -> None:
         self.now = 0.0
+        self.round = round
 
     def time(self) -> float:
         """Return epoch seconds."""
@@ -49,7 +50,7 @@ class _Selector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise StalledError
-        self._clock.now += max(ROUND, timeout)
+        self._clock.now += max(self._clock.round, timeout)
         return []
 
 

@@ -1,0 +1,1 @@
+"""The files that make a stack on AWS: pure text, from a `Plan`."""

@@ -1,0 +1,1 @@
+"""`make live`: what is believed of AWS, measured in somebody's own account."""

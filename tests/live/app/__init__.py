@@ -1,0 +1,1 @@
+"""What is deployed to be measured."""

@@ -51,6 +51,10 @@ THIRD_PARTY = {
     "longwire/local/inspector/stream.py": {"h11"},
     "longwire/local/reload.py": {"watchfiles"},
     "longwire/cli/main.py": {"h11", "websockets", "watchfiles"},
+    "longwire/doctor/documents.py": {"yaml"},
+    "longwire/doctor/sam.py": {"boto3", "samtranslator"},
+    "longwire/doctor/looking.py": {"boto3", "botocore"},
+    "longwire/doctor/handshake.py": {"websockets"},
     "longwire/runtime/snapstart.py": {"snapshot_restore_py"},
 }
 
@@ -60,7 +64,7 @@ FLOORS = (
     {"__main__"},
     {"testing"},
     {"cli"},
-    {"local", "deploy"},
+    {"local", "deploy", "doctor"},
     {"__init__"},
     {"functions", "channels"},
     {"handler", "manager"},
@@ -76,7 +80,13 @@ FLOORS = (
     {"exceptions", "types"},
 )
 # What these take from the rest: what users may, constants, and shapes of AWS.
-ITSELF = ("longwire.cli.", "longwire.deploy.", "longwire.local.", "longwire.testing.")
+ITSELF = (
+    "longwire.cli.",
+    "longwire.deploy.",
+    "longwire.doctor.",
+    "longwire.local.",
+    "longwire.testing.",
+)
 OF_USERS = {
     "longwire.__init__",
     "longwire.apigateway.responses",

@@ -84,6 +84,8 @@ REDIS = {"Type": "AWS::ElastiCache::ReplicationGroup", "Properties": {}}
 DEPLOYMENT = {"Type": "AWS::ApiGatewayV2::Deployment", "Properties": {"ApiId": {"Ref": "Api"}}}
 NO_TABLE = {"Table": GONE, STATEMENTS + "1": GONE}
 SUBNET = {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}}}
+ROLE_POLICY = "Role/Properties/ManagedPolicyArns/0"
+BASIC = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 IN_VPC = {
     "Subnet": SUBNET,
     "Routes": {"Type": "AWS::EC2::RouteTable", "Properties": {"VpcId": {"Ref": "Vpc"}}},
@@ -345,7 +347,7 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
         {
             **IN_VPC,
             "Way": way(NatGatewayId="nat-1"),
-            "Role/Properties/ManagedPolicyArns/0": "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+            ROLE_POLICY: BASIC,
         },
     ),
     # Large groups

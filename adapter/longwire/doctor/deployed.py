@@ -8,10 +8,11 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.doctor.checks.stores import backend_of, place_of
+from longwire.doctor.deployed_roles import look_at_roles
 from longwire.doctor.documents import UnreadableError
-from longwire.doctor.looking import Looker, MissingError, Refused
+from longwire.doctor.looking import AWSReader, MissingError, RefusedAction
 from longwire.doctor.modelling import stack_of
-from longwire.doctor.naming import function_in, role_in
+from longwire.doctor.naming import function_in
 from longwire.doctor.ours import DSN
 from longwire.doctor.resources import Place, Resource, Source
 from longwire.doctor.values import UNKNOWN, shown
@@ -19,7 +20,7 @@ from longwire.doctor.values import UNKNOWN, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from longwire.doctor.model import Function, Stack
+    from longwire.doctor.model import LambdaFunction, Stack
 
 _MOST_NESTED = 20
 
@@ -28,7 +29,7 @@ class Looked(NamedTuple):
     """What is deployed, and what could not be looked at."""
 
     stack: Stack
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedAction, ...]
     missing: tuple[tuple[str, str], ...]  # a function, and the table that it names and is not there
 
 
@@ -48,7 +49,7 @@ def read(name: str, region: str | None) -> Looked:
             without which nothing can be seen.
         ModuleNotFoundError: boto3 is not installed.
     """
-    looker = Looker(region)
+    looker = AWSReader(region)
     parts = list(_parts(looker, name, 0))
     if not parts:
         raise UnreadableError(f"the stack {name!r} has no resources")
@@ -60,7 +61,7 @@ def read(name: str, region: str | None) -> Looked:
             resources += look(looker, part)
         except MissingError:
             continue  # somebody has deleted it by hand; the checks see that it is not there
-    resources += _roles(looker, resources)
+    resources += look_at_roles(looker, resources)
     resources += _qualified(looker, resources)
     source = Source(tuple(resources), region=looker.region, deployed=True)
     stack = stack_of(source)
@@ -71,7 +72,7 @@ def read(name: str, region: str | None) -> Looked:
     return Looked(stack, tuple(looker.refused), tuple(missing))
 
 
-def _parts(looker: Looker, name: str, depth: int) -> Iterator[_Part]:
+def _parts(looker: AWSReader, name: str, depth: int) -> Iterator[_Part]:
     try:
         found = [
             _Part(one["ResourceType"], one["LogicalResourceId"], one.get("PhysicalResourceId", ""))
@@ -105,7 +106,7 @@ def _resource(
 # One look for each type
 
 
-def _api(looker: Looker, part: _Part) -> Iterator[Resource]:
+def _api(looker: AWSReader, part: _Part) -> Iterator[Resource]:
     api: dict[str, Any] = {"ApiId": part.physical}
     said = looker.ask("apigatewayv2", "GetApi", **api)
     if not said:
@@ -126,7 +127,7 @@ def _api(looker: Looker, part: _Part) -> Iterator[Resource]:
                 yield from _responses(looker, part, one["RouteId"], name)
 
 
-def _responses(looker: Looker, part: _Part, route: str, name: str) -> Iterator[Resource]:
+def _responses(looker: AWSReader, part: _Part, route: str, name: str) -> Iterator[Resource]:
     given: dict[str, Any] = {"ApiId": part.physical, "RouteId": route}
     try:
         for one in looker.pages("apigatewayv2", "GetRouteResponses", "Items", **given):
@@ -136,7 +137,7 @@ def _responses(looker: Looker, part: _Part, route: str, name: str) -> Iterator[R
         return  # emulators have none
 
 
-def _domain(looker: Looker, part: _Part) -> Iterator[Resource]:
+def _domain(looker: AWSReader, part: _Part) -> Iterator[Resource]:
     for one in looker.pages("apigatewayv2", "GetApiMappings", "Items", DomainName=part.physical):
         properties = {**one, "DomainName": part.physical}
         yield _resource(
@@ -144,7 +145,7 @@ def _domain(looker: Looker, part: _Part) -> Iterator[Resource]:
         )
 
 
-def _function(looker: Looker, part: _Part) -> Iterator[Resource]:
+def _function(looker: AWSReader, part: _Part) -> Iterator[Resource]:
     said = looker.ask("lambda", "GetFunctionConfiguration", FunctionName=part.physical)
     name: dict[str, Any] = {"FunctionName": part.physical}
     if not said:
@@ -155,6 +156,7 @@ def _function(looker: Looker, part: _Part) -> Iterator[Resource]:
         concurrency = looker.ask("lambda", "GetFunctionConcurrency", **name)
     reserved = concurrency.get("ReservedConcurrentExecutions")
     properties = {**said, "Layers": layers, "ReservedConcurrentExecutions": reserved}
+    properties["Longwire::Secret"] = True  # wherever it has come from, it is shown here
     if (said.get("LoggingConfig") or {}).get("LogFormat") == "Text":
         del properties["LoggingConfig"]  # as it is where nobody has said anything
     if said.get("PackageType") == "Image":
@@ -168,7 +170,7 @@ def _function(looker: Looker, part: _Part) -> Iterator[Resource]:
 
 
 def _permissions(
-    looker: Looker, logical: str, function: str, qualifier: str | None
+    looker: AWSReader, logical: str, function: str, qualifier: str | None
 ) -> Iterator[Resource]:
     given: dict[str, Any] = {
         "FunctionName": function,
@@ -201,7 +203,7 @@ def _permissions(
         yield _resource(part.type, part, one.get("Sid", ""), properties)
 
 
-def _qualified(looker: Looker, resources: list[Resource]) -> list[Resource]:
+def _qualified(looker: AWSReader, resources: list[Resource]) -> list[Resource]:
     """Look at the permissions of the aliases and versions that an API invokes."""
     found: list[Resource] = []
     functions = {one.id: one for one in resources if one.type == "AWS::Lambda::Function"}
@@ -218,56 +220,7 @@ def _qualified(looker: Looker, resources: list[Resource]) -> list[Resource]:
     return found
 
 
-def _roles(looker: Looker, resources: list[Resource]) -> list[Resource]:
-    """Look at the roles that the functions have."""
-    found: list[Resource] = []
-    for one in resources:
-        arn = one.get("Role")
-        if one.type != "AWS::Lambda::Function" or not isinstance(arn, str):
-            continue
-        name = role_in(arn)
-        if name in [other.id for other in found]:
-            continue
-        part = _Part("AWS::IAM::Role", f"{one.place.name} role {name}", name)
-        try:
-            found.append(_resource(part.type, part, name, _role(looker, name)))
-        except MissingError:
-            continue
-    return found
-
-
-def _role(looker: Looker, name: str) -> dict[str, Any]:
-    before = len(looker.refused)
-    role: dict[str, Any] = {"RoleName": name}
-    policies: list[Any] = []
-    for policy in looker.pages("iam", "ListRolePolicies", "PolicyNames", **role):
-        said = looker.ask("iam", "GetRolePolicy", **role, PolicyName=policy)
-        policies.append({"PolicyDocument": said.get("PolicyDocument", UNKNOWN)})
-    for one in looker.pages("iam", "ListAttachedRolePolicies", "AttachedPolicies", **role):
-        policies.append({"PolicyDocument": _managed(looker, one["PolicyArn"])})
-    if len(looker.refused) > before:
-        policies.append(UNKNOWN)
-    return {"RoleName": name, "Policies": policies}
-
-
-def _managed(looker: Looker, arn: str) -> Any:
-    from longwire.doctor.roles import MANAGED
-
-    if (known := MANAGED.get(arn.rpartition("/")[2])) is not None and ":aws:policy/" in arn:
-        return {"Statement": [{"Effect": "Allow", "Action": list(known), "Resource": "*"}]}
-    try:
-        version = (
-            looker.ask("iam", "GetPolicy", PolicyArn=arn).get("Policy", {}).get("DefaultVersionId")
-        )
-        if version is None:
-            return UNKNOWN
-        said = looker.ask("iam", "GetPolicyVersion", PolicyArn=arn, VersionId=version)
-    except MissingError:
-        return UNKNOWN
-    return said.get("PolicyVersion", {}).get("Document", UNKNOWN)
-
-
-def _table(looker: Looker, part: _Part, region: str | None = None) -> Iterator[Resource]:
+def _table(looker: AWSReader, part: _Part, region: str | None = None) -> Iterator[Resource]:
     name: dict[str, Any] = {"TableName": part.physical}
     said = looker.ask("dynamodb", "DescribeTable", region=region, **name).get("Table")
     if said is None:
@@ -291,7 +244,7 @@ def _table(looker: Looker, part: _Part, region: str | None = None) -> Iterator[R
     yield _resource("AWS::DynamoDB::Table", part, part.physical, properties)
 
 
-def _bucket(looker: Looker, part: _Part) -> Iterator[Resource]:
+def _bucket(looker: AWSReader, part: _Part) -> Iterator[Resource]:
     bucket: dict[str, Any] = {"Bucket": part.physical}
     before = len(looker.refused)
     try:
@@ -309,7 +262,7 @@ def _bucket(looker: Looker, part: _Part) -> Iterator[Resource]:
     yield _resource("AWS::S3::Bucket", part, part.physical, properties)
 
 
-def _queue(looker: Looker, part: _Part) -> Iterator[Resource]:
+def _queue(looker: AWSReader, part: _Part) -> Iterator[Resource]:
     said = looker.ask("sqs", "GetQueueAttributes", QueueUrl=part.physical, AttributeNames=["All"])
     if not said:
         return
@@ -321,7 +274,7 @@ def _queue(looker: Looker, part: _Part) -> Iterator[Resource]:
     yield _resource("AWS::SQS::Queue", part, part.physical, properties)
 
 
-def _rule(looker: Looker, part: _Part) -> Iterator[Resource]:
+def _rule(looker: AWSReader, part: _Part) -> Iterator[Resource]:
     bus, _, name = part.physical.rpartition("|")
     given: dict[str, Any] = {"EventBusName": bus} if bus else {}
     said = looker.ask("events", "DescribeRule", Name=name, **given)
@@ -331,7 +284,7 @@ def _rule(looker: Looker, part: _Part) -> Iterator[Resource]:
     yield _resource("AWS::Events::Rule", part, name, {**said, "Targets": targets})
 
 
-def _schedule(looker: Looker, part: _Part) -> Iterator[Resource]:
+def _schedule(looker: AWSReader, part: _Part) -> Iterator[Resource]:
     group, _, name = part.physical.rpartition("|")
     given: dict[str, Any] = {"GroupName": group} if group else {}
     said = looker.ask("scheduler", "GetSchedule", Name=name, **given)
@@ -339,7 +292,7 @@ def _schedule(looker: Looker, part: _Part) -> Iterator[Resource]:
         yield _resource("AWS::Scheduler::Schedule", part, name, said)
 
 
-_LOOKS: dict[str, Callable[[Looker, _Part], Iterator[Resource]]] = {
+_LOOKS: dict[str, Callable[[AWSReader, _Part], Iterator[Resource]]] = {
     "AWS::ApiGatewayV2::Api": _api,
     "AWS::ApiGatewayV2::DomainName": _domain,
     "AWS::Lambda::Function": _function,
@@ -351,7 +304,7 @@ _LOOKS: dict[str, Callable[[Looker, _Part], Iterator[Resource]]] = {
 }
 
 
-def _named_tables(looker: Looker, stack: Stack) -> tuple[list[Resource], list[tuple[str, str]]]:
+def _named_tables(looker: AWSReader, stack: Stack) -> tuple[list[Resource], list[tuple[str, str]]]:
     """Look at tables that a function names, and that are not the stack's own."""
     found: list[Resource] = []
     missing: list[tuple[str, str]] = []
@@ -373,6 +326,6 @@ def _named_tables(looker: Looker, stack: Stack) -> tuple[list[Resource], list[tu
     return found, missing
 
 
-def _region_of(function: Function) -> str | None:
+def _region_of(function: LambdaFunction) -> str | None:
     said = re.search(r"[?&]region(?:_name)?=([a-z0-9-]+)", shown(function.variable(DSN)))
     return said[1] if said else None

@@ -13,7 +13,7 @@ from longwire.doctor.packages import extensions_in, read_package
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from longwire.doctor.model import Function, Layer, Stack
+    from longwire.doctor.model import LambdaFunction, Layer, Stack
     from longwire.doctor.resources import Source
 
 # Where tools write what they deploy, the newest step first.
@@ -31,6 +31,7 @@ _MADE = (
     "template.json",
 )
 _MOST_TEMPLATES = 50
+_PROGRAMS = {".py", ".ts", ".js", ".mjs"}
 
 
 class Diagnosed(NamedTuple):
@@ -65,6 +66,10 @@ def _templates(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, name: str) -> Diagnosed:
+    if path.suffix in _PROGRAMS:
+        raise UnreadableError(
+            f"{name} is a program; if it is CDK's: run cdk synth, and name cdk.out"
+        )
     document = read_document(_text(path, name), name)
     stack = stack_of(_source(document, path, name))
     functions = tuple(map(_with_package, stack.functions))
@@ -135,7 +140,7 @@ def _hint(value: Any, name: str) -> str:
     return ""
 
 
-def _with_package(function: Function) -> Function:
+def _with_package(function: LambdaFunction) -> LambdaFunction:
     if function.folder is None or function.image is True:
         return function
     return function._replace(package=read_package(function.folder, function.handler))

@@ -162,9 +162,8 @@ async def _converse(
             findings.append(found("message-no-reply", _PLACE, text))
     if _closed(connection):
         when = "after the message" if len(lines) > 1 else "at once"
-        lines.append(
-            f"closed by the other side {when}: {connection.close_code} {connection.close_reason or ''}".rstrip()
-        )
+        said = f"{connection.close_code} {connection.close_reason or ''}".rstrip()
+        lines.append(f"closed by the other side {when}: {said}")
         findings.append(of_close(connection.close_code, connection.close_reason or ""))
         return
     began = time.monotonic()

@@ -20,6 +20,8 @@ _PSEUDO: dict[str, Value] = {
 }
 _SECRETS = re.compile(r"\{\{resolve:[^{}]*\}\}")
 _MOST_DEPTH = 150
+# What these give may be anything.
+_ANYTHING = ("Custom::", "AWS::CloudFormation::")
 
 
 class Resolver:
@@ -100,30 +102,30 @@ class Resolver:
         if not isinstance(resource, dict):
             return Ref(name, attribute, open=True)
         kind, properties = str(resource.get("Type")), _mapping(resource.get("Properties"))
-        if attribute == "Arn" and (arn := arn_of(kind, self._name(kind, name, properties))):
-            return arn
-        if kind == "AWS::SQS::Queue":
-            return (
-                self._name(kind, name, properties)
-                if attribute == "QueueName"
-                else Ref(name, attribute)
-            )
-        if kind.startswith("AWS::ApiGatewayV2::") and attribute.endswith("Id"):
-            return Ref(name)
-        if attribute == "ApiEndpoint" and kind == "AWS::ApiGatewayV2::Api":
-            scheme = "wss" if properties.get("ProtocolType") == "WEBSOCKET" else "https"
-            return joined([f"{scheme}://", Ref(name), ".execute-api.", REGION, ".", UNKNOWN])
         if attribute:
-            made = kind.startswith(("Custom::", "AWS::CloudFormation::"))
-            return Ref(name, attribute, open=made)
+            return self._attribute(kind, name, properties, attribute)
         if kind == "AWS::ApiGatewayV2::Stage":
             return self.resolve(properties.get("StageName", UNKNOWN))
         if kind in ("AWS::Lambda::Alias", "AWS::Lambda::Version"):
             alias = self.resolve(properties.get("Name", UNKNOWN))
             return joined([self.resolve(properties.get("FunctionName", UNKNOWN)), ":", alias])
-        if kind in NAMES:
+        if kind in NAMES and kind != "AWS::SQS::Queue":
             return self._name(kind, name, properties)
-        return Ref(name, open=kind.startswith(("Custom::", "AWS::CloudFormation::")))
+        return Ref(name, open=kind.startswith(_ANYTHING))
+
+    def _attribute(
+        self, kind: str, name: str, properties: Mapping[str, Any], attribute: str
+    ) -> Value:
+        if attribute == "Arn" and kind in NAMES:
+            return arn_of(kind, self._name(kind, name, properties))
+        if kind == "AWS::SQS::Queue" and attribute == "QueueName":
+            return self._name(kind, name, properties)
+        if kind == "AWS::ApiGatewayV2::Api" and attribute == "ApiEndpoint":
+            scheme = "wss" if properties.get("ProtocolType") == "WEBSOCKET" else "https"
+            return joined([f"{scheme}://", Ref(name), ".execute-api.", REGION, ".", UNKNOWN])
+        if kind.startswith("AWS::ApiGatewayV2::") and attribute.endswith("Id"):
+            return Ref(name)
+        return Ref(name, attribute, open=kind.startswith(_ANYTHING))
 
     def _name(self, kind: str, name: str, properties: Mapping[str, Any]) -> Value:
         """Return the name of a resource; without one of its own it is known when it is there."""

@@ -38,14 +38,14 @@ class MissingError(Exception):
     """What was asked for is not there."""
 
 
-class Refused(NamedTuple):
+class RefusedAction(NamedTuple):
     """An action that the caller may not do."""
 
     action: str
     of: str
 
 
-class Looker:
+class AWSReader:
     """Asks AWS, remembers what it may not, and gives nothing then."""
 
     def __init__(self, region: str | None) -> None:
@@ -63,10 +63,10 @@ class Looker:
             raise UnreadableError("no region: give --region, or set AWS_REGION")
         if not self._have_keys:
             raise UnreadableError(
-                "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret"
             )
         self._clients: dict[tuple[str, str | None], Any] = {}
-        self.refused: list[Refused] = []
+        self.refused: list[RefusedAction] = []
 
     def ask(
         self,
@@ -133,7 +133,7 @@ class Looker:
         action = action_of(service, operation)
         if must:
             raise UnreadableError(f"missing permission: allow {action} for these credentials")
-        one = Refused(action, str(next(iter(given.values()), "")))
+        one = RefusedAction(action, str(next(iter(given.values()), "")))
         if action not in [other.action for other in self.refused]:
             self.refused.append(one)
         return {}

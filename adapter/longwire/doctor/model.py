@@ -60,7 +60,7 @@ class RouteResponse(NamedTuple):
     route: Value
 
 
-class Stage(NamedTuple):
+class ApiStage(NamedTuple):
     """A stage of an API."""
 
     at: Place
@@ -103,7 +103,7 @@ class DomainMapping(NamedTuple):
     key: Value
 
 
-class Function(NamedTuple):
+class LambdaFunction(NamedTuple):
     """A function."""
 
     at: Place
@@ -115,6 +115,7 @@ class Function(NamedTuple):
     architecture: Value
     environment: Value  # a dict, or UNKNOWN
     refers: dict[str, Value]  # what variables must be, where the environment is UNKNOWN
+    secret: bool  # the environment is taken from something secret, though it is shown here
     role: Value
     in_vpc: Value  # True, False or UNKNOWN
     subnets: Value
@@ -143,7 +144,7 @@ class Layer(NamedTuple):
     extensions: int = 0
 
 
-class Statement(NamedTuple):
+class PolicyStatement(NamedTuple):
     """What a role may do, or may not."""
 
     allows: bool
@@ -157,7 +158,7 @@ class Role(NamedTuple):
 
     at: Place
     name: Value
-    statements: tuple[Statement, ...]
+    statements: tuple[PolicyStatement, ...]
     complete: bool  # False: it has policies whose text is elsewhere
 
 
@@ -172,7 +173,7 @@ class Table(NamedTuple):
     own_key: Value  # of KMS, with which it is encrypted
 
 
-class Bucket(NamedTuple):
+class S3Bucket(NamedTuple):
     """A bucket of S3."""
 
     at: Place
@@ -181,7 +182,7 @@ class Bucket(NamedTuple):
     lifecycle: Value
 
 
-class Queue(NamedTuple):
+class SQSQueue(NamedTuple):
     """A queue of SQS."""
 
     at: Place
@@ -228,7 +229,7 @@ class Permission(NamedTuple):
     source: Value
 
 
-class Alarm(NamedTuple):
+class MetricAlarm(NamedTuple):
     """An alarm on one metric."""
 
     at: Place
@@ -266,20 +267,20 @@ class Stack(NamedTuple):
     routes: tuple[Route, ...]
     integrations: tuple[Integration, ...]
     route_responses: tuple[RouteResponse, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[ApiStage, ...]
     deployments: tuple[Deployment, ...]
     authorizers: tuple[Authorizer, ...]
     domain_mappings: tuple[DomainMapping, ...]
-    functions: tuple[Function, ...]
+    functions: tuple[LambdaFunction, ...]
     layers: tuple[Layer, ...]
     roles: tuple[Role, ...]
     tables: tuple[Table, ...]
-    buckets: tuple[Bucket, ...]
-    queues: tuple[Queue, ...]
+    buckets: tuple[S3Bucket, ...]
+    queues: tuple[SQSQueue, ...]
     event_sources: tuple[EventSource, ...]
     schedules: tuple[Schedule, ...]
     permissions: tuple[Permission, ...]
-    alarms: tuple[Alarm, ...]
+    alarms: tuple[MetricAlarm, ...]
     subnets: tuple[Subnet, ...]
     vpc_endpoints: tuple[VpcEndpoint, ...]
     private_stores: tuple[PrivateStore, ...]
@@ -287,17 +288,17 @@ class Stack(NamedTuple):
     region: str | None
     deployed: bool
 
-    def function_of(self, value: Value) -> Function | None:
+    def function_of(self, value: Value) -> LambdaFunction | None:
         """Return the function that an ARN, the URI of an integration, or a name is of."""
         name = function_in(value)
         return next((one for one in self.functions if same(one.name, name)), None)
 
-    def queue_of(self, value: Value) -> Queue | None:
+    def queue_of(self, value: Value) -> SQSQueue | None:
         """Return the queue that an ARN or a URL is of."""
         name = queue_in(value)
         return next((one for one in self.queues if name in (one.name, one.url)), None)
 
-    def role_of(self, function: Function) -> Role | None:
+    def role_of(self, function: LambdaFunction) -> Role | None:
         """Return the role of a function."""
         name = role_in(function.role)
         return next((one for one in self.roles if same(one.name, name)), None)
@@ -306,7 +307,7 @@ class Stack(NamedTuple):
         """Return where a route leads."""
         return next((one for one in self.integrations if same(one.id, route.integration)), None)
 
-    def function_behind(self, route: Route) -> Function | None:
+    def function_behind(self, route: Route) -> LambdaFunction | None:
         """Return the function to which a route leads."""
         integration = self.integration_of(route)
         return None if integration is None else self.function_of(integration.function)

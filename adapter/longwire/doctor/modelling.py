@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.doctor.model import (
-    Alarm,
     Api,
+    ApiStage,
     Authorizer,
-    Bucket,
     Deployment,
     DomainMapping,
     EventSource,
-    Function,
     Integration,
+    LambdaFunction,
     Layer,
+    MetricAlarm,
     Permission,
     PrivateStore,
-    Queue,
     Route,
     RouteResponse,
+    S3Bucket,
     Schedule,
+    SQSQueue,
     Stack,
-    Stage,
     Table,
     VpcEndpoint,
 )
+from longwire.doctor.modelling_events import (
+    alarm_of,
+    event_source_of,
+    queue_of,
+    schedule_of,
+    schedules_of_rule,
+)
 from longwire.doctor.naming import function_in
 from longwire.doctor.networks import subnets_of
+from longwire.doctor.resources import flag, number
 from longwire.doctor.roles import roles_of
-from longwire.doctor.values import UNKNOWN, Ref, Text, Unknown, Value, joined, parts_of
+from longwire.doctor.values import UNKNOWN, Ref, Unknown, Value, joined, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +51,12 @@ def stack_of(source: Source) -> Stack:
     found: dict[type, list[Any]] = {}
     for resource in source.resources:
         if resource.type == "AWS::Lambda::Function":
-            found.setdefault(Function, []).append(_function(resource, source.folder))
+            found.setdefault(LambdaFunction, []).append(_function(resource, source.folder))
         elif resource.type == "AWS::Lambda::LayerVersion":
             layer = Layer(resource.id, _code(resource, source.folder))
             found.setdefault(Layer, []).append(layer)
         elif resource.type == "AWS::Events::Rule":
-            found.setdefault(Schedule, []).extend(_rule(resource))
+            found.setdefault(Schedule, []).extend(schedules_of_rule(resource))
         elif (make := _MAKERS.get(resource.type)) is not None:
             one = make(resource)
             found.setdefault(type(one), []).append(one)
@@ -62,20 +69,20 @@ def stack_of(source: Source) -> Stack:
         routes=all_(Route),
         integrations=all_(Integration),
         route_responses=all_(RouteResponse),
-        stages=all_(Stage),
+        stages=all_(ApiStage),
         deployments=all_(Deployment),
         authorizers=all_(Authorizer),
         domain_mappings=all_(DomainMapping),
-        functions=all_(Function),
+        functions=all_(LambdaFunction),
         layers=all_(Layer),
         roles=roles_of(source.resources, deployed=source.deployed),
         tables=all_(Table),
-        buckets=all_(Bucket),
-        queues=all_(Queue),
+        buckets=all_(S3Bucket),
+        queues=all_(SQSQueue),
         event_sources=all_(EventSource),
         schedules=all_(Schedule),
         permissions=all_(Permission),
-        alarms=all_(Alarm),
+        alarms=all_(MetricAlarm),
         subnets=subnets_of(source.resources),
         vpc_endpoints=all_(VpcEndpoint),
         private_stores=all_(PrivateStore),
@@ -83,25 +90,6 @@ def stack_of(source: Source) -> Stack:
         region=source.region,
         deployed=source.deployed,
     )
-
-
-def number(value: Value) -> Value:
-    """Return a number, also of a text; what is none is left."""
-    if isinstance(value, str):
-        try:
-            return float(value) if "." in value else int(value)
-        except ValueError:
-            return UNKNOWN
-    return UNKNOWN if isinstance(value, Ref | Text) else value
-
-
-def flag(value: Value, default: bool = False) -> bool | Unknown:
-    """Return a flag, also of a text."""
-    if value is None:
-        return default
-    if isinstance(value, str):
-        return value.lower() == "true"
-    return value if isinstance(value, bool) else UNKNOWN
 
 
 def _api(one: Resource) -> Api:
@@ -150,8 +138,8 @@ def _integration(one: Resource) -> Integration:
     )
 
 
-def _stage(one: Resource) -> Stage:
-    return Stage(
+def _stage(one: Resource) -> ApiStage:
+    return ApiStage(
         one.place,
         one.get("ApiId"),
         one.get("StageName"),
@@ -164,12 +152,12 @@ def _stage(one: Resource) -> Stage:
     )
 
 
-def _function(one: Resource, folder: Path | None) -> Function:
+def _function(one: Resource, folder: Path | None) -> LambdaFunction:
     architectures = one.get("Architectures", default=["x86_64"])
     vpc = one.get("VpcConfig")
     subnets = one.get("VpcConfig", "SubnetIds", default=[])
     environment = one.get("Environment", "Variables", default={})
-    return Function(
+    return LambdaFunction(
         at=one.place,
         name=one.get("FunctionName", default=one.id),
         handler=one.get("Handler"),
@@ -181,6 +169,7 @@ def _function(one: Resource, folder: Path | None) -> Function:
         else UNKNOWN,
         environment=environment if isinstance(environment, dict) else UNKNOWN,
         refers=one.get("Longwire::Refers", default={}),
+        secret=bool(one.get("Longwire::Secret", default=False)),
         role=one.get("Role", default=UNKNOWN),
         in_vpc=UNKNOWN if isinstance(vpc, Unknown | Ref) else bool(vpc) and subnets != [],
         subnets=subnets,
@@ -252,100 +241,13 @@ def _keys(keys: Value, types: Value) -> Value:
     ]
 
 
-def _bucket(one: Resource) -> Bucket:
+def _bucket(one: Resource) -> S3Bucket:
     status = one.get("VersioningConfiguration", "Status")
-    return Bucket(
+    return S3Bucket(
         one.place,
         one.get("BucketName", default=one.id),
         status == "Enabled",
         one.get("LifecycleConfiguration"),
-    )
-
-
-def _queue(one: Resource) -> Queue:
-    redrive = one.get("RedrivePolicy")
-    if isinstance(redrive, str):
-        try:
-            redrive = json.loads(redrive)
-        except ValueError:
-            redrive = UNKNOWN
-    receives: Value = None
-    if redrive is not None:
-        receives = number(redrive.get("maxReceiveCount")) if isinstance(redrive, dict) else UNKNOWN
-        receives = UNKNOWN if receives is None else receives
-    default_name = Ref(one.id.name, "QueueName") if isinstance(one.id, Ref) else one.id
-    return Queue(
-        one.place,
-        one.get("QueueName", default=default_name),
-        one.get("QueueUrl", default=one.id),
-        number(one.get("VisibilityTimeout", default=30)),
-        receives,
-        one.get("KmsMasterKeyId") is not None
-        or flag(one.get("SqsManagedSseEnabled"), default=True),
-        flag(one.get("FifoQueue")),
-        one.get("KmsMasterKeyId"),
-        redrive.get("deadLetterTargetArn") if isinstance(redrive, dict) else None,
-        number(one.get("ApproximateNumberOfMessages", default=0)),
-    )
-
-
-def _event_source(one: Resource) -> EventSource:
-    return EventSource(
-        one.place,
-        one.get("FunctionName"),
-        one.get("EventSourceArn"),
-        number(one.get("BatchSize", default=10)),
-        one.get("FunctionResponseTypes", default=[]),
-        number(one.get("ScalingConfig", "MaximumConcurrency")),
-        flag(one.get("Enabled"), default=True),
-    )
-
-
-def _rule(one: Resource) -> list[Schedule]:
-    targets = one.get("Targets", default=[])
-    if one.get("ScheduleExpression") is None or not isinstance(targets, list):
-        return []
-    arn = one.get("Arn", default=Ref(one.id.name, "Arn") if isinstance(one.id, Ref) else UNKNOWN)
-    enabled = one.get("State", default="ENABLED") != "DISABLED"
-    return [
-        Schedule(
-            one.place,
-            target.get("Arn"),
-            UNKNOWN
-            if "InputTransformer" in target or "InputPath" in target
-            else target.get("Input"),
-            True,
-            arn,
-            enabled,
-        )
-        for target in targets
-        if isinstance(target, dict)
-    ]
-
-
-def _schedule(one: Resource) -> Schedule:
-    return Schedule(
-        one.place,
-        one.get("Target", "Arn"),
-        one.get("Target", "Input"),
-        False,
-        UNKNOWN,
-        one.get("State", default="ENABLED") != "DISABLED",
-    )
-
-
-def _alarm(one: Resource) -> Alarm:
-    dimensions = one.get("Dimensions", default=[])
-    pairs = dimensions if isinstance(dimensions, list) else []
-    return Alarm(
-        one.place,
-        one.get("Namespace"),
-        one.get("MetricName"),
-        {
-            d.get("Name"): d.get("Value")
-            for d in pairs
-            if isinstance(d, dict) and isinstance(d.get("Name"), str)
-        },
     )
 
 
@@ -377,16 +279,16 @@ _MAKERS: dict[str, Callable[[Resource], NamedTuple]] = {
     "AWS::DynamoDB::Table": _table,
     "AWS::DynamoDB::GlobalTable": _table,
     "AWS::S3::Bucket": _bucket,
-    "AWS::SQS::Queue": _queue,
-    "AWS::Lambda::EventSourceMapping": _event_source,
-    "AWS::Scheduler::Schedule": _schedule,
+    "AWS::SQS::Queue": queue_of,
+    "AWS::Lambda::EventSourceMapping": event_source_of,
+    "AWS::Scheduler::Schedule": schedule_of,
     "AWS::Lambda::Permission": lambda one: Permission(
         one.place,
         function_in(one.get("FunctionName")),
         one.get("Principal"),
         one.get("SourceArn"),
     ),
-    "AWS::CloudWatch::Alarm": _alarm,
+    "AWS::CloudWatch::Alarm": alarm_of,
     "AWS::EC2::VPCEndpoint": lambda one: VpcEndpoint(
         one.place, one.get("ServiceName"), flag(one.get("PrivateDnsEnabled"))
     ),

@@ -10,14 +10,14 @@ from longwire.doctor.values import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longwire.doctor.model import Function, Stack
+    from longwire.doctor.model import LambdaFunction, Stack
 
 DSN, QUEUE_URL = "LONGWIRE_DSN", "LONGWIRE_FANOUT_QUEUE_URL"
 ENDPOINT, AS_SDK = "WS_MANAGEMENT_ENDPOINT", "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"
 _IMPORT = re.compile(r"^\s*(?:from|import)\s+longwire\b", re.MULTILINE)
 
 
-def ours_of(stack: Stack, named: Sequence[str] = ()) -> tuple[Function, ...]:
+def ours_of(stack: Stack, named: Sequence[str] = ()) -> tuple[LambdaFunction, ...]:
     """Return the functions that are Longwire's by what they say, and those that a user names."""
     return tuple(
         one
@@ -26,7 +26,7 @@ def ours_of(stack: Stack, named: Sequence[str] = ()) -> tuple[Function, ...]:
     )
 
 
-def is_ours(function: Function) -> bool:
+def is_ours(function: LambdaFunction) -> bool:
     """Tell whether something about a function is Longwire's."""
     environment = function.environment
     if isinstance(environment, dict) and any(

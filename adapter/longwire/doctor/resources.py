@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.doctor.values import UNKNOWN, Value
+from longwire.doctor.values import UNKNOWN, Ref, Text, Unknown, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,3 +54,22 @@ class Source(NamedTuple):
     region: str | None = None
     deployed: bool = False  # what is there is all there is, under the names that it has
     notes: tuple[str, ...] = ()
+
+
+def number(value: Value) -> Value:
+    """Return a number, also of a text; what is none is left."""
+    if isinstance(value, str):
+        try:
+            return float(value) if "." in value else int(value)
+        except ValueError:
+            return UNKNOWN
+    return UNKNOWN if isinstance(value, Ref | Text) else value
+
+
+def flag(value: Value, default: bool = False) -> bool | Unknown:
+    """Return a flag, also of a text."""
+    if value is None:
+        return default
+    if isinstance(value, str):
+        return value.lower() == "true"
+    return value if isinstance(value, bool) else UNKNOWN

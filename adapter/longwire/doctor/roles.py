@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from longwire.doctor.model import Role, Statement
+from longwire.doctor.model import PolicyStatement, Role
 from longwire.doctor.naming import role_in, split_arn
 from longwire.doctor.values import UNKNOWN, Ref, Unknown, Value, is_known, matches, parts_of, same
 
@@ -51,7 +51,7 @@ def roles_of(resources: Sequence[Resource], *, deployed: bool) -> tuple[Role, ..
         if role.type != "AWS::IAM::Role":
             continue
         name = role.get("RoleName", default=role.id)
-        statements: list[Statement] = []
+        statements: list[PolicyStatement] = []
         complete = True
         for document, known in _documents(role, name, resources, managed):
             statements += _statements(document)
@@ -118,13 +118,13 @@ def _of_aws(arn: Value) -> tuple[Value, bool]:
     return {"Statement": [statement]}, True
 
 
-def _statements(document: Value) -> Iterator[Statement]:
+def _statements(document: Value) -> Iterator[PolicyStatement]:
     for one in _list(document.get("Statement") if isinstance(document, dict) else None):
         if not isinstance(one, dict):
-            yield Statement(True, [UNKNOWN], [UNKNOWN], False)
+            yield PolicyStatement(True, [UNKNOWN], [UNKNOWN], False)
             continue
         negated = "NotAction" in one or "NotResource" in one
-        yield Statement(
+        yield PolicyStatement(
             one.get("Effect") != "Deny",
             _list(one.get("Action", UNKNOWN if negated else None)),
             _list(one.get("Resource", UNKNOWN if negated else None)),
@@ -146,7 +146,7 @@ def allows(role: Role, action: str, target: Value) -> bool | None:
     return True if True in told else None if None in told else False
 
 
-def names_action(role: Role, action: str) -> list[Statement]:
+def names_action(role: Role, action: str) -> list[PolicyStatement]:
     """Return the statements that allow an action, whatever on."""
     return [one for one in role.statements if one.allows and _any(one.actions, action)]
 

@@ -7,12 +7,21 @@ taken from it that are one reference.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire.doctor.documents import line_at
 from longwire.doctor.naming import ACCOUNT, PARTITION, REGION, arn_of
 from longwire.doctor.resources import Place, Resource, Source
+from longwire.doctor.terraform_plan import (
+    MOST_MODULES,
+    PlannedResource,
+    first,
+    list_in,
+    mapping_in,
+    modules,
+    references_in,
+    without_keys,
+)
 from longwire.doctor.terraform_types import MADE_WITH, TYPES, Attributes
 from longwire.doctor.values import UNKNOWN, Ref, Value, joined
 
@@ -22,7 +31,6 @@ if TYPE_CHECKING:
 
     from longwire.doctor.documents import Lines
 
-_MOST_MODULES = 30  # deep
 # What is in text is one reference, or the text before it says nothing more.
 _ONE_REFERENCE = {
     "api_id", "target", "integration_uri", "authorizer_id", "route_id", "deployment_id", "stage",
@@ -32,19 +40,6 @@ _ONE_REFERENCE = {
 }  # fmt: skip
 
 
-class _Instance(NamedTuple):
-    """A resource of a plan or a state."""
-
-    address: str
-    type: str
-    module: str  # of the configuration, such as "module.chat."
-    values: Mapping[str, Any]
-    unknown: Any  # which of its values are known afterwards
-    expressions: Mapping[str, Any]
-    line: int | None
-    lines: Mapping[str, int]
-
-
 def is_shown(value: Mapping[str, Any]) -> bool:
     """Tell whether it is what `terraform show -json` prints."""
     return "format_version" in value and ("planned_values" in value or "values" in value)
@@ -52,18 +47,22 @@ def is_shown(value: Mapping[str, Any]) -> bool:
 
 def read(shown: Mapping[str, Any], lines: Lines, folder: Path | None) -> Source:
     """Return the resources of a plan or a state."""
-    configuration = _mapping(_mapping(shown.get("configuration")).get("root_module"))
+    configuration = mapping_in(mapping_in(shown.get("configuration")).get("root_module"))
     plan = _Plan(shown, configuration, lines)
     resources = tuple(plan.resources())
     return Source(resources, folder=folder, region=_region(shown, configuration))
 
 
 def _region(shown: Mapping[str, Any], configuration: Mapping[str, Any]) -> str | None:
-    providers = _mapping(_mapping(shown.get("configuration")).get("provider_config"))
-    expression = _mapping(_mapping(_mapping(providers.get("aws")).get("expressions")).get("region"))
+    providers = mapping_in(mapping_in(shown.get("configuration")).get("provider_config"))
+    expression = mapping_in(
+        mapping_in(mapping_in(providers.get("aws")).get("expressions")).get("region")
+    )
     region = expression.get("constant_value")
     for name in expression.get("references", []):
-        variable = _mapping(_mapping(shown.get("variables")).get(str(name).removeprefix("var.")))
+        variable = mapping_in(
+            mapping_in(shown.get("variables")).get(str(name).removeprefix("var."))
+        )
         region = region or variable.get("value")
     return region if isinstance(region, str) else None
 
@@ -74,12 +73,12 @@ class _Plan:
     def __init__(
         self, shown: Mapping[str, Any], configuration: Mapping[str, Any], lines: Lines
     ) -> None:
-        self._modules = dict(_modules(configuration, "", None))
+        self.modules = dict(modules(configuration, "", None))
         after = "planned_values" if "planned_values" in shown else "values"
-        root = _mapping(_mapping(shown[after]).get("root_module"))
+        root = mapping_in(mapping_in(shown[after]).get("root_module"))
         changes = {
-            one["address"]: _mapping(one.get("change")).get("after_unknown")
-            for one in _list(shown.get("resource_changes"))
+            one["address"]: mapping_in(one.get("change")).get("after_unknown")
+            for one in list_in(shown.get("resource_changes"))
             if isinstance(one, dict) and "address" in one
         }
         found = list(self._instances(root, (after, "root_module"), "", changes, lines, 0))
@@ -93,27 +92,28 @@ class _Plan:
         changes: Mapping[str, Any],
         lines: Lines,
         depth: int,
-    ) -> Iterator[_Instance]:
-        expressions = self._modules.get(name, (None, None, {}))[2]
-        for index, one in enumerate(_list(module.get("resources"))):
+    ) -> Iterator[PlannedResource]:
+        expressions = self.modules.get(name, (None, None, {}))[2]
+        for index, one in enumerate(list_in(module.get("resources"))):
             if not isinstance(one, dict) or one.get("mode") != "managed":
                 continue
             address, type_ = str(one.get("address")), str(one.get("type"))
             place = (*path, "resources", str(index))
             local = f"{type_}.{one.get('name')}"
-            yield _Instance(
+            yield PlannedResource(
                 address,
                 type_,
                 name,
-                _mapping(one.get("values")),
+                mapping_in(one.get("values")),
                 changes.get(address),
+                mapping_in(one.get("sensitive_values")),
                 expressions.get(local, {}),
                 line_at(lines, (*place, "address")),
                 lines.get((*place, "values"), {}),
             )
-        for index, child in enumerate(_list(module.get("child_modules"))):
-            if isinstance(child, dict) and depth < _MOST_MODULES:
-                inner = _without_keys(str(child.get("address"))) + "."
+        for index, child in enumerate(list_in(module.get("child_modules"))):
+            if isinstance(child, dict) and depth < MOST_MODULES:
+                inner = without_keys(str(child.get("address"))) + "."
                 below = (*path, "child_modules", str(index))
                 yield from self._instances(child, below, inner, changes, lines, depth + 1)
 
@@ -126,16 +126,24 @@ class _Plan:
                 continue
             type_, attributes = known
             properties = {name: self._value(one, path) for name, path in attributes.items()}
-            if properties.get("Environment") is UNKNOWN:
-                block = _mapping(_first(one.expressions.get("environment")))
-                properties["Longwire::Refers"] = self._refers(one.module, block.get("variables"))
+            if one.type == "aws_lambda_function":
+                properties |= self._environment(one, properties["Environment"])
             if (make := MADE_WITH.get(one.type)) is not None:
                 properties = make(one, properties)
             given = {name: value for name, value in properties.items() if value is not None}
             merged = self._with_parts(one, given)
             yield Resource(type_, self._place(one, attributes), self._id(one), merged)
 
-    def _place(self, one: _Instance, attributes: Attributes) -> Place:
+    def _environment(self, one: PlannedResource, variables: Value) -> dict[str, Value]:
+        """Return what is known of an environment besides its variables."""
+        marks = mapping_in(first(one.sensitive.get("environment"))).get("variables")
+        found: dict[str, Value] = {"Longwire::Secret": bool(marks)}
+        if variables is UNKNOWN:
+            block = mapping_in(first(one.expressions.get("environment")))
+            found["Longwire::Refers"] = self._refers(one.module, block.get("variables"))
+        return found
+
+    def _place(self, one: PlannedResource, attributes: Attributes) -> Place:
         lines = {
             name: one.lines[path.partition(".")[0]]
             for name, path in attributes.items()
@@ -143,12 +151,12 @@ class _Plan:
         }
         return Place(one.address, one.line, lines)
 
-    def _id(self, one: _Instance) -> Value:
+    def _id(self, one: PlannedResource) -> Value:
         if one.type == "aws_iam_policy":
             return one.values.get("arn") or Ref(one.address)
         return one.values.get("id") or Ref(one.address)
 
-    def _with_parts(self, one: _Instance, properties: dict[str, Value]) -> dict[str, Value]:
+    def _with_parts(self, one: PlannedResource, properties: dict[str, Value]) -> dict[str, Value]:
         """Add what Terraform has in resources of its own."""
         wanted = {
             "aws_cloudwatch_event_rule": ("aws_cloudwatch_event_target", "rule"),
@@ -179,15 +187,15 @@ class _Plan:
 
     # Values
 
-    def _value(self, one: _Instance, path: str) -> Value:
+    def _value(self, one: PlannedResource, path: str) -> Value:
         """Return an attribute; `block.attribute` is in the first block of that name."""
         name, *inner = path.split(".")
-        value, unknown = one.values.get(name), _mapping(one.unknown).get(name)
+        value, unknown = one.values.get(name), mapping_in(one.unknown).get(name)
         expression = one.expressions.get(name)
         for key in inner:
-            value, unknown, expression = _first(value), _first(unknown), _first(expression)
-            value, unknown = _mapping(value).get(key), _mapping(unknown).get(key)
-            expression = _mapping(expression).get(key)
+            value, unknown, expression = first(value), first(unknown), first(expression)
+            value, unknown = mapping_in(value).get(key), mapping_in(unknown).get(key)
+            expression = mapping_in(expression).get(key)
         last = inner[-1] if inner else name
         if isinstance(value, dict) and isinstance(unknown, dict):
             return {**value, **self._unknown_items(one, unknown, expression)}
@@ -200,16 +208,16 @@ class _Plan:
         return self._expected(one, last, expression, is_unknown=unknown not in (None, False))
 
     def _unknown_items(
-        self, one: _Instance, unknown: Mapping[str, Any], expression: Any
+        self, one: PlannedResource, unknown: Mapping[str, Any], expression: Any
     ) -> dict[str, Value]:
         """Return the items of a map that are known afterwards."""
         refers = self._refers(one.module, expression)
         return {name: refers.get(name, UNKNOWN) for name, is_ in unknown.items() if is_}
 
     def _refers(self, module: str, expression: Any) -> dict[str, Value]:
-        """Return what an environment of Longwire's must have, if it refers to one thing of the kind."""
+        """Return what an environment of Longwire's must have, if it refers to one of the kind."""
         found: dict[str, set[Value]] = {}
-        for text in _references(expression):
+        for text in references_in(expression):
             if ".aws_dynamodb_table." in f".{text}" and text.endswith((".name", ".id")):
                 name = self._resolve(module, text)
                 found.setdefault("LONGWIRE_DSN", set()).add(joined(["dynamodb://", name, UNKNOWN]))
@@ -218,10 +226,12 @@ class _Plan:
                 found.setdefault("LONGWIRE_FANOUT_QUEUE_URL", set()).add(url)
         return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
-    def _expected(self, one: _Instance, name: str, expression: Any, *, is_unknown: bool) -> Value:
-        if "constant_value" in _mapping(expression):
-            return _mapping(expression)["constant_value"]
-        references = _references(expression)
+    def _expected(
+        self, one: PlannedResource, name: str, expression: Any, *, is_unknown: bool
+    ) -> Value:
+        if "constant_value" in mapping_in(expression):
+            return mapping_in(expression)["constant_value"]
+        references = references_in(expression)
         if not references:
             # What nobody has set is as the provider has it, whatever it will say afterwards.
             return (
@@ -244,23 +254,23 @@ class _Plan:
         if name is None:
             return UNKNOWN
         local = ".".join(name.split(".")[:3])
-        expressions = self._modules.get(module, (None, None, {}))[2].get(local)
+        expressions = self.modules.get(module, (None, None, {}))[2].get(local)
         if not expressions or {"source_policy_documents", "override_policy_documents"} & set(
             expressions
         ):
             return UNKNOWN
-        blocks = _list(expressions.get("statement"))
+        blocks = list_in(expressions.get("statement"))
         if not blocks:
             return UNKNOWN  # a dynamic block
         return {"Statement": [self._statement(one) for one in blocks if isinstance(one, dict)]}
 
     def _statement(self, block: Mapping[str, Any]) -> dict[str, Value]:
         def given(name: str) -> Value:
-            expression = _mapping(block.get(name))
+            expression = mapping_in(block.get(name))
             return expression.get("constant_value", [UNKNOWN])
 
         found: dict[str, Value] = {
-            "Effect": _mapping(block.get("effect")).get("constant_value", "Allow"),
+            "Effect": mapping_in(block.get("effect")).get("constant_value", "Allow"),
             "Action": given("actions"),
             "Resource": given("resources"),
         }
@@ -273,7 +283,7 @@ class _Plan:
     def _resolve(self, module: str, text: str, depth: int = 0) -> Value:
         """Return what a reference of the configuration is of."""
         words = text.split(".")
-        if depth > _MOST_MODULES or len(words) < 2:
+        if depth > MOST_MODULES or len(words) < 2:
             return UNKNOWN
         if words[0] == "var":
             return self._variable(module, words[1], depth)
@@ -283,18 +293,18 @@ class _Plan:
             return UNKNOWN
         address = module + ".".join(words[:2])
         instances = [
-            one for one in self._instances_of if one == address or _without_keys(one) == address
+            one for one in self._instances_of if one == address or without_keys(one) == address
         ]
         if len(instances) != 1:
             return UNKNOWN
         return self._attribute(self._instances_of[instances[0]], ".".join(words[2:]))
 
     def _variable(self, module: str, name: str, depth: int) -> Value:
-        parent, call, _ = self._modules.get(module, (None, None, {}))
-        expression = _mapping(_mapping(_mapping(call).get("expressions")).get(name))
+        parent, call, _ = self.modules.get(module, (None, None, {}))
+        expression = mapping_in(mapping_in(mapping_in(call).get("expressions")).get(name))
         if "constant_value" in expression:
             return expression["constant_value"]
-        references = _references(expression)
+        references = references_in(expression)
         return (
             UNKNOWN
             if parent is None or not references
@@ -302,14 +312,14 @@ class _Plan:
         )
 
     def _output(self, module: str, words: list[str], depth: int) -> Value:
-        inner = f"{module}module.{_without_keys(words[1])}."
-        _, call, _ = self._modules.get(inner, (None, None, {}))
-        outputs = _mapping(_mapping(_mapping(call).get("module")).get("outputs"))
-        output = _mapping(outputs.get(words[2])) if len(words) > 2 else {}
-        references = _references(output.get("expression"))
+        inner = f"{module}module.{without_keys(words[1])}."
+        _, call, _ = self.modules.get(inner, (None, None, {}))
+        outputs = mapping_in(mapping_in(mapping_in(call).get("module")).get("outputs"))
+        output = mapping_in(outputs.get(words[2])) if len(words) > 2 else {}
+        references = references_in(output.get("expression"))
         return self._resolve(inner, references[0], depth + 1) if references else UNKNOWN
 
-    def _name(self, one: _Instance) -> Value:
+    def _name(self, one: PlannedResource) -> Value:
         attribute = {"aws_lambda_function": "function_name", "aws_s3_bucket": "bucket"}.get(
             one.type, "name"
         )
@@ -317,7 +327,7 @@ class _Plan:
             one.address, "QueueName" if one.type == "aws_sqs_queue" else ""
         )
 
-    def _attribute(self, one: _Instance, attribute: str) -> Value:
+    def _attribute(self, one: PlannedResource, attribute: str) -> Value:
         if (known := one.values.get(attribute)) is not None:
             return known
         type_ = TYPES[one.type][0] if one.type in TYPES else ""
@@ -334,6 +344,8 @@ class _Plan:
             )
         if one.type == "aws_lambda_alias":
             return UNKNOWN
+        if one.type == "aws_apigatewayv2_stage" and attribute in ("id", ""):
+            return self._name(one)
         if attribute in ("name", "function_name", "bucket"):
             return self._name(one)
         if one.type in ("aws_iam_role", "aws_dynamodb_table", "aws_s3_bucket") and attribute in (
@@ -346,49 +358,3 @@ class _Plan:
             if attribute in ("id", "url", "")
             else Ref(one.address, attribute, open=True)
         )
-
-
-def _modules(
-    configuration: Mapping[str, Any], name: str, parent: tuple[str, Any] | None, depth: int = 0
-) -> Iterator[tuple[str, tuple[str | None, Any, dict[str, Any]]]]:
-    """Give each module of a configuration: its parent, how it is called, its expressions."""
-    expressions = {
-        f"{'data.' if one.get('mode') == 'data' else ''}{one.get('type')}.{one.get('name')}": _mapping(
-            one.get("expressions")
-        )
-        for one in _list(configuration.get("resources"))
-        if isinstance(one, dict)
-    }
-    yield name, (parent[0] if parent else None, parent[1] if parent else None, expressions)
-    for call, said in _mapping(configuration.get("module_calls")).items():
-        if depth < _MOST_MODULES:
-            inner = _mapping(_mapping(said).get("module"))
-            yield from _modules(inner, f"{name}module.{call}.", (name, said), depth + 1)
-
-
-def _without_keys(address: str) -> str:
-    """Take `[0]` and `["name"]` out of an address."""
-    return re.sub(r"\[[^\]]*\]", "", address)
-
-
-def _references(expression: Any) -> list[str]:
-    references = _mapping(expression).get("references")
-    return [one for one in _list(references) if isinstance(one, str)]
-
-
-def _first(value: Any) -> Any:
-    return (
-        value[0]
-        if isinstance(value, list) and value
-        else value
-        if isinstance(value, dict)
-        else None
-    )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

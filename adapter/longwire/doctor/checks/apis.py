@@ -11,7 +11,7 @@ from longwire.doctor.values import Ref, Unknown, same, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Api, Function, Route, Stack
+    from longwire.doctor.model import Api, LambdaFunction, Route, Stack
 
 ROUTES = ("$connect", "$disconnect", "$default")
 _HTTP_METRICS = ("4xx", "5xx", "4XXError", "5XXError", "Count", "Latency", "DataProcessed")
@@ -22,7 +22,7 @@ def is_websocket(api: Api) -> bool:
     return bool(api.protocol == "WEBSOCKET")
 
 
-def apis_of(stack: Stack, ours: tuple[Function, ...]) -> list[Api]:
+def apis_of(stack: Stack, ours: tuple[LambdaFunction, ...]) -> list[Api]:
     """Return the WebSocket APIs with a route to one of these functions."""
     return [
         api
@@ -32,7 +32,7 @@ def apis_of(stack: Stack, ours: tuple[Function, ...]) -> list[Api]:
     ]
 
 
-def check_routes(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The three routes are there, and lead to the function."""
     for api in apis_of(stack, ours):
         routes = {route.key: route for route in stack.routes_of(api)}
@@ -52,10 +52,10 @@ def check_routes(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
                 yield found("route-elsewhere", routes[key].at, text, "Target")
 
 
-def check_stores_agree(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_stores_agree(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Functions behind one API have one store."""
     for api in apis_of(stack, ours):
-        first: Function | None = None
+        first: LambdaFunction | None = None
         for route in stack.routes_of(api):
             function = stack.function_behind(route)
             if function is None or function not in ours or function.variable(DSN) is None:
@@ -68,7 +68,7 @@ def check_stores_agree(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Fin
                 break
 
 
-def check_targets(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_targets(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Routes have an integration of the right type."""
     for api in apis_of(stack, ours):
         for route in stack.routes_of(api):
@@ -98,7 +98,7 @@ def _check_timeout(stack: Stack, route: Route) -> Iterator[Finding]:
         yield found("integration-timeout", integration.at, text, "TimeoutInMillis")
 
 
-def check_route_responses(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_route_responses(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """No client gets what the function returns."""
     for api in apis_of(stack, ours):
         for route in stack.routes_of(api):
@@ -117,7 +117,7 @@ def check_route_responses(stack: Stack, ours: tuple[Function, ...]) -> Iterator[
                 yield found("route-response", route.at, text, "RouteResponseSelectionExpression")
 
 
-def check_invoke_permissions(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_invoke_permissions(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """API Gateway may invoke what its routes lead to."""
     told: set[str] = set()
     for api in filter(is_websocket, stack.apis):
@@ -135,7 +135,7 @@ def check_invoke_permissions(stack: Stack, ours: tuple[Function, ...]) -> Iterat
                 yield found("invoke-permission", function.at, text)
 
 
-def _may_invoke(stack: Stack, api: Api, route: Route, function: Function) -> bool | None:
+def _may_invoke(stack: Stack, api: Api, route: Route, function: LambdaFunction) -> bool | None:
     from longwire.doctor.naming import split_arn
     from longwire.doctor.values import joined, matches
 
@@ -160,7 +160,7 @@ def _may_invoke(stack: Stack, api: Api, route: Route, function: Function) -> boo
     return True if True in told else None if None in told else False
 
 
-def check_stages(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_stages(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """What is deployed is all there."""
     for api in apis_of(stack, ours):
         stages = [one for one in stack.stages if same(one.api, api.id) is not False]
@@ -177,7 +177,7 @@ def check_stages(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
                 yield found("data-trace", stage.at, text, "DefaultRouteSettings")
 
 
-def check_deployments(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_deployments(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A stage is deployed by itself, or with a deployment that comes after the routes."""
     for api in filter(is_websocket, stack.apis):
         deployments = [one for one in stack.deployments if same(one.api, api.id) is not False]
@@ -205,7 +205,7 @@ def _by_itself(stack: Stack, api: Api) -> bool:
     return any(one.auto_deploy is not False for one in stages)
 
 
-def check_endpoint_disabled(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_endpoint_disabled(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Without the execute-api address the function knows another."""
     for api in apis_of(stack, ours):
         if api.execute_api_disabled is not True:
@@ -221,7 +221,7 @@ def check_endpoint_disabled(stack: Stack, ours: tuple[Function, ...]) -> Iterato
             yield found("execute-api-disabled", api.at, text, "DisableExecuteApiEndpoint")
 
 
-def check_domains(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_domains(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A domain leads to a stage that is there, and to one kind of API."""
     for api in apis_of(stack, ours):
         own = [one for one in stack.domain_mappings if same(one.api, api.id)]
@@ -244,7 +244,7 @@ def check_domains(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]
                     yield found("domain-mixed", mapping.at, text, "DomainName")
 
 
-def check_authorized_routes(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_authorized_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Who may connect is asked, and at $connect alone."""
     for api in apis_of(stack, ours):
         for route in stack.routes_of(api):
@@ -262,7 +262,7 @@ def check_authorized_routes(stack: Stack, ours: tuple[Function, ...]) -> Iterato
                 yield found("authorizer-missing", route.at, text, "AuthorizationType")
 
 
-def check_authorizers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_authorizers(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Each authorizer is of a kind that there is, and is asked."""
     for api in apis_of(stack, ours):
         connect = [one for one in stack.routes_of(api) if one.key == "$connect"]
@@ -280,7 +280,7 @@ def check_authorizers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Find
                 yield found("authorizer-identity", authorizer.at, text)
 
 
-def check_alarms(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_alarms(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Alarms are on metrics that WebSocket APIs have."""
     for api in apis_of(stack, ours):
         for alarm in stack.alarms:

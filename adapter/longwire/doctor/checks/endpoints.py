@@ -14,10 +14,10 @@ from longwire.doctor.values import Ref, Unknown, Value, is_open, joined, parts_o
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Function, Schedule, Stack
+    from longwire.doctor.model import LambdaFunction, Schedule, Stack
 
 
-def _knows_endpoint(function: Function) -> bool:
+def _knows_endpoint(function: LambdaFunction) -> bool:
     """Tell whether a function is told, or may be."""
     given = [function.variable(name) for name in (ENDPOINT, AS_SDK)]
     dsn, source = function.variable(DSN), function.package.source if function.package else None
@@ -41,7 +41,7 @@ def _is_sweep(schedule: Schedule) -> bool | None:
     return isinstance(event, dict) and event.get("longwire") == "sweep"
 
 
-def check_schedules(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_schedules(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A schedule asks for a sweep, may do so, and the sweep knows where to look."""
     for schedule in stack.schedules:
         function = stack.function_of(schedule.function)
@@ -65,13 +65,13 @@ def check_schedules(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Findin
             yield found("sweep-permission", schedule.at, text)
 
 
-def _answers_others(function: Function) -> bool:
+def _answers_others(function: LambdaFunction) -> bool:
     """Tell whether a function of the user's is around the handler, which may answer a warmer."""
     source = function.package.source if function.package else None
     return source is not None and re.search(r"^def \w+\(event", source, re.MULTILINE) is not None
 
 
-def _may_invoke(stack: Stack, schedule: Schedule, function: Function) -> bool | None:
+def _may_invoke(stack: Stack, schedule: Schedule, function: LambdaFunction) -> bool | None:
     told: list[bool | None] = [] if stack.complete else [None]
     for one in stack.permissions:
         if same(one.function, function.name) is False:
@@ -83,7 +83,7 @@ def _may_invoke(stack: Stack, schedule: Schedule, function: Function) -> bool | 
     return True if True in told else None if None in told else False
 
 
-def check_http(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_http(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A function that answers HTTP, too, knows where its sockets are."""
     if not apis_of(stack, ours):
         return
@@ -96,7 +96,7 @@ def check_http(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
                 break
 
 
-def check_endpoint(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_endpoint(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """What is said of the place is right."""
     for function in ours:
         for name in (ENDPOINT, AS_SDK):
@@ -112,7 +112,11 @@ def check_endpoint(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding
 
 
 def _check_stage(
-    stack: Stack, ours: tuple[Function, ...], function: Function, name: str, value: Value
+    stack: Stack,
+    ours: tuple[LambdaFunction, ...],
+    function: LambdaFunction,
+    name: str,
+    value: Value,
 ) -> Iterator[Finding]:
     """An execute-api URL has the API's id and its stage."""
     text = shown(value)

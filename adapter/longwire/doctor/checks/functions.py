@@ -13,7 +13,7 @@ from longwire.doctor.values import Unknown, parts_of, same, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Function, Stack
+    from longwire.doctor.model import LambdaFunction, Stack
 
 VARIABLES = (DSN, QUEUE_URL)
 _INSIDE = ("LONGWIRE_DEV_", "LONGWIRE_TEST_")
@@ -33,7 +33,7 @@ _EXTENSIONS = re.compile(
 _LEAST_TIMEOUT, _LEAST_MEMORY, _MOST_TIMEOUT = 10, 256, 30
 
 
-def check_variables(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_variables(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The names of variables are known, and no value is a secret."""
     for function in ours:
         if not isinstance(function.environment, dict):
@@ -51,7 +51,9 @@ def check_variables(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Findin
             if _RESERVED.fullmatch(str(name)) and not stack.deployed:
                 text = f"the variable {name} is Lambda's own"
                 yield found("variable-reserved", function.at, text, "Environment")
-            elif _SECRET.search(str(name)) and isinstance(value, str) and _is_secret(value):
+            elif function.secret or not _SECRET.search(str(name)):
+                continue
+            elif isinstance(value, str) and _is_secret(value):
                 text = f"the value of {name} is in clear"
                 yield found("secret-in-clear", function.at, text, "Environment")
 
@@ -61,7 +63,7 @@ def _is_secret(value: str) -> bool:
     return len(value) >= 6 and not value.startswith(("arn:", "http:", "https:", "/", "alias/"))
 
 
-def check_dsn_given(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_dsn_given(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The store is said, in the environment or in code."""
     for function in ours:
         if function.variable(DSN) is not None or function.package is None:
@@ -75,7 +77,7 @@ def check_dsn_given(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Findin
             )
 
 
-def check_time(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_time(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """There is time for an event, and not more than a client is given."""
     invoked = [one.function for one in stack.event_sources]
     invoked += [one.function for one in stack.schedules]
@@ -102,7 +104,7 @@ def function_name(stack: Stack, value: object) -> str | None:
     return None if function is None else function.at.name
 
 
-def check_memory(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_memory(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """There is CPU enough, which comes with memory."""
     for function in ours:
         if isinstance(function.memory, int | float) and function.memory < _LEAST_MEMORY:
@@ -111,7 +113,7 @@ def check_memory(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             )
 
 
-def check_runtime(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_runtime(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Python is new enough."""
     for function in ours:
         version = python_of(function)
@@ -129,14 +131,14 @@ def check_runtime(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]
             yield from _check_snapstart(stack, function, version)
 
 
-def python_of(function: Function) -> tuple[int, int] | None:
+def python_of(function: LambdaFunction) -> tuple[int, int] | None:
     """Return the Python of a function; None: it has another runtime, or nobody can tell."""
     known = re.fullmatch(r"python(\d)\.(\d+)", str(function.runtime))
     return (int(known[1]), int(known[2])) if known else None
 
 
 def _check_snapstart(
-    stack: Stack, function: Function, version: tuple[int, int]
+    stack: Stack, function: LambdaFunction, version: tuple[int, int]
 ) -> Iterator[Finding]:
     if version < (3, 12):
         text = f"SnapStart with {function.runtime}"
@@ -156,7 +158,7 @@ def _is_qualified(uri: object) -> bool:
     return ":" in last or any(isinstance(part, Unknown) for part in parts) or not after
 
 
-def check_concurrency(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_concurrency(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Events may come at the same time."""
     for function in ours:
         reserved = function.reserved
@@ -176,7 +178,7 @@ def check_concurrency(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Find
             yield found("reserved-concurrency", function.at, text, "ReservedConcurrentExecutions")
 
 
-def check_logs(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_logs(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The log has one record for each event."""
     for function in ours:
         if function.log_format == "Text":
@@ -186,7 +188,7 @@ def check_logs(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             yield found("log-format", function.at, text, "LoggingConfig")
 
 
-def check_layers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_layers(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """There is room for layers, and for the extension."""
     for function in ours:
         if not isinstance(function.layers, list):
@@ -203,7 +205,7 @@ def check_layers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             yield found("extension-slots", function.at, text, "Layers")
 
 
-def check_state(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_state(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Lambda runs what was deployed."""
     for function in ours:
         if isinstance(function.state, str):

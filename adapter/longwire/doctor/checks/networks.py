@@ -12,12 +12,12 @@ from longwire.doctor.values import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Function, Stack
+    from longwire.doctor.model import LambdaFunction, Stack
 
 SERVICES = {"dynamodb": ".dynamodb", "s3": ".s3"}
 
 
-def check_way_out(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_way_out(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """From its subnets a function reaches API Gateway, its store and its queue."""
     for function in ours:
         ways = _ways(stack, function)
@@ -35,7 +35,7 @@ def check_way_out(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]
             yield found("no-way-to-store", function.at, text, "VpcConfig")
 
 
-def _ways(stack: Stack, function: Function) -> frozenset[str] | None:
+def _ways(stack: Stack, function: LambdaFunction) -> frozenset[str] | None:
     """Return what leads out of a function's subnets; None: nobody can tell."""
     if function.in_vpc is not True or not isinstance(function.subnets, list) or not stack.complete:
         return None
@@ -49,7 +49,7 @@ def _has_endpoint(stack: Stack, service: str) -> bool:
     return any(shown(one.service).endswith((service, "...")) for one in stack.vpc_endpoints)
 
 
-def check_execute_api(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_execute_api(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """No endpoint of the VPC answers in the place of the API."""
     for function in ours:
         if function.in_vpc is not True or function.variable(ENDPOINT) is not None:

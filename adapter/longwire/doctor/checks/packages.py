@@ -13,13 +13,13 @@ from longwire.doctor.findings import Finding, found
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Function, Stack
+    from longwire.doctor.model import LambdaFunction, Stack
     from longwire.doctor.packages import Package
 
 DRIVERS = {"redis": "redis", "postgresql": "psycopg2"}
 
 
-def check_handler(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_handler(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The handler is in the package."""
     for function in ours:
         package, handler = function.package, function.handler
@@ -38,7 +38,7 @@ def check_handler(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]
             yield found("handler-attribute", function.at, text, "Handler")
 
 
-def check_requirements(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_requirements(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Longwire and the driver of its store are there, or will be."""
     for function in ours:
         package = function.package
@@ -74,7 +74,7 @@ def _has(package: Package, module: str) -> bool:
     return bool(re.search(names, text) or re.search(extra, text))
 
 
-def check_architecture(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_architecture(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Compiled modules are for the function's machine and Python."""
     for function in ours:
         if function.package is None or not function.package.built:

@@ -15,7 +15,7 @@ from longwire.doctor.values import Value, joined, parts_of, same, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Api, Function, Role, Stack
+    from longwire.doctor.model import Api, LambdaFunction, Role, Stack
 
 MANAGE = "execute-api:ManageConnections"
 TABLE_ACTIONS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
@@ -23,7 +23,7 @@ OBJECT_ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
 
-def check_manage_connections(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_manage_connections(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The function may post to the clients of its API."""
     for function in ours:
         role = stack.role_of(function)
@@ -61,7 +61,7 @@ def _connection(api: Api, stage: Value, method: str) -> Value:
     return joined(parts)
 
 
-def _not_allowed(role: Role, function: Function, api: Api, stage: Value) -> Finding:
+def _not_allowed(role: Role, function: LambdaFunction, api: Api, stage: Value) -> Finding:
     statements = names_action(role, MANAGE)
     resources = [one for statement in statements for one in statement.resources]
     if not resources:
@@ -86,7 +86,7 @@ def _not_allowed(role: Role, function: Function, api: Api, stage: Value) -> Find
     )
 
 
-def check_table(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_table(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The function may use its table."""
     for function in ours:
         role = stack.role_of(function)
@@ -109,7 +109,7 @@ def check_table(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
                 yield found("key-permission", role.at, text, "Policies")
 
 
-def check_bucket(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_bucket(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The function may use its bucket."""
     for function in ours:
         role = stack.role_of(function)
@@ -129,7 +129,7 @@ def check_bucket(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             yield found("store-permission", role.at, text, "Policies")
 
 
-def _prefix(function: Function) -> str:
+def _prefix(function: LambdaFunction) -> str:
     """Return what the DSN has behind the bucket's name."""
     last = parts_of(function.variable("LONGWIRE_DSN"))[-1]
     path = last.partition("?")[0].rpartition("://")[2] if isinstance(last, str) else ""
@@ -137,7 +137,7 @@ def _prefix(function: Function) -> str:
     return f"/{rest}".rstrip("/") if slash else ""
 
 
-def check_queue(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_queue(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The function may send to its queue, and Lambda may read it in the function's name."""
     for function in ours:
         role, url = stack.role_of(function), function.variable(QUEUE_URL)
@@ -156,7 +156,7 @@ def check_queue(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             yield found("queue-permission", role.at, text, "Policies")
 
 
-def check_platform(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_platform(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The function may log, and be in its VPC."""
     for function in ours:
         role = stack.role_of(function)
@@ -177,7 +177,7 @@ def check_platform(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding
             yield found("network-permission", role.at, text, "ManagedPolicyArns")
 
 
-def check_wide(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_wide(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The function may not do more than it needs."""
     for function in ours:
         role = stack.role_of(function)

@@ -12,14 +12,14 @@ from longwire.doctor.values import Ref, Value, is_open, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import EventSource, Function, Queue, Stack
+    from longwire.doctor.model import EventSource, LambdaFunction, SQSQueue, Stack
 
 
-def _queue_of(stack: Stack, url: Value) -> Queue | None:
+def _queue_of(stack: Stack, url: Value) -> SQSQueue | None:
     return next((one for one in stack.queues if one.url == url), None) or _by_name(stack, url)
 
 
-def _by_name(stack: Stack, url: Value) -> Queue | None:
+def _by_name(stack: Stack, url: Value) -> SQSQueue | None:
     """Return the queue whose name is at the end of a URL that somebody has written."""
     if not isinstance(url, str) or not url.startswith("http"):
         return None
@@ -27,11 +27,11 @@ def _by_name(stack: Stack, url: Value) -> Queue | None:
     return next((one for one in stack.queues if one.name == name), None)
 
 
-def _sources(stack: Stack, queue: Queue) -> list[EventSource]:
+def _sources(stack: Stack, queue: SQSQueue) -> list[EventSource]:
     return [one for one in stack.event_sources if stack.queue_of(one.queue) is queue]
 
 
-def check_url(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_url(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The variable has the URL of a queue."""
     for function in ours:
         url = function.variable(QUEUE_URL)
@@ -49,7 +49,7 @@ def check_url(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             )
 
 
-def check_readers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_readers(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Somebody reads the queue, and can deliver what is in it."""
     for function in ours:
         queue = _queue_of(stack, function.variable(QUEUE_URL))
@@ -78,8 +78,8 @@ def check_readers(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]
 
 
 def _fanout(
-    stack: Stack, ours: tuple[Function, ...]
-) -> Iterator[tuple[Queue, EventSource, Function]]:
+    stack: Stack, ours: tuple[LambdaFunction, ...]
+) -> Iterator[tuple[SQSQueue, EventSource, LambdaFunction]]:
     """Give each queue of parts with who reads it, once."""
     urls = [one.variable(QUEUE_URL) for one in ours]
     for queue in stack.queues:
@@ -91,7 +91,7 @@ def _fanout(
                 yield queue, source, reader
 
 
-def check_source(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_source(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Lambda is told which parts have failed, and takes one at a time."""
     for queue, source, _ in _fanout(stack, ours):
         responses = source.responses
@@ -103,7 +103,7 @@ def check_source(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             yield found("batch-size", source.at, text, "BatchSize", "Events")
 
 
-def check_queue(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_queue(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The queue gives time enough, and keeps what fails."""
     for queue, _, function in _fanout(stack, ours):
         visibility, timeout = queue.visibility, function.timeout

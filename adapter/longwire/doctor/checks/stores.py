@@ -25,14 +25,14 @@ from longwire.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Bucket, Function, Stack, Table
+    from longwire.doctor.model import LambdaFunction, S3Bucket, Stack, Table
 
 KEYS = [("pk", "HASH", "S"), ("sk", "RANGE", "S")]
 TTL = "expires_at"
 _SCHEMES = {"sqlite": "sqlite3", "postgres": "postgresql", "rediss": "redis"}
 
 
-def backend_of(function: Function) -> str | None:
+def backend_of(function: LambdaFunction) -> str | None:
     """Return the store that the DSN of a function names; None: nobody can tell."""
     first = next(iter(parts_of(function.variable(DSN) or UNKNOWN)), UNKNOWN)
     if not isinstance(first, str) or "://" not in first:
@@ -41,7 +41,7 @@ def backend_of(function: Function) -> str | None:
     return _SCHEMES.get(scheme, scheme)
 
 
-def place_of(function: Function) -> Value:
+def place_of(function: LambdaFunction) -> Value:
     """Return the table or the bucket that a DSN names."""
     parts = list(parts_of(function.variable(DSN)))
     assert isinstance(parts[0], str)
@@ -57,21 +57,21 @@ def place_of(function: Function) -> Value:
     return joined(place)
 
 
-def tables_of(stack: Stack, function: Function) -> list[Table]:
+def tables_of(stack: Stack, function: LambdaFunction) -> list[Table]:
     """Return the table that a function uses, if it is the stack's own."""
     if backend_of(function) != "dynamodb":
         return []
     return [one for one in stack.tables if same(one.name, place_of(function))]
 
 
-def buckets_of(stack: Stack, function: Function) -> list[Bucket]:
+def buckets_of(stack: Stack, function: LambdaFunction) -> list[S3Bucket]:
     """Return the bucket that a function uses, if it is the stack's own."""
     if backend_of(function) != "s3":
         return []
     return [one for one in stack.buckets if same(one.name, place_of(function))]
 
 
-def check_dsn(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_dsn(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The DSN is one, and of a store that all processes share."""
     for function in ours:
         dsn = function.variable(DSN)
@@ -120,20 +120,20 @@ def _refused(text: str) -> str | None:
     return None
 
 
-def check_secret(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_secret(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """No password is in clear."""
     for function in ours:
         dsn = function.variable(DSN)
         first = next(iter(parts_of(dsn)), "") if dsn is not None else ""
         text = first if isinstance(first, str) else ""
         found_ = re.match(r"(?:rediss?|postgres(?:ql)?)://[^/@]*:([^/@]+)@", text)
-        if found_ and backend_of(function) in ("redis", "postgresql"):
+        if found_ and not function.secret and backend_of(function) in ("redis", "postgresql"):
             yield found(
                 "secret-in-clear", function.at, f"the password in {DSN} is in clear", "Environment"
             )
 
 
-def check_place(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_place(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The DSN names what the stack makes, where it makes it."""
     for function in ours:
         if backend_of(function) != "dynamodb" or not isinstance(
@@ -148,7 +148,7 @@ def check_place(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
         yield from _check_region(stack, function)
 
 
-def _check_region(stack: Stack, function: Function) -> Iterator[Finding]:
+def _check_region(stack: Stack, function: LambdaFunction) -> Iterator[Finding]:
     dsn = function.variable(DSN)
     if not isinstance(dsn, str) or stack.region is None or not tables_of(stack, function):
         return
@@ -159,11 +159,11 @@ def _check_region(stack: Stack, function: Function) -> Iterator[Finding]:
         yield found("store-region", function.at, text, "Environment")
 
 
-def _used_tables(stack: Stack, ours: tuple[Function, ...]) -> list[Table]:
+def _used_tables(stack: Stack, ours: tuple[LambdaFunction, ...]) -> list[Table]:
     return [one for one in stack.tables if any(one in tables_of(stack, f) for f in ours)]
 
 
-def check_table(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_table(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The table has the keys and the TTL of the store."""
     for table in _used_tables(stack, ours):
         if isinstance(table.keys, list) and is_known(table.keys) and table.keys != KEYS:
@@ -180,7 +180,7 @@ def check_table(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
             )
 
 
-def check_bucket(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_bucket(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """What has expired leaves the bucket."""
     swept = bool(stack.schedules)
     for function in ours:
@@ -197,7 +197,7 @@ def check_bucket(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
                     yield found("bucket-lifecycle", bucket.at, "the bucket has no lifecycle rule")
 
 
-def check_private_store(stack: Stack, ours: tuple[Function, ...]) -> Iterator[Finding]:
+def check_private_store(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A function reaches a store in a VPC from within it."""
     for function in ours:
         if function.in_vpc is not False or backend_of(function) not in ("redis", "postgresql"):

@@ -6,6 +6,7 @@ It takes a minute, so it runs only if asked to: `make deploy-test`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,9 @@ def _deployed(folder: Path, kind: str, packages: Path, aws: Emulator) -> Stack:
     text = template.read_text(encoding="utf-8")
     template.write_text(text.replace("[arm64]", f"[{ARCHITECTURE}]"), encoding="utf-8")
     run([tool("cfn-lint"), "template.yaml"], folder / name)
+    ours = {"PYTHONPATH": os.pathsep.join(str(ROOT / one) for one in ("adapter", "backends"))}
+    doctor = [tool("python"), "-m", "longwire", "doctor", "template.yaml"]
+    assert run(doctor, folder / name, ours) == "nothing found\n"
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(packages)}
     run(["make", "deploy"], folder / name, {**aws.environ, **pip})
     return Stack(aws, name, folder / name)

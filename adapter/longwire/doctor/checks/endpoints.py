@@ -6,7 +6,6 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from longwire.doctor.checks.apis import apis_of
 from longwire.doctor.findings import Finding, found
 from longwire.doctor.ours import AS_SDK, DSN, ENDPOINT
 from longwire.doctor.values import Ref, Unknown, Value, is_open, joined, parts_of, same, shown
@@ -14,7 +13,8 @@ from longwire.doctor.values import Ref, Unknown, Value, is_open, joined, parts_o
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import LambdaFunction, Schedule, Stack
+    from longwire.doctor.model import LambdaFunction, Schedule
+    from longwire.doctor.stack import Stack
 
 
 def _knows_endpoint(function: LambdaFunction) -> bool:
@@ -85,7 +85,7 @@ def _may_invoke(stack: Stack, schedule: Schedule, function: LambdaFunction) -> b
 
 def check_http(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A function that answers HTTP, too, knows where its sockets are."""
-    if not apis_of(stack, ours):
+    if not stack.our_apis:
         return
     for function in ours:
         for api in stack.apis:
@@ -120,7 +120,7 @@ def _check_stage(
 ) -> Iterator[Finding]:
     """An execute-api URL has the API's id and its stage."""
     text = shown(value)
-    apis = apis_of(stack, ours)
+    apis = stack.our_apis
     if ".execute-api." not in text or len(apis) != 1:
         return
     host = list(parts_of(value))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longwire.doctor.checks.apis import apis_of
 from longwire.doctor.checks.stores import backend_of, place_of, tables_of
 from longwire.doctor.findings import Finding, found
 from longwire.doctor.naming import arn_of
@@ -15,7 +14,8 @@ from longwire.doctor.values import Value, joined, parts_of, same, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Api, LambdaFunction, Role, Stack
+    from longwire.doctor.model import Api, LambdaFunction, Role
+    from longwire.doctor.stack import Stack
 
 MANAGE = "execute-api:ManageConnections"
 TABLE_ACTIONS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
@@ -29,7 +29,7 @@ def check_manage_connections(stack: Stack, ours: tuple[LambdaFunction, ...]) -> 
         role = stack.role_of(function)
         if role is None:
             continue
-        for api in apis_of(stack, ours):
+        for api in stack.our_apis:
             for stage in _stages(stack, api):
                 told = {
                     method: allows(role, MANAGE, _connection(api, stage, method))

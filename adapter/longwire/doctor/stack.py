@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from longwire.doctor.naming import function_in, queue_in, role_in
-from longwire.doctor.values import Value, parts_of, same
+from longwire.doctor.values import Value, is_open, parts_of, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -113,6 +113,13 @@ class Stack:
         """Return the routes of an API."""
         return self._routes.get(_hashable(api.id), ())
 
+    def permissions_of(self, function: LambdaFunction) -> tuple[Permission, ...]:
+        """Return those that are for a function, or may be."""
+        of_it = self._permissions.get(_hashable(function.name), ())
+        return (
+            (*of_it, *self._permissions[None]) if not is_open(function.name) else self.permissions
+        )
+
     @cached_property
     def our_apis(self) -> tuple[Api, ...]:
         """The WebSocket APIs with a route to a function that is Longwire's."""
@@ -139,6 +146,15 @@ class Stack:
     @cached_property
     def _integrations(self) -> dict[Value, Integration]:
         return _by(lambda one: one.id, self.integrations)
+
+    @cached_property
+    def _permissions(self) -> dict[Value, tuple[Permission, ...]]:
+        """By the name of the function; with None those of which nobody can tell."""
+        found: dict[Value, list[Permission]] = {None: []}
+        for one in self.permissions:
+            key = None if is_open(one.function) else _hashable(one.function)
+            found.setdefault(key, []).append(one)
+        return {name: tuple(several) for name, several in found.items()}
 
     @cached_property
     def _routes(self) -> dict[Value, tuple[Route, ...]]:

@@ -131,7 +131,7 @@ def _may_invoke(stack: Stack, api: Api, route: Route, function: LambdaFunction) 
     from longwire.doctor.values import joined, matches
 
     told: list[bool | None] = [] if stack.complete else [None]
-    for one in stack.permissions:
+    for one in stack.permissions_of(function):
         is_function = same(one.function, function.name)
         if is_function is False or one.principal not in ("apigateway.amazonaws.com", "*"):
             told.append(

@@ -73,7 +73,7 @@ def _answers_others(function: LambdaFunction) -> bool:
 
 def _may_invoke(stack: Stack, schedule: Schedule, function: LambdaFunction) -> bool | None:
     told: list[bool | None] = [] if stack.complete else [None]
-    for one in stack.permissions:
+    for one in stack.permissions_of(function):
         if same(one.function, function.name) is False:
             told.append(False)
         elif one.principal == "events.amazonaws.com":
@@ -87,13 +87,17 @@ def check_http(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Findi
     """A function that answers HTTP, too, knows where its sockets are."""
     if not stack.our_apis:
         return
+    answering = {
+        function.at.name
+        for api in stack.apis
+        if api.protocol == "HTTP"
+        for route in stack.routes_of(api)
+        if (function := stack.function_behind(route)) is not None
+    }
     for function in ours:
-        for api in stack.apis:
-            answers = any(stack.function_behind(one) is function for one in stack.routes_of(api))
-            if api.protocol == "HTTP" and answers and not _knows_endpoint(function):
-                text = f"{function.at.name} answers HTTP, and has no {ENDPOINT}"
-                yield found("http-endpoint", function.at, text, "Environment")
-                break
+        if function.at.name in answering and not _knows_endpoint(function):
+            text = f"{function.at.name} answers HTTP, and has no {ENDPOINT}"
+            yield found("http-endpoint", function.at, text, "Environment")
 
 
 def check_endpoint(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:

@@ -381,8 +381,10 @@ def test_what_cannot_be_is_one_line(folder: Folder, arguments: list[str], text: 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "the following arguments are required: TOOL"),
-        (["sma"], "argument TOOL: invalid choice: 'sma'"),
+        ([], "the following arguments are required: sam|cdk|terraform|serverless"),
+        (["sma"], "invalid choice: 'sma' (choose from "),
+        (["sam", "--stack-name", "x"], "there is no option --stack-name; did you mean --name?"),
+        (["sam", "-o", "x"], "there is no option -o; did you mean --into?"),
         (["sam", "--store", "mysql"], "argument --store: invalid choice: 'mysql'"),
         (["sam", "--store", "sqlite3"], "argument --store: invalid choice: 'sqlite3'"),
         (["sam", "--http", "--no-http"], "argument --no-http: not allowed with argument --http"),

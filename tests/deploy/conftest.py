@@ -40,7 +40,9 @@ def deployed(
 ) -> Stack:
     """A stack of each tool, as the tool has made it."""
     folder = tmp_path_factory.mktemp(request.param) / "app"
-    return DEPLOY[request.param](folder, f"deploy-{request.param}", wheels, emulator)
+    stack = DEPLOY[request.param](folder, f"deploy-{request.param}", wheels, emulator)
+    stack.complete()
+    return stack
 
 
 @pytest.fixture(scope="session")

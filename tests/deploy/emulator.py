@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,35 +100,52 @@ class Stack:
         variables: dict[str, str] = configuration["Environment"]["Variables"]
         return variables
 
+    def complete(self) -> None:
+        """Make what the template says and the emulator leaves out."""
+        for logical, resource in self._template()["Resources"].items():
+            properties = resource.get("Properties", {})
+            if "TimeToLiveSpecification" in properties:
+                self.emulator.client("dynamodb").update_time_to_live(
+                    TableName=self._physical(logical),
+                    TimeToLiveSpecification=properties["TimeToLiveSpecification"],
+                )
+            if "paths" in properties.get("Body", {}):
+                self._make_routes(self._physical(logical), properties["Body"]["paths"])
+
     def turn_to_the_emulator(self) -> None:
-        """Do what the emulator needs beyond the template, and AWS does not."""
-        # The template names AWS's own address.
+        """Have the function post to the emulator: the template names AWS's own address."""
         turned = {**self.environ(), "WS_MANAGEMENT_ENDPOINT": self.management_url}
         self.emulator.client("lambda").update_function_configuration(
             FunctionName=self.function, Environment={"Variables": turned}
         )
-        self._read_openapi()
 
-    def _read_openapi(self) -> None:
-        """Make the HTTP routes that SAM describes by OpenAPI, which the emulator does not read."""
+    def _make_routes(self, api_id: str, paths: dict[str, Any]) -> None:
+        """Make the HTTP routes that SAM describes by OpenAPI."""
         apis = self.emulator.client("apigatewayv2")
-        api_id, _ = self.api("HTTP")
-        processed = self.emulator.client("cloudformation").get_template(
-            StackName=self.name, TemplateStage="Processed"
-        )["TemplateBody"]
-        for resource in processed["Resources"].values():
-            paths = resource.get("Properties", {}).get("Body", {}).get("paths", {})
-            for operation in (one for methods in paths.values() for one in methods.values()):
-                assert operation["isDefaultRoute"]
-                described = operation["x-amazon-apigateway-integration"]
-                integration = apis.create_integration(
-                    ApiId=api_id,
-                    IntegrationType=described["type"].upper(),
-                    IntegrationUri=self._function_arn(),
-                    PayloadFormatVersion=described["payloadFormatVersion"],
-                )
-                target = f"integrations/{integration['IntegrationId']}"
-                apis.create_route(ApiId=api_id, RouteKey="$default", Target=target)
+        for operation in (one for methods in paths.values() for one in methods.values()):
+            assert operation["isDefaultRoute"]
+            described = operation["x-amazon-apigateway-integration"]
+            integration = apis.create_integration(
+                ApiId=api_id,
+                IntegrationType=described["type"].upper(),
+                IntegrationUri=self._function_arn(),
+                PayloadFormatVersion=described["payloadFormatVersion"],
+            )
+            target = f"integrations/{integration['IntegrationId']}"
+            apis.create_route(ApiId=api_id, RouteKey="$default", Target=target)
+
+    def _template(self) -> dict[str, Any]:
+        client = self.emulator.client("cloudformation")
+        found = client.get_template(StackName=self.name, TemplateStage="Processed")["TemplateBody"]
+        template: dict[str, Any] = json.loads(found) if isinstance(found, str) else found
+        return template
+
+    def _physical(self, logical: str) -> str:
+        found = self.emulator.client("cloudformation").describe_stack_resource(
+            StackName=self.name, LogicalResourceId=logical
+        )
+        physical: str = found["StackResourceDetail"]["PhysicalResourceId"]
+        return physical
 
     def _function_arn(self) -> str:
         client = self.emulator.client("lambda")

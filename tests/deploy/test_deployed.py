@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.deploy.tools import asked_for, run, tool
+from tests.deploy.tools import asked_for
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -44,15 +47,19 @@ def _invoke(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
-def test_linters_find_nothing(deployed: Stack) -> None:
-    """In the template that was deployed; they say nothing then."""
-    if (deployed.folder / "template.yaml").exists():
-        run([tool("sam"), "validate", "--lint"], deployed.folder, deployed.emulator.environ)
-        run([tool("cfn-lint"), "template.yaml"], deployed.folder)
-    else:
-        # CDK writes dependencies that it could leave out (W3005).
-        made = f"infra/cdk.out/{deployed.name}.template.json"
-        run([tool("cfn-lint"), "--ignore-checks", "W3005", "--", made], deployed.folder)
+def _diagnose(stack: Stack) -> set[str]:
+    """Return the codes of what `longwire doctor --stack` finds."""
+    command = [sys.executable, "-m", "longwire", "doctor", "--stack", stack.name, "--json"]
+    done = subprocess.run(
+        command, env={**os.environ, **stack.emulator.environ}, capture_output=True, text=True
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return {finding["code"] for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_the_doctor_finds_nothing(deployed: Stack) -> None:
+    """In a stack as it was deployed."""
+    assert _diagnose(deployed) == set()
 
 
 async def test_two_talk_in_a_room(stack: Stack) -> None:
@@ -121,3 +128,63 @@ async def test_large_messages_come_whole(stack: Stack) -> None:
         assert await _hear(client) == "too large"
         await client.send("3")
         assert await _hear(client) == "xxx"
+
+
+# What somebody may do to a stack by hand, and what the doctor calls it.
+
+
+def _no_default_route(stack: Stack) -> None:
+    apis = stack.emulator.client("apigatewayv2")
+    api_id, _ = stack.api("WEBSOCKET")
+    routes = {
+        route["RouteKey"]: route["RouteId"] for route in apis.get_routes(ApiId=api_id)["Items"]
+    }
+    apis.delete_route(ApiId=api_id, RouteId=routes["$default"])
+
+
+def _short_timeout(stack: Stack) -> None:
+    client = stack.emulator.client("lambda")
+    client.update_function_configuration(FunctionName=stack.function, Timeout=3)
+
+
+def _no_ttl(stack: Stack) -> None:
+    (table,) = stack.of_type("AWS::DynamoDB::Table")
+    specification = {"AttributeName": "expires_at", "Enabled": False}
+    stack.emulator.client("dynamodb").update_time_to_live(
+        TableName=table, TimeToLiveSpecification=specification
+    )
+
+
+def _all_or_nothing(stack: Stack) -> None:
+    client = stack.emulator.client("lambda")
+    for mapping in client.list_event_source_mappings(FunctionName=stack.function)[
+        "EventSourceMappings"
+    ]:
+        client.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[])
+
+
+def _wrong_scheme(stack: Stack) -> None:
+    url = stack.management_url.replace("http://", "ws://")
+    stack.emulator.client("lambda").update_function_configuration(
+        FunctionName=stack.function,
+        Environment={"Variables": {**stack.environ(), "WS_MANAGEMENT_ENDPOINT": url}},
+    )
+
+
+BREAK = {
+    "route-missing": _no_default_route,
+    "timeout-short": _short_timeout,
+    "table-ttl": _no_ttl,
+    "batch-failures": _all_or_nothing,
+    "endpoint-scheme": _wrong_scheme,
+}
+
+
+def test_the_doctor_names_what_is_broken(stack: Stack) -> None:
+    """One thing after the other; this is the last test of a stack."""
+    known = _diagnose(stack)  # it posts to the emulator, which is not where AWS's API is
+    for code, break_it in BREAK.items():
+        break_it(stack)
+        found = _diagnose(stack)
+        assert code in found - known
+        known |= found

@@ -20,28 +20,27 @@ async def line(host: str, port: int, *, each: float, first: float) -> AsyncItera
     relays: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        relays.add(task)
         from_server, to_server = await asyncio.open_connection(host, port)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_relay(reader, to_server, each, 0.0))
                 group.create_task(_relay(from_server, writer, each, first))
         except* OSError:
-            pass
+            pass  # one of them has broken the connection
         finally:
-            for end in (to_server, writer):
-                end.close()
-            relays.discard(task)
+            to_server.close()
+            writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relays.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
     try:
         port_of_line: int = server.sockets[0].getsockname()[1]
         yield port_of_line
     finally:
         server.close()
-        for relay in list(relays):
+        for relay in relays:
             relay.cancel()
         await asyncio.gather(*relays, return_exceptions=True)
 

@@ -57,7 +57,7 @@ def add(command: argparse.ArgumentParser) -> None:
         f"({default.identity_source[0]})",
     )
     stack.add_argument("--fanout", action="store_true", help="a queue for large groups")
-    stack.add_argument("--sweep", action="store_true", help="a schedule that finds ghosts")
+    stack.add_argument("--sweep", action="store_true", help="a schedule that finds who is gone")
     stack.add_argument("--domain", metavar="NAME", help="a custom domain, as ws.example.com")
     stack.add_argument("--logs", action="store_true", help="JSON logs and an access log")
     stack.add_argument("--alarms", action="store_true", help="alarms, and a topic that they go to")

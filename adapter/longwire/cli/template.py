@@ -46,7 +46,8 @@ def declare(commands: Commands) -> None:
         "exact permissions. Nothing is deployed, and nothing of AWS is asked.",
     )
     template.set_defaults(run=run)
-    template.add_argument("tool", choices=list(TOOLS), metavar="TOOL", help=", ".join(TOOLS))
+    tools = "|".join(TOOLS)
+    template.add_argument("tool", choices=list(TOOLS), metavar=tools, help="who deploys it")
     add_target(template, nargs="?")
     template.add_argument(
         "--into",

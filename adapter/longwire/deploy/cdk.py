@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from longwire.deploy import plan as said
 from longwire.deploy.alarms import PERIOD, alarms
-from longwire.deploy.bundle import MACHINES, newest_glibc
-from longwire.deploy.cdk_parts import APP, IMPORTS, METHODS
+from longwire.deploy.bundle import MACHINES, NOT_OF_APPS, newest_glibc
+from longwire.deploy.cdk_parts import METHODS
 from longwire.deploy.text import fill
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def render(plan: Plan) -> dict[str, str]:
         "longwire_construct.py": fill(CONSTRUCT, {**facts, **parts}).rstrip("\n") + "\n",
         "cdk_app.py": fill(APP, facts),
         "cdk.json": json.dumps({"app": "python3 cdk_app.py"}, indent=2) + "\n",
-        "requirements-cdk.txt": "aws-cdk-lib>=2.180\nconstructs>=10\n",
+        "requirements-cdk.txt": "aws-cdk-lib>=2.180\nconstructs>=10\npip\n",
     }
 
 
@@ -54,6 +54,7 @@ def _facts(plan: Plan) -> dict[str, object]:
         **{name: _lines(getattr(said, name.upper())) for name in ACTIONS},
         "code": json.dumps(plan.code),
         "given": "".join(f" \\\n        --parameters {name}=..." for name in plan.parameters),
+        "left_out": _lines((*NOT_OF_APPS, "venv", "cdk.json"), 4),
         "glibc": newest_glibc(plan.python),
         "runtime": plan.python.replace(".", "_"),
         "architecture": {"arm64": "ARM_64", "x86_64": "X86_64"}[plan.architecture],
@@ -116,7 +117,9 @@ STAGE = "<<stage>>"
 
 
 # What is not to be on Lambda. CODE may be the folder of this file, too.
-LEFT_OUT = ("*.pyc", "__pycache__", ".*", "cdk.out", "node_modules", "venv", "*.sqlite3*")
+LEFT_OUT = (
+<<left_out>>
+)
 
 
 def package() -> tempfile.TemporaryDirectory[str]:
@@ -195,4 +198,68 @@ class LongwireApp(Construct):
 %end
 
 <<methods>>
+'''
+
+IMPORTS = """\
+%if logs
+import json
+%end
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_apigatewayv2 as apigateway
+%if authorizer
+from aws_cdk import aws_apigatewayv2_authorizers as authorizers
+%end
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+%if domain
+from aws_cdk import aws_certificatemanager as acm
+%end
+%if alarms
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
+%end
+%if dynamodb
+from aws_cdk import aws_dynamodb as dynamodb
+%end
+%if sweep
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+%end
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+%if s3
+from aws_cdk import aws_s3 as s3
+%end
+%if alarms
+from aws_cdk import aws_sns as sns
+%end
+%if fanout
+from aws_cdk import aws_sqs as sqs
+%end
+from constructs import Construct
+"""
+
+APP = '''\
+r"""The stack. With Python and Node:
+
+    python3 -m pip install -r requirements-cdk.txt
+    npx aws-cdk bootstrap   (once for each account and region)
+    npx aws-cdk deploy<<given>>
+
+and to take it away again: npx aws-cdk destroy
+"""
+
+import aws_cdk as cdk
+from longwire_construct import LongwireApp
+
+app = cdk.App()
+stack = cdk.Stack(app, "<<name>>")
+LongwireApp(stack, "App")
+app.synth()
 '''

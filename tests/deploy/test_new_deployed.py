@@ -6,9 +6,11 @@ It takes a minute, so it runs only if asked to: `make deploy-test`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -44,7 +46,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _deployed(folder: Path, kind: str, packages: Path, aws: Emulator) -> Stack:
-    """Make a project, deploy it as its README says, and turn it to the emulator."""
+    """Make a project, and deploy it as its README says."""
     tool("sam")  # or skip
     name = f"my-{kind}"
     run([sys.executable, "-m", "longwire", "new", name, "--template", kind], folder)
@@ -53,25 +55,34 @@ def _deployed(folder: Path, kind: str, packages: Path, aws: Emulator) -> Stack:
     text = template.read_text(encoding="utf-8")
     template.write_text(text.replace("[arm64]", f"[{ARCHITECTURE}]"), encoding="utf-8")
     run([tool("cfn-lint"), "template.yaml"], folder / name)
+    ours = {"PYTHONPATH": os.pathsep.join(str(ROOT / one) for one in ("adapter", "backends"))}
+    doctor = [tool("python"), "-m", "longwire", "doctor", "template.yaml"]
+    assert run(doctor, folder / name, ours) == "nothing found\n"
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(packages)}
     run(["make", "deploy"], folder / name, {**aws.environ, **pip})
-    stack = Stack(aws, name, folder / name)
-    turned = {"WS_MANAGEMENT_ENDPOINT": stack.management_url}
-    client = aws.client("lambda")
+    return Stack(aws, name, folder / name)
+
+
+def _turn_all_to_the_emulator(stack: Stack) -> None:
+    client = stack.emulator.client("lambda")
     for function in stack.of_type("AWS::Lambda::Function"):
-        there = client.get_function_configuration(FunctionName=function)
-        variables = {**there["Environment"]["Variables"], **turned}
+        there = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        turned = {**there, "WS_MANAGEMENT_ENDPOINT": stack.management_url}
         client.update_function_configuration(
-            FunctionName=function, Environment={"Variables": variables}
+            FunctionName=function, Environment={"Variables": turned}
         )
-    return stack
 
 
 def test_the_page_of_a_deployed_chat_works(tmp_path: Path, packages: Path, aws: Emulator) -> None:
     """Two in a room: what one says both see."""
     stack = _deployed(tmp_path, "chat", packages, aws)
+    stack.complete()
+    stack.turn_to_the_emulator()
     api, _ = stack.api("HTTP")
-    url = aws.url.replace("127.0.0.1", f"{api}.execute-api.localhost")  # which is this machine
+    host = f"{api}.execute-api.localhost"  # which is this machine
+    url = aws.url.replace("127.0.0.1", host)
+    answer = httpx.get(f"{aws.url}/", headers={"host": host}, timeout=120)
+    assert (answer.status_code, answer.text[:15]) == (200, "<!doctype html>")
     with Browser(tmp_path / "profile") as browser:
         pages = {}
         for name in ("ann", "bob"):
@@ -94,6 +105,7 @@ def _said(client: ClientConnection, **message: str) -> Any:
 def test_each_route_has_a_function(tmp_path: Path, packages: Path, aws: Emulator) -> None:
     """With permissions of its own, which are enough."""
     stack = _deployed(tmp_path, "routes", packages, aws)
+    _turn_all_to_the_emulator(stack)
     assert len(stack.of_type("AWS::Lambda::Function")) == 5
     url = stack.management_url.replace("http://", "ws://")
     with connect(f"{url}?name=ann") as ann, connect(f"{url}?name=bob") as bob:

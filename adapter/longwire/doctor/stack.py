@@ -113,6 +113,14 @@ class Stack:
         """Return the routes of an API."""
         return self._routes.get(_hashable(api.id), ())
 
+    def routes_beside(self, route: Route) -> tuple[Route, ...]:
+        """Return the routes of a route's API, and so itself, too."""
+        return self._routes.get(_hashable(route.api), ())
+
+    def routes_to(self, function: LambdaFunction) -> list[Route]:
+        """Return the routes that lead to a function."""
+        return self._routes_to.get(function.at.name, [])
+
     def permissions_of(self, function: LambdaFunction) -> tuple[Permission, ...]:
         """Return those that are for a function, or may be."""
         of_it = self._permissions.get(_hashable(function.name), ())
@@ -146,6 +154,14 @@ class Stack:
     @cached_property
     def _integrations(self) -> dict[Value, Integration]:
         return _by(lambda one: one.id, self.integrations)
+
+    @cached_property
+    def _routes_to(self) -> dict[str, list[Route]]:
+        found: dict[str, list[Route]] = {}
+        for one in self.routes:
+            if (function := self.function_behind(one)) is not None:
+                found.setdefault(function.at.name, []).append(one)
+        return found
 
     @cached_property
     def _permissions(self) -> dict[Value, tuple[Permission, ...]]:

@@ -52,13 +52,10 @@ def check_manage_connections(stack: Stack, ours: tuple[LambdaFunction, ...]) -> 
 
 def _some_routes(stack: Stack, function: LambdaFunction) -> set[Value]:
     """Return the routes of a function that shares its API with others; else none."""
-    routes = [one for one in stack.routes if stack.function_behind(one) == function]
-    beside = [
-        stack.function_behind(one)
-        for one in stack.routes
-        if any(same(one.api, route.api) for route in routes)
-    ]
-    return {one.key for one in routes} if any(one != function for one in beside) else set()
+    routes = stack.routes_to(function)
+    beside = (stack.function_behind(one) for route in routes for one in stack.routes_beside(route))
+    shared = any(one is None or one.at.name != function.at.name for one in beside)
+    return {one.key for one in routes} if shared else set()
 
 
 def _actions(routes: set[Value]) -> list[str]:
@@ -116,10 +113,8 @@ def check_table(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Find
         role = stack.role_of(function)
         if role is None or backend_of(function) != "dynamodb":
             continue
-        arn, routes = (
-            arn_of("AWS::DynamoDB::Table", place_of(function)),
-            _some_routes(stack, function),
-        )
+        arn = arn_of("AWS::DynamoDB::Table", place_of(function))
+        routes = _some_routes(stack, function)
         wanted = _actions(routes)
         missing = [action for action in wanted if allows(role, action, arn) is False]
         if missing:

@@ -173,6 +173,15 @@ def test_a_template_of_sam_is_transformed(tmp_path: Path) -> None:
     assert "Policies" in text.splitlines()[one.line - 1]
 
 
+def test_loops_beside_sam_make_a_template_incomplete(tmp_path: Path) -> None:
+    pytest.importorskip("samtranslator")
+    text = (TEMPLATES / "sam.yaml").read_text(encoding="utf-8")
+    text = text.replace("AWS::Serverless-2016", "[AWS::LanguageExtensions, AWS::Serverless-2016")
+    text = text.replace("2016-10-31", "2016-10-31]").replace("        $default:", "        other:")
+    text += "  Fn::ForEach::Topics: [T, [a], {'Topic${T}': {Type: AWS::SNS::Topic}}]\n"
+    assert codes(write(tmp_path / "template.yaml", text)) == {"incomplete"}
+
+
 def test_what_sam_refuses_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("samtranslator")
     template = (

@@ -15,7 +15,7 @@ from longwire.doctor.diagnosis import diagnose
 from longwire.doctor.documents import UnreadableError
 from longwire.doctor.files import read
 from longwire.exceptions import ConfigurationError
-from tests.doctor.stacks import GONE, TEMPLATES, changed
+from tests.doctor.stacks import GONE, TEMPLATES, changed, codes_of
 
 APP = "from longwire import Longwire\n\nhandler = Longwire(None)\n"
 
@@ -133,6 +133,32 @@ def test_a_large_template_is_read(tmp_path: Path) -> None:
     assert codes(path) == {"route-missing"}
 
 
+def test_thousands_of_functions_are_looked_at() -> None:
+    """More than one stack may have; each is found by its name."""
+    template = changed({})
+    resources = template["Resources"]
+    for number in range(400):
+        resources[f"Function{number}"] = {**resources["Function"]}
+        target = {"Fn::GetAtt": [f"Function{number}", "Arn"]}
+        resources[f"Integration{number}"] = {
+            "Type": "AWS::ApiGatewayV2::Integration",
+            "Properties": {
+                "ApiId": {"Ref": "Api"},
+                "IntegrationType": "AWS_PROXY",
+                "IntegrationUri": target,
+            },
+        }
+        resources[f"Route{number}"] = {
+            "Type": "AWS::ApiGatewayV2::Route",
+            "Properties": {
+                "ApiId": {"Ref": "Api"},
+                "RouteKey": f"route{number}",
+                "Target": {"Fn::Sub": f"integrations/${{Integration{number}}}"},
+            },
+        }
+    assert codes_of(template) == {"invoke-permission"}
+
+
 # SAM
 
 
@@ -145,6 +171,15 @@ def test_a_template_of_sam_is_transformed(tmp_path: Path) -> None:
     assert one.code == "manage-connections-arn"
     assert one.line is not None
     assert "Policies" in text.splitlines()[one.line - 1]
+
+
+def test_loops_beside_sam_make_a_template_incomplete(tmp_path: Path) -> None:
+    pytest.importorskip("samtranslator")
+    text = (TEMPLATES / "sam.yaml").read_text(encoding="utf-8")
+    text = text.replace("AWS::Serverless-2016", "[AWS::LanguageExtensions, AWS::Serverless-2016")
+    text = text.replace("2016-10-31", "2016-10-31]").replace("        $default:", "        other:")
+    text += "  Fn::ForEach::Topics: [T, [a], {'Topic${T}': {Type: AWS::SNS::Topic}}]\n"
+    assert codes(write(tmp_path / "template.yaml", text)) == {"incomplete"}
 
 
 def test_what_sam_refuses_is_one_line(tmp_path: Path) -> None:

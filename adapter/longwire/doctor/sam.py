@@ -38,6 +38,9 @@ def transform(template: Mapping[str, Any], name: str) -> dict[str, Any]:
     logging.getLogger("samtranslator").setLevel(logging.CRITICAL)
     given = copy.deepcopy(dict(template))
     folders = _local_paths_away(given)
+    loops = [name for name in _section(given, "Resources") if name.startswith("Fn::")]
+    for name in loops:  # another transform's; what they make is not here
+        del given["Resources"][name]
     translator = Translator({}, Parser(), boto_session=session)
     try:
         made: dict[str, Any] = translator.translate(given, _defaults(given))
@@ -47,6 +50,8 @@ def transform(template: Mapping[str, Any], name: str) -> dict[str, Any]:
     except RecursionError:
         raise ConfigurationError(f"{name}: nested too deeply for a template") from None
     _local_paths_back(made, folders)
+    if loops:
+        made["Fn::Transform"] = loops
     return made
 
 

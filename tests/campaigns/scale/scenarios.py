@@ -184,24 +184,12 @@ class Stormed(NamedTuple):
     dollars: float
 
 
-def storm(
-    clients: int,
-    seed: int,
-    *,
-    function: Function | None = None,
-    rooms: int = 1,
-    within: float = 1.0,
-) -> Stormed:
+def storm(clients: int, seed: int, *, rooms: int = 1, within: float = 1.0) -> Stormed:
     """Let clients connect anew whose connections broke at the same time, each until it is in.
 
-    Args:
-        clients: how many.
-        seed: of all that is random.
-        function: how the function is configured.
-        rooms: in how many groups they are.
-        within: seconds over which their first attempts are spread.
+    Their first attempts come within so many seconds.
     """
-    world = World(seed, function)
+    world = World(seed)
     failed = 0
     last = 0.0
 

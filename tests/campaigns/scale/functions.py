@@ -165,14 +165,14 @@ class Lambda:
         self.events += 1
         self._busy -= 1
         environment.busy = False
-        if handling.done():
+        if handling.done() and not environment.dead:
             self._idle.append(environment)
             return
         environment.kill()
         self.killed += 1
-        handling.cancel()
         if not answered.done():
             answered.set_exception(KilledError())
+        handling.cancel()
 
     async def _handle(
         self, environment: Environment, event: dict[str, Any], answered: asyncio.Future[Any]
@@ -183,10 +183,10 @@ class Lambda:
         try:
             answer = await environment.handler.handle(event, context)
         except Exception as error:
-            if not environment.dead:
+            if not answered.done():
                 answered.set_exception(error)
         else:
-            if not environment.dead:
+            if not answered.done():
                 answered.set_result(answer)
         await environment.handler.settle()
 

@@ -7,6 +7,8 @@ import contextlib
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longwire.apigateway.slow_clients import PATIENCE
+from longwire.exceptions import BackendError
 from tests.campaigns.chaos.clock import BEGIN
 from tests.campaigns.scale import facts, money
 from tests.campaigns.scale.functions import Function, KilledError, ThrottledError
@@ -62,10 +64,14 @@ class Reached(NamedTuple):
 
 
 class Crowd(NamedTuple):
-    """Who is in a group: the shares of those who have gone, and of those who do not read."""
+    """Who is in a group: the shares of those who have gone, and of those who do not read.
+
+    `patience` is the handler's setting `slow_client`.
+    """
 
     gone: float = 0.0
     slow: float = 0.0
+    patience: float = PATIENCE
 
 
 def reach(
@@ -91,8 +97,8 @@ def reach(
         fanout: whether there is a queue.
         region: the account's limits.
     """
-    world = World(seed, function, fanout=fanout, region=region)
     crowd = crowd or Crowd()
+    world = World(seed, function, fanout=fanout, region=region, slow_client=crowd.patience)
     everybody = ids(members - 1)
     left = {one for one in everybody if world.random.random() < crowd.gone}
     spans: list[float] = []
@@ -115,7 +121,7 @@ def reach(
     world.run(play)
     began, answered = spans
     got, times = world.gateway.got, world.gateway.times
-    silent = [one for one in everybody if one not in left and not got[one]]
+    silent = [one for one in (*everybody, SPEAKER) if one not in left and not got[one]]
     slow = sum(one in world.gateway.full for one in silent)
     return Reached(
         members=members,
@@ -178,24 +184,12 @@ class Stormed(NamedTuple):
     dollars: float
 
 
-def storm(
-    clients: int,
-    seed: int,
-    *,
-    function: Function | None = None,
-    rooms: int = 1,
-    within: float = 10.0,
-) -> Stormed:
+def storm(clients: int, seed: int, *, rooms: int = 1, within: float = 1.0) -> Stormed:
     """Let clients connect anew whose connections broke at the same time, each until it is in.
 
-    Args:
-        clients: how many.
-        seed: of all that is random.
-        function: how the function is configured.
-        rooms: in how many groups they are.
-        within: seconds over which their first attempts are spread.
+    Their first attempts come within so many seconds.
     """
-    world = World(seed, function)
+    world = World(seed)
     failed = 0
     last = 0.0
 
@@ -234,7 +228,7 @@ def storm(
 async def _enters(world: World, name: str, room: str) -> bool:
     try:
         await world.connect(name, room)
-    except (ThrottledError, AssertionError, OSError):
+    except (ThrottledError, BackendError):
         return False
     return True
 

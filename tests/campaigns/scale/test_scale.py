@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from random import Random
 
@@ -90,8 +91,7 @@ def test_lost_answers_make_some_get_it_twice_and_nobody_not_at_all() -> None:
 
 def test_a_sender_that_is_killed_loses_what_it_has_not_queued() -> None:
     found = scenarios.reach(20_000, 7, FIVE, sender_dies=1)
-    assert (found.once, found.twice) == (10_000, 0)
-    assert found.lost in (9_999, 10_000)  # the speaker itself may be among them
+    assert (found.once, found.twice, found.lost) == (10_000, 0, 10_000)
 
 
 # --- the same, and in proportion ------------------------------------------------------------------
@@ -214,8 +214,10 @@ def test_the_page_has_each_table_with_its_head(table: report.Table) -> None:
 
 
 def number(cell: str) -> float:
-    """Read a cell of a table."""
-    return float(cell.strip("$ smh%").replace(",", ""))
+    """Read the number in a cell of a table."""
+    found = re.search(r"[0-9][0-9,.]*", cell)
+    assert found is not None
+    return float(found[0].replace(",", ""))
 
 
 def test_the_command_prints_tables_and_writes_them(

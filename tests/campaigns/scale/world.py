@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from longwire import Connections, Longwire
+from longwire.apigateway.slow_clients import PATIENCE
 from tests.campaigns.chaos.clock import BEGIN, Clock, SimulatedLoop
 from tests.campaigns.scale import edge, facts
 from tests.campaigns.scale.dynamodb import Table
@@ -73,6 +74,7 @@ class World:
         replay: bool = False,
         fanout: bool = True,
         named: bool = False,
+        slow_client: float = PATIENCE,
         region: Region | None = None,
     ) -> None:
         self.clock = Clock(round=0.0)
@@ -83,7 +85,7 @@ class World:
         self.queue = Queue(self.random, self.now)
         self.function = Lambda(self._handler, self.random, self.now, function or Function())
         self.source = EventSource(self.function, self.queue, self.random, self.now)
-        self._replay = replay
+        self._config = {"replay": replay, "slow_client": slow_client}
         self._fanout = fanout
         # Whether the environment says where the management API is, as a sweep has to know.
         self._named = named
@@ -168,7 +170,7 @@ class World:
 
     def _handler(self) -> Longwire:
         fanout: Any = {"queue_url": edge.QUEUE_URL} if self._fanout else None
-        config: Any = {**STORE, "replay": self._replay}
+        config: Any = {**STORE, **self._config}
         return Longwire(app, ws_config=config, lifespan="off", fanout=fanout)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from longwire.deploy import plan as said
 from longwire.deploy.alarms import PERIOD, alarms
 from longwire.deploy.bundle import MACHINES, NOT_OF_APPS, newest_glibc
-from longwire.deploy.cdk_parts import APP, IMPORTS, METHODS
+from longwire.deploy.cdk_parts import METHODS
 from longwire.deploy.text import fill
 
 if TYPE_CHECKING:
@@ -198,4 +198,68 @@ class LongwireApp(Construct):
 %end
 
 <<methods>>
+'''
+
+IMPORTS = """\
+%if logs
+import json
+%end
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_apigatewayv2 as apigateway
+%if authorizer
+from aws_cdk import aws_apigatewayv2_authorizers as authorizers
+%end
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+%if domain
+from aws_cdk import aws_certificatemanager as acm
+%end
+%if alarms
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
+%end
+%if dynamodb
+from aws_cdk import aws_dynamodb as dynamodb
+%end
+%if sweep
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+%end
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+%if s3
+from aws_cdk import aws_s3 as s3
+%end
+%if alarms
+from aws_cdk import aws_sns as sns
+%end
+%if fanout
+from aws_cdk import aws_sqs as sqs
+%end
+from constructs import Construct
+"""
+
+APP = '''\
+r"""The stack. With Python and Node:
+
+    python3 -m pip install -r requirements-cdk.txt
+    npx aws-cdk bootstrap   (once for each account and region)
+    npx aws-cdk deploy<<given>>
+
+and to take it away again: npx aws-cdk destroy
+"""
+
+import aws_cdk as cdk
+from longwire_construct import LongwireApp
+
+app = cdk.App()
+stack = cdk.Stack(app, "<<name>>")
+LongwireApp(stack, "App")
+app.synth()
 '''

@@ -1,51 +1,6 @@
-"""The rest of what `cdk.py` writes: imports, what stands beside the function, and the app."""
+"""The methods of the construct that `cdk.py` writes: all that stands beside the function."""
 
 from __future__ import annotations
-
-IMPORTS = """\
-%if logs
-import json
-%end
-import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
-import aws_cdk as cdk
-from aws_cdk import aws_apigatewayv2 as apigateway
-%if authorizer
-from aws_cdk import aws_apigatewayv2_authorizers as authorizers
-%end
-from aws_cdk import aws_apigatewayv2_integrations as integrations
-%if domain
-from aws_cdk import aws_certificatemanager as acm
-%end
-%if alarms
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
-%end
-%if dynamodb
-from aws_cdk import aws_dynamodb as dynamodb
-%end
-%if sweep
-from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
-%end
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
-%if s3
-from aws_cdk import aws_s3 as s3
-%end
-%if alarms
-from aws_cdk import aws_sns as sns
-%end
-%if fanout
-from aws_cdk import aws_sqs as sqs
-%end
-from constructs import Construct
-"""
 
 METHODS = '''\
     def _store(self) -> str:
@@ -371,23 +326,4 @@ ACCESS_LOG = <<access_log>>
 HTTP_ACCESS_LOG = <<http_access_log>>
 %end
 %end
-'''
-
-APP = '''\
-r"""The stack. With Python and Node:
-
-    python3 -m pip install -r requirements-cdk.txt
-    npx aws-cdk bootstrap   (once for each account and region)
-    npx aws-cdk deploy<<given>>
-
-and to take it away again: npx aws-cdk destroy
-"""
-
-import aws_cdk as cdk
-from longwire_construct import LongwireApp
-
-app = cdk.App()
-stack = cdk.Stack(app, "<<name>>")
-LongwireApp(stack, "App")
-app.synth()
 '''

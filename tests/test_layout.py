@@ -272,6 +272,7 @@ def test_the_wheel_holds_nothing_else(tmp_path: Path) -> None:
     assert tops == {*SOURCES, f"longwire-{longwire.__version__}.dist-info"}
     assert {f"{package}/py.typed" for package in SOURCES} <= set(names)
     assert "longwire/local/inspector/page.html" in names
+    assert "longwire/deploy/projects/chat/main.py.txt" in names
 
 
 def test_importing_longwire_loads_no_driver_and_no_framework() -> None:

@@ -221,6 +221,7 @@ def test_what_is_about_the_app_is_left_out(app: Path) -> None:
     for path in (
         *(".env", ".git/config", "tests/test_main.py", "test_it.py", "conftest.py", "Makefile"),
         *("venv/pyvenv.cfg", "venv/lib/x.py", "old.zip", "a.sqlite3", "server.pem", "x.tfstate"),
+        *("infra/main.tf", "serverless.yml", "template.yaml", "requirements-dev.txt"),
         *("package/__init__.py", "package/data.json", "package/deep/test_x.py", "templates/a.html"),
     ):
         (app / path).parent.mkdir(parents=True, exist_ok=True)

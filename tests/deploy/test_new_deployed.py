@@ -6,9 +6,11 @@ It takes a minute, so it runs only if asked to: `make deploy-test`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -53,6 +55,9 @@ def _deployed(folder: Path, kind: str, packages: Path, aws: Emulator) -> Stack:
     text = template.read_text(encoding="utf-8")
     template.write_text(text.replace("[arm64]", f"[{ARCHITECTURE}]"), encoding="utf-8")
     run([tool("cfn-lint"), "template.yaml"], folder / name)
+    ours = {"PYTHONPATH": os.pathsep.join(str(ROOT / one) for one in ("adapter", "backends"))}
+    doctor = [tool("python"), "-m", "longwire", "doctor", "template.yaml"]
+    assert run(doctor, folder / name, ours) == "nothing found\n"
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(packages)}
     run(["make", "deploy"], folder / name, {**aws.environ, **pip})
     return Stack(aws, name, folder / name)
@@ -71,9 +76,13 @@ def _turn_all_to_the_emulator(stack: Stack) -> None:
 def test_the_page_of_a_deployed_chat_works(tmp_path: Path, packages: Path, aws: Emulator) -> None:
     """Two in a room: what one says both see."""
     stack = _deployed(tmp_path, "chat", packages, aws)
+    stack.complete()
     stack.turn_to_the_emulator()
     api, _ = stack.api("HTTP")
-    url = aws.url.replace("127.0.0.1", f"{api}.execute-api.localhost")  # which is this machine
+    host = f"{api}.execute-api.localhost"  # which is this machine
+    url = aws.url.replace("127.0.0.1", host)
+    answer = httpx.get(f"{aws.url}/", headers={"host": host}, timeout=120)
+    assert (answer.status_code, answer.text[:15]) == (200, "<!doctype html>")
     with Browser(tmp_path / "profile") as browser:
         pages = {}
         for name in ("ann", "bob"):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire.cli.main import make_parser
 from longwire.deploy import plan as said
 from longwire.deploy import terraform
 from tests.deploy import plans
 from tests.deploy.tools import ROOT, lacking
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from longwire.deploy.plan import Plan
 
 PROVIDER = ROOT / ".venv-terraform" / "bin" / "python"
@@ -127,11 +128,22 @@ def test_its_parts_are_those_that_were_asked_for() -> None:
 @pytest.mark.parametrize(("name", "plan"), plans.few().items())
 def test_a_reader_sees_how_to_begin_and_nothing_left_blank(name: str, plan: Plan) -> None:
     text = _text(plan)
-    bundle = f"longwire bundle --into function.zip --python {plan.python}"
-    assert f"#   {bundle} --arch {plan.architecture}\n" in text
+    made = f"--into function.zip --python {plan.python} --arch {plan.architecture}"
+    (line,) = re.findall(r"#   (longwire bundle .*)", text)
+    assert line.endswith(f" {made}")
+    said = make_parser().parse_args(shlex.split(line)[1:])
+    assert said.target.replace(":", ".") == plan.handler
     assert "<<" not in text
     assert "%if" not in text
     assert max(map(len, text.splitlines())) <= 140
+
+
+def test_the_zip_is_made_where_the_template_is() -> None:
+    """Of an app that may be elsewhere."""
+    for code, place in ((".", "."), ("../my app", "../my app")):
+        text = _text(plans.few()["dynamodb"]._replace(code=code))
+        (line,) = re.findall(r"#   (longwire bundle .*)", text)
+        assert make_parser().parse_args(shlex.split(line)[1:]).app_dir == Path(place)
 
 
 def test_a_name_fits_where_it_has_to() -> None:

@@ -61,6 +61,7 @@ NONE = {
     "main.tf": ('resource "aws_s3_bucket" "a" {\n}\n', "terraform show -json"),
     "terraform.tfstate": ('{"version": 4, "terraform_version": "1.11.4"}', "terraform show -json"),
     "serverless.yml": ("service: chat\nprovider:\n  name: aws\n", "osls package"),
+    "app.py": ("import aws_cdk\n", "cdk synth"),
     "cdk.json": ('{"app": "python app.py"}', "cdk synth"),
     "compose.yaml": ("services:\n  web: {}\n", "no template"),
     "plan.json": ('{"format_version": "1.2", "planned_values": {}, "errored": true}', "has failed"),

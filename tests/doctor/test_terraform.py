@@ -1,4 +1,4 @@
-"""Plans and states of Terraform. `plan.json` is what it made of `good.tf`, less what is not read."""
+"""Plans and states of Terraform. `plan.json` is what it made of `good.tf`, less what is unread."""
 
 from __future__ import annotations
 
@@ -215,6 +215,16 @@ def state(module: bool = False, **changes: Any) -> dict[str, Any]:
         inner = {"address": 'module.chat["a"]', "resources": listed}
         root = {"child_modules": [{"address": "module.all", "child_modules": [inner]}]}
     return {"format_version": "1.0", "terraform_version": "1.11.4", "values": {"root_module": root}}
+
+
+def test_a_variable_that_is_sensitive_is_no_secret_in_clear() -> None:
+    """A state shows all of them."""
+    environment = [{"variables": {"LONGWIRE_DSN": "rediss://u:secret@redis.example.com"}}]
+    shown = state(aws_lambda_function__chat={"environment": environment})
+    assert {one.code for one in findings(shown)} == {"secret-in-clear"}
+    for one in shown["values"]["root_module"]["resources"]:
+        one["sensitive_values"] = {"environment": [{"variables": {"LONGWIRE_DSN": True}}]}
+    assert findings(shown) == []
 
 
 @pytest.mark.parametrize("module", [False, True])

@@ -5,17 +5,20 @@ from __future__ import annotations
 import fnmatch
 import io
 import re
+import shlex
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from longwire.deploy.plan import Architecture
+    from longwire.deploy.plan import Architecture, Plan
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_LIMIT = 250 * 1024 * 1024  # of the function and its layers together
 ZIPPED_LIMIT = 50 * 1024 * 1024  # of what is uploaded without S3
+# Where a template looks for the zip.
+ZIP = "function.zip"
 # Marks a zip as ours, so that the next one may take its place.
 MARK = b"longwire bundle"
 # Where Python looks in a layer.
@@ -29,6 +32,7 @@ NOT_OF_APPS = (
     *("test", "tests", "test_*.py", "*_test.py", "conftest.py"),
     *("*.zip", "*.whl", "*.sqlite3", "*.sqlite3-*", "*.tfstate", "*.tfstate.*", "*.pem", "*.key"),
     *("Makefile", "pytest.ini", "requirements*.txt", "samconfig.toml", "template.yaml"),
+    *("*.tf", "*.tfvars", "*.tfplan", "serverless.yml"),
 )
 # Of an installed package: scripts, its tests, and what pip notes of where it was installed.
 NOT_OF_PACKAGES = (
@@ -43,6 +47,14 @@ IN_LAMBDA = {"dynamodb": "botocore", "s3": "botocore"}
 # The version of the C library that Lambda's Python has: Amazon Linux 2, and 2023 since 3.12.
 GLIBC = {"3.11": 26}
 MACHINES: dict[Architecture, str] = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+
+def command(plan: Plan) -> str:
+    """Return what packs a function, typed where the template is."""
+    module, _, attribute = plan.handler.rpartition(".")
+    place = "" if plan.code == "." else f" --app-dir {shlex.quote(plan.code)}"
+    made = f"--into {ZIP} --python {plan.python} --arch {plan.architecture}"
+    return f"longwire bundle {module}:{attribute}{place} {made}"
 
 
 class Requirements(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from longwire.deploy import bundle
 from longwire.deploy import plan as said
 from longwire.deploy.alarms import PERIOD, alarms
 from longwire.deploy.sam_parts import ALARM
@@ -47,6 +48,8 @@ def _facts(plan: Plan) -> dict[str, object]:
         **{name: _items(getattr(said, name.upper()), 18) for name in ACTIONS},
         "identity_source": _items(plan.identity_source, 14),
         "api_arn": API_ARN,
+        "zip": bundle.ZIP,
+        "bundle": bundle.command(plan),
         "in_vpc": plan.in_vpc,
         "needs_endpoint": plan.needs_endpoint,
         "dsn": plan.dsn("${Connections}"),
@@ -99,7 +102,7 @@ TEMPLATE = """\
 # For osls (npm install -g osls), which goes on with Serverless 3. Pack the function, deploy it, and
 # see its URL:
 #
-#   longwire bundle --into function.zip --python <<python>> --arch <<architecture>>
+#   <<bundle>>
 #   osls deploy<<given>>
 #   osls info --verbose
 #
@@ -145,7 +148,7 @@ provider:
 %end
 
 package:
-  artifact: function.zip
+  artifact: <<zip>>
 
 functions:
   app:

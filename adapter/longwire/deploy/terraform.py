@@ -9,6 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from longwire.deploy import bundle
 from longwire.deploy import plan as said
 from longwire.deploy.alarms import PERIOD, alarms
 from longwire.deploy.terraform_parts import ALARM, PARTS, POLICY
@@ -48,6 +49,8 @@ def _facts(plan: Plan) -> dict[str, object]:
         **{name: _listed(getattr(said, name.upper()), 10) for name in ACTIONS},
         "identity_source": _listed(plan.identity_source, 4),
         "routes": ", ".join(map(json.dumps, said.ROUTES)),
+        "zip": bundle.ZIP,
+        "bundle": bundle.command(plan),
         "in_vpc": plan.in_vpc,
         "has_variables": plan.in_vpc or plan.domain,
         "needs_endpoint": plan.needs_endpoint,
@@ -142,7 +145,7 @@ TEMPLATE = """\
 #
 # Pack the function, make the stack, and see its URL:
 #
-#   longwire bundle --into function.zip --python <<python>> --arch <<architecture>>
+#   <<bundle>>
 #   terraform init
 #   terraform apply
 #
@@ -163,7 +166,7 @@ terraform {
 variable "bundle" {
   description = "The zip of the function, as longwire bundle makes it"
   type        = string
-  default     = "function.zip"
+  default     = "<<zip>>"
 }
 %if in_vpc
 

@@ -156,6 +156,7 @@ def _function(looker: AWSReader, part: _Part) -> Iterator[Resource]:
         concurrency = looker.ask("lambda", "GetFunctionConcurrency", **name)
     reserved = concurrency.get("ReservedConcurrentExecutions")
     properties = {**said, "Layers": layers, "ReservedConcurrentExecutions": reserved}
+    properties["Longwire::Secret"] = True  # wherever it has come from, it is shown here
     if (said.get("LoggingConfig") or {}).get("LogFormat") == "Text":
         del properties["LoggingConfig"]  # as it is where nobody has said anything
     if said.get("PackageType") == "Image":

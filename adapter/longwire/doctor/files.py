@@ -31,6 +31,7 @@ _MADE = (
     "template.json",
 )
 _MOST_TEMPLATES = 50
+_PROGRAMS = {".py", ".ts", ".js", ".mjs"}
 
 
 class Diagnosed(NamedTuple):
@@ -65,6 +66,10 @@ def _templates(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, name: str) -> Diagnosed:
+    if path.suffix in _PROGRAMS:
+        raise UnreadableError(
+            f"{name} is a program; if it is CDK's: run cdk synth, and name cdk.out"
+        )
     document = read_document(_text(path, name), name)
     stack = stack_of(_source(document, path, name))
     functions = tuple(map(_with_package, stack.functions))

@@ -115,6 +115,7 @@ class LambdaFunction(NamedTuple):
     architecture: Value
     environment: Value  # a dict, or UNKNOWN
     refers: dict[str, Value]  # what variables must be, where the environment is UNKNOWN
+    secret: bool  # the environment is taken from something secret, though it is shown here
     role: Value
     in_vpc: Value  # True, False or UNKNOWN
     subnets: Value

@@ -169,6 +169,7 @@ def _function(one: Resource, folder: Path | None) -> LambdaFunction:
         else UNKNOWN,
         environment=environment if isinstance(environment, dict) else UNKNOWN,
         refers=one.get("Longwire::Refers", default={}),
+        secret=bool(one.get("Longwire::Secret", default=False)),
         role=one.get("Role", default=UNKNOWN),
         in_vpc=UNKNOWN if isinstance(vpc, Unknown | Ref) else bool(vpc) and subnets != [],
         subnets=subnets,

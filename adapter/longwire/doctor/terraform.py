@@ -106,6 +106,7 @@ class _Plan:
                 name,
                 mapping_in(one.get("values")),
                 changes.get(address),
+                mapping_in(one.get("sensitive_values")),
                 expressions.get(local, {}),
                 line_at(lines, (*place, "address")),
                 lines.get((*place, "values"), {}),
@@ -125,14 +126,22 @@ class _Plan:
                 continue
             type_, attributes = known
             properties = {name: self._value(one, path) for name, path in attributes.items()}
-            if properties.get("Environment") is UNKNOWN:
-                block = mapping_in(first(one.expressions.get("environment")))
-                properties["Longwire::Refers"] = self._refers(one.module, block.get("variables"))
+            if one.type == "aws_lambda_function":
+                properties |= self._environment(one, properties["Environment"])
             if (make := MADE_WITH.get(one.type)) is not None:
                 properties = make(one, properties)
             given = {name: value for name, value in properties.items() if value is not None}
             merged = self._with_parts(one, given)
             yield Resource(type_, self._place(one, attributes), self._id(one), merged)
+
+    def _environment(self, one: PlannedResource, variables: Value) -> dict[str, Value]:
+        """Return what is known of an environment besides its variables."""
+        marks = mapping_in(first(one.sensitive.get("environment"))).get("variables")
+        found: dict[str, Value] = {"Longwire::Secret": bool(marks)}
+        if variables is UNKNOWN:
+            block = mapping_in(first(one.expressions.get("environment")))
+            found["Longwire::Refers"] = self._refers(one.module, block.get("variables"))
+        return found
 
     def _place(self, one: PlannedResource, attributes: Attributes) -> Place:
         lines = {

@@ -19,6 +19,7 @@ class PlannedResource(NamedTuple):
     module: str  # of the configuration, such as "module.chat."
     values: Mapping[str, Any]
     unknown: Any  # which of its values are known afterwards
+    sensitive: Mapping[str, Any]  # which of its values come from something secret
     expressions: Mapping[str, Any]
     line: int | None
     lines: Mapping[str, int]

@@ -51,7 +51,9 @@ def check_variables(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[
             if _RESERVED.fullmatch(str(name)) and not stack.deployed:
                 text = f"the variable {name} is Lambda's own"
                 yield found("variable-reserved", function.at, text, "Environment")
-            elif _SECRET.search(str(name)) and isinstance(value, str) and _is_secret(value):
+            elif function.secret or not _SECRET.search(str(name)):
+                continue
+            elif isinstance(value, str) and _is_secret(value):
                 text = f"the value of {name} is in clear"
                 yield found("secret-in-clear", function.at, text, "Environment")
 

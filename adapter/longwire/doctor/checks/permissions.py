@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 MANAGE = "execute-api:ManageConnections"
 TABLE_ACTIONS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
+# Of a function that has but some of its API's routes: what these two need. Nothing is sent there.
+OF_ROUTES = {
+    "$connect": {"dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"},
+    "$disconnect": {"dynamodb:DeleteItem", "dynamodb:Query"},
+}
 OBJECT_ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
@@ -26,8 +31,8 @@ READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes
 def check_manage_connections(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The function may post to the clients of its API."""
     for function in ours:
-        role = stack.role_of(function)
-        if role is None:
+        role, routes = stack.role_of(function), _some_routes(stack, function)
+        if role is None or (routes and routes <= OF_ROUTES.keys()):
             continue
         for api in apis_of(stack, ours):
             for stage in _stages(stack, api):
@@ -43,6 +48,25 @@ def check_manage_connections(stack: Stack, ours: tuple[LambdaFunction, ...]) -> 
                     text = f"{function.at.name} may not {' nor '.join(missing)} connections"
                     yield found("manage-connections-methods", role.at, text, "Policies")
                     break
+
+
+def _some_routes(stack: Stack, function: LambdaFunction) -> set[Value]:
+    """Return the routes of a function that shares its API with others; else none."""
+    routes = [one for one in stack.routes if stack.function_behind(one) == function]
+    beside = [
+        stack.function_behind(one)
+        for one in stack.routes
+        if any(same(one.api, route.api) for route in routes)
+    ]
+    return {one.key for one in routes} if any(one != function for one in beside) else set()
+
+
+def _actions(routes: set[Value]) -> list[str]:
+    """Return what a function needs of a table for these routes, or for all if there are none."""
+    if not routes <= OF_ROUTES.keys() or not routes:
+        return [*TABLE_ACTIONS]
+    needed = {action for route in routes for action in OF_ROUTES[str(route)]}
+    return [action for action in TABLE_ACTIONS if action in needed]
 
 
 def _stages(stack: Stack, api: Api) -> list[Value]:
@@ -92,12 +116,16 @@ def check_table(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Find
         role = stack.role_of(function)
         if role is None or backend_of(function) != "dynamodb":
             continue
-        arn = arn_of("AWS::DynamoDB::Table", place_of(function))
-        missing = [action for action in TABLE_ACTIONS if allows(role, action, arn) is False]
+        arn, routes = (
+            arn_of("AWS::DynamoDB::Table", place_of(function)),
+            _some_routes(stack, function),
+        )
+        wanted = _actions(routes)
+        missing = [action for action in wanted if allows(role, action, arn) is False]
         if missing:
             text = f"{function.at.name} may not {', '.join(missing)} on {shown(place_of(function))}"
             yield found("store-permission", role.at, text, "Policies")
-        elif allows(role, "dynamodb:Scan", arn) is False:
+        elif not routes and allows(role, "dynamodb:Scan", arn) is False:
             text = f"{function.at.name} may not dynamodb:Scan on {shown(place_of(function))}"
             yield found("scan-permission", role.at, text, "Policies")
         for table in tables_of(stack, function):

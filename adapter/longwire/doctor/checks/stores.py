@@ -127,7 +127,7 @@ def check_secret(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Fin
         first = next(iter(parts_of(dsn)), "") if dsn is not None else ""
         text = first if isinstance(first, str) else ""
         found_ = re.match(r"(?:rediss?|postgres(?:ql)?)://[^/@]*:([^/@]+)@", text)
-        if found_ and backend_of(function) in ("redis", "postgresql"):
+        if found_ and not function.secret and backend_of(function) in ("redis", "postgresql"):
             yield found(
                 "secret-in-clear", function.at, f"the password in {DSN} is in clear", "Environment"
             )

@@ -15,7 +15,7 @@ from longwire.doctor.diagnosis import diagnose
 from longwire.doctor.documents import UnreadableError
 from longwire.doctor.files import read
 from longwire.exceptions import ConfigurationError
-from tests.doctor.stacks import GONE, TEMPLATES, changed
+from tests.doctor.stacks import GONE, TEMPLATES, changed, codes_of
 
 APP = "from longwire import Longwire\n\nhandler = Longwire(None)\n"
 
@@ -131,6 +131,32 @@ def test_a_large_template_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "large.json", template)
     assert path.stat().st_size > 5_000_000
     assert codes(path) == {"route-missing"}
+
+
+def test_thousands_of_functions_are_looked_at() -> None:
+    """More than one stack may have; each is found by its name."""
+    template = changed({})
+    resources = template["Resources"]
+    for number in range(400):
+        resources[f"Function{number}"] = {**resources["Function"]}
+        target = {"Fn::GetAtt": [f"Function{number}", "Arn"]}
+        resources[f"Integration{number}"] = {
+            "Type": "AWS::ApiGatewayV2::Integration",
+            "Properties": {
+                "ApiId": {"Ref": "Api"},
+                "IntegrationType": "AWS_PROXY",
+                "IntegrationUri": target,
+            },
+        }
+        resources[f"Route{number}"] = {
+            "Type": "AWS::ApiGatewayV2::Route",
+            "Properties": {
+                "ApiId": {"Ref": "Api"},
+                "RouteKey": f"route{number}",
+                "Target": {"Fn::Sub": f"integrations/${{Integration{number}}}"},
+            },
+        }
+    assert codes_of(template) == {"invoke-permission"}
 
 
 # SAM

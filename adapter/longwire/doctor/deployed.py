@@ -20,7 +20,8 @@ from longwire.doctor.values import UNKNOWN, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from longwire.doctor.model import LambdaFunction, Stack
+    from longwire.doctor.model import LambdaFunction
+    from longwire.doctor.stack import Stack
 
 _MOST_NESTED = 20
 

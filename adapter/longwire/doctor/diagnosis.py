@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from longwire.doctor.checks import (
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from longwire.doctor.deployed import Looked
-    from longwire.doctor.model import Stack
+    from longwire.doctor.stack import Stack
 
 CHECKS = (
     apis.check_routes,
@@ -82,6 +83,7 @@ def diagnose(stack: Stack, named: Sequence[str] = ()) -> list[Finding]:
         named: functions that are Longwire's though nothing about them says so.
     """
     ours = ours_of(stack, named)
+    stack = replace(stack, ours=ours)
     findings = {finding for check in CHECKS for finding in check(stack, ours)}
     if not ours and stack.functions:
         names = ", ".join(one.at.name for one in stack.functions[:5])

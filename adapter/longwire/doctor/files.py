@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.doctor import cloudformation, sam, terraform
@@ -13,8 +14,9 @@ from longwire.doctor.packages import extensions_in, read_package
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from longwire.doctor.model import LambdaFunction, Layer, Stack
+    from longwire.doctor.model import LambdaFunction, Layer
     from longwire.doctor.resources import Source
+    from longwire.doctor.stack import Stack
 
 # Where tools write what they deploy, the newest step first.
 _MADE = (
@@ -74,7 +76,7 @@ def _read(path: Path, name: str) -> Diagnosed:
     stack = stack_of(_source(document, path, name))
     functions = tuple(map(_with_package, stack.functions))
     layers = tuple(map(_with_extensions, stack.layers))
-    return Diagnosed(name, stack._replace(functions=functions, layers=layers))
+    return Diagnosed(name, replace(stack, functions=functions, layers=layers))
 
 
 def _text(path: Path, name: str) -> str:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from longwire.doctor.naming import function_in, queue_in, role_in
-from longwire.doctor.values import UNKNOWN, Value, same
+from longwire.doctor.values import UNKNOWN, Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,60 +257,3 @@ class PrivateStore(NamedTuple):
 
     at: Place
     id: Value
-
-
-class Stack(NamedTuple):
-    """All of it."""
-
-    apis: tuple[Api, ...]
-    routes: tuple[Route, ...]
-    integrations: tuple[Integration, ...]
-    route_responses: tuple[RouteResponse, ...]
-    stages: tuple[ApiStage, ...]
-    deployments: tuple[Deployment, ...]
-    authorizers: tuple[Authorizer, ...]
-    domain_mappings: tuple[DomainMapping, ...]
-    functions: tuple[LambdaFunction, ...]
-    layers: tuple[Layer, ...]
-    roles: tuple[Role, ...]
-    tables: tuple[Table, ...]
-    buckets: tuple[S3Bucket, ...]
-    queues: tuple[SQSQueue, ...]
-    event_sources: tuple[EventSource, ...]
-    schedules: tuple[Schedule, ...]
-    permissions: tuple[Permission, ...]
-    alarms: tuple[MetricAlarm, ...]
-    subnets: tuple[Subnet, ...]
-    vpc_endpoints: tuple[VpcEndpoint, ...]
-    private_stores: tuple[PrivateStore, ...]
-    complete: bool
-    region: str | None
-    deployed: bool
-
-    def function_of(self, value: Value) -> LambdaFunction | None:
-        """Return the function that an ARN, the URI of an integration, or a name is of."""
-        name = function_in(value)
-        return next((one for one in self.functions if same(one.name, name)), None)
-
-    def queue_of(self, value: Value) -> SQSQueue | None:
-        """Return the queue that an ARN or a URL is of."""
-        name = queue_in(value)
-        return next((one for one in self.queues if name in (one.name, one.url)), None)
-
-    def role_of(self, function: LambdaFunction) -> Role | None:
-        """Return the role of a function."""
-        name = role_in(function.role)
-        return next((one for one in self.roles if same(one.name, name)), None)
-
-    def integration_of(self, route: Route) -> Integration | None:
-        """Return where a route leads."""
-        return next((one for one in self.integrations if same(one.id, route.integration)), None)
-
-    def function_behind(self, route: Route) -> LambdaFunction | None:
-        """Return the function to which a route leads."""
-        integration = self.integration_of(route)
-        return None if integration is None else self.function_of(integration.function)
-
-    def routes_of(self, api: Api) -> tuple[Route, ...]:
-        """Return the routes of an API."""
-        return tuple(one for one in self.routes if same(one.api, api.id))

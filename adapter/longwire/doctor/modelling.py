@@ -22,7 +22,6 @@ from longwire.doctor.model import (
     S3Bucket,
     Schedule,
     SQSQueue,
-    Stack,
     Table,
     VpcEndpoint,
 )
@@ -37,6 +36,7 @@ from longwire.doctor.naming import function_in
 from longwire.doctor.networks import subnets_of
 from longwire.doctor.resources import flag, number
 from longwire.doctor.roles import roles_of
+from longwire.doctor.stack import Stack
 from longwire.doctor.values import UNKNOWN, Ref, Unknown, Value, joined, parts_of
 
 if TYPE_CHECKING:

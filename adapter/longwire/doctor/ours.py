@@ -10,7 +10,8 @@ from longwire.doctor.values import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from longwire.doctor.model import LambdaFunction, Stack
+    from longwire.doctor.model import LambdaFunction
+    from longwire.doctor.stack import Stack
 
 DSN, QUEUE_URL = "LONGWIRE_DSN", "LONGWIRE_FANOUT_QUEUE_URL"
 ENDPOINT, AS_SDK = "WS_MANAGEMENT_ENDPOINT", "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"

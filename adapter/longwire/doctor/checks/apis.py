@@ -11,7 +11,8 @@ from longwire.doctor.values import Ref, Unknown, same, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Api, LambdaFunction, Route, Stack
+    from longwire.doctor.model import Api, LambdaFunction, Route
+    from longwire.doctor.stack import Stack
 
 ROUTES = ("$connect", "$disconnect", "$default")
 _HTTP_METRICS = ("4xx", "5xx", "4XXError", "5XXError", "Count", "Latency", "DataProcessed")
@@ -22,19 +23,9 @@ def is_websocket(api: Api) -> bool:
     return bool(api.protocol == "WEBSOCKET")
 
 
-def apis_of(stack: Stack, ours: tuple[LambdaFunction, ...]) -> list[Api]:
-    """Return the WebSocket APIs with a route to one of these functions."""
-    return [
-        api
-        for api in stack.apis
-        if is_websocket(api)
-        and any(stack.function_behind(route) in ours for route in stack.routes_of(api))
-    ]
-
-
 def check_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The three routes are there, and lead to the function."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         routes = {route.key: route for route in stack.routes_of(api)}
         missing = [key for key in ROUTES if key not in routes]
         # A key that is not known may be the one.
@@ -54,7 +45,7 @@ def check_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Fin
 
 def check_stores_agree(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Functions behind one API have one store."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         first: LambdaFunction | None = None
         for route in stack.routes_of(api):
             function = stack.function_behind(route)
@@ -70,7 +61,7 @@ def check_stores_agree(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterat
 
 def check_targets(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Routes have an integration of the right type."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         for route in stack.routes_of(api):
             if route.integration is None:
                 text = f"the route {shown(route.key)} has no integration"
@@ -100,7 +91,7 @@ def _check_timeout(stack: Stack, route: Route) -> Iterator[Finding]:
 
 def check_route_responses(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """No client gets what the function returns."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         for route in stack.routes_of(api):
             if stack.function_behind(route) not in ours:
                 continue
@@ -140,7 +131,7 @@ def _may_invoke(stack: Stack, api: Api, route: Route, function: LambdaFunction) 
     from longwire.doctor.values import joined, matches
 
     told: list[bool | None] = [] if stack.complete else [None]
-    for one in stack.permissions:
+    for one in stack.permissions_of(function):
         is_function = same(one.function, function.name)
         if is_function is False or one.principal not in ("apigateway.amazonaws.com", "*"):
             told.append(
@@ -162,7 +153,7 @@ def _may_invoke(stack: Stack, api: Api, route: Route, function: LambdaFunction) 
 
 def check_stages(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """What is deployed is all there."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         stages = [one for one in stack.stages if same(one.api, api.id) is not False]
         if not stages and stack.complete:
             yield found("stage-missing", api.at, "the API has no stage")
@@ -187,7 +178,7 @@ def check_deployments(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterato
             if stage.deployment is None and not deployments and stack.complete:
                 text = f"the stage {shown(stage.name)} has neither AutoDeploy nor a deployment"
                 yield found("stage-not-deployed", stage.at, text, "StageName")
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         routes = [route.at.name for route in stack.routes_of(api)]
         for deployment in stack.deployments:
             if stack.deployed or not same(deployment.api, api.id) or _by_itself(stack, api):
@@ -207,7 +198,7 @@ def _by_itself(stack: Stack, api: Api) -> bool:
 
 def check_endpoint_disabled(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Without the execute-api address the function knows another."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         if api.execute_api_disabled is not True:
             continue
         for function in ours:
@@ -223,7 +214,7 @@ def check_endpoint_disabled(stack: Stack, ours: tuple[LambdaFunction, ...]) -> I
 
 def check_domains(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A domain leads to a stage that is there, and to one kind of API."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         own = [one for one in stack.domain_mappings if same(one.api, api.id)]
         stages = [one.name for one in stack.stages if same(one.api, api.id)]
         for mapping in own:
@@ -246,7 +237,7 @@ def check_domains(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Fi
 
 def check_authorized_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Who may connect is asked, and at $connect alone."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         for route in stack.routes_of(api):
             said = route.authorization
             if said == "NONE" or not isinstance(said, str) or not isinstance(route.key, str):
@@ -264,7 +255,7 @@ def check_authorized_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> I
 
 def check_authorizers(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Each authorizer is of a kind that there is, and is asked."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         connect = [one for one in stack.routes_of(api) if one.key == "$connect"]
         unused = bool(connect) and all(one.authorization == "NONE" for one in connect)
         for authorizer in stack.authorizers:
@@ -282,7 +273,7 @@ def check_authorizers(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterato
 
 def check_alarms(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """Alarms are on metrics that WebSocket APIs have."""
-    for api in apis_of(stack, ours):
+    for api in stack.our_apis:
         for alarm in stack.alarms:
             if alarm.namespace != "AWS/ApiGateway" or not same(
                 alarm.dimensions.get("ApiId"), api.id

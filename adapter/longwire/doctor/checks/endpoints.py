@@ -6,7 +6,6 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from longwire.doctor.checks.apis import apis_of
 from longwire.doctor.findings import Finding, found
 from longwire.doctor.ours import AS_SDK, DSN, ENDPOINT
 from longwire.doctor.values import Ref, Unknown, Value, is_open, joined, parts_of, same, shown
@@ -14,7 +13,8 @@ from longwire.doctor.values import Ref, Unknown, Value, is_open, joined, parts_o
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import LambdaFunction, Schedule, Stack
+    from longwire.doctor.model import LambdaFunction, Schedule
+    from longwire.doctor.stack import Stack
 
 
 def _knows_endpoint(function: LambdaFunction) -> bool:
@@ -73,7 +73,7 @@ def _answers_others(function: LambdaFunction) -> bool:
 
 def _may_invoke(stack: Stack, schedule: Schedule, function: LambdaFunction) -> bool | None:
     told: list[bool | None] = [] if stack.complete else [None]
-    for one in stack.permissions:
+    for one in stack.permissions_of(function):
         if same(one.function, function.name) is False:
             told.append(False)
         elif one.principal == "events.amazonaws.com":
@@ -85,15 +85,19 @@ def _may_invoke(stack: Stack, schedule: Schedule, function: LambdaFunction) -> b
 
 def check_http(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A function that answers HTTP, too, knows where its sockets are."""
-    if not apis_of(stack, ours):
+    if not stack.our_apis:
         return
+    answering = {
+        function.at.name
+        for api in stack.apis
+        if api.protocol == "HTTP"
+        for route in stack.routes_of(api)
+        if (function := stack.function_behind(route)) is not None
+    }
     for function in ours:
-        for api in stack.apis:
-            answers = any(stack.function_behind(one) is function for one in stack.routes_of(api))
-            if api.protocol == "HTTP" and answers and not _knows_endpoint(function):
-                text = f"{function.at.name} answers HTTP, and has no {ENDPOINT}"
-                yield found("http-endpoint", function.at, text, "Environment")
-                break
+        if function.at.name in answering and not _knows_endpoint(function):
+            text = f"{function.at.name} answers HTTP, and has no {ENDPOINT}"
+            yield found("http-endpoint", function.at, text, "Environment")
 
 
 def check_endpoint(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
@@ -120,7 +124,7 @@ def _check_stage(
 ) -> Iterator[Finding]:
     """An execute-api URL has the API's id and its stage."""
     text = shown(value)
-    apis = apis_of(stack, ours)
+    apis = stack.our_apis
     if ".execute-api." not in text or len(apis) != 1:
         return
     host = list(parts_of(value))

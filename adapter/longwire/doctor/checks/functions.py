@@ -13,7 +13,8 @@ from longwire.doctor.values import Unknown, parts_of, same, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import LambdaFunction, Stack
+    from longwire.doctor.model import LambdaFunction
+    from longwire.doctor.stack import Stack
 
 VARIABLES = (DSN, QUEUE_URL)
 _INSIDE = ("LONGWIRE_DEV_", "LONGWIRE_TEST_")

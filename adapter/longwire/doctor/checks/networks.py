@@ -12,7 +12,8 @@ from longwire.doctor.values import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import LambdaFunction, Stack
+    from longwire.doctor.model import LambdaFunction
+    from longwire.doctor.stack import Stack
 
 SERVICES = {"dynamodb": ".dynamodb", "s3": ".s3"}
 

@@ -13,8 +13,9 @@ from longwire.doctor.findings import Finding, found
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import LambdaFunction, Stack
+    from longwire.doctor.model import LambdaFunction
     from longwire.doctor.packages import Package
+    from longwire.doctor.stack import Stack
 
 DRIVERS = {"redis": "redis", "postgresql": "psycopg2"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longwire.doctor.checks.apis import apis_of
 from longwire.doctor.checks.stores import backend_of, place_of, tables_of
 from longwire.doctor.findings import Finding, found
 from longwire.doctor.naming import arn_of
@@ -15,7 +14,8 @@ from longwire.doctor.values import Value, joined, parts_of, same, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import Api, LambdaFunction, Role, Stack
+    from longwire.doctor.model import Api, LambdaFunction, Role
+    from longwire.doctor.stack import Stack
 
 MANAGE = "execute-api:ManageConnections"
 TABLE_ACTIONS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
@@ -34,7 +34,7 @@ def check_manage_connections(stack: Stack, ours: tuple[LambdaFunction, ...]) -> 
         role, routes = stack.role_of(function), _some_routes(stack, function)
         if role is None or (routes and routes <= OF_ROUTES.keys()):
             continue
-        for api in apis_of(stack, ours):
+        for api in stack.our_apis:
             for stage in _stages(stack, api):
                 told = {
                     method: allows(role, MANAGE, _connection(api, stage, method))
@@ -52,13 +52,10 @@ def check_manage_connections(stack: Stack, ours: tuple[LambdaFunction, ...]) -> 
 
 def _some_routes(stack: Stack, function: LambdaFunction) -> set[Value]:
     """Return the routes of a function that shares its API with others; else none."""
-    routes = [one for one in stack.routes if stack.function_behind(one) == function]
-    beside = [
-        stack.function_behind(one)
-        for one in stack.routes
-        if any(same(one.api, route.api) for route in routes)
-    ]
-    return {one.key for one in routes} if any(one != function for one in beside) else set()
+    routes = stack.routes_to(function)
+    beside = (stack.function_behind(one) for route in routes for one in stack.routes_beside(route))
+    shared = any(one is None or one.at.name != function.at.name for one in beside)
+    return {one.key for one in routes} if shared else set()
 
 
 def _actions(routes: set[Value]) -> list[str]:
@@ -116,10 +113,8 @@ def check_table(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Find
         role = stack.role_of(function)
         if role is None or backend_of(function) != "dynamodb":
             continue
-        arn, routes = (
-            arn_of("AWS::DynamoDB::Table", place_of(function)),
-            _some_routes(stack, function),
-        )
+        arn = arn_of("AWS::DynamoDB::Table", place_of(function))
+        routes = _some_routes(stack, function)
         wanted = _actions(routes)
         missing = [action for action in wanted if allows(role, action, arn) is False]
         if missing:

@@ -12,7 +12,8 @@ from longwire.doctor.values import Ref, Value, is_open, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import EventSource, LambdaFunction, SQSQueue, Stack
+    from longwire.doctor.model import EventSource, LambdaFunction, SQSQueue
+    from longwire.doctor.stack import Stack
 
 
 def _queue_of(stack: Stack, url: Value) -> SQSQueue | None:

@@ -25,7 +25,8 @@ from longwire.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import LambdaFunction, S3Bucket, Stack, Table
+    from longwire.doctor.model import LambdaFunction, S3Bucket, Table
+    from longwire.doctor.stack import Stack
 
 KEYS = [("pk", "HASH", "S"), ("sk", "RANGE", "S")]
 TTL = "expires_at"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.deploy.emulator import Stack
 from tests.deploy.tools import ARCHITECTURE, PYTHON_OF_FUNCTIONS, ROOT, cdk, run, tool
+from tests.deploy.wheels import of_fastapi
 
 if TYPE_CHECKING:
     from tests.deploy.emulator import Emulator
@@ -20,7 +21,8 @@ WITH_DOMAIN = [*OPTIONS, "--domain", "ws.example.com"]
 
 
 def wheel(folder: Path) -> Path:
-    """Build Longwire from the working tree; return the folder in which pip finds it."""
+    """Build Longwire from the working tree; return the folder in which pip finds all there is."""
+    of_fastapi(folder)
     run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], ROOT)
     return folder
 
@@ -39,7 +41,7 @@ def rendered(tool_name: str, folder: Path, name: str, *options: str) -> Path:
 def deploy_sam(folder: Path, name: str, wheels: Path, emulator: Emulator) -> Stack:
     """Pack with `sam build`, deploy with `sam deploy`, as the template's own comment says."""
     rendered("sam", folder, name, *OPTIONS)
-    run([tool("sam"), "build"], folder, {"PIP_FIND_LINKS": str(wheels)})
+    run([tool("sam"), "build"], folder, _offline(wheels))
     command = [tool("sam"), "deploy", "--stack-name", name, "--resolve-s3"]
     command += ["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
     run(command, folder, emulator.environ)
@@ -49,7 +51,11 @@ def deploy_sam(folder: Path, name: str, wheels: Path, emulator: Emulator) -> Sta
 def deploy_cdk(folder: Path, name: str, wheels: Path, emulator: Emulator) -> Stack:
     """Bootstrap and deploy with `cdk`, as the app's own comment says."""
     infra = rendered("cdk", folder, name, *OPTIONS) / "infra"
-    environ = {**emulator.environ, "PIP_FIND_LINKS": str(wheels)}
+    environ = {**emulator.environ, **_offline(wheels)}
     run([*cdk(), "bootstrap"], infra, environ)
     run([*cdk(), "deploy", "--require-approval", "never"], infra, environ)
     return Stack(emulator, name, folder)
+
+
+def _offline(wheels: Path) -> dict[str, str]:
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}

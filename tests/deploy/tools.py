@@ -7,6 +7,7 @@ LONGWIRE_TEST_DEPLOY=all in the environment (as in CI) it fails them.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ QUIET = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 PYTHON_OF_FUNCTIONS = f"{sys.version_info.major}.{sys.version_info.minor}"
-ARCHITECTURE = "arm64" if os.uname().machine in {"arm64", "aarch64"} else "x86_64"
+ARCHITECTURE = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
 
 
 def lacking(tool: str, reason: str) -> NoReturn:

@@ -45,7 +45,7 @@ def deploy_sam(folder: Path, name: str, wheels: Path, emulator: Emulator) -> Sta
     command = [tool("sam"), "deploy", "--stack-name", name, "--resolve-s3"]
     command += ["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"]
     run(command, folder, emulator.environ)
-    return Stack(emulator, name, folder)
+    return Stack(emulator, name)
 
 
 def deploy_cdk(folder: Path, name: str, wheels: Path, emulator: Emulator) -> Stack:
@@ -54,7 +54,7 @@ def deploy_cdk(folder: Path, name: str, wheels: Path, emulator: Emulator) -> Sta
     environ = {**emulator.environ, **_offline(wheels)}
     run([*cdk(), "bootstrap"], infra, environ)
     run([*cdk(), "deploy", "--require-approval", "never"], infra, environ)
-    return Stack(emulator, name, folder)
+    return Stack(emulator, name)
 
 
 def _offline(wheels: Path) -> dict[str, str]:

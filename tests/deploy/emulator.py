@@ -44,15 +44,10 @@ class Emulator:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack that is deployed there.
-
-    Attributes:
-        folder: of the app, with the files of the template.
-    """
+    """A stack that is deployed there."""
 
     emulator: Emulator
     name: str
-    folder: Path
 
     def of_type(self, kind: str) -> list[str]:
         """Return the physical ids of its resources of a type."""

@@ -60,7 +60,7 @@ def _deployed(folder: Path, kind: str, packages: Path, aws: Emulator) -> Stack:
     assert run(doctor, folder / name, ours) == "nothing found\n"
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(packages)}
     run(["make", "deploy"], folder / name, {**aws.environ, **pip})
-    return Stack(aws, name, folder / name)
+    return Stack(aws, name)
 
 
 def _turn_all_to_the_emulator(stack: Stack) -> None:

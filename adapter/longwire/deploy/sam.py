@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from longwire.deploy import cloudformation
 from longwire.deploy import plan as said
-from longwire.deploy.alarms import PERIOD, alarms
-from longwire.deploy.sam_parts import ALARM, PARTS
+from longwire.deploy.cloudformation import ASSUMED, OUTPUTS, STATEMENTS
+from longwire.deploy.sam_parts import PARTS
 from longwire.deploy.text import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from longwire.deploy.alarms import Alarm
     from longwire.deploy.plan import Plan
 
 # What CloudWatch counts a metric by.
@@ -45,51 +43,18 @@ def _facts(plan: Plan) -> dict[str, object]:
     """Return what fills the blanks."""
     parameters = plan.parameters
     return {
-        **{name: getattr(said, name.upper()) for name in CONSTANTS},
-        **plan._asdict(),
-        **{store: plan.store == store for store in said.STORES},
-        **{name: _items(getattr(said, name.upper()), 18) for name in ACTIONS},
+        **cloudformation.facts_of(plan, DIMENSIONS),
         "code": json.dumps(plan.code),
         "connections_arn": CONNECTIONS_ARN,
         "given": f" --parameter-overrides {'=... '.join(parameters)}=..." if parameters else "",
         "parameters": bool(parameters),
-        "in_vpc": plan.in_vpc,
-        "needs_endpoint": plan.needs_endpoint,
-        "dsn": plan.dsn("${Connections}"),
         "dsn_pattern": plan.dsn_pattern,
-        "with_replay": "?replay=true" if plan.replay else "",
-        "identity_source": _items(plan.identity_source, 10),
-        "swept": said.SWEEP_RATE * plan.timeout,
-        "visibility_timeout": plan.visibility_timeout,
-        "dead_letter_seconds": said.DEAD_LETTER_DAYS * 24 * 3600,
-        "each_alarm": "\n".join(_alarm(alarm) for alarm in alarms(plan)),
-        "kind": "table" if plan.store == "dynamodb" else "bucket",
-        "url_path": plan.url_path,
+        "identity_source": cloudformation.items(plan.identity_source, 10),
     }
 
 
-CONSTANTS = (
-    *("stage", "access_log", "http_access_log", "log_days", "ttl_attribute", "bucket_days"),
-    *("receives", "dead_letter_days", "batch_size", "queue_concurrency"),
-    *("sweep_event", "sweep_minutes", "sweep_rate"),
-)
-ACTIONS = ("table_actions", "object_actions", "bucket_actions", "queue_actions", "network_actions")
-
-
-def _items(names: Sequence[str], indent: int) -> str:
-    return "\n".join(f"{indent * ' '}- {name}" for name in names)
-
-
-def _alarm(alarm: Alarm) -> str:
-    dimensions = "".join(
-        f"\n        - Name: {name}\n          Value: {value}"
-        for name, value in DIMENSIONS[alarm.of].items()
-    )
-    facts = {**alarm._asdict(), "namespace": alarm.namespace, "period": PERIOD}
-    return fill(ALARM, {**facts, "dimensions": dimensions}).rstrip("\n")
-
-
-TEMPLATE = """\
+TEMPLATE = (
+    """\
 AWSTemplateFormatVersion: "2010-09-09"
 Transform: AWS::Serverless-2016-10-31
 Description: <<name>> - WebSockets on Lambda, by Longwire
@@ -252,13 +217,9 @@ Resources:
   FunctionRole:
     Type: AWS::IAM::Role
     Properties:
-      AssumeRolePolicyDocument:
-        Version: "2012-10-17"
-        Statement:
-          - Effect: Allow
-            Principal:
-              Service: lambda.amazonaws.com
-            Action: sts:AssumeRole
+"""
+    + ASSUMED
+    + """\
       Policies:
         - PolicyName: function
           PolicyDocument:
@@ -273,35 +234,9 @@ Resources:
                   - logs:CreateLogStream
                   - logs:PutLogEvents
                 Resource: !GetAtt Logs.Arn
-%if dynamodb
-              - Effect: Allow
-                Action:
-<<table_actions>>
-                Resource: !GetAtt Connections.Arn
-%end
-%if s3
-              - Effect: Allow
-                Action:
-<<object_actions>>
-                Resource: !Sub ${Connections.Arn}/*
-              - Effect: Allow
-                Action:
-<<bucket_actions>>
-                Resource: !GetAtt Connections.Arn
-%end
-%if fanout
-              - Effect: Allow
-                Action:
-<<queue_actions>>
-                Resource: !GetAtt Queue.Arn
-%end
-%if in_vpc
-              # Lambda puts the function into the subnets in its name; these know no resources.
-              - Effect: Allow
-                Action:
-<<network_actions>>
-                Resource: "*"
-%end
+"""
+    + STATEMENTS
+    + """\
 
 <<parts>>
 
@@ -323,19 +258,6 @@ Outputs:
     Description: The app's HTTP routes
     Value: !Sub https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/
 %end
-%if dynamodb or s3
-  Store:
-    Description: The <<kind>> of connections
-    Value: !Ref Connections
-%end
-%if fanout
-  DeadLetterUrl:
-    Description: The queue of parts that could not be sent
-    Value: !Ref DeadLetters
-%end
-%if alarms
-  AlarmTopic:
-    Description: The topic that alarms go to
-    Value: !Ref Alarms
-%end
 """
+    + OUTPUTS
+)

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longwire.deploy import bundle
+from longwire.deploy import bundle, cloudformation
 from longwire.deploy import plan as said
-from longwire.deploy.alarms import PERIOD, alarms
-from longwire.deploy.sam_parts import ALARM
 from longwire.deploy.serverless_parts import OUTPUTS, RESOURCES
 from longwire.deploy.text import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from longwire.deploy.alarms import Alarm
     from longwire.deploy.plan import Plan
 
 API_ARN = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebsocketsApi}"
@@ -42,34 +37,13 @@ def render(plan: Plan) -> dict[str, str]:
 def _facts(plan: Plan) -> dict[str, object]:
     """Return what fills the blanks."""
     return {
-        **{name: getattr(said, name.upper()) for name in CONSTANTS},
-        **plan._asdict(),
-        **{store: plan.store == store for store in said.STORES},
-        **{name: _items(getattr(said, name.upper()), 18) for name in ACTIONS},
-        "identity_source": _items(plan.identity_source, 14),
+        **cloudformation.facts_of(plan, DIMENSIONS),
+        "identity_source": cloudformation.items(plan.identity_source, 14),
         "api_arn": API_ARN,
         "zip": bundle.ZIP,
         "bundle": bundle.command(plan),
-        "in_vpc": plan.in_vpc,
-        "needs_endpoint": plan.needs_endpoint,
-        "dsn": plan.dsn("${Connections}"),
-        "with_replay": "?replay=true" if plan.replay else "",
-        "swept": said.SWEEP_RATE * plan.timeout,
-        "visibility_timeout": plan.visibility_timeout,
-        "dead_letter_seconds": said.DEAD_LETTER_DAYS * 24 * 3600,
-        "each_alarm": "\n".join(_alarm(alarm) for alarm in alarms(plan)),
-        "kind": "table" if plan.store == "dynamodb" else "bucket",
-        "url_path": plan.url_path,
         "given": _given(plan),
     }
-
-
-CONSTANTS = (
-    *("stage", "access_log", "http_access_log", "log_days", "ttl_attribute", "bucket_days"),
-    *("receives", "dead_letter_days", "batch_size", "queue_concurrency"),
-    *("sweep_event", "sweep_minutes"),
-)
-ACTIONS = ("table_actions", "object_actions", "bucket_actions", "queue_actions", "network_actions")
 
 
 def _given(plan: Plan) -> str:
@@ -79,21 +53,8 @@ def _given(plan: Plan) -> str:
     return "".join(f" --param {name}=..." for name in names)
 
 
-def _items(names: Sequence[str], indent: int) -> str:
-    return "\n".join(f"{indent * ' '}- {name}" for name in names)
-
-
 def _indented(text: str) -> str:
     return "\n".join(f"  {line}" if line else line for line in text.splitlines())
-
-
-def _alarm(alarm: Alarm) -> str:
-    dimensions = "".join(
-        f"\n        - Name: {name}\n          Value: {value}"
-        for name, value in DIMENSIONS[alarm.of].items()
-    )
-    facts = {**alarm._asdict(), "namespace": alarm.namespace, "period": PERIOD}
-    return fill(ALARM, {**facts, "dimensions": dimensions}).rstrip("\n")
 
 
 TEMPLATE = """\

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from longwire.cli import packages
 from longwire.cli.main import main
 from longwire.deploy import bundle
-from longwire.deploy.plan import PYTHONS
+from longwire.deploy.plan import PYTHONS, Plan
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.server.server import LocalGateway
 from tests.asgi.test_http import HTTP_EVENT
@@ -395,9 +395,19 @@ def test_which_line_is_ours(line: str, is_ours: bool) -> None:
 
 
 def test_a_file_with_hashes_names_all_that_is_installed() -> None:
-    """As `pip-compile --generate-hashes` and `uv export` write it; the extra has no hash."""
-    lines = ["longwire[redis]==0.1.0 --hash=sha256:1", "redis==6.1.0 --hash=sha256:2"]
-    assert bundle.own_requirements(lines, {"redis": ["redis>=5"]}).lines == (lines[1],)
+    """As `uv export` and `pip-compile --generate-hashes` write it; pip says what is missing."""
+    extras = {"redis": ["redis>=5"], "postgresql": ["psycopg2-binary>=2"]}
+    lines = ["longwire[redis]==0.1.0 --hash=sha256:1", "Redis==6.1.0 --hash=sha256:2"]
+    assert bundle.own_requirements(lines, extras).lines == (lines[1],)
+    lines[0] = "longwire[redis,postgresql]==0.1.0 --hash=sha256:1"
+    assert bundle.own_requirements(lines, extras).lines == ("psycopg2-binary>=2", lines[1])
+
+
+def test_pip_names_what_is_wrong_below_its_error() -> None:
+    said = "ERROR: These do not:\n    sniffio from a wheel\n"
+    assert packages._why(said, Plan("a", "main.handler")) == (
+        "pip: These do not: sniffio from a wheel"
+    )
 
 
 def test_what_is_installed_to_be_edited_is_packed_like_the_rest(app: Path) -> None:

@@ -34,7 +34,7 @@ OTHER_PYTHON = (
     "{here}, and not for {python}"
 )
 # What nobody looks for in a bundle need not be told, and of the rest not all.
-HIDDEN, MOST = r"(^|/)(\..*|__pycache__|[^/]*\.pyc)$", 8
+HIDDEN, MOST = r"(^|/)(\..*|__pycache__|[^/]*\.pyc|requirements[^/]*\.txt|Makefile)$", 8
 MODULE = re.compile(r"[^/]+(/[^/]+)*\.py")
 
 
@@ -148,8 +148,11 @@ def _why(stderr: str, plan: Plan) -> str:
     """Return one line of what pip says."""
     if "No module named pip" in stderr:
         return f"there is no pip in this environment: {sys.executable} -m ensurepip"
-    said = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
-    about = (said or stderr.strip().splitlines() or ["pip failed"])[-1].removeprefix("ERROR: ")
+    lines = stderr.strip().splitlines() or ["pip failed"]
+    last = max((n for n, line in enumerate(lines) if line.startswith("ERROR:")), default=-1)
+    about = lines[last].removeprefix("ERROR: ")
+    if about.endswith(":") or "HASHES" in about:  # of what, is in the lines below
+        about = " ".join([about, *(line.strip() for line in lines[last + 1 :][:3])])
     hint = ""
     if "No matching distribution" in about or "not find a version" in stderr:
         hint = (

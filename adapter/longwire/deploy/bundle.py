@@ -129,10 +129,15 @@ def own_requirements(lines: Iterable[str], extras: Mapping[str, Iterable[str]]) 
                 left_out.append(f"longwire[{extra}]")
             else:
                 of_extras.extend(extras.get(extra, ()))
-    # A file with hashes has to name all that is installed, and pip takes no line without one.
-    if not any("--hash" in line for line in kept):
-        kept = [*of_extras, *kept]
+    # A file with hashes names all that is installed, and pip takes no line without one.
+    named_here = set(map(_name, kept)) if any("--hash" in line for line in kept) else set()
+    kept = [*(line for line in of_extras if _name(line) not in named_here), *kept]
     return Requirements(tuple(dict.fromkeys(kept)), tuple(dict.fromkeys(left_out)))
+
+
+def _name(line: str) -> str:
+    found = re.match(r"[\w.-]+", line)
+    return re.sub(r"[-_.]+", "-", found[0].lower()) if found else ""
 
 
 def requirement_lines(text: str) -> Iterator[str]:

@@ -141,12 +141,19 @@ def test_it_runs_in_an_empty_environment(built: Path, tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     alone = "import longwire; from longwire import Connections; print(longwire.__version__)"
     assert _said(tmp_path, environ, python, "-c", alone) == f"{longwire.__version__}\n"
+    program = python.with_name("longwire")
+    (tmp_path / "main.py").write_text(APP, encoding="utf-8")
+    assert _said(tmp_path, environ, program, "template", "sam").startswith("AWSTemplate")
+    alone_dev = subprocess.run(
+        [program, "dev"], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert "needs h11: pip install 'longwire[dev]'" in alone_dev.stderr
+    assert len(alone_dev.stderr.splitlines()) == 1
     done = subprocess.run([*pip, f"{wheel}[dev]"], capture_output=True, text=True)
     if done.returncode and "CI" not in os.environ:
         pytest.skip(f"pip cannot install the extra `dev` here: {done.stderr.strip()[-200:]}")
     assert done.returncode == 0, done.stderr
-    (tmp_path / "main.py").write_text(APP, encoding="utf-8")
-    command = [str(python.with_name("longwire")), "dev", "main.py", "--port", "0"]
+    command = [str(program), "dev", "main.py", "--port", "0"]
     environ["PYTHONUNBUFFERED"] = "1"
     with subprocess.Popen(
         command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True

@@ -211,6 +211,14 @@ def test_a_folder_of_its_own_knows_where_the_code_is(folder: Folder) -> None:
     assert f"wrote {os.path.join('infra', 'aws', 'template.yaml')}" in output
 
 
+def test_what_is_printed_knows_where_the_code_is_from_here(folder: Folder) -> None:
+    """As in `longwire template sam src/main.py > template.yaml`."""
+    folder.write(src__main=CHAT)
+    code, output, _ = folder.run("sam", "src/main.py")
+    assert code == 0
+    assert function(output)["CodeUri"] == '"src"'
+
+
 def test_the_cdk_files_fit_together(folder: Folder) -> None:
     folder.write(app=HANDLER)
     assert folder.run("cdk", "--into", ".", "--name", "shop")[0] == 0

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from longwire.cli import packages
 from longwire.cli.main import main
 from longwire.deploy import bundle
-from longwire.deploy.plan import PYTHONS
+from longwire.deploy.plan import PYTHONS, Plan
 from longwire.local.function.inline import ThreadFunction
 from longwire.local.server.server import LocalGateway
 from tests.asgi.test_http import HTTP_EVENT
@@ -236,6 +236,28 @@ def test_what_is_about_the_app_is_left_out(app: Path) -> None:
     }
 
 
+def test_what_is_left_out_of_the_app_is_told(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be that the app needs it; what a page is made of, in `dist` or `build`, is packed."""
+    for path in ("static/dist/a.js", "build/b.js", "certs/rds.pem", "tests/deep/x.py", ".env"):
+        (app / path).parent.mkdir(parents=True, exist_ok=True)
+        (app / path).write_text("")
+    assert _bundle("--into", "f.zip", "--no-bytecode") == 0
+    assert {"static/dist/a.js", "build/b.js"} <= _content(app / "f.zip").keys()
+    assert "  left out of the app: certs/rds.pem, tests\n" in capsys.readouterr().out
+
+
+def test_links_to_folders_are_followed_and_not_in_circles(app: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "names.py").write_text("")
+    (shared / "back").symlink_to(app, target_is_directory=True)
+    for name in ("one", "two"):
+        (app / name).symlink_to(shared, target_is_directory=True)
+    assert _bundle("--into", "f.zip", "--no-bytecode") == 0
+    of_app = {path for path in _content(app / "f.zip") if not path.startswith("longwire")}
+    assert of_app == {"main.py", "one/names.py", "two/names.py"}
+
+
 def test_of_longwire_the_tools_are_left_out(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _bundle("--into", "f.zip", "--no-bytecode") == 0
     names = {path for path in _content(app / "f.zip") if path.startswith("longwire")}
@@ -370,6 +392,27 @@ def test_the_extras_are_those_of_the_metadata(python: str) -> None:
 )
 def test_which_line_is_ours(line: str, is_ours: bool) -> None:
     assert bundle.own_requirements([line], {}).lines == (() if is_ours else (line,))
+
+
+def test_a_file_with_hashes_names_all_that_is_installed() -> None:
+    """As `uv export` and `pip-compile --generate-hashes` write it; pip says what is missing."""
+    extras = {"redis": ["redis>=5"], "postgresql": ["psycopg2-binary>=2"]}
+    lines = ["longwire[redis]==0.1.0 --hash=sha256:1", "Redis==6.1.0 --hash=sha256:2"]
+    assert bundle.own_requirements(lines, extras).lines == (lines[1],)
+    lines[0] = "longwire[redis,postgresql]==0.1.0 --hash=sha256:1"
+    assert bundle.own_requirements(lines, extras).lines == ("psycopg2-binary>=2", lines[1])
+
+
+def test_pip_names_what_is_wrong_below_its_error() -> None:
+    said = "ERROR: These do not:\n    sniffio from a wheel\n"
+    assert packages._why(said, Plan("a", "main.handler")) == (
+        "pip: These do not: sniffio from a wheel"
+    )
+
+
+def test_what_is_installed_to_be_edited_is_packed_like_the_rest(app: Path) -> None:
+    (app / "requirements.txt").write_text("-e ../library\n--editable=./other\n")
+    assert packages.required(app / "requirements.txt", ()).lines == ("../library", "./other")
 
 
 # What is wrong

@@ -89,12 +89,12 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.requirements is not None and not options.requirements.is_file():
         raise ConfigurationError(f"--requirements: there is no file {options.requirements}")
     plan, app_dir = planning.plan_from(_for_planning(options))
-    app = packages.of_app(app_dir, plan.entry)
+    app, left_out = packages.of_app(app_dir, plan.entry)
     file = options.requirements or app_dir / "requirements.txt"
     required = packages.required(file if file.is_file() else None, plan.requires)
     with tempfile.TemporaryDirectory() as scratch:
         shared = packages.installed(required, plan, Path(scratch)) | packages.own()
-        notes = packages.notes(required, plan)
+        notes = packages.notes(required, plan, left_out)
         if options.bytecode:
             app, shared, compiled = packages.compiled(app, shared, plan.python, Path(scratch))
             notes += [] if compiled else [packages.NO_PYTHON.format(python=plan.python)]

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from longwire.handler import Longwire
-from longwire.local.function.instances import Instances
+from longwire.local.function.inline import ThreadFunction
 from longwire.local.rules.access import is_open_to_others
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from longwire.cli.screen import Screen
-    from longwire.local.function.inline import ThreadFunction
+    from longwire.local.function.instances import Instances
     from longwire.local.inspector.inspector import Inspector, WatchedFunction
     from longwire.local.inspector.stored import StoredRecords
     from longwire.local.inspector.web import InspectorPage
@@ -92,7 +92,7 @@ class _WithPage(Inspection):
         self.page.serve(gateway, self._function)
 
     def watching(self, function: ThreadFunction | Instances) -> Function:
-        if isinstance(function, Instances):
+        if not isinstance(function, ThreadFunction):
             self._instances = function
         self._function = self.inspector.watching(function, here=self._instances is None)
         return self._function
@@ -143,7 +143,7 @@ class _WithPage(Inspection):
             target.transport = named
 
     def read_store_of(self, target: Any, function: ThreadFunction | Instances) -> None:
-        if isinstance(function, Instances):
+        if not isinstance(function, ThreadFunction):
             return
         if isinstance(target, Longwire):
             self._stored.use(target.backend, function.run)

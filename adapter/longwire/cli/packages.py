@@ -33,15 +33,18 @@ OTHER_PYTHON = (
     "conditions of requirements on the version of Python were decided for the one that runs this, "
     "{here}, and not for {python}"
 )
+# What nobody looks for in a bundle need not be told, and of the rest not all.
+HIDDEN, MOST = r"(^|/)(\..*|__pycache__|[^/]*\.pyc|requirements[^/]*\.txt|Makefile)$", 8
 MODULE = re.compile(r"[^/]+(/[^/]+)*\.py")
 
 
-def of_app(folder: Path, entry: tuple[str, str] | None) -> dict[str, bytes]:
-    """Return the files of an app by their paths in the zip."""
-    files = dict(_files(folder, bundle.is_of_app))
+def of_app(folder: Path, entry: tuple[str, str] | None) -> tuple[dict[str, bytes], list[str]]:
+    """Return the files of an app by their paths in the zip, and what of its folder is left out."""
+    left_out: list[str] = []
+    files = dict(_files(folder, bundle.is_of_app, left_out.append))
     if entry is not None:
         files[entry[0]] = entry[1].encode()
-    return files
+    return files, left_out
 
 
 def own() -> dict[str, bytes]:
@@ -54,23 +57,37 @@ def own() -> dict[str, bytes]:
     return found
 
 
-def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+def _files(
+    folder: Path, wanted: Callable[[str], bool], leave: Callable[[str], object] = lambda _: None
+) -> Iterator[tuple[str, bytes]]:
     """Yield the files in a folder that are wanted; virtual environments are none of it."""
-    for place, folders, names in os.walk(folder):
-        relative = Path(place).relative_to(folder)
-        paths = {name: (relative / name).as_posix() for name in (*folders, *names)}
-        environments = [name for name in folders if Path(place, name, "pyvenv.cfg").exists()]
-        folders[:] = sorted(
-            name for name in folders if name != "__pycache__" and name not in environments
-        )
+    # Links are followed, unless to a folder that they are in.
+    above: dict[str, tuple[str, ...]] = {str(folder): (os.path.realpath(folder),)}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        inside, within = Path(place).relative_to(folder), above.pop(place)
+        kept = []
+        for name in sorted(folders):
+            path, real = os.path.join(place, name), os.path.realpath(os.path.join(place, name))
+            if not wanted((inside / name).as_posix()):
+                leave((inside / name).as_posix())
+            elif name != "__pycache__" and real not in within and not _is_environment(path):
+                kept.append(name)
+                above[path] = (*within, real)
+        folders[:] = kept
         for name in sorted(names):
-            if wanted(paths[name]):
-                try:
-                    yield paths[name], Path(place, name).read_bytes()
-                except OSError as error:
-                    raise CannotServeError(
-                        f"cannot read {Path(place, name)}: {error.strerror or error}"
-                    ) from None
+            if not wanted((inside / name).as_posix()):
+                leave((inside / name).as_posix())
+                continue
+            try:
+                yield (inside / name).as_posix(), Path(place, name).read_bytes()
+            except OSError as error:
+                raise CannotServeError(
+                    f"cannot read {Path(place, name)}: {error.strerror or error}"
+                ) from None
+
+
+def _is_environment(path: str) -> bool:
+    return os.path.exists(os.path.join(path, "pyvenv.cfg"))
 
 
 def required(file: Path | None, planned: Iterable[str]) -> Requirements:
@@ -91,6 +108,8 @@ def _lines(file: Path, outer: tuple[Path, ...]) -> Iterator[str]:
         other = bundle.included(line)
         if constraints := re.match(r"(?:-c|--constraint)(?:\s+|=)?(\S.*)", line):
             yield f"-c {(file.parent / constraints[1]).resolve()}"
+        elif editable := re.match(r"(?:-e|--editable)(?:\s+|=)?(\S.*)", line):
+            yield editable[1]  # or the zip has where it is here, and not what is in it
         elif other is None:
             yield line
         else:
@@ -129,8 +148,11 @@ def _why(stderr: str, plan: Plan) -> str:
     """Return one line of what pip says."""
     if "No module named pip" in stderr:
         return f"there is no pip in this environment: {sys.executable} -m ensurepip"
-    said = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
-    about = (said or stderr.strip().splitlines() or ["pip failed"])[-1].removeprefix("ERROR: ")
+    lines = stderr.strip().splitlines() or ["pip failed"]
+    last = max((n for n, line in enumerate(lines) if line.startswith("ERROR:")), default=-1)
+    about = lines[last].removeprefix("ERROR: ")
+    if about.endswith(":") or "HASHES" in about:  # of what, is in the lines below
+        about = " ".join([about, *(line.strip() for line in lines[last + 1 :][:3])])
     hint = ""
     if "No matching distribution" in about or "not find a version" in stderr:
         hint = (
@@ -140,13 +162,16 @@ def _why(stderr: str, plan: Plan) -> str:
     return f"pip: {about}{hint}"
 
 
-def notes(required: Requirements, plan: Plan) -> list[str]:
-    """Say what is not in the bundle, and why."""
+def notes(required: Requirements, plan: Plan, of_app: list[str]) -> list[str]:
+    """Say what is not in the bundle, and why; `of_app` is what of the app's folder is not."""
+    told = sorted(path for path in of_app if not re.search(HIDDEN, path))
+    more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
     left_out = ", ".join((*required.left_out, "Longwire's command line, local gateway and testing"))
     here = _here()
     other = here != plan.python and any("python_version" in line for line in required.lines)
     return [
         f"left out: {left_out}",
+        *([f"left out of the app: {', '.join(told[:MOST])}{more}"] if told else []),
         *([OTHER_PYTHON.format(here=here, python=plan.python)] * other),
     ]
 

@@ -256,9 +256,9 @@ def _this_python() -> Python:
 
 
 def _from(into: Path | None, app_dir: Path) -> str:
-    if into is None:
-        return "."
+    # What is printed is most likely to be kept in the folder that one is in.
+    folder = Path() if into is None else into
     try:
-        return os.path.relpath(app_dir.resolve(), into.resolve()).replace(os.sep, "/")
+        return os.path.relpath(app_dir.resolve(), folder.resolve()).replace(os.sep, "/")
     except ValueError:  # two drives of Windows
-        raise ConfigurationError(f"--into: {into} and the app are on different drives") from None
+        raise ConfigurationError(f"{folder} and the app are on different drives") from None

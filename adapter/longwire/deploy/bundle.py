@@ -28,7 +28,7 @@ LAYER = "python/"
 TOOLS = ("longwire/cli", "longwire/deploy", "longwire/doctor", "longwire/local", "longwire/testing")
 # Of an app: what is about it, and not of it.
 NOT_OF_APPS = (
-    *(".*", "__pycache__", "*.pyc", "*.egg-info", "node_modules", "dist", "build", "cdk.out"),
+    *(".*", "__pycache__", "*.pyc", "*.egg-info", "node_modules", "cdk.out"),
     *("test", "tests", "test_*.py", "*_test.py", "conftest.py"),
     *("*.zip", "*.whl", "*.sqlite3", "*.sqlite3-*", "*.tfstate", "*.tfstate.*", "*.pem", "*.key"),
     *("Makefile", "pytest.ini", "requirements*.txt", "samconfig.toml", "template.yaml"),
@@ -113,6 +113,7 @@ def own_requirements(lines: Iterable[str], extras: Mapping[str, Iterable[str]]) 
     `extras` has the requirements of each extra.
     """
     kept: list[str] = []
+    of_extras: list[str] = []
     left_out: list[str] = []
     for line in lines:
         named = re.match(
@@ -127,8 +128,16 @@ def own_requirements(lines: Iterable[str], extras: Mapping[str, Iterable[str]]) 
             elif extra in OF_DEVELOPMENT:
                 left_out.append(f"longwire[{extra}]")
             else:
-                kept.extend(extras.get(extra, ()))
+                of_extras.extend(extras.get(extra, ()))
+    # A file with hashes names all that is installed, and pip takes no line without one.
+    named_here = set(map(_name, kept)) if any("--hash" in line for line in kept) else set()
+    kept = [*(line for line in of_extras if _name(line) not in named_here), *kept]
     return Requirements(tuple(dict.fromkeys(kept)), tuple(dict.fromkeys(left_out)))
+
+
+def _name(line: str) -> str:
+    found = re.match(r"[\w.-]+", line)
+    return re.sub(r"[-_.]+", "-", found[0].lower()) if found else ""
 
 
 def requirement_lines(text: str) -> Iterator[str]:

@@ -35,7 +35,8 @@ FUNCTIONS |= {"join": "Join", "say": "Say"}
 def _granted(function: str) -> set[str]:
     """Return the actions that the template allows a function."""
     resources = re.split(r"(?m)^  (?=\w+:$)", FILES["template.yaml"])
-    (found,) = (one for one in resources if one.startswith(f"{function}Function:"))
+    (found,) = (one for one in resources if one.startswith(f"{function}Role:"))
+    assert f"Role: !GetAtt {function}Role.Arn" in FILES["template.yaml"]
     return set(re.findall(r"(?:dynamodb|execute-api):\w+", found))
 
 

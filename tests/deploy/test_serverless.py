@@ -29,7 +29,7 @@ FEW = plans.few()
 # Each takes seconds.
 PACKED = ("dynamodb", "s3-all", "redis-all", "sources")
 PARAMETERS = {
-    "store-dsn": "rediss://user:password@host:6379/0",
+    "store-secret": "chat/store",
     "subnet-ids": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
     "security-group-ids": "sg-0123456789abcdef0",
     "certificate-arn": "arn:aws:acm:us-east-1:123456789012:certificate/1",
@@ -142,7 +142,9 @@ def test_the_function_is_as_the_plan_says(case: tuple[Plan, Stack]) -> None:
     assert function.get("LoggingConfig", {}).get("LogFormat") == ("JSON" if plan.logs else None)
     assert ("VpcConfig" in function) == plan.in_vpc
     variables = {name: text(one) for name, one in function["Environment"]["Variables"].items()}
-    dsn = PARAMETERS["store-dsn"] if plan.in_vpc else plan.dsn("${Connections}")
+    # No password is in the template, which CloudFormation shows to whoever may read stacks.
+    secret = f"{{{{resolve:secretsmanager:{PARAMETERS['store-secret']}}}}}"
+    dsn = secret if plan.in_vpc else plan.dsn("${Connections}")
     wanted = {"LONGWIRE_DSN": dsn}
     if plan.needs_endpoint:
         host = "${WebsocketsApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"

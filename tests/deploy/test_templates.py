@@ -335,7 +335,7 @@ def test_logs_end_and_are_json_on_demand(case: Case) -> None:
     _, function = stack.function
     logging = dict(function["LoggingConfig"])
     own = referred(logging.pop("LogGroup"))
-    json_logs = {"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "WARN"}
+    json_logs = {"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"}
     assert logging == (json_logs if plan.logs else {})
     for stage in stack.of("ApiGatewayV2::Stage").values():
         settings = stage.get("AccessLogSettings")

@@ -173,7 +173,7 @@ class LongwireApp(Construct):
 %if logs
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,  # a record for each event
-            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+            system_log_level_v2=lambda_.SystemLogLevel.INFO,  # with what each event is billed
 %end
         )
         self._websocket_api()

@@ -186,7 +186,7 @@ Resources:
 %if logs
         LogFormat: JSON
         ApplicationLogLevel: INFO # one record for each event
-        SystemLogLevel: WARN
+        SystemLogLevel: INFO # with what each event is billed
 %end
 %if in_vpc
       VpcConfig:

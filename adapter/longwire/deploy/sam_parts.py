@@ -49,7 +49,7 @@ PARTS = (
 %if logs
         LogFormat: JSON
         ApplicationLogLevel: INFO
-        SystemLogLevel: WARN
+        SystemLogLevel: INFO # with what each event is billed
 %end
   AuthorizerRole:
     Type: AWS::IAM::Role

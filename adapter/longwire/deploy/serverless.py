@@ -48,7 +48,7 @@ def _facts(plan: Plan) -> dict[str, object]:
 
 def _given(plan: Plan) -> str:
     """Return the parameters that have to be given at each deployment."""
-    names = ["store-dsn", "subnet-ids", "security-group-ids"] if plan.in_vpc else []
+    names = ["store-secret", "subnet-ids", "security-group-ids"] if plan.in_vpc else []
     names += ["certificate-arn"] if plan.domain else []
     return "".join(f" --param {name}=..." for name in names)
 
@@ -90,7 +90,7 @@ provider:
     lambda:
       logFormat: JSON
       applicationLogLevel: INFO # one record for each event
-      systemLogLevel: WARN
+      systemLogLevel: INFO # with what each event is billed
 %if answers_http
     httpApi:
       format: '<<http_access_log>>'
@@ -120,12 +120,15 @@ functions:
     role: FunctionRole
     environment:
 %if redis
-      # rediss://user:password@host:6379/0<<with_replay>>
-      LONGWIRE_DSN: ${param:store-dsn}
+      # The name of a secret of Secrets Manager whose text is the DSN, such as
+      # rediss://user:password@host:6379/0<<with_replay>>. CloudFormation reads it when it deploys.
+      LONGWIRE_DSN: "{{resolve:secretsmanager:${param:store-secret}}}"
 %end
 %if postgresql
-      # postgresql://user:password@host:5432/database<<with_replay>>
-      LONGWIRE_DSN: ${param:store-dsn}
+      # The name of a secret of Secrets Manager whose text is the DSN, such as
+      # postgresql://user:password@host:5432/database<<with_replay>>. CloudFormation reads it when
+      # it deploys.
+      LONGWIRE_DSN: "{{resolve:secretsmanager:${param:store-secret}}}"
 %end
 %if dynamodb or s3
       LONGWIRE_DSN: !Sub <<dsn>>

@@ -300,7 +300,7 @@ resource "aws_lambda_function" "function" {
 %if logs
     log_format            = "JSON"
     application_log_level = "INFO" # one record for each event
-    system_log_level      = "WARN"
+    system_log_level      = "INFO" # with what each event is billed
 %else
     log_format = "Text"
 %end

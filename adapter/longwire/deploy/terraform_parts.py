@@ -319,7 +319,7 @@ resource "aws_lambda_function" "authorizer" {{
 %if logs
     log_format            = "JSON"
     application_log_level = "INFO"
-    system_log_level      = "WARN"
+    system_log_level      = "INFO" # with what each event is billed
 %else
     log_format = "Text"
 %end

@@ -44,6 +44,25 @@ def http_api() -> dict[str, Any]:
     }
 
 
+def http_api_of_sam() -> dict[str, Any]:
+    """Its routes are in its Body."""
+    return {
+        "Http": {
+            "Type": "AWS::ApiGatewayV2::Api",
+            "Properties": {"Body": {"openapi": "3.0.1", "paths": {"/$default": {}}}},
+        },
+        "HttpPermission": {
+            "Type": "AWS::Lambda::Permission",
+            "Properties": {
+                "Action": "lambda:InvokeFunction",
+                "FunctionName": {"Ref": "Function"},
+                "Principal": "apigateway.amazonaws.com",
+                "SourceArn": sub(ARN + "${Http}/*/*"),
+            },
+        },
+    }
+
+
 def authorizer(**properties: Any) -> dict[str, Any]:
     return {
         "Authorizer": {
@@ -373,6 +392,10 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     ({"sweep-input"}, {"Sweep/Properties/Targets/0/Input": "sweep"}),
     ({"sweep-permission"}, {"SweepPermission": GONE}),
     ({"http-endpoint"}, {**http_api(), VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE, "Sweep": GONE}),
+    (
+        {"http-endpoint"},
+        {**http_api_of_sam(), VARIABLES + "WS_MANAGEMENT_ENDPOINT": GONE, "Sweep": GONE},
+    ),
     (
         {"endpoint-scheme"},
         {VARIABLES + "WS_MANAGEMENT_ENDPOINT": {"Fn::GetAtt": ["Api", "ApiEndpoint"]}},

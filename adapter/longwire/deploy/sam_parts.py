@@ -29,7 +29,7 @@ PARTS = (
       BatchSize: <<batch_size>> # a part has 1,000 members already
       FunctionResponseTypes: [ReportBatchItemFailures]
       ScalingConfig:
-        MaximumConcurrency: <<queue_concurrency>> # about 4,700 messages a second each
+        MaximumConcurrency: <<queue_concurrency>> # with 512 MB about 2,200 messages a second each
 %end
 %if authorizer
 

@@ -164,7 +164,7 @@ functions:
           arn: !GetAtt Queue.Arn
           batchSize: <<batch_size>> # a part has 1,000 members already
           functionResponseType: ReportBatchItemFailures
-          maximumConcurrency: <<queue_concurrency>> # about 4,700 messages a second each
+          maximumConcurrency: <<queue_concurrency>> # with 512 MB about 2,200 messages a second each
 %end
 %if sweep
       # Finds connections that are gone though no $disconnect came, and tells the app. It asks about

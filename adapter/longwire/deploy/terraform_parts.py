@@ -254,7 +254,7 @@ resource "aws_lambda_event_source_mapping" "parts" {{
   function_response_types = ["ReportBatchItemFailures"]
 
   scaling_config {{
-    maximum_concurrency = <<queue_concurrency>> # about 4,700 messages a second each
+    maximum_concurrency = <<queue_concurrency>> # with 512 MB about 2,200 messages a second each
   }}
 }}
 %end

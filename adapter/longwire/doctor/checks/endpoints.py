@@ -7,13 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from longwire.doctor.findings import Finding, found
+from longwire.doctor.naming import split_arn
 from longwire.doctor.ours import AS_SDK, DSN, ENDPOINT
 from longwire.doctor.values import Ref, Unknown, Value, is_open, joined, parts_of, same, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longwire.doctor.model import LambdaFunction, Schedule
+    from longwire.doctor.model import Api, LambdaFunction, Schedule
     from longwire.doctor.stack import Stack
 
 
@@ -83,19 +84,26 @@ def _may_invoke(stack: Stack, schedule: Schedule, function: LambdaFunction) -> b
     return True if True in told else None if None in told else False
 
 
+def _answers(stack: Stack, api: Api, function: LambdaFunction) -> bool:
+    """Tell whether an HTTP API leads to a function; SAM's has no routes but in a Body."""
+    if any(stack.function_behind(one) == function for one in stack.routes_of(api)):
+        return True
+    return any(
+        same(one.function, function.name) is True
+        and (split := split_arn(one.source)) is not None
+        and parts_of(split[1])[:1] == (api.id,)
+        for one in stack.permissions_of(function)
+    )
+
+
 def check_http(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """A function that answers HTTP, too, knows where its sockets are."""
     if not stack.our_apis:
         return
-    answering = {
-        function.at.name
-        for api in stack.apis
-        if api.protocol == "HTTP"
-        for route in stack.routes_of(api)
-        if (function := stack.function_behind(route)) is not None
-    }
+    apis = [one for one in stack.apis if one.protocol == "HTTP"]
     for function in ours:
-        if function.at.name in answering and not _knows_endpoint(function):
+        answers = any(_answers(stack, one, function) for one in apis)
+        if answers and not _knows_endpoint(function):
             text = f"{function.at.name} answers HTTP, and has no {ENDPOINT}"
             yield found("http-endpoint", function.at, text, "Environment")
 

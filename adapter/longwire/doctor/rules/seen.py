@@ -81,7 +81,8 @@ RULES: dict[str, Rule] = {
         "the authorizer or the app refuses (wrong ?path=, Origin, or token), or there is no "
         "such stage: "
         "the function's log has the first, and nothing of the second",
-        "look at the stage and ?path=, at allowed_origins, and whether the stage is deployed",
+        "look at the stage and ?path= (the app's path is there, never behind the stage), at "
+        "allowed_origins, and whether the stage is deployed",
     ),
     "connect-token": Rule(
         "error",
@@ -111,8 +112,9 @@ RULES: dict[str, Rule] = {
     ),
     "connect-500": Rule(
         "error",
-        "API Gateway may not invoke the function, or the function failed",
-        "look into the function's log: if it has nothing, the permission is missing",
+        "API Gateway may not invoke the function or the authorizer, or one of them failed",
+        "look into their logs: if they have nothing, a permission is missing. An authorizer "
+        'refuses with Exception("Unauthorized") or a policy that denies; another error is a 500',
     ),
     "connect-502": Rule(
         "error",

@@ -81,13 +81,14 @@ def _read(path: Path, name: str) -> Diagnosed:
 
 def _text(path: Path, name: str) -> str:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UnreadableError(f"{name} is larger than 64 MB: no template is")
-        data = path.read_bytes()
+        with path.open("rb") as file:  # what is no file, as a pipe, has no size
+            data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise UnreadableError(f"{name} is not there") from None
     except OSError as error:
         raise UnreadableError(f"{name} cannot be read: {error.strerror}") from None
+    if len(data) > MOST_BYTES:
+        raise UnreadableError(f"{name} is larger than 64 MB: no template is")
     if data.startswith(b"PK"):
         raise UnreadableError(
             f"{name} is an archive; of a plan: terraform show -json {name} > plan.json"

@@ -62,7 +62,7 @@ def tables_of(stack: Stack, function: LambdaFunction) -> list[Table]:
     """Return the table that a function uses, if it is the stack's own."""
     if backend_of(function) != "dynamodb":
         return []
-    return [one for one in stack.tables if same(one.name, place_of(function))]
+    return stack.tables_named(place_of(function))
 
 
 def buckets_of(stack: Stack, function: LambdaFunction) -> list[S3Bucket]:
@@ -161,7 +161,8 @@ def _check_region(stack: Stack, function: LambdaFunction) -> Iterator[Finding]:
 
 
 def _used_tables(stack: Stack, ours: tuple[LambdaFunction, ...]) -> list[Table]:
-    return [one for one in stack.tables if any(one in tables_of(stack, f) for f in ours)]
+    used = {table.at.name for function in ours for table in tables_of(stack, function)}
+    return [one for one in stack.tables if one.at.name in used]
 
 
 def check_table(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from longwire.config.settings import load
 from longwire.doctor.findings import Finding, found
+from longwire.doctor.naming import split_arn
 from longwire.doctor.ours import DSN
 from longwire.doctor.values import (
     UNKNOWN,
@@ -80,9 +81,18 @@ def check_dsn(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Findin
             continue
         if (wrong := _refusal(dsn)) is not None:
             yield found("dsn-invalid", function.at, f"{DSN}: {wrong}", "Environment")
+        elif _is_no_url(stack, dsn):
+            text = f"{DSN} is {shown(dsn)}, no URL"
+            yield found("dsn-invalid", function.at, text, "Environment")
         elif (backend := backend_of(function)) in ("sqlite3", "memory"):
             text = f"{DSN} names the store {backend}"
             yield found("store-local", function.at, text, "Environment")
+
+
+def _is_no_url(stack: Stack, dsn: Value) -> bool:
+    """Tell whether it is the mere name or ARN of what the stack makes."""
+    own = (*stack.tables, *stack.buckets)
+    return split_arn(dsn) is not None or any(dsn == one.name for one in own)
 
 
 def _refusal(dsn: Value) -> str | None:

@@ -32,7 +32,6 @@ _MADE = (
     "template.yml",
     "template.json",
 )
-_MOST_TEMPLATES = 50
 _PROGRAMS = {".py", ".ts", ".js", ".mjs"}
 
 
@@ -58,7 +57,7 @@ def read(path: Path) -> list[Diagnosed]:
 
 def _templates(folder: Path) -> list[Path]:
     for pattern in _MADE:
-        found = sorted(folder.glob(pattern))[:_MOST_TEMPLATES]
+        found = sorted(folder.glob(pattern))
         if found:
             return found if "*" in pattern else found[:1]
     raise UnreadableError(

@@ -91,8 +91,8 @@ def check_dsn(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Findin
 
 def _is_no_url(stack: Stack, dsn: Value) -> bool:
     """Tell whether it is the mere name or ARN of what the stack makes."""
-    own = (*stack.tables, *stack.buckets)
-    return split_arn(dsn) is not None or any(dsn == one.name for one in own)
+    own = [one.name for one in stack.tables] + [one.name for one in stack.buckets]
+    return split_arn(dsn) is not None or dsn in own
 
 
 def _refusal(dsn: Value) -> str | None:

@@ -155,6 +155,19 @@ def test_those_served_late_long_ago_say_nothing() -> None:
     assert use_up(slow, "a", later, later + 2.0) == Throttled(later + 2.0, crowded=False)
 
 
+def test_those_served_before_say_nothing_of_one_that_comes_to_be_refused() -> None:
+    """Else each post to it would keep the count, and all would wait for it for ever."""
+    slow = SlowClients(2.0)
+    for number in range(10 * MANY):
+        slow.refused(str(number), 10.0)
+        slow.served(str(number), 10.5)
+    for number in range(ATTEMPTS):
+        slow.refused("a", 11.0 + number / 10)
+        slow.served("b", 11.0 + number / 10)
+    for now in (13.0, 14.0, 50.0):
+        assert slow.refused("a", now) == Throttled(now, crowded=False)
+
+
 def test_only_so_many_are_remembered() -> None:
     """Who was refused longest ago is forgotten, so that an attacker fills no memory."""
     slow = SlowClients(2.0)

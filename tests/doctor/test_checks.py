@@ -132,6 +132,8 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     # The API
     ({"route-missing"}, {"Default": GONE}),
     ({"route-missing"}, {"Connect": GONE}),
+    ({"route-missing"}, {"Connect": GONE, "Disconnect": GONE, "Default": GONE}),
+    ({"route-missing"}, {"Default/Properties/RouteKey": "$DEFAULT"}),
     ({"route-missing"}, {"Disconnect/Properties/RouteKey": "sendmessage"}),
     (
         {"route-elsewhere", "invoke-permission"},
@@ -256,6 +258,8 @@ MISTAKES: list[tuple[set[str], dict[str, Any]]] = [
     # The function
     ({"dsn-invalid"}, {VARIABLES + "LONGWIRE_DSN": "dynamodb:connections"}),
     ({"dsn-invalid"}, {VARIABLES + "LONGWIRE_DSN": "dynamo://connections"}),
+    ({"dsn-invalid"}, {VARIABLES + "LONGWIRE_DSN": {"Ref": "Table"}}),
+    ({"dsn-invalid"}, {VARIABLES + "LONGWIRE_DSN": {"Fn::GetAtt": ["Table", "Arn"]}}),
     ({"dsn-invalid"}, {VARIABLES + "LONGWIRE_DSN": sub("dynamodb://${Table}?tll=600")}),
     ({"dsn-invalid"}, {VARIABLES + "LONGWIRE_DSN": sub("dynamodb://${Table}?ttl=soon")}),
     ({"store-local"}, {VARIABLES + "LONGWIRE_DSN": "memory://", **NO_TABLE}),

@@ -57,6 +57,12 @@ def test_all_stacks_of_a_cdk_app_are_looked_at(tmp_path: Path) -> None:
     ]
 
 
+def test_none_of_many_stacks_is_left_out(tmp_path: Path) -> None:
+    for number in range(60):
+        write(tmp_path / f"cdk.out/{number:02}.template.json", {"Resources": {}})
+    assert len(read(tmp_path)) == 60
+
+
 NONE = {
     "main.tf": ('resource "aws_s3_bucket" "a" {\n}\n', "terraform show -json"),
     "terraform.tfstate": ('{"version": 4, "terraform_version": "1.11.4"}', "terraform show -json"),

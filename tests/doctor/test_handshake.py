@@ -150,6 +150,21 @@ STATUSES = [
 ]
 
 
+def test_no_redirect_is_followed() -> None:
+    """Whoever is there would be given the headers and the token."""
+    heard: list[bytes] = []
+
+    def hear(client: socket.socket) -> None:
+        heard.append(client.recv(4096))
+
+    with serving(hear) as other:
+        answer = f"HTTP/1.1 302 Found\r\nLocation: {other}\r\nContent-Length: 0\r\n\r\n"
+        with serving(saying(answer.encode())) as url:
+            seen = examine(Asked(url, headers=[("Authorization", "sesame")], timeout=5))
+    assert codes(seen) == ["connect-status"]
+    assert heard == []
+
+
 @pytest.mark.parametrize(("number", "body", "kind", "code"), STATUSES)
 def test_each_status_is_explained(number: int, body: str, kind: str, code: str) -> None:
     with serving(saying(status(number, body, kind))) as url:
@@ -265,6 +280,7 @@ def test_a_rude_server_is_explained(behave: Callable[..., object], expected: lis
 def test_a_url_is_shown_without_secrets() -> None:
     url = "wss://user:pass@a.example.com:8443/prod?path=/ws&token=abc&x="
     assert shown_url(url) == "wss://a.example.com:8443/prod?path=/ws&token=...&x=..."
+    assert shown_url("wss://a/prod?path=/ws?token=abc") == "wss://a/prod?path=/ws"
 
 
 @pytest.mark.parametrize(

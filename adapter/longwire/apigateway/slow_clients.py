@@ -51,6 +51,7 @@ class _Slow(NamedTuple):
     first: float | None  # since when it is refused; None if it was served last
     last: float
     attempts: int = 0  # how often it was refused since then
+    others: int = 0  # how many had been served after a refusal, by then
 
 
 class SlowClients:
@@ -72,12 +73,15 @@ class SlowClients:
 
     def refused(self, connection_id: str, now: float) -> Throttled:
         """Note that a connection was answered 429."""
-        spent, first, last, attempts = self.known.pop(connection_id, _Slow(0.0, None, now))
+        slow = self.known.pop(connection_id, _Slow(0.0, None, now))
+        spent, first, last, attempts, others = slow
         self._count_from(now)
         crowded = False
+        if first is not None and first < self._frequent_since:
+            others = 0  # they were counted anew since then
         if first is None or now - last >= FORGOTTEN_AFTER:
             first, spent = now, max(0.0, spent - self._patience * (now - last) / FORGOTTEN_AFTER)
-            attempts = 0
+            attempts, others = 0, self._served_late
             self._refused_ones += 1
             self._in_a_row += 1
             if crowded := self._in_a_row >= SEVERAL:
@@ -91,13 +95,15 @@ class SlowClients:
         elif now >= until:
             if len(self._overdue) < MOST:
                 self._overdue.add(connection_id)
-            if self._served_late >= MANY * len(self._overdue):
+            # Others who were served before it was refused say nothing of it: else one client
+            # would have everybody wait for it for as long as it is posted to.
+            if self._served_late - others >= MANY * len(self._overdue):
                 until, crowded = now + self._patience, True
             else:
                 until, spent = now, self._patience
         if len(self.known) >= MOST:
             del self.known[next(iter(self.known))]
-        self.known[connection_id] = _Slow(spent, first, now, attempts)
+        self.known[connection_id] = _Slow(spent, first, now, attempts, others)
         return Throttled(until, crowded)
 
     def served(self, connection_id: str, now: float) -> None:

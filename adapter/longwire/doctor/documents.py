@@ -18,6 +18,7 @@ Lines: TypeAlias = dict[tuple[str, ...], dict[str, int]]
 MOST_BYTES = 64 * 1024 * 1024
 MOST_DEPTH = 100
 MOST_NODES = 2_000_000  # with what aliases repeat
+MOST_DIGITS = 100  # longer numbers are texts; Python is slow to read them, or refuses
 # `Resources`, a resource, `Properties`, a property, and what is in it.
 LINED_DEPTH = 6
 
@@ -55,12 +56,16 @@ def read_document(text: str, name: str) -> Document:
 
 
 def _read_json(text: str) -> Document:
-    value = json.loads(text)
+    value = json.loads(text, parse_int=_integer)
     lines: Lines = {}
     if "\n" in text.strip():  # all in one line, as tools print it, would say nothing
         for path, line in _json_lines(text):
             lines.setdefault(path[:-1], {})[path[-1]] = line
     return Document(value, lines)
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= MOST_DIGITS else digits
 
 
 def line_at(lines: Lines, path: tuple[str, ...]) -> int | None:
@@ -242,7 +247,7 @@ def _scalar(loader: Any, event: Any) -> Any:
         tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
     kind = tag.rpartition(":")[2]
     node = yaml.ScalarNode(tag, event.value)
-    if kind in ("int", "float", "bool", "null"):
+    if kind in ("int", "float", "bool", "null") and len(event.value) <= MOST_DIGITS:
         try:
             return getattr(loader, f"construct_yaml_{kind}")(node)
         except (ValueError, KeyError, yaml.YAMLError):

@@ -32,7 +32,6 @@ _MADE = (
     "template.yml",
     "template.json",
 )
-_MOST_TEMPLATES = 50
 _PROGRAMS = {".py", ".ts", ".js", ".mjs"}
 
 
@@ -58,7 +57,7 @@ def read(path: Path) -> list[Diagnosed]:
 
 def _templates(folder: Path) -> list[Path]:
     for pattern in _MADE:
-        found = sorted(folder.glob(pattern))[:_MOST_TEMPLATES]
+        found = sorted(folder.glob(pattern))
         if found:
             return found if "*" in pattern else found[:1]
     raise UnreadableError(
@@ -81,13 +80,14 @@ def _read(path: Path, name: str) -> Diagnosed:
 
 def _text(path: Path, name: str) -> str:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UnreadableError(f"{name} is larger than 64 MB: no template is")
-        data = path.read_bytes()
+        with path.open("rb") as file:  # what is no file, as a pipe, has no size
+            data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise UnreadableError(f"{name} is not there") from None
     except OSError as error:
         raise UnreadableError(f"{name} cannot be read: {error.strerror}") from None
+    if len(data) > MOST_BYTES:
+        raise UnreadableError(f"{name} is larger than 64 MB: no template is")
     if data.startswith(b"PK"):
         raise UnreadableError(
             f"{name} is an archive; of a plan: terraform show -json {name} > plan.json"

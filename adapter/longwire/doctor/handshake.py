@@ -69,7 +69,10 @@ def shown_url(url: str) -> str:
         pairs = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
         return "the URL"
-    query = "&".join(f"{name}={value if name == 'path' else '...'}" for name, value in pairs)
+    # Whoever writes path=/ws?token=... has the rest of the URL in its path.
+    query = "&".join(
+        f"{name}={value.partition('?')[0] if name == 'path' else '...'}" for name, value in pairs
+    )
     return f"{parts.scheme}://{host}{parts.path}" + (f"?{query}" if query else "")
 
 
@@ -104,9 +107,15 @@ async def _talk(asked: Asked, lines: list[str]) -> list[Finding]:
     from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError
 
+    class Connect(connect):
+        """Follows no redirect, as browsers do not; the other host would be given the headers."""
+
+        def process_redirect(self, exc: Exception) -> Exception:
+            return exc
+
     began = time.monotonic()
     try:
-        connection = await connect(
+        connection = await Connect(
             asked.url,
             additional_headers=list(asked.headers),
             subprotocols=list(asked.subprotocols) or None,  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ class Resolver:
         self._resources = _mapping(template.get("Resources"))
         self._depth = 0
         self._asked: set[str] = set()  # conditions and names that are being looked up
+        self._truths: dict[str, bool | None] = {}
         self._found: dict[tuple[str, str], Value] = {}
 
     def resolve(self, value: Any) -> Value:
@@ -105,7 +106,7 @@ class Resolver:
         if attribute:
             return self._attribute(kind, name, properties, attribute)
         if kind == "AWS::ApiGatewayV2::Stage":
-            return self.resolve(properties.get("StageName", UNKNOWN))
+            return joined([self.resolve(properties.get("StageName", UNKNOWN))])
         if kind in ("AWS::Lambda::Alias", "AWS::Lambda::Version"):
             alias = self.resolve(properties.get("Name", UNKNOWN))
             return joined([self.resolve(properties.get("FunctionName", UNKNOWN)), ":", alias])
@@ -131,7 +132,7 @@ class Resolver:
         """Return the name of a resource; without one of its own it is known when it is there."""
         given = self.resolve(properties.get(NAMES[kind]))
         if given is not None:
-            return given
+            return UNKNOWN if isinstance(given, dict | list) else given
         return Ref(name, "QueueName") if kind == "AWS::SQS::Queue" else Ref(name)
 
     def _parameter(self, name: str) -> Value:
@@ -148,13 +149,13 @@ class Resolver:
 
     def condition(self, name: str) -> bool | None:
         """Tell whether a condition holds; None: nobody can tell."""
-        if name not in self._conditions or name in self._asked:
-            return None
-        self._asked.add(name)
-        try:
-            return self._truth(self._conditions[name])
-        finally:
+        if name not in self._truths:
+            if name not in self._conditions or name in self._asked or self._depth > _MOST_DEPTH:
+                return None
+            self._asked.add(name)
+            self._truths[name] = self._truth(self._conditions[name])
             self._asked.discard(name)
+        return self._truths[name]
 
     def _truth(self, value: Any) -> bool | None:
         if not isinstance(value, dict) or len(value) != 1:
@@ -245,7 +246,7 @@ class Resolver:
 
     def _to_json_string(self, argument: Any) -> Value:
         value = self.resolve(argument)
-        return json.dumps(value) if is_known(value) else UNKNOWN
+        return joined([json.dumps(value)]) if is_known(value) else UNKNOWN
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -90,6 +90,7 @@ class Authorizer(NamedTuple):
     api: Value
     type: Value
     identity_sources: Value
+    function: Value
 
 
 class DomainMapping(NamedTuple):

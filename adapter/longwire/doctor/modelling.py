@@ -268,6 +268,7 @@ _MAKERS: dict[str, Callable[[Resource], NamedTuple]] = {
         one.get("ApiId"),
         one.get("AuthorizerType"),
         one.get("IdentitySource", default=[]),
+        one.get("AuthorizerUri"),
     ),
     "AWS::ApiGatewayV2::ApiMapping": lambda one: DomainMapping(
         one.place,

@@ -42,10 +42,15 @@ MANAGED: dict[str, tuple[str, ...]] = {
     "PowerUserAccess": ("*",),
 }
 
+_BY_ARN = "Longwire::Attachment"  # of Terraform
+# What gives a role a policy, from elsewhere.
+_ATTACHED = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy", _BY_ARN)
+
 
 def roles_of(resources: Sequence[Resource], *, deployed: bool) -> tuple[Role, ...]:
     """Return each role with the policies that are attached to it, wherever that is said."""
     managed = {one.id: one for one in resources if one.type == "AWS::IAM::ManagedPolicy"}
+    attached = [one for one in resources if one.type in _ATTACHED]
     roles = []
     for role in resources:
         if role.type != "AWS::IAM::Role":
@@ -53,7 +58,7 @@ def roles_of(resources: Sequence[Resource], *, deployed: bool) -> tuple[Role, ..
         name = role.get("RoleName", default=role.id)
         statements: list[PolicyStatement] = []
         complete = True
-        for document, known in _documents(role, name, resources, managed):
+        for document, known in _documents(role, name, attached, managed):
             statements += _statements(document)
             complete &= known
         roles.append(Role(role.place, name, tuple(statements), complete))
@@ -61,7 +66,7 @@ def roles_of(resources: Sequence[Resource], *, deployed: bool) -> tuple[Role, ..
 
 
 def _documents(
-    role: Resource, name: Value, resources: Sequence[Resource], managed: dict[Value, Resource]
+    role: Resource, name: Value, attached: Sequence[Resource], managed: dict[Value, Resource]
 ) -> Iterator[tuple[Value, bool]]:
     """Give the text of each policy of a role, and whether it is all there."""
     for policy in _list(role.get("Policies")):
@@ -73,18 +78,15 @@ def _documents(
             yield _of_aws(arn)
     if role.get("PermissionsBoundary") is not None:
         yield None, False
-    for other in resources:
-        if other.type in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"):
+    for other in attached:
+        if other.type != _BY_ARN:
             names = [*_list(other.get("Roles")), *_list(other.get("RoleName"))]
             told = [same(role_in(one), name) for one in names]
             if True in told:
                 yield _known(other.get("PolicyDocument"))
             elif None in told:
                 yield None, False
-        elif (
-            other.type == "Longwire::Attachment"  # of Terraform: a policy by its ARN
-            and same(role_in(other.get("RoleName")), name) is not False
-        ):
+        elif same(role_in(other.get("RoleName")), name) is not False:
             arn = other.get("PolicyArn")
             found = managed.get(arn)
             yield _known(found.get("PolicyDocument")) if found else _of_aws(arn)

@@ -36,7 +36,10 @@ def transform(template: Mapping[str, Any], name: str) -> dict[str, Any]:
     # It asks for nothing of AWS; but it wants to know where it is.
     session = Session(region_name=os.environ.get("AWS_REGION", "us-east-1"))
     logging.getLogger("samtranslator").setLevel(logging.CRITICAL)
-    given = copy.deepcopy(dict(template))
+    try:
+        given = copy.deepcopy(dict(template))
+    except RecursionError:
+        raise ConfigurationError(f"{name}: nested too deeply for a template") from None
     folders = _local_paths_away(given)
     loops = [name for name in _section(given, "Resources") if name.startswith("Fn::")]
     for name in loops:  # another transform's; what they make is not here

@@ -96,6 +96,10 @@ class Stack:
         name = queue_in(value)
         return next((one for one in self.queues if name in (one.name, one.url)), None)
 
+    def tables_named(self, name: Value) -> list[Table]:
+        """Return the tables that surely have this name."""
+        return self._tables.get(_hashable(name), []) if same(name, name) else []
+
     def role_of(self, function: LambdaFunction) -> Role | None:
         """Return the role of a function."""
         return _found(self._roles, role_in(function.role))
@@ -146,6 +150,13 @@ class Stack:
     @cached_property
     def _functions(self) -> dict[Value, LambdaFunction]:
         return _by(lambda one: one.name, self.functions)
+
+    @cached_property
+    def _tables(self) -> dict[Value, list[Table]]:
+        found: dict[Value, list[Table]] = {}
+        for one in self.tables:
+            found.setdefault(_hashable(one.name), []).append(one)
+        return found
 
     @cached_property
     def _roles(self) -> dict[Value, Role]:

@@ -72,6 +72,7 @@ TYPES: dict[str, tuple[str, Attributes]] = {
             "ApiId": "api_id",
             "AuthorizerType": "authorizer_type",
             "IdentitySource": "identity_sources",
+            "AuthorizerUri": "authorizer_uri",
         },
     ),
     "aws_apigatewayv2_api_mapping": (

@@ -43,11 +43,18 @@ class Text(NamedTuple):
 
 Value: TypeAlias = Any  # what JSON has, a Ref, a Text or UNKNOWN
 
+# Longer texts are none that is looked at; names that double each other would fill the memory.
+MOST_TEXT = 100_000
+
 
 def joined(parts: Iterable[Value]) -> Value:
-    """Make one value of the parts of a text: a str if all of them are known."""
+    """Make one value of the parts of a text: a str if all of them are known, and not too long."""
     found: list[str | Ref | Unknown] = []
+    size = 0
     for part in _flat(parts):
+        size += len(part) if isinstance(part, str) else 1
+        if size > MOST_TEXT:
+            return UNKNOWN
         if isinstance(part, str) and found and isinstance(found[-1], str):
             found[-1] += part
         elif part != "":
@@ -143,14 +150,22 @@ def _token(part: str | Ref | Unknown, tokens: dict[Ref, str]) -> str:
 
 
 def _regex(pattern: Value, tokens: dict[Ref, str], *, loose: bool) -> re.Pattern[str]:
-    words = []
+    between = [""]  # what is between the stars
     for part in parts_of(pattern):
         if isinstance(part, str):
-            # One star for several: a pattern of many takes long to fail.
-            part = re.sub(r"\*+", "*", part)
-            words += [{"*": ".*", "?": "."}.get(one, re.escape(one)) for one in part]
+            first, *more = part.split("*")
+            between[-1] += _literal(first)
+            between += map(_literal, more)
         elif loose and (isinstance(part, Unknown) or part.open):
-            words.append(".*")
+            between.append("")
         else:
-            words.append("\x01" if isinstance(part, Unknown) else _token(part, tokens))
-    return re.compile("".join(words), re.DOTALL | re.IGNORECASE)
+            between[-1] += "\x01" if isinstance(part, Unknown) else _token(part, tokens)
+    first, *more = between
+    if more:
+        # Each is taken where it is found first, and never sought again: many stars cost no more.
+        first += "".join(f"(?>.*?{one})" for one in more[:-1]) + f".*{more[-1]}"
+    return re.compile(first, re.DOTALL | re.IGNORECASE)
+
+
+def _literal(text: str) -> str:
+    return ".".join(map(re.escape, text.split("?")))

@@ -25,14 +25,14 @@ def is_websocket(api: Api) -> bool:
 
 def check_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
     """The three routes are there, and lead to the function."""
-    for api in stack.our_apis:
+    for api in stack.our_apis or _without_routes(stack, ours):
         routes = {route.key: route for route in stack.routes_of(api)}
         missing = [key for key in ROUTES if key not in routes]
         # A key that is not known may be the one.
         elsewhere = any(same(one.api, api.id) is None for one in stack.routes)
         if stack.complete and not elsewhere and all(isinstance(key, str) for key in routes):
             # Functions with routes of their own may do without $default.
-            own = set(routes) - set(ROUTES)
+            own = [key for key in routes if not key.startswith("$")]
             for key in missing:
                 if key != "$default" or not own:
                     yield found("route-missing", api.at, f"the API has no route {key}", "Routes")
@@ -41,6 +41,12 @@ def check_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Fin
                 assert other is not None
                 text = f"the route {key} leads to {other.at.name}, which is not Longwire's"
                 yield found("route-elsewhere", routes[key].at, text, "Target")
+
+
+def _without_routes(stack: Stack, ours: tuple[LambdaFunction, ...]) -> tuple[Api, ...]:
+    """Return the one API of WebSockets, if it is to be that of a function and leads nowhere."""
+    own = tuple(filter(is_websocket, stack.apis))
+    return own if ours and len(own) == 1 and not stack.routes_of(own[0]) else ()
 
 
 def check_stores_agree(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from longwire.config.settings import load
 from longwire.doctor.findings import Finding, found
+from longwire.doctor.naming import split_arn
 from longwire.doctor.ours import DSN
 from longwire.doctor.values import (
     UNKNOWN,
@@ -62,7 +63,7 @@ def tables_of(stack: Stack, function: LambdaFunction) -> list[Table]:
     """Return the table that a function uses, if it is the stack's own."""
     if backend_of(function) != "dynamodb":
         return []
-    return [one for one in stack.tables if same(one.name, place_of(function))]
+    return stack.tables_named(place_of(function))
 
 
 def buckets_of(stack: Stack, function: LambdaFunction) -> list[S3Bucket]:
@@ -80,9 +81,18 @@ def check_dsn(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Findin
             continue
         if (wrong := _refusal(dsn)) is not None:
             yield found("dsn-invalid", function.at, f"{DSN}: {wrong}", "Environment")
+        elif _is_no_url(stack, dsn):
+            text = f"{DSN} is {shown(dsn)}, no URL"
+            yield found("dsn-invalid", function.at, text, "Environment")
         elif (backend := backend_of(function)) in ("sqlite3", "memory"):
             text = f"{DSN} names the store {backend}"
             yield found("store-local", function.at, text, "Environment")
+
+
+def _is_no_url(stack: Stack, dsn: Value) -> bool:
+    """Tell whether it is the mere name or ARN of what the stack makes."""
+    own = [one.name for one in stack.tables] + [one.name for one in stack.buckets]
+    return split_arn(dsn) is not None or dsn in own
 
 
 def _refusal(dsn: Value) -> str | None:
@@ -161,7 +171,8 @@ def _check_region(stack: Stack, function: LambdaFunction) -> Iterator[Finding]:
 
 
 def _used_tables(stack: Stack, ours: tuple[LambdaFunction, ...]) -> list[Table]:
-    return [one for one in stack.tables if any(one in tables_of(stack, f) for f in ours)]
+    used = {table.at.name for function in ours for table in tables_of(stack, function)}
+    return [one for one in stack.tables if one.at.name in used]
 
 
 def check_table(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:

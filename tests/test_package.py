@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 REPOSITORY = "https://code.example/team/longwire"
 # A folder that pip and the tests make has no place in a package.
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv*", ".site", "__pycache__", ".*_cache", "*.sqlite3*"
+    ".git", ".venv*", ".site", "__pycache__", ".*_cache", ".coverage*", "*.sqlite3*"
 )
 APP = """
 async def app(scope, receive, send):

@@ -250,6 +250,8 @@ class ChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels has 
                 return None
             if inside.deliveries() is not None:
                 return inside
+        if in_process.clients.are_here:
+            return None
         if (handler := callers.latest()) is not None:
             return handler(TIMEOUT)
         if not is_given(os.environ) or in_process.is_server():

@@ -364,7 +364,7 @@ class Connections:
             return self._standalone.caller_inside(inside, self._timeout)
         if inside is not None:
             return inside
-        if to_unknown:
+        if to_unknown or in_process.clients.are_here:
             return in_process.caller(self._timeout)
         if (handler := callers.latest()) is not None:
             return handler(self._timeout)

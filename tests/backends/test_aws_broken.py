@@ -296,7 +296,7 @@ async def test_a_failure_of_the_service_may_have_been_a_success(kind: Kind, oper
 async def test_repeated_group_changes(kind: Kind) -> None:
     """Joining and leaving may be done twice, so that each part of them is repeated."""
     failed, _ = kind.failed
-    done = {"dynamodb": [kind.put] * 2, "s3": [kind.group_members, reply(204), reply(204)]}
+    done = {"dynamodb": [kind.put] * 2, "s3": [kind.group_members] * 2 + [reply(204)] * 2}
     joined = {"dynamodb": [kind.put] * 2, "s3": [kind.group_members, kind.put, kind.put]}
     for steps, change in ((joined, "group_add"), (done, "group_discard")):
         script: list[Answer] = [answer for step in steps[kind.name] for answer in (failed, step)]

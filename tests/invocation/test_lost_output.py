@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ def said(
 ) -> Callable[[], list[str]]:
     """Return what is said at WARNING of the places in the code of an app."""
     monkeypatch.setattr(noise, "_said", set())
+    if (channels := sys.modules.get("channels.layers")) is not None:
+        # Of a project of Django's in an earlier test.
+        monkeypatch.setattr(channels.channel_layers, "backends", {})
     return lambda: [
         record.message for record in caplog.records if record.levelno == logging.WARNING
     ]

@@ -10,8 +10,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from longwire import Longwire
+from tests.lambda_events import LambdaContext, connect_event
 from tests.parity import rooms
-from tests.parity.hosts import HOSTS, Processes
+from tests.parity.hosts import HOSTS, Processes, on_uvicorn
 from tests.parity.rooms import ROOMS, app
 
 if TYPE_CHECKING:
@@ -77,6 +79,17 @@ async def test_a_room_gives_one_transcript(room: Any, host: Any, tmp_path: Path)
     talk = ["ann: hi", "bob: hello", "ann: bye"]
     assert heard["bob"] == ["bob joined", *talk]
     assert heard["ann"] == ["ann joined", "bob joined", *talk, "bob left", "ann: alone"]
+
+
+async def test_a_handler_that_nobody_has_closed_takes_nothing_from_a_server(tmp_path: Path) -> None:
+    """As where a program has called a handler, and then serves the app itself."""
+    handler = Longwire(app, ws_config={"backend": "memory"}, lifespan="off")
+    event = connect_event(query={"path": ["/nowhere"]})
+    assert (await handler.handle(event, LambdaContext()))["statusCode"] == 403
+    async with on_uvicorn(app, tmp_path) as address:
+        heard = await _play(address, "/in_except", TALK[:3])
+    assert heard["bob"] == ["bob joined", "ann: hi"]
+    await handler.aclose()
 
 
 @pytest.mark.parametrize("room", [rooms.in_except, rooms.before_accept, rooms.by_threads])

@@ -63,7 +63,7 @@ Description: <<name>> - WebSockets on Lambda, by Longwire
 #
 #   sam build
 #   sam deploy --stack-name <<name>> --resolve-s3 --capabilities CAPABILITY_IAM<<given>>
-#   sam list stack-outputs --stack-name <<name>>
+#   sam list stack-outputs --stack-name <<name>> --output json
 #
 # and take it away again: sam delete --stack-name <<name>>
 %if parameters

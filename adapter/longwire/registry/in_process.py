@@ -157,6 +157,11 @@ class ServedClients:
         """Whether there has ever been one, on an event loop that still exists."""
         return not all(loop.is_closed() for loop in self._loops)
 
+    @property
+    def are_here(self) -> bool:
+        """Whether the event loop that runs here is that of a server of theirs."""
+        return running_loop() in self._loops
+
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """Return a server's event loop: the one that runs here, or this thread's, or any."""
         here = running_loop()

@@ -210,14 +210,13 @@ class S3Backend(Backend):
     async def group_discard(self, group: str, connection_id: str) -> None:
         # Both sides are looked at: somebody else's discard that meets an add half way ends the
         # connection's own object, and the group's is put after that.
-        found = await asyncio.gather(
-            *(self._expiries(folder) for folder in keys.membership_folders(group, connection_id))
-        )
-        for expires_at in set().union(*found):
+        known = {
+            entry.expires_at
+            for folder in keys.membership_folders(group, connection_id)
+            async for entry in self._entries("group_discard", folder)
+        }
+        for expires_at in known:
             await self._end("group_discard", group, connection_id, expires_at)
-
-    async def _expiries(self, folder: str) -> set[int]:
-        return {entry.expires_at async for entry in self._entries("group_discard", folder)}
 
     async def _end(self, operation: str, group: str, connection_id: str, expires_at: int) -> None:
         for key in reversed(keys.membership_keys(group, connection_id, expires_at)):

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from longwire import Connections, Longwire
 from longwire.apigateway.slow_clients import PATIENCE
+from longwire_backends.dynamodb import DynamoDBBackend
 from tests.campaigns.chaos.clock import BEGIN, Clock, SimulatedLoop
 from tests.campaigns.scale import edge, facts
 from tests.campaigns.scale.dynamodb import Table
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 
     from tests.campaigns.scale.gateway import Answer
 
-STORE = {
-    "backend": "dynamodb",
-    "params": {"table_name": "connections", "region_name": edge.REGION},
-}
+TABLE = "connections"
 # As a browser sends them: they are most of a record.
 HEADERS = {
     "Accept-Encoding": ["gzip, deflate, br, zstd"],
@@ -170,7 +168,9 @@ class World:
 
     def _handler(self) -> Longwire:
         fanout: Any = {"queue_url": edge.QUEUE_URL} if self._fanout else None
-        config: Any = {**STORE, **self._config}
+        # Its clock is what `time` was when it was imported, if nobody says another.
+        store = DynamoDBBackend(TABLE, region_name=edge.REGION, clock=self.clock.time)
+        config: Any = {"backend": store, **self._config}
         return Longwire(app, ws_config=config, lifespan="off", fanout=fanout)
 
 

@@ -77,8 +77,7 @@ def test_without_a_target_it_is_looked_for(folder: Path) -> None:
     [
         (
             None,
-            "there is no main.py or app.py in {dir}: name what to run, for example "
-            "longwire dev MODULE:ATTRIBUTE, or longwire dev FILE.py",
+            "there is no main.py or app.py in {dir}: name the app, as MODULE:ATTRIBUTE or FILE.py",
         ),
         ("nope.py", "there is no file nope.py in {dir}"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -244,6 +245,13 @@ def test_what_is_left_out_of_the_app_is_told(app: Path, capsys: pytest.CaptureFi
     assert _bundle("--into", "f.zip", "--no-bytecode") == 0
     assert {"static/dist/a.js", "build/b.js"} <= _content(app / "f.zip").keys()
     assert "  left out of the app: certs/rds.pem, tests\n" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+def test_a_pipe_is_not_waited_for(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(app / "control")
+    assert _bundle("--into", "f.zip", "--no-bytecode") == 0
+    assert "  left out of the app: control\n" in capsys.readouterr().out
 
 
 def test_links_to_folders_are_followed_and_not_in_circles(app: Path, tmp_path: Path) -> None:

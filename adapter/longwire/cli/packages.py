@@ -75,15 +75,15 @@ def _files(
                 above[path] = (*within, real)
         folders[:] = kept
         for name in sorted(names):
-            if not wanted((inside / name).as_posix()):
+            file = Path(place, name)
+            # What is no file, such as a pipe, would never be read to its end.
+            if not wanted((inside / name).as_posix()) or (file.exists() and not file.is_file()):
                 leave((inside / name).as_posix())
                 continue
             try:
-                yield (inside / name).as_posix(), Path(place, name).read_bytes()
+                yield (inside / name).as_posix(), file.read_bytes()
             except OSError as error:
-                raise CannotServeError(
-                    f"cannot read {Path(place, name)}: {error.strerror or error}"
-                ) from None
+                raise CannotServeError(f"cannot read {file}: {error.strerror or error}") from None
 
 
 def _is_environment(path: str) -> bool:

@@ -17,8 +17,8 @@ def locate(target: str | None, app_dir: Path) -> tuple[str, Path]:
         found = next((app_dir / name for name in FILES if (app_dir / name).is_file()), None)
         if found is None:
             raise ImportTargetError(
-                f"there is no main.py or app.py in {app_dir.resolve()}: name what to run, "
-                "for example longwire dev MODULE:ATTRIBUTE, or longwire dev FILE.py"
+                f"there is no main.py or app.py in {app_dir.resolve()}: name the app, "
+                "as MODULE:ATTRIBUTE or FILE.py"
             )
         return _of_file(found, "")
     path, attribute = _split(target)

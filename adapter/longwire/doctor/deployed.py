@@ -120,12 +120,17 @@ def _api(looker: AWSReader, part: _Part) -> Iterator[Resource]:
         ("Deployment", "GetDeployments", "DeploymentId"),
         ("Authorizer", "GetAuthorizers", "AuthorizerId"),
     ):
+        before = len(looker.refused)
         for one in looker.pages("apigatewayv2", operation, "Items", **api):
             name = f"{part.logical} {one.get('RouteKey') or one.get('Name') or one.get(id_)}"
             properties = {**one, **api}
             yield _resource(f"AWS::ApiGatewayV2::{kind}", part, one[id_], properties, name)
             if kind == "Route" and said.get("ProtocolType") == "WEBSOCKET":
                 yield from _responses(looker, part, one["RouteId"], name)
+        if kind == "Route" and len(looker.refused) > before:
+            # There may be any.
+            unknown = {**api, "RouteKey": UNKNOWN, "Target": UNKNOWN}
+            yield _resource("AWS::ApiGatewayV2::Route", part, part.physical, unknown)
 
 
 def _responses(looker: AWSReader, part: _Part, route: str, name: str) -> Iterator[Resource]:

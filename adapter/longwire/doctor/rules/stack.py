@@ -161,7 +161,7 @@ RULES: dict[str, Rule] = {
     "timeout-short": Rule(
         "warning",
         "a cold start with its first event takes seconds; what is cut off is a 500 or a lost reply",
-        "set the timeout to 29 seconds, API Gateway's own limit",
+        "set the timeout to 30 seconds: API Gateway itself gives up after 29",
     ),
     "timeout-long": Rule(
         "note",

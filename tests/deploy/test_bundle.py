@@ -43,8 +43,8 @@ async def page() -> str:
 
 @app.websocket("/ws")
 async def ws(ws: WebSocket) -> None:
+    await connections.group_add("all", ws)  # so that nobody is answered who is not in it
     await ws.accept()
-    await connections.group_add("all", ws)
     async for text in ws.iter_text():
         await connections.group_send("all", text.upper())
 

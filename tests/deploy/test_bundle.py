@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,7 @@ class Alone:
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.command = [sys.executable, "-ISB", "-c", ALONE, str(folder)]
         self.environ = {"LONGWIRE_DSN": f"sqlite:///{scratch / 'store.sqlite3'}"}
+        self._turn = threading.Lock()  # one event at a time, as on Lambda
 
     def start(self, endpoint: str) -> None:
         self.process = subprocess.Popen(
@@ -134,13 +136,15 @@ class Alone:
     def __call__(self, event: dict[str, Any], context: object) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(event) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        with self._turn:
+            self.process.stdin.write(json.dumps(event) + "\n")
+            self.process.stdin.flush()
+            return json.loads(self.process.stdout.readline())
 
     def modules(self) -> list[str]:
         """End it, and return the files of all modules that it has loaded."""
-        said, _ = self.process.communicate()
+        with self._turn:
+            said, _ = self.process.communicate()
         files: list[str] = json.loads(said)
         return [file for file in files if file not in ("None", "<frozen>")]
 

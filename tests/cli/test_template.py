@@ -447,7 +447,9 @@ def test_code_that_reads_nothing_of_the_stack_is_no_surprise(
     assert text in folder.refused("sam", *arguments)
 
 
-def test_mangum_is_not_for_websockets(folder: Folder) -> None:
+@pytest.mark.anyio
+async def test_mangum_is_not_for_websockets(folder: Folder) -> None:
+    """Where a loop runs: elsewhere Mangum makes one that nobody closes."""
     folder.write(main=CHAT + "from mangum import Mangum\nhandler = Mangum(app)\n")
     assert "main:handler is a handler of HTTP events alone" in folder.refused("sam", "main:handler")
     assert "lambda_function.handler" in folder.run("sam")[1]

@@ -55,7 +55,7 @@ def _alarm(alarm: Alarm, dimensions: Mapping[str, str]) -> str:
     return fill(ALARM, {**facts, "dimensions": lines}).rstrip("\n")
 
 
-# A role's.
+# Of a role.
 ASSUMED = """\
       AssumeRolePolicyDocument:
         Version: "2012-10-17"
@@ -98,6 +98,54 @@ STATEMENTS = """\
                 Resource: "*"
 %end
 """
+
+# Their log groups are those that the tool makes.
+FUNCTION_ROLE = (
+    """\
+  # All that the function may do.
+  FunctionRole:
+    Type: AWS::IAM::Role
+    Properties:
+"""
+    + ASSUMED
+    + """\
+      Policies:
+        - PolicyName: function
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement:
+              # Post to clients, ask for them and close them: those of this API and stage.
+              - Effect: Allow
+                Action: execute-api:ManageConnections
+                Resource: !Sub <<connections_arn>>
+              - Effect: Allow
+                Action:
+                  - logs:CreateLogStream
+                  - logs:PutLogEvents
+                Resource: !GetAtt <<log_group>>.Arn
+"""
+    + STATEMENTS
+)
+AUTHORIZER_ROLE = (
+    """\
+  AuthorizerRole:
+    Type: AWS::IAM::Role
+    Properties:
+"""
+    + ASSUMED
+    + """\
+      Policies:
+        - PolicyName: authorizer
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement:
+              - Effect: Allow
+                Action:
+                  - logs:CreateLogStream
+                  - logs:PutLogEvents
+                Resource: !GetAtt <<authorizer_log_group>>.Arn
+"""
+)
 
 STORE = """\
 %if dynamodb

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from longwire.deploy import cloudformation
 from longwire.deploy import plan as said
-from longwire.deploy.cloudformation import ASSUMED, OUTPUTS, STATEMENTS
+from longwire.deploy.cloudformation import FUNCTION_ROLE, OUTPUTS
 from longwire.deploy.sam_parts import PARTS
 from longwire.deploy.text import fill
 
@@ -46,6 +46,8 @@ def _facts(plan: Plan) -> dict[str, object]:
         **cloudformation.facts_of(plan, DIMENSIONS),
         "code": json.dumps(plan.code),
         "connections_arn": CONNECTIONS_ARN,
+        "log_group": "Logs",
+        "authorizer_log_group": "Logs",
         "given": f" --parameter-overrides {'=... '.join(parameters)}=..." if parameters else "",
         "parameters": bool(parameters),
         "dsn_pattern": plan.dsn_pattern,
@@ -213,29 +215,8 @@ Resources:
             Input: '<<sweep_event>>'
 %end
 
-  # All that the function may do.
-  FunctionRole:
-    Type: AWS::IAM::Role
-    Properties:
 """
-    + ASSUMED
-    + """\
-      Policies:
-        - PolicyName: function
-          PolicyDocument:
-            Version: "2012-10-17"
-            Statement:
-              # Post to clients, ask for them and close them: those of this API and stage.
-              - Effect: Allow
-                Action: execute-api:ManageConnections
-                Resource: !Sub <<connections_arn>>
-              - Effect: Allow
-                Action:
-                  - logs:CreateLogStream
-                  - logs:PutLogEvents
-                Resource: !GetAtt Logs.Arn
-"""
-    + STATEMENTS
+    + FUNCTION_ROLE
     + """\
 
 <<parts>>

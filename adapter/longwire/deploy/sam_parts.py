@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from longwire.deploy.cloudformation import ASSUMED, QUEUES, STORE, TOPIC
+from longwire.deploy.cloudformation import AUTHORIZER_ROLE, QUEUES, STORE, TOPIC
 
 PARTS = (
     """\
@@ -51,22 +51,9 @@ PARTS = (
         ApplicationLogLevel: INFO
         SystemLogLevel: INFO # with what each event is billed
 %end
-  AuthorizerRole:
-    Type: AWS::IAM::Role
-    Properties:
 """
-    + ASSUMED
+    + AUTHORIZER_ROLE
     + """\
-      Policies:
-        - PolicyName: authorizer
-          PolicyDocument:
-            Version: "2012-10-17"
-            Statement:
-              - Effect: Allow
-                Action:
-                  - logs:CreateLogStream
-                  - logs:PutLogEvents
-                Resource: !GetAtt Logs.Arn
 %end
 """
     + TOPIC

@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 from longwire.deploy import cloudformation
-from longwire.deploy.cloudformation import ASSUMED, QUEUES, STATEMENTS, STORE, TOPIC
+from longwire.deploy.cloudformation import AUTHORIZER_ROLE, FUNCTION_ROLE, QUEUES, STORE, TOPIC
 
 RESOURCES = (
     """\
 Resources:
-  # All that the function may do.
-  FunctionRole:
-    Type: AWS::IAM::Role
-    Properties:
 """
-    + ASSUMED
-    + """\
-      Policies:
-        - PolicyName: function
-          PolicyDocument:
-            Version: "2012-10-17"
-            Statement:
-              # Post to clients, ask for them and close them: those of this API and stage.
-              - Effect: Allow
-                Action: execute-api:ManageConnections
-                Resource: !Sub <<api_arn>>/<<stage>>/*/@connections/*
-              - Effect: Allow
-                Action:
-                  - logs:CreateLogStream
-                  - logs:PutLogEvents
-                Resource: !GetAtt AppLogGroup.Arn
-"""
-    + STATEMENTS
+    + FUNCTION_ROLE
     + """\
 %if authorizer
-  AuthorizerRole:
-    Type: AWS::IAM::Role
-    Properties:
 """
-    + ASSUMED
+    + AUTHORIZER_ROLE
     + """\
-      Policies:
-        - PolicyName: authorizer
-          PolicyDocument:
-            Version: "2012-10-17"
-            Statement:
-              - Effect: Allow
-                Action:
-                  - logs:CreateLogStream
-                  - logs:PutLogEvents
-                Resource: !GetAtt AuthorizerLogGroup.Arn
 %end
 %if logs
 

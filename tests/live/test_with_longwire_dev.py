@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -81,7 +82,9 @@ async def test_odd_frames_and_posts(world: World) -> None:
 async def test_a_burst(world: World) -> None:
     """A handler that is a function of its own is called for one event at a time here."""
     finding = bursts.judge_burst(12, await bursts.burst(world, "main", 12, 0.1))
-    assert finding.seen == "12 of 12 answered, in order, up to 1 at a time"
+    # Which of those that wait comes next, nobody promises: the gateway runs --unordered.
+    order = "(in order|in another order)"
+    assert re.fullmatch(f"12 of 12 answered, {order}, up to 1 at a time", finding.seen)
     assert finding.verdict == "otherwise"
 
 

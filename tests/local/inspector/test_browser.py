@@ -69,8 +69,8 @@ def page(chromium: Chromium, dev: Dev) -> Iterator[Page]:
 
 
 def test_the_empty_page_says_how_to_connect(page: Page, dev: Dev) -> None:
-    assert "Waiting for the first client" in page.text("#empty")
-    assert f"wscat -c '{dev.url}/'" in page.text("#empty")
+    page.see("#empty", "Waiting for the first client")
+    page.see("#empty", f"wscat -c '{dev.url}/'")
     page.click("#empty .command button")
     page.wait_for(COPIED)
     assert page.copied().startswith("wscat -c 'ws://127.0.0.1:")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import queue
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longwire.runtime import extension
+from longwire_aws.http11 import MalformedError
 from tests.lambda_events import message_event
 from tests.runtime.test_after_response import GREETER, TAIL, connect, notes, posts, running
 
@@ -196,6 +198,59 @@ def test_what_is_no_event_is_asked_for_again(
     assert not caplog.records
 
 
+CHUNKED = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def test_an_event_that_comes_in_chunks() -> None:
+    body = '{"requestId": "one", "deadlineMs": 1500}'
+    chunks = f"5\r\n{body[:5]}\r\n{len(body) - 5:x}\r\n{body[5:]}\r\n0\r\n\r\n"
+    api = Api((CHUNKED + chunks).encode())
+    with contextlib.closing(extension._API(api.address)) as asking:
+        assert asking.next_event("me") == extension.InvokeEvent("one", 1.5)
+    api.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 65536 + b"\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: some\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ],
+)
+def test_what_is_no_answer_is_an_error(answer: bytes) -> None:
+    """One that says what is wrong, and no wait for more."""
+    api = Api(answer)
+    with (
+        contextlib.closing(extension._API(api.address)) as asking,
+        pytest.raises(MalformedError, match=r"the answer|the server"),
+    ):
+        asking.register()
+    api.close()
+
+
+def test_one_connection_is_asked_for_all_events() -> None:
+    """Unless it is said to be the last answer on it."""
+    event = EVENT.replace(b"HTTP/1.1 200 X", b"HTTP/1.1 200 X\r\nconnection: close")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asking = extension._API("{}:{}".format(*server.getsockname()))
+        pending: queue.Queue[object] = queue.Queue()
+
+        def ask() -> None:
+            pending.put([asking.next_event("me") for _ in range(3)])
+
+        threading.Thread(target=ask, daemon=True).start()
+        for answers in ([EVENT, event], [EVENT]):
+            connection, _ = server.accept()
+            with connection:
+                for answer in answers:
+                    assert connection.recv(65536).startswith(b"GET /2020-01-01/extension/event")
+                    connection.sendall(answer)
+        assert pending.get(timeout=20) == [extension.InvokeEvent("one", 1.5)] * 3
+        asking.close()
+
+
 # In processes under AWS's own runtime
 
 OTHERS = """
@@ -252,6 +307,7 @@ async def test_odd_variables(tmp_path: Path, how: str) -> None:
 
 THIEF = """
 from longwire.runtime import extension
+from longwire_aws.http11 import MalformedError
 import http.client, threading
 
 register, ids = extension._API.register, []

@@ -18,6 +18,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from concurrent.futures import Future, wait
@@ -27,8 +28,9 @@ from longwire.runtime import sigterm, waiting
 from longwire.runtime.hold import Hold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from http.client import HTTPConnection
+    from collections.abc import Callable, Coroutine
+
+    from longwire_aws.http11 import Response
 
 logger: logging.Logger = logging.getLogger("longwire")
 
@@ -102,9 +104,13 @@ class Extension:
             held = self._taken if self._hold is None else self._hold.request_id
             if request_id == held:
                 return None  # a second call for one event: one thing after a response is enough
-            self._hold = Hold(request_id, finish)
-            self._changed.notify_all()
+            self._hold = Hold(request_id, finish, wake=self._wake)
             return self._hold
+
+    def _wake(self) -> None:
+        """Wake the thread: once for an event, as it takes time from the handler's."""
+        with self._changed:
+            self._changed.notify_all()
 
     def _serve(self) -> None:
         try:
@@ -136,30 +142,36 @@ class Extension:
         sigterm.end_process(1)
 
     def _finish(self, event: InvokeEvent) -> None:
-        hold = self._held(event.request_id)
+        hold = self._begun(event.request_id)
         if hold is None:
             return
-        if hold.released.wait(event.deadline - time.time()):
+        with self._changed:
+            left = event.deadline - time.time()
+            is_released = self._changed.wait_for(lambda: hold.is_released, left)
+        if is_released:
             hold.finish(event.deadline - time.time() - LEFT_OVER)
 
-    def _held(self, request_id: str) -> Hold | None:
+    def _begun(self, request_id: str) -> Hold | None:
+        """Return what a handler has begun with, as late as when it is done; None if none does."""
         until = time.monotonic() + ENTRY_LIMIT
         with self._changed:
             # An event that is tried again has its old id, with which the runtime waits before it.
             if is_again := request_id in (self._taken, self._passed):
                 self._taken = self._passed = ""
-            while not self._changed.wait_for(
-                lambda: self._hold is not None and self._hold.request_id == request_id, LOOK_EVERY
-            ):
+            while not self._is_begun(request_id):
+                # Nobody wakes it before the handler is done.
+                if self._changed.wait(LOOK_EVERY) or self._is_begun(request_id):
+                    continue
                 # Under the lock, without which no handler begins with the event meanwhile.
                 if time.monotonic() > until or (not is_again and self._is_over(request_id)):
-                    break
+                    self._hold, self._passed = None, request_id
+                    return None
             hold, self._hold = self._hold, None
-            if hold is not None and hold.request_id == request_id:
-                self._taken = request_id
-                return hold
-            self._passed = request_id
-            return None
+            self._taken = request_id
+            return hold
+
+    def _is_begun(self, request_id: str) -> bool:
+        return self._hold is not None and self._hold.request_id == request_id
 
 
 _ours: Extension | None = None
@@ -228,7 +240,7 @@ class _API:
         # `host:port` on Lambda; `longwire dev` adds a path that only its processes know.
         self._address, slash, path = address.partition("/")
         self._base = slash + path + API
-        self._connection: HTTPConnection | None = None
+        self._stream: _BlockingStream | None = None
 
     def register(self) -> str:
         """Return the identifier of the extension."""
@@ -267,27 +279,62 @@ class _API:
         path: str,
         headers: dict[str, str],
         body: str = "",
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        import http.client  # most web frameworks have imported it; nobody pays for it off Lambda
+    ) -> Response:
+        from longwire_aws.http11 import HTTPConnection  # nobody pays for it off Lambda
 
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._address)
+        if self._stream is None:
+            self._stream = _BlockingStream(self._address)
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        request = (
+            f"{method} {self._base}{path} HTTP/1.1\r\nhost: {self._address}\r\n{''.join(lines)}"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+        )
+        stream: Any = self._stream  # it has what an exchange needs, and no event loop's socket
         try:
-            json_type = {"content-type": "application/json"}
-            self._connection.request(method, self._base + path, body, json_type | headers)
-            response = self._connection.getresponse()
-            names = {name.lower(): value for name, value in response.headers.items()}
-            answer = response.status, names, response.read()
+            connection = HTTPConnection(stream)
+            answer = _result(connection.exchange(method, request.encode(), idle=False))
         except BaseException:
             self.close()
             raise
+        if not connection.reusable:
+            self.close()
         return answer
 
     def close(self) -> None:
         """Let go of the connection, if there is one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._stream is not None:
+            self._stream.socket.close()
+            self._stream = None
+
+
+class _BlockingStream:
+    """What `longwire_aws.http11` speaks over, for a thread that has no event loop."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        # Not `create_connection`, which imports what names beyond ASCII take.
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            self.socket.connect((host.strip("[]"), int(port)))
+        except BaseException:
+            self.socket.close()
+            raise
+
+    async def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    async def receive(self) -> bytes:
+        return self.socket.recv(65536)
+
+
+def _result(exchange: Coroutine[Any, Any, Response]) -> Response:
+    """Run a coroutine that waits for nothing."""
+    try:
+        exchange.send(None)
+    except StopIteration as done:
+        answer: Response = done.value
+        return answer
+    raise AssertionError
 
 
 def _refusal(status: int, body: bytes) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +28,8 @@ class WatchedResponse(dict[str, Any]):
 class Hold:
     """One invocation that stays open until its work is done; a context manager for its handler.
 
-    `finish` does the rest in the extension's thread, in so many seconds.
+    `finish` does the rest in the extension's thread, in so many seconds; `wake` lets that thread
+    see that it is released.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class Hold:
         request_id: str,
         finish: Callable[[float], None],
         is_at_work_on: Callable[[str], bool] = waiting.is_at_work_on,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.request_id = request_id
         self.finish = finish
         self._is_at_work_on = is_at_work_on
-        self.released: threading.Event = threading.Event()
+        self._wake = wake
+        self.is_released: bool = False
         self._left = False
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
@@ -51,7 +53,8 @@ class Hold:
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if error is not None:
             self._leave()
-        self.released.set()
+        self.is_released = True
+        self._wake()
 
     def watch(self, response: Any) -> Any:
         """Return the response, if it is a dict, in a form that shows when it has left."""

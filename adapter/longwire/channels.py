@@ -11,7 +11,7 @@ import os
 import re
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer
@@ -28,6 +28,7 @@ from longwire.registry import caller as callers
 from longwire.registry import in_process, targets
 from longwire.registry.api_gateway import NO_ENDPOINT
 from longwire.runtime import threads
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence

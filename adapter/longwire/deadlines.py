@@ -16,9 +16,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from longwire.exceptions import DeadlineError
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -16,9 +16,10 @@ import os
 import threading
 from concurrent.futures import Future
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire_aws.sigv4 import Credentials
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

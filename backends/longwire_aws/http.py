@@ -15,7 +15,7 @@ import time
 import weakref
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from longwire_aws.http11 import (
     HTTPConnection,
@@ -26,6 +26,7 @@ from longwire_aws.http11 import (
 )
 from longwire_aws.streams import connect
 from longwire_aws.timeouts import limits
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

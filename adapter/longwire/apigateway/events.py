@@ -8,9 +8,10 @@ others leave a key out, so null always means absent here.
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from longwire.exceptions import EventError
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from longwire.types import LambdaEvent

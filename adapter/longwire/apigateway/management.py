@@ -15,7 +15,7 @@ import math
 import random
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from longwire.apigateway.frames import MAX_MESSAGE
@@ -34,6 +34,7 @@ from longwire_aws.credentials import CredentialsError
 from longwire_aws.errors import Refusal, advice, read_refusal
 from longwire_aws.http import Response, TransportError, TransportTimeoutError
 from longwire_aws.retries import Backoff, retry
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,8 @@ refusal as are not.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+
+from longwire_aws.tuples import NamedTuple
 
 # Seconds for one client, if not told else; and as a part of what a request, or a send to many, has.
 PATIENCE = 2.0

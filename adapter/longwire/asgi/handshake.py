@@ -6,7 +6,8 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+
+from longwire_aws.tuples import NamedTuple
 
 
 class HandshakeState(enum.Enum):

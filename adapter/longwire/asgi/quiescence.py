@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import frames, suspended, tasks
 from longwire.asgi.reachable import Turns
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Set

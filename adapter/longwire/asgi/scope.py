@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from itertools import chain
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from longwire.exceptions import StoredRecordError
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from longwire.apigateway.events import ConnectEvent, Pairs, RequestContext

@@ -13,11 +13,12 @@ import contextlib
 import contextvars
 import heapq
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from longwire.asgi import tasks as owned
 from longwire.asgi.frames import frames_of, is_of_an_app, module_of, place
 from longwire.asgi.reachable import KNOWN_CLOSELY, STEPS_PER_TASK, known
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Set

@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Mapping
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.endpoint import base_url
 from longwire_aws.endpoints import is_http_url, is_region
+from longwire_aws.tuples import NamedTuple
 from longwire_backends.base import Backend
 
 if TYPE_CHECKING:

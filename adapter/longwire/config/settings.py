@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.slow_clients import PATIENCE
 from longwire.config import backends
 from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, StoreParams
 from longwire.exceptions import ConfigurationError
+from longwire_aws.tuples import NamedTuple
 from longwire_backends.base import Backend, shown
 
 if TYPE_CHECKING:

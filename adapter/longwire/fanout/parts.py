@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64, b2a_base64
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.frames import MAX_MESSAGE
 from longwire.exceptions import EventError
 from longwire_aws.endpoints import is_http_url
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

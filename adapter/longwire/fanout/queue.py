@@ -12,7 +12,7 @@ import os
 import random
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from longwire.exceptions import ConfigurationError, QueueError
@@ -30,6 +30,7 @@ from longwire_aws.errors import Refusal, advice, is_throttled, read_refusal
 from longwire_aws.http import HTTPClient, Response, TransportError, TransportTimeoutError
 from longwire_aws.retries import Backoff, retry
 from longwire_aws.signed import SignedClient
+from longwire_aws.tuples import NamedTuple
 from longwire_backends.base import shown
 
 if TYPE_CHECKING:

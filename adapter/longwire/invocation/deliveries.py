@@ -15,7 +15,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from longwire import deadlines
 from longwire.apigateway import events
@@ -26,6 +26,7 @@ from longwire.invocation.find import is_greeted
 from longwire.invocation.invocation import Invocation
 from longwire.invocation.message import give
 from longwire.observability.event import Ending
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     import contextvars

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from longwire import deadlines
 from longwire.apigateway.events import ConnectEvent, Event
@@ -22,6 +22,7 @@ from longwire.invocation.connection import Connection, Gate
 from longwire.invocation.outcome import log_cut_off
 from longwire.invocation.state import OwnState
 from longwire.registry.caller import Caller, calling
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

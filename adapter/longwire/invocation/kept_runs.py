@@ -11,7 +11,9 @@ import contextlib
 import logging
 import time
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from longwire.asgi.lasting import LastingRun

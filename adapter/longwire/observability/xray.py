@@ -8,7 +8,9 @@ https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concept
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

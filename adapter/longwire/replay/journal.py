@@ -19,10 +19,11 @@ from __future__ import annotations
 import base64
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire.asgi.inbox import CHANNEL_MESSAGE
 from longwire.exceptions import RecordVersionError, StoredRecordError
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,10 +22,11 @@ import socket
 import threading
 import time
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire.runtime import sigterm, waiting
 from longwire.runtime.hold import Hold
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -26,7 +26,7 @@ import contextlib
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from redis import exceptions
@@ -35,6 +35,7 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from longwire_aws.tuples import NamedTuple
 from longwire_backends.base import (
     Backend,
     BackendError,

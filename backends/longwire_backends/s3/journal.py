@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from typing import NamedTuple
+
+from longwire_aws.tuples import NamedTuple
 
 # Whatever Python takes for text is kept.
 _ENCODING = ("utf-8", "surrogatepass")

@@ -7,9 +7,10 @@ hashed when it is long, so that it is one part and no key leaves the prefix.
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
+
+from longwire_aws.tuples import NamedTuple
 
 # Two encoded texts, their folder and an expiry: below 600 bytes of the 1,024 that a key may have.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html

@@ -12,12 +12,13 @@ import itertools
 import sys
 from collections.abc import Callable, Collection, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import suspended
 from longwire.asgi.channel import runs_consumers
 from longwire.asgi.frames import frames_of
 from longwire.asgi.hints import liveness, own, values
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     import asyncio

@@ -11,7 +11,9 @@ import bisect
 import dis
 import functools
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,12 +5,12 @@ No error text shows the URL or a part of it that may be secret.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from longwire.config.schema import OWN
 from longwire.exceptions import ConfigurationError
+from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,7 @@ EXAMPLES = {
 _ALIASES = {"sqlite3": "sqlite", "postgres": "postgresql"}
 
 
-@dataclass(frozen=True, slots=True)
-class DSN:
+class DSN(NamedTuple):
     """A URL taken apart."""
 
     backend: str  # the name of the store

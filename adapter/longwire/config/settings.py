@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +39,7 @@ class Fanout(NamedTuple):
     region_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything that can be configured, validated, with its defaults filled in.
 
     Attributes:
@@ -69,7 +67,7 @@ class Settings:
     """
 
     backend: str | Backend
-    params: Mapping[str, Any] = field(repr=False)  # passwords
+    params: Mapping[str, Any]
     endpoint_url: str | None = None
     region_name: str | None = None
     path: str = "/"
@@ -89,6 +87,11 @@ class Settings:
     state_limit: int = 32 * 1024
     fanout: Fanout | None = None
     made_for: str | None = None
+
+    def __repr__(self) -> str:
+        """Leave the parameters out, as they may be passwords."""
+        rest = {name: value for name, value in self._asdict().items() if name != "params"}
+        return f"Settings({rest})"
 
 
 def load(
@@ -110,7 +113,7 @@ def load(
         settings = _from_environment()
     if fanout is not None:
         given = _value(Key("fanout", FANOUT), fanout, "fanout")
-        settings = replace(settings, fanout=_fanout(given, "fanout"))
+        settings = settings._replace(fanout=_fanout(given, "fanout"))
     if _DEV not in os.environ:
         return settings
     return _as_dev_says(settings, in_code=ws_config is not None or dsn is not None)
@@ -126,7 +129,7 @@ def _from_environment() -> Settings:
     if not queue_url or store.dsn is None:  # no queue is this machine's own
         return settings
     with sources.said_by(sources.QUEUE):
-        return replace(settings, fanout=_fanout({"queue_url": queue_url}, "fanout"))
+        return settings._replace(fanout=_fanout({"queue_url": queue_url}, "fanout"))
 
 
 def _as_dev_says(settings: Settings, *, in_code: bool) -> Settings:
@@ -139,11 +142,11 @@ def _as_dev_says(settings: Settings, *, in_code: bool) -> Settings:
         return settings
     there = _from_store(store)
     defaults = Settings(backend="", params={"not": "given"})
-    said = {one.name: getattr(there, one.name) for one in fields(there)}
+    said = there._asdict()
     more = {name: value for name, value in said.items() if value != getattr(defaults, name)}
     made_for = own if in_code and own not in sources.LOCAL_STORES else None
     # A queue would hand parts to a function that has another store.
-    return replace(settings, **{"fanout": None, **more, "made_for": made_for})
+    return settings._replace(**{"fanout": None, **more, "made_for": made_for})
 
 
 def _from_store(store: StoreSource) -> Settings:

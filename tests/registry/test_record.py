@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +51,7 @@ def test_a_record_comes_back_as_it_was() -> None:
     )
     for frame in ("text", b"\x00\xff", "text"):
         record.remember(frame)
-    assert loads(dumps(record)) == record
+    assert vars(loads(dumps(record))) == vars(record)
 
 
 def test_what_is_empty_is_not_stored() -> None:
@@ -241,7 +240,7 @@ def _check(value: str) -> None:
         record = loads(value)
     except StoredRecordError:
         return
-    assert loads(dumps(record)) == record
+    assert vars(loads(dumps(record))) == vars(record)
     asgi_scope(record.handshake, state={}, extension={}, event={}, context=None)
     assert (record.handshake.connected_at or 0) / 1000 < 1e13
     record.is_new(1.0)
@@ -313,7 +312,7 @@ def test_the_largest_state_can_be_read() -> None:
         assert kept is not None
         assert len(flaws) == 1
         record = ConnectionRecord(HANDSHAKE, state=kept.state, session=kept.session)
-        assert loads(dumps(record)) == record
+        assert vars(loads(dumps(record))) == vars(record)
 
 
 @pytest.mark.parametrize(
@@ -329,6 +328,6 @@ def test_a_connection_is_new_until_its_answer_has_left_for_long(
     times: dict[str, float], until: float
 ) -> None:
     """Where it may be held back, from then on when it surely has left."""
-    known = replace(ConnectionRecord(HANDSHAKE), **times)  # type: ignore[arg-type]
+    known = ConnectionRecord(HANDSHAKE, **times)  # type: ignore[arg-type]
     assert known.is_new(until - 0.1)
     assert not known.is_new(until + 0.1)

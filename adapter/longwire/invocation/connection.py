@@ -10,7 +10,7 @@ import logging
 import math
 import time
 import weakref
-from dataclasses import replace
+from copy import copy
 from typing import TYPE_CHECKING, Protocol
 
 from longwire import deadlines
@@ -351,7 +351,9 @@ class Connection:
         async with self._saving:
             if self._unsaved is not None:
                 self._unsaved.joined = True
-                await self.save(replace(self._unsaved, connecting_until=self.lease))
+                joined = copy(self._unsaved)
+                joined.connecting_until = self.lease
+                await self.save(joined)
                 self._unsaved = None
         return self.expires_at
 

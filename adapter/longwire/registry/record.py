@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.frames import MAX_MESSAGE
@@ -32,28 +31,50 @@ MAX_SIZE = 64 * 1024 * 1024
 NEW_CONNECTION = 2.0
 
 
-@dataclass(slots=True)
 class ConnectionRecord:
-    """A connection between two of its events; all times are in epoch seconds."""
+    """A connection between two of its events; all times are in epoch seconds.
 
-    handshake: Handshake  # what the scope is made of
-    answered: int = 0  # how many frames the connect step had sent when its response left
-    sent: Counter[str] = field(default_factory=Counter)  # digests of all that it has sent
-    greeting: list[Frame] = field(default_factory=list)  # what the client has to get first
-    greeting_until: float = 0.0  # somebody is delivering the greeting until then
-    connecting_until: float = 0.0  # the connect step may still send until then
-    spoken: bool = False  # the client has spoken meanwhile
-    ending_at: float = 0.0  # when it ended the connection, unless the client had spoken before
-    responded_at: float = 0.0  # when its handshake was answered
-    leaving_until: float = 0.0  # that answer may be held back, and leave until then
-    joined: bool = False  # it may be in groups, or have been
-    gone_at: float = 0.0  # when it proved to be gone: whoever takes the record tells the app
-    left_groups: tuple[str, ...] = ()  # the groups in which it was then
-    # What has changed in these two parts of its scope since the connect part.
-    state: Entries = field(default_factory=dict)
-    session: Entries = field(default_factory=dict)
-    ended: bool = False  # by the app; it is deleted after the greeting
-    began_at: float = 0.0  # with `replay`: when the app was first called
+    Written out, as a dataclass of this size is a tenth of what the first event of a process costs.
+    """
+
+    def __init__(
+        self,
+        handshake: Handshake,  # what the scope is made of
+        answered: int = 0,  # how many frames the connect step had sent when its response left
+        sent: Counter[str] | None = None,  # digests of all that it has sent
+        greeting: list[Frame] | None = None,  # what the client has to get first
+        greeting_until: float = 0.0,  # somebody is delivering the greeting until then
+        connecting_until: float = 0.0,  # the connect step may still send until then
+        spoken: bool = False,  # the client has spoken meanwhile
+        ending_at: float = 0.0,  # when it ended the connection, unless the client had spoken before
+        responded_at: float = 0.0,  # when its handshake was answered
+        leaving_until: float = 0.0,  # that answer may be held back, and leave until then
+        joined: bool = False,  # it may be in groups, or have been
+        gone_at: float = 0.0,  # when it proved to be gone: whoever takes the record tells the app
+        left_groups: tuple[str, ...] = (),  # the groups in which it was then
+        # What has changed in these two parts of its scope since the connect part.
+        state: Entries | None = None,
+        session: Entries | None = None,
+        ended: bool = False,  # by the app; it is deleted after the greeting
+        began_at: float = 0.0,  # with `replay`: when the app was first called
+    ) -> None:
+        self.handshake = handshake
+        self.answered = answered
+        self.sent: Counter[str] = Counter() if sent is None else sent
+        self.greeting = [] if greeting is None else greeting
+        self.greeting_until = greeting_until
+        self.connecting_until = connecting_until
+        self.spoken = spoken
+        self.ending_at = ending_at
+        self.responded_at = responded_at
+        self.leaving_until = leaving_until
+        self.joined = joined
+        self.gone_at = gone_at
+        self.left_groups = left_groups
+        self.state: Entries = {} if state is None else state
+        self.session: Entries = {} if session is None else session
+        self.ended = ended
+        self.began_at = began_at
 
     @property
     def kept(self) -> Kept:

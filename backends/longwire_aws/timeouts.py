@@ -6,13 +6,21 @@ import asyncio
 import contextvars
 import math
 import weakref
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 # Seconds between two looks: that many limits which pass one after the other cost no look each.
 _PAUSE = 0.01
+
+
+class Alarm(Protocol):
+    """What is to be told that a time has come, unless it is taken out before."""
+
+    when: float  # by the loop's clock
+
+    def expire(self) -> None: ...
 
 
 class Limits:
@@ -23,7 +31,7 @@ class Limits:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._running: set[Limit] = set()
+        self._running: set[Alarm] = set()
         self._look_at: float = math.inf  # when the timer that was set last is due
 
     @property
@@ -37,12 +45,13 @@ class Limits:
         """Return what limits the time of a `with` block."""
         return Limit(self, self.loop.time() + seconds)
 
-    def add(self, limit: Limit) -> None:
+    def add(self, limit: Alarm) -> None:
+        """Tell this at its time, which must not change until then."""
         self._running.add(limit)
         if limit.when < self._look_at:
             self._set_timer(limit.when)
 
-    def remove(self, limit: Limit) -> None:
+    def remove(self, limit: Alarm) -> None:
         # The timer may stay: it finds nothing then, or sets itself anew.
         self._running.discard(limit)
 

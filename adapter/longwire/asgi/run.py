@@ -88,7 +88,7 @@ class Run:
     _frames = 0  # without those of after the end
     _expected: float = math.inf  # so many are waited for
     _left_alone = False  # the app had returned before its run was stopped
-    _ended = _stopped = False
+    _ended = _stopped = _is_made = False
 
     def __init__(
         self,
@@ -123,10 +123,12 @@ class Run:
         self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self.loop)
         self._task = tasks.spawn(self._call(app, scope), self._tasks, f"app {connection_id}")
+        self._is_made = True
         self._task.add_done_callback(self._watch.signal)
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
-        await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
+        if not self._is_made:  # an eager task factory must not run the app before its run is made
+            await asyncio.sleep(0)
         self._began = self.loop.time()
         await app(scope, self._inbox.receive, self._send)
 

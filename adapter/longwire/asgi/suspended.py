@@ -354,19 +354,6 @@ class _Recorder:
 _recorded: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
-def set_timer(
-    loop: asyncio.AbstractEventLoop, when: float, callback: Callable[[], object]
-) -> asyncio.TimerHandle:
-    """Set a timer that belongs to no run."""
-    known = _sorted.get(loop)
-    keeps = known is not None and known.is_current(known.scheduled)
-    timer = loop.call_at(when, callback, context=_ownerless)
-    if known is not None and keeps:  # the next run need not sort them anew
-        scheduled = known.scheduled
-        _sorted[loop] = known._replace(length=len(scheduled), first=scheduled[0])
-    return timer
-
-
 class _Sorted(NamedTuple):
     """The timers of an event loop by the id of their run, as they were in this turn of the loop.
 
@@ -387,7 +374,6 @@ class _Sorted(NamedTuple):
 
 
 _sorted: dict[asyncio.AbstractEventLoop, _Sorted] = {}
-_ownerless = contextvars.Context()
 
 
 def _sort_by_run(

@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 # Seconds between two looks: that many limits which pass one after the other cost no look each.
@@ -74,13 +75,22 @@ class Limits:
 
 def limits() -> Limits:
     """Return those of the running event loop."""
-    loop = asyncio.get_running_loop()
-    found = _of_loops.get(loop)
-    if found is None:
-        found = _of_loops[loop] = Limits(loop)
+    global _latest
+    loop, found = asyncio.get_running_loop(), _latest()
+    if found is None or found._loop() is not loop:
+        found = _of_loops.get(loop)
+        if found is None:
+            found = _of_loops[loop] = Limits(loop)
+        _latest = weakref.ref(found)
     return found
 
 
+def _none() -> None:
+    """No loop has any yet."""
+
+
+# Of the loop that asked last, which mostly is the only one.
+_latest: Callable[[], Limits | None] = _none
 _of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Limits] = (
     weakref.WeakKeyDictionary()
 )

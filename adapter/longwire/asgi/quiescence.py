@@ -174,7 +174,7 @@ class Watch:
     def newly_waiting(self, before: Mapping[_Task, str]) -> list[_Task]:
         """List new tasks that wait for others where none of before did; sleepers do not."""
         others = self._others()
-        if len(others) > MOST_COMPARED:
+        if not 0 < len(others) <= MOST_COMPARED:
             return []
         known = set(before.values())
         new = (task for task in others if task not in before)

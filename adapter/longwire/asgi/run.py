@@ -277,14 +277,17 @@ class Run:
         self._unwind()
         running = [self._task, *self._tasks]  # to the end, or asyncio says what they raise
         try:
-            if self._left_alone:
+            if self._left_alone and self._tasks:
                 # One that waits for the client waits for ever: nothing comes any more.
                 moving = await self._watch.moving()
                 await tasks.wait(moving, min(self._linger, deadline - self.loop.time()))
                 self._note_cut_off([task for task in moving if not task.done()])
-            await self._leave_sanic()
-            await tasks.cancel([self._task], give_up_at - self.loop.time())
-            await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
+            if "sanic" in sys.modules:
+                await self._leave_sanic()
+            if not self._left_alone:
+                await tasks.cancel([self._task], give_up_at - self.loop.time())
+            if self._tasks:
+                await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
         finally:  # also when nobody waits for it any longer
             self._stopped = True
             for task in (self._task, *self._tasks):
@@ -296,6 +299,8 @@ class Run:
             # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
             with contextlib.suppress(asyncio.CancelledError):
                 self._task.exception()
+        if not self._tasks:
+            return ""
         return frames.describe(task for task in self._tasks if not task.done())
 
     async def _leave_sanic(self) -> None:
@@ -303,7 +308,7 @@ class Run:
 
         It calls `end_connection`, which its WebSocket has under its own server only.
         """
-        if "sanic" not in sys.modules or not frames.is_inside(self._task, SANIC):
+        if not frames.is_inside(self._task, SANIC):
             return
         self._inbox.abandon()
         for _ in range(ROUNDS_OF_SANIC):
@@ -312,8 +317,9 @@ class Run:
             await asyncio.sleep(0)
 
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
+        places = map(frames.place, itertools.islice(held_by, MOST_PLACES)) if held_by else ()
         self.cut_off = frames.describe(held_by) if held_by else ""
-        self.cut_off_at = frozenset(map(frames.place, itertools.islice(held_by, MOST_PLACES)))
+        self.cut_off_at = frozenset(places)
 
     def _goes_on(self, deadline: float) -> bool:
         """Tell whether the connection outlives this run, whose app waits for the client."""
@@ -423,6 +429,8 @@ class Run:
             return self._clean_up(message)
         try:
             match self.answer.state, message.get("type"):
+                case HandshakeState.ACCEPTED, "websocket.send":
+                    await self._emit(messages.frame(message))
                 case HandshakeState.PENDING, "websocket.accept":
                     self._accept(message)
                 case HandshakeState.PENDING, "websocket.close":
@@ -431,8 +439,6 @@ class Run:
                     self._deny(messages.status(message), HandshakeState.DENYING)
                 case HandshakeState.DENYING, "websocket.http.response.body":
                     self._go_on_denying(message)
-                case HandshakeState.ACCEPTED, "websocket.send":
-                    await self._emit(messages.frame(message))
                 case HandshakeState.ACCEPTED, "websocket.close":
                     await self._close(message)
                 case HandshakeState.CLOSED, _ if self._inbox.told_the_end:

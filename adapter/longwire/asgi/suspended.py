@@ -287,7 +287,7 @@ class Standstill(NamedTuple):
 
 def record_timers(loop: asyncio.AbstractEventLoop) -> None:
     """Have a loop that does not show its timers, as uvloop's, keep a record of those of runs."""
-    if loop in _recorded or isinstance(getattr(loop, SCHEDULED, None), list):
+    if isinstance(getattr(loop, SCHEDULED, None), list) or loop in _recorded:
         return
     recorder, methods = _Recorder(loop), cast("Any", loop)
     with contextlib.suppress(AttributeError, TypeError):  # a loop whose methods are fixed

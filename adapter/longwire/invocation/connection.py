@@ -72,6 +72,24 @@ class Gate(Protocol):
 class Connection:
     """One connection, as one event sees it."""
 
+    # What most events leave as it is costs nothing here.
+    ended: bool = False  # if so, no other event tells the app
+    left_groups: tuple[str, ...] = ()
+    results: OnceResults | None = None
+    # With `replay`: raises `SupersededError` when the turn is somebody else's.
+    ensure_turn: Callable[[], Awaitable[None]] | None = None
+    kept: Kept | None = None  # what its scope keeps, as it was last read
+    _new_until = _greets_until = 0.0
+    _renew_at = math.inf
+    _joined = True  # for all that is known
+    _is_ending = False  # by the app, and API Gateway does not know yet
+    _answered = _refused = False
+    _run: Run | None = None
+    _gate: Gate | None = None
+    _unsaved: ConnectionRecord | None = None
+    _new: ConnectionRecord | None = None  # of a connect step, stored or not
+    _last: Record | None = None  # what was last read
+
     def __init__(
         self,
         connection_id: str,
@@ -84,32 +102,16 @@ class Connection:
     ) -> None:
         assert api.backend is not None
         self.id = connection_id
-        self.ended: bool = False  # if so, no other event tells the app
         self.expires_at: int = int(time.time()) + settings.ttl
-        self.left_groups: tuple[str, ...] = ()
         self.state: OwnState  # once there is a run
-        self.results: OnceResults | None = None
-        # With `replay`: raises `SupersededError` when the turn is somebody else's.
-        self.ensure_turn: Callable[[], Awaitable[None]] | None = None
         self._api = api
         self._endpoint = endpoint
         self._settings = settings
         self._times = times
         self.store: Store = Store(api.backend, times.store, self._cut_off)
         self._is_new = is_new
-        self._new_until = self._greets_until = 0.0
-        self._joined = True  # for all that is known
         self._ending = asyncio.Lock()
-        self._is_ending = False  # by the app, and API Gateway does not know yet
-        self._run: Run | None = None
-        self._gate: Gate | None = None
-        self._unsaved: ConnectionRecord | None = None
-        self._new: ConnectionRecord | None = None  # of a connect step, stored or not
-        self.kept: Kept | None = None  # what its scope keeps, as it was last read
-        self._last: Record | None = None  # what was last read
         self._saving = asyncio.Lock()
-        self._answered = self._refused = False
-        self._renew_at = math.inf
 
     def begin(
         self,

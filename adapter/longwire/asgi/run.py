@@ -88,7 +88,8 @@ class Run:
     _frames = 0  # without those of after the end
     _expected: float = math.inf  # so many are waited for
     _left_alone = False  # the app had returned before its run was stopped
-    _ended = _stopped = _is_made = False
+    _ended = _stopped = _is_made = _is_let_go = False
+    _error: BaseException | None = None
 
     def __init__(
         self,
@@ -183,7 +184,8 @@ class Run:
 
     def abandon(self) -> None:
         """Cancel the app without effect, as somebody else goes on with its connection."""
-        self._task.cancel()
+        if not self._is_let_go:
+            self._task.cancel()
         self._unwind()
 
     def hand_over(self, message: Message) -> None:
@@ -270,6 +272,8 @@ class Run:
         long as a step may linger. Returns those that ignored their cancellation and are given up,
         for the log; mostly "".
         """
+        if self._is_let_go:
+            return ""
         self._left_alone = self._task.done()
         self.cut_off, self.cut_off_at = "", frozenset()
         if self.hints is not None and self._goes_on(deadline):
@@ -295,13 +299,23 @@ class Run:
             tasks.retrieve_errors(running)
             if self.hints is not None:
                 self.hints.over()
+        given_up = [task for task in self._tasks if not task.done()]
+        if self._task.done():
+            self._let_go()
+        return frames.describe(given_up) if given_up else ""
+
+    def _let_go(self) -> None:
+        """Refer to nothing that refers to this run, which is garbage then at once.
+
+        Else the garbage collector finds it later, and looks at all runs that wait to do so.
+        """
         if self._task.cancelled():
-            # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
+            # It keeps the error that cancelled it, whose traceback keeps this run.
             with contextlib.suppress(asyncio.CancelledError):
                 self._task.exception()
-        if not self._tasks:
-            return ""
-        return frames.describe(task for task in self._tasks if not task.done())
+        self._error, self._is_let_go = self.error, True
+        del self._task, self._outbox
+        self._inbox.on_change = _nothing
 
     async def _leave_sanic(self) -> None:
         """End an app of Sanic by another exception: what it does when it is cancelled fails.
@@ -402,7 +416,8 @@ class Run:
     @property
     def left_behind(self) -> bool:
         """Whether the app has ended and tasks of it go on."""
-        return self._task.done() and any(not task.done() for task in self._tasks)
+        has_ended = self._is_let_go or self._task.done()
+        return has_ended and any(not task.done() for task in self._tasks)
 
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""
@@ -418,6 +433,8 @@ class Run:
     @property
     def error(self) -> BaseException | None:
         """What the app raised, if it did."""
+        if self._is_let_go:
+            return self._error
         done = self._task.done() and not self._task.cancelled()
         return self._task.exception() if done else None
 
@@ -533,7 +550,7 @@ class Run:
     async def _send_now(self, frame: Frame) -> None:
         try:
             async with self._sending:
-                if self._stage is Stage.KEPT:  # its turn has ended meanwhile
+                if self._stage in BETWEEN:  # its turn has ended meanwhile
                     return
                 self._frames += 1
                 if await self._outbox.send(frame):
@@ -583,6 +600,10 @@ class Run:
             await self.give_way()
         finally:  # not before, as an app that hears of the end may cancel who closes
             self._inbox.deliver(messages.disconnect(code, reason))
+
+
+def _nothing() -> None:
+    """Nobody looks any more."""
 
 
 def _is_late(look: Look, now: float, until: float) -> bool:

@@ -33,7 +33,7 @@ from longwire.observability.event import Observed, Observing
 from longwire.observability.observer import Observer
 from longwire.registry import caller as callers
 from longwire.registry.api_gateway import APIGateway
-from longwire.registry.caller import Caller, calling
+from longwire.registry.caller import Caller, Calling
 from longwire.runtime.after_response import AfterResponse, Deferred
 from longwire.runtime.loop import (
     handler_loop,
@@ -343,7 +343,7 @@ class Longwire:
     async def _answer_http(self, call: Call) -> Any:
         caller = self._caller(call, self._api.configured_endpoint())
         try:
-            with calling(caller):
+            with Calling(caller):
                 answer = await http_events.respond(
                     self._http,
                     self._application.app,

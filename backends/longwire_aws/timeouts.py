@@ -6,13 +6,22 @@ import asyncio
 import contextvars
 import math
 import weakref
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 # Seconds between two looks: that many limits which pass one after the other cost no look each.
 _PAUSE = 0.01
+
+
+class Alarm(Protocol):
+    """What is to be told that a time has come, unless it is taken out before."""
+
+    when: float  # by the loop's clock
+
+    def expire(self) -> None: ...
 
 
 class Limits:
@@ -23,7 +32,7 @@ class Limits:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._running: set[Limit] = set()
+        self._running: set[Alarm] = set()
         self._look_at: float = math.inf  # when the timer that was set last is due
 
     @property
@@ -37,12 +46,13 @@ class Limits:
         """Return what limits the time of a `with` block."""
         return Limit(self, self.loop.time() + seconds)
 
-    def add(self, limit: Limit) -> None:
+    def add(self, limit: Alarm) -> None:
+        """Tell this at its time, which must not change until then."""
         self._running.add(limit)
         if limit.when < self._look_at:
             self._set_timer(limit.when)
 
-    def remove(self, limit: Limit) -> None:
+    def remove(self, limit: Alarm) -> None:
         # The timer may stay: it finds nothing then, or sets itself anew.
         self._running.discard(limit)
 
@@ -65,13 +75,22 @@ class Limits:
 
 def limits() -> Limits:
     """Return those of the running event loop."""
-    loop = asyncio.get_running_loop()
-    found = _of_loops.get(loop)
-    if found is None:
-        found = _of_loops[loop] = Limits(loop)
+    global _latest
+    loop, found = asyncio.get_running_loop(), _latest()
+    if found is None or found._loop() is not loop:
+        found = _of_loops.get(loop)
+        if found is None:
+            found = _of_loops[loop] = Limits(loop)
+        _latest = weakref.ref(found)
     return found
 
 
+def _none() -> None:
+    """No loop has any yet."""
+
+
+# Of the loop that asked last, which mostly is the only one.
+_latest: Callable[[], Limits | None] = _none
 _of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Limits] = (
     weakref.WeakKeyDictionary()
 )

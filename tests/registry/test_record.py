@@ -245,7 +245,7 @@ def _check(value: str) -> None:
     assert (record.handshake.connected_at or 0) / 1000 < 1e13
     record.is_new(1.0)
     record.remember("x")
-    assert record.sent.total() + record.answered >= 0
+    assert sum(record.sent.values()) + record.answered >= 0
     for frame in record.greeting:
         if isinstance(frame, str):
             encode(frame, "text")

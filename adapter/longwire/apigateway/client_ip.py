@@ -38,7 +38,7 @@ def client_ip(
     source = event.context.source_ip
     if header is None or source is None or not _is_trusted(_address(source), trusted_proxies):
         return source
-    values = [value for name, value in event.headers if name.lower() == header]
+    values = [value for name, value in event.headers if name == header]
     # Nobody says in which order API Gateway and CloudFront leave repeats.
     if len(values) != 1:
         return source

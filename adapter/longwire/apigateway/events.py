@@ -8,18 +8,22 @@ others leave a key out, so null always means absent here.
 from __future__ import annotations
 
 import base64
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from longwire.exceptions import EventError
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from longwire.types import LambdaEvent
 
 INTERNAL = "longwire#"
 """What ids begin with that are no connections, but records of ours; API Gateway's have no "#"."""
 
 Pairs = tuple[tuple[str, str], ...]
+_Pairs = list[tuple[str, str]]
 _T = TypeVar("_T")
 
 
@@ -45,6 +49,7 @@ class ConnectEvent(NamedTuple):
     """A client asks to connect; headers and query parameters are in order, repeats included.
 
     Attributes:
+        headers: with lower-case names.
         origins: what either of the event's two maps of headers says, as others may read the other.
     """
 
@@ -195,20 +200,19 @@ def _own_event(
 
 
 def _request_context(raw: dict[str, Any]) -> RequestContext:
-    where = "requestContext."
     connection_id = _word(raw, "connectionId")
     if not connection_id:
         raise EventError("requestContext.connectionId is missing")
     if connection_id.startswith(INTERNAL):
         raise EventError(f"requestContext.connectionId is {connection_id!r}; no API has such ids")
-    identity = _optional(raw, "identity", dict, where) or {}
+    identity = _optional(raw, "identity", dict, "requestContext.") or {}
     return RequestContext(
         connection_id,
         _word(raw, "routeKey") or "$default",
         _word(raw, "stage") or "",
         _word(raw, "apiId") or "",
         _word(raw, "domainName"),
-        _optional(identity, "sourceIp", str, where + "identity."),
+        _optional(identity, "sourceIp", str, "requestContext.identity."),
         _moment(raw, "connectedAt"),
         _moment(raw, "requestTimeEpoch"),
     )
@@ -222,6 +226,9 @@ def _moment(raw: dict[str, Any], key: str) -> int | None:
 
 def _word(raw: dict[str, Any], key: str) -> str | None:
     """Read a text that becomes part of a URL or a key of the store."""
+    word = raw.get(key)
+    if type(word) is str and word.isascii():  # nearly always
+        return word
     word = _optional(raw, key, str, "requestContext.")
     return None if word is None else _text(word, f"requestContext.{key}")
 
@@ -237,35 +244,56 @@ def _body(event: LambdaEvent) -> str | bytes:
 
 
 def _connect_event(context: RequestContext, event: LambdaEvent) -> ConnectEvent:
-    """Read maps that come twice: with all values, and with the last one of each name."""
-    # API Gateway sends both. What only one of them has, or has differently, counts as well.
-    headers, last_headers = _pairs(event, "multiValueHeaders"), _pairs(event, "headers")
-    names = {name.lower() for name, _ in headers}
-    headers += tuple(pair for pair in last_headers if pair[0].lower() not in names)
-    query = _pairs(event, "multiValueQueryStringParameters")
+    headers, more = _twice(event, "multiValueHeaders", "headers")
+    headers = [(name.lower(), value) for name, value in headers]
+    more = [(name.lower(), value) for name, value in more]
+    origins = {value for name, value in headers + more if name == "origin"}
+    names = dict(headers)
+    headers += [pair for pair in more if pair[0] not in names]
+    query, more = _twice(event, "multiValueQueryStringParameters", "queryStringParameters")
     known = set(query)
-    query += tuple(pair for pair in _pairs(event, "queryStringParameters") if pair not in known)
-    origins = {value for name, value in headers + last_headers if name.lower() == "origin"}
-    return ConnectEvent(context, headers, query, frozenset(origins))
+    query += [pair for pair in more if pair not in known]
+    return ConnectEvent(context, tuple(headers), tuple(query), frozenset(origins))
 
 
-def _pairs(event: LambdaEvent, key: str) -> Pairs:
-    pairs: list[tuple[str, str]] = []
-    for name, values in (_optional(event, key, dict, "") or {}).items():
-        for value in values if isinstance(values, list) else (values,):
-            if value is None:
-                continue
-            # Nearly all are ASCII, and nothing need be said of where they are.
-            if not (
-                isinstance(name, str)
-                and isinstance(value, str)
-                and name.isascii()
-                and value.isascii()
-            ):
-                _text(name, key)
-                _text(value, f"{key}[{name!r}]")
-            pairs.append((name, value))
-    return tuple(pairs)
+def _twice(event: LambdaEvent, all_key: str, last_key: str) -> tuple[_Pairs, _Pairs]:
+    """Read a map that comes twice: with all values, and with the last one of each name.
+
+    API Gateway sends both. What only the second has, or has differently, is what it returns second.
+    """
+    every, last = _optional(event, all_key, dict, ""), _optional(event, last_key, dict, "")
+    if every and last and _are_last_of(every, last):
+        last = None
+    return _pairs(every, all_key) if every else [], _pairs(last, last_key) if last else []
+
+
+def _are_last_of(every: dict[str, Any], last: dict[str, Any]) -> bool:
+    try:
+        return {name: values[-1] for name, values in every.items()} == last
+    except (TypeError, LookupError):  # they are no lists, or empty ones
+        return False
+
+
+def _pairs(found: dict[str, Any], where: str) -> _Pairs:
+    pairs = [
+        (name, value)
+        for name, values in found.items()
+        for value in (values if type(values) is list else (values,))
+        if value is not None
+    ]
+    if not are_texts(chain.from_iterable(pairs)):
+        for name, value in pairs:
+            _text(name, where)
+            _text(value, f"{where}[{name!r}]")
+    return pairs
+
+
+def are_texts(values: Iterable[Any]) -> bool:
+    """Tell whether all are texts that UTF-8 can hold."""
+    try:
+        return "".join(values).encode() is not None
+    except (TypeError, UnicodeEncodeError):  # no str; half of a surrogate pair
+        return False
 
 
 def _text(value: object, where: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import frames, suspended, tasks
 from longwire.asgi.reachable import Turns
+from longwire_aws.timeouts import limits
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Watch:
         self._inbox = inbox
         self._linger = linger  # seconds ahead within which a timer matters
         self._changed: asyncio.Future[None] | None = None
+        self._limits = limits()
+        self.when: float = math.inf  # until then it waits for a change, by the loop's clock
         self.timers: list[suspended.Timer] | None = None  # of the run, when last looked at
         suspended.record_timers(self._loop)
 
@@ -133,14 +136,15 @@ class Watch:
         """Wait until there is something new to look at, or until a time of the event loop."""
         self._changed = changed = self._loop.create_future()
         known = look.next_move if look.next_move > -math.inf else math.inf
-        timer = suspended.set_timer(self._loop, min(until, known), self.signal)
+        self.when = min(until, known)
+        self._limits.add(self)
         watched = {future for task in look.busy if (future := suspended.awaited_future(task))}
         for future in watched:
             future.add_done_callback(self.signal)
         try:
             await changed
         finally:
-            timer.cancel()
+            self._limits.remove(self)
             for future in watched:
                 future.remove_done_callback(self.signal)
 
@@ -159,6 +163,10 @@ class Watch:
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
+    def expire(self) -> None:
+        """Say that the time has come until which it was waited."""
+        self.signal()
+
     def others(self) -> dict[_Task, str]:
         """Return where the tasks are that do not wait for the client; of many, nothing."""
         others = self._others()
@@ -167,7 +175,7 @@ class Watch:
     def newly_waiting(self, before: Mapping[_Task, str]) -> list[_Task]:
         """List new tasks that wait for others where none of before did; sleepers do not."""
         others = self._others()
-        if len(others) > MOST_COMPARED:
+        if not 0 < len(others) <= MOST_COMPARED:
             return []
         known = set(before.values())
         new = (task for task in others if task not in before)

@@ -88,7 +88,8 @@ class Run:
     _frames = 0  # without those of after the end
     _expected: float = math.inf  # so many are waited for
     _left_alone = False  # the app had returned before its run was stopped
-    _ended = _stopped = False
+    _ended = _stopped = _is_made = _is_let_go = False
+    _error: BaseException | None = None
 
     def __init__(
         self,
@@ -123,10 +124,12 @@ class Run:
         self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self.loop)
         self._task = tasks.spawn(self._call(app, scope), self._tasks, f"app {connection_id}")
+        self._is_made = True
         self._task.add_done_callback(self._watch.signal)
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
-        await asyncio.sleep(0)  # an eager task factory must not run the app before its run is made
+        if not self._is_made:  # an eager task factory must not run the app before its run is made
+            await asyncio.sleep(0)
         self._began = self.loop.time()
         await app(scope, self._inbox.receive, self._send)
 
@@ -181,7 +184,8 @@ class Run:
 
     def abandon(self) -> None:
         """Cancel the app without effect, as somebody else goes on with its connection."""
-        self._task.cancel()
+        if not self._is_let_go:
+            self._task.cancel()
         self._unwind()
 
     def hand_over(self, message: Message) -> None:
@@ -268,6 +272,8 @@ class Run:
         long as a step may linger. Returns those that ignored their cancellation and are given up,
         for the log; mostly "".
         """
+        if self._is_let_go:
+            return ""
         self._left_alone = self._task.done()
         self.cut_off, self.cut_off_at = "", frozenset()
         if self.hints is not None and self._goes_on(deadline):
@@ -275,14 +281,17 @@ class Run:
         self._unwind()
         running = [self._task, *self._tasks]  # to the end, or asyncio says what they raise
         try:
-            if self._left_alone:
+            if self._left_alone and self._tasks:
                 # One that waits for the client waits for ever: nothing comes any more.
                 moving = await self._watch.moving()
                 await tasks.wait(moving, min(self._linger, deadline - self.loop.time()))
                 self._note_cut_off([task for task in moving if not task.done()])
-            await self._leave_sanic()
-            await tasks.cancel([self._task], give_up_at - self.loop.time())
-            await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
+            if "sanic" in sys.modules:
+                await self._leave_sanic()
+            if not self._left_alone:
+                await tasks.cancel([self._task], give_up_at - self.loop.time())
+            if self._tasks:
+                await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
         finally:  # also when nobody waits for it any longer
             self._stopped = True
             for task in (self._task, *self._tasks):
@@ -290,18 +299,30 @@ class Run:
             tasks.retrieve_errors(running)
             if self.hints is not None:
                 self.hints.over()
+        given_up = [task for task in self._tasks if not task.done()]
+        if self._task.done():
+            self._let_go()
+        return frames.describe(given_up) if given_up else ""
+
+    def _let_go(self) -> None:
+        """Refer to nothing that refers to this run, which is garbage then at once.
+
+        Else the garbage collector finds it later, and looks at all runs that wait to do so.
+        """
         if self._task.cancelled():
-            # The task keeps the error that cancelled it, whose traceback keeps this run: let go.
+            # It keeps the error that cancelled it, whose traceback keeps this run.
             with contextlib.suppress(asyncio.CancelledError):
                 self._task.exception()
-        return frames.describe(task for task in self._tasks if not task.done())
+        self._error, self._is_let_go = self.error, True
+        del self._task, self._outbox
+        self._inbox.on_change = _nothing
 
     async def _leave_sanic(self) -> None:
         """End an app of Sanic by another exception: what it does when it is cancelled fails.
 
         It calls `end_connection`, which its WebSocket has under its own server only.
         """
-        if "sanic" not in sys.modules or not frames.is_inside(self._task, SANIC):
+        if not frames.is_inside(self._task, SANIC):
             return
         self._inbox.abandon()
         for _ in range(ROUNDS_OF_SANIC):
@@ -310,8 +331,9 @@ class Run:
             await asyncio.sleep(0)
 
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
+        places = map(frames.place, itertools.islice(held_by, MOST_PLACES)) if held_by else ()
         self.cut_off = frames.describe(held_by) if held_by else ""
-        self.cut_off_at = frozenset(map(frames.place, itertools.islice(held_by, MOST_PLACES)))
+        self.cut_off_at = frozenset(places)
 
     def _goes_on(self, deadline: float) -> bool:
         """Tell whether the connection outlives this run, whose app waits for the client."""
@@ -394,7 +416,8 @@ class Run:
     @property
     def left_behind(self) -> bool:
         """Whether the app has ended and tasks of it go on."""
-        return self._task.done() and any(not task.done() for task in self._tasks)
+        has_ended = self._is_let_go or self._task.done()
+        return has_ended and any(not task.done() for task in self._tasks)
 
     def is_shared(self) -> bool:
         """Tell whether another event may run the app meanwhile, as it waits for the client."""
@@ -410,6 +433,8 @@ class Run:
     @property
     def error(self) -> BaseException | None:
         """What the app raised, if it did."""
+        if self._is_let_go:
+            return self._error
         done = self._task.done() and not self._task.cancelled()
         return self._task.exception() if done else None
 
@@ -421,6 +446,8 @@ class Run:
             return self._clean_up(message)
         try:
             match self.answer.state, message.get("type"):
+                case HandshakeState.ACCEPTED, "websocket.send":
+                    await self._emit(messages.frame(message))
                 case HandshakeState.PENDING, "websocket.accept":
                     self._accept(message)
                 case HandshakeState.PENDING, "websocket.close":
@@ -429,8 +456,6 @@ class Run:
                     self._deny(messages.status(message), HandshakeState.DENYING)
                 case HandshakeState.DENYING, "websocket.http.response.body":
                     self._go_on_denying(message)
-                case HandshakeState.ACCEPTED, "websocket.send":
-                    await self._emit(messages.frame(message))
                 case HandshakeState.ACCEPTED, "websocket.close":
                     await self._close(message)
                 case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
@@ -525,7 +550,7 @@ class Run:
     async def _send_now(self, frame: Frame) -> None:
         try:
             async with self._sending:
-                if self._stage is Stage.KEPT:  # its turn has ended meanwhile
+                if self._stage in BETWEEN:  # its turn has ended meanwhile
                     return
                 self._frames += 1
                 if await self._outbox.send(frame):
@@ -575,6 +600,10 @@ class Run:
             await self.give_way()
         finally:  # not before, as an app that hears of the end may cancel who closes
             self._inbox.deliver(messages.disconnect(code, reason))
+
+
+def _nothing() -> None:
+    """Nobody looks any more."""
 
 
 def _is_late(look: Look, now: float, until: float) -> bool:

@@ -5,6 +5,7 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket-connection-
 
 from __future__ import annotations
 
+import functools
 import re
 from itertools import chain
 from types import NoneType
@@ -52,7 +53,7 @@ def handshake(event: ConnectEvent, *, path: str, path_query: str | None) -> Hand
     Raises:
         RefusedPathError: it is given more than once, or is no path.
     """
-    headers = tuple((name.lower(), value) for name, value in event.headers)
+    headers = event.headers
     first = dict(reversed(headers))
     given = [value for name, value in event.query if name == path_query]
     if given:
@@ -65,7 +66,7 @@ def handshake(event: ConnectEvent, *, path: str, path_query: str | None) -> Hand
         headers=headers,
         client=event.context.source_ip,
         server=_server(event.context.domain_name, first.get("x-forwarded-port"), scheme),
-        subprotocols=_subprotocols(headers),
+        subprotocols=_subprotocols(headers) if "sec-websocket-protocol" in first else (),
         connected_at=event.context.connected_at,
     )
 
@@ -85,7 +86,7 @@ def asgi_scope(
         "http_version": "1.1",
         "scheme": handshake.scheme,
         "path": handshake.path,
-        "raw_path": quote(handshake.path, safe="/:@!$&'()*+,;=~").encode("ascii"),
+        "raw_path": _raw_path(handshake.path),
         "query_string": handshake.query_string.encode("ascii"),
         "root_path": "",
         "headers": _headers(handshake.headers),
@@ -97,6 +98,11 @@ def asgi_scope(
         "aws.context": context,
         "state": state.copy(),
     }
+
+
+@functools.lru_cache(maxsize=64)
+def _raw_path(path: str) -> bytes:
+    return quote(path, safe="/:@!$&'()*+,;=~").encode("ascii")
 
 
 def extension(context: RequestContext, phase: str, expires_at: int) -> dict[str, Any]:
@@ -224,9 +230,13 @@ def _subprotocols(headers: Pairs) -> tuple[str, ...]:
 
 def _headers(pairs: Pairs) -> list[tuple[bytes, bytes]]:
     """Return the headers as they were on the wire, with those that API Gateway takes out."""
-    headers = [(_bytes(name), _bytes(value)) for name, value in pairs]
-    names = {name for name, _ in headers}
-    return [*headers, *(pair for pair in UPGRADE if pair[0] not in names)]
+    try:
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+    except UnicodeEncodeError:
+        headers = [(_bytes(name), _bytes(value)) for name, value in pairs]
+    names = dict(headers)
+    headers += [pair for pair in UPGRADE if pair[0] not in names]
+    return headers
 
 
 def _bytes(text: str) -> bytes:

@@ -288,7 +288,7 @@ class Standstill(NamedTuple):
 
 def record_timers(loop: asyncio.AbstractEventLoop) -> None:
     """Have a loop that does not show its timers, as uvloop's, keep a record of those of runs."""
-    if loop in _recorded or isinstance(getattr(loop, SCHEDULED, None), list):
+    if isinstance(getattr(loop, SCHEDULED, None), list) or loop in _recorded:
         return
     recorder, methods = _Recorder(loop), cast("Any", loop)
     with contextlib.suppress(AttributeError, TypeError):  # a loop whose methods are fixed
@@ -355,19 +355,6 @@ class _Recorder:
 _recorded: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
-def set_timer(
-    loop: asyncio.AbstractEventLoop, when: float, callback: Callable[[], object]
-) -> asyncio.TimerHandle:
-    """Set a timer that belongs to no run."""
-    known = _sorted.get(loop)
-    keeps = known is not None and known.is_current(known.scheduled)
-    timer = loop.call_at(when, callback, context=_ownerless)
-    if known is not None and keeps:  # the next run need not sort them anew
-        scheduled = known.scheduled
-        _sorted[loop] = known._replace(length=len(scheduled), first=scheduled[0])
-    return timer
-
-
 class _Sorted(NamedTuple):
     """The timers of an event loop by the id of their run, as they were in this turn of the loop.
 
@@ -388,7 +375,6 @@ class _Sorted(NamedTuple):
 
 
 _sorted: dict[asyncio.AbstractEventLoop, _Sorted] = {}
-_ownerless = contextvars.Context()
 
 
 def _sort_by_run(

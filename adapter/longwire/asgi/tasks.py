@@ -160,7 +160,8 @@ async def cancel(running: Collection[asyncio.Task[Any]], limit: float) -> None:
             await asyncio.sleep(0)
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
     for _ in range(UNWIND_ROUNDS):
-        if all(task.done() for task in running):
+        running = [task for task in running if not task.done()]
+        if not running:
             return
         await asyncio.sleep(0)
     await wait(running, min(UNWIND_LIMIT, limit))
@@ -185,5 +186,12 @@ async def wait(running: Collection[asyncio.Task[Any]], limit: float) -> None:
 def retrieve_errors(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Keep asyncio from saying that nobody has looked at the errors of these."""
     for task in tasks:
-        if task.done() and not task.cancelled():
-            task.exception()
+        if task.done():
+            _retrieve_error(task)
+        else:  # nobody waited for it to its end
+            task.add_done_callback(_retrieve_error)
+
+
+def _retrieve_error(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

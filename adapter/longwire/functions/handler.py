@@ -30,7 +30,7 @@ from longwire.functions.context import WebSocketContext, route_of
 from longwire.functions.records import with_record
 from longwire.observability.event import Observing
 from longwire.observability.observer import Observer
-from longwire.registry.caller import calling
+from longwire.registry.caller import Calling
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
 
@@ -177,7 +177,7 @@ class WebSocketHandler:
             left = deadlines.left(times.run)
             return await deadlines.within(left, what, answer(function, event, context))
 
-        with calling(caller):
+        with Calling(caller):
             try:
                 if caller.registry.backend is None:
                     return await work()

@@ -6,6 +6,7 @@ For `Connections` it is the event's own connection, `registry.caller.OwnConnecti
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import time
@@ -69,8 +70,30 @@ class Gate(Protocol):
         """Send a frame that no replay sends again, as soon as it may be sent."""
 
 
+def _none() -> None:
+    """Nothing holds frames back."""
+
+
 class Connection:
     """One connection, as one event sees it."""
+
+    # What most events leave as it is costs nothing here.
+    ended: bool = False  # if so, no other event tells the app
+    left_groups: tuple[str, ...] = ()
+    results: OnceResults | None = None
+    # With `replay`: raises `SupersededError` when the turn is somebody else's.
+    ensure_turn: Callable[[], Awaitable[None]] | None = None
+    kept: Kept | None = None  # what its scope keeps, as it was last read
+    _new_until = _greets_until = 0.0
+    _renew_at = math.inf
+    _joined = True  # for all that is known
+    _is_ending = False  # by the app, and API Gateway does not know yet
+    _answered = _refused = False
+    _run: Run | None = None
+    _gate: Callable[[], Gate | None] = staticmethod(_none)  # which refers to this connection
+    _unsaved: ConnectionRecord | None = None
+    _new: ConnectionRecord | None = None  # of a connect step, stored or not
+    _last: Record | None = None  # what was last read
 
     def __init__(
         self,
@@ -84,32 +107,18 @@ class Connection:
     ) -> None:
         assert api.backend is not None
         self.id = connection_id
-        self.ended: bool = False  # if so, no other event tells the app
         self.expires_at: int = int(time.time()) + settings.ttl
-        self.left_groups: tuple[str, ...] = ()
         self.state: OwnState  # once there is a run
-        self.results: OnceResults | None = None
-        # With `replay`: raises `SupersededError` when the turn is somebody else's.
-        self.ensure_turn: Callable[[], Awaitable[None]] | None = None
         self._api = api
         self._endpoint = endpoint
         self._settings = settings
         self._times = times
-        self.store: Store = Store(api.backend, times.store, self._cut_off)
+        self.store: Store = Store(
+            api.backend, times.store, functools.partial(CutOff, connection_id, times.run)
+        )
         self._is_new = is_new
-        self._new_until = self._greets_until = 0.0
-        self._joined = True  # for all that is known
         self._ending = asyncio.Lock()
-        self._is_ending = False  # by the app, and API Gateway does not know yet
-        self._run: Run | None = None
-        self._gate: Gate | None = None
-        self._unsaved: ConnectionRecord | None = None
-        self._new: ConnectionRecord | None = None  # of a connect step, stored or not
-        self.kept: Kept | None = None  # what its scope keeps, as it was last read
-        self._last: Record | None = None  # what was last read
         self._saving = asyncio.Lock()
-        self._answered = self._refused = False
-        self._renew_at = math.inf
 
     def begin(
         self,
@@ -119,8 +128,9 @@ class Connection:
         unsaved: ConnectionRecord | None = None,
     ) -> None:
         """Note the run that works on it now; a connect step has a gate and a new record."""
-        self._run, self.state, self._gate, self._unsaved = run, state, gate, unsaved
-        self._new = unsaved
+        self._run, self.state, self._unsaved, self._new = run, state, unsaved, unsaved
+        if gate is not None:
+            self._gate = weakref.ref(gate)
 
     # The record
 
@@ -393,7 +403,7 @@ class Connection:
         run = self._run
         if run is None or run.ended or self.is_over or not self.unwinding:
             return False
-        return self._gate is None or run.answer.accepted  # in a replay it has been accepted before
+        return not self._is_new or run.answer.accepted  # in a replay it has been accepted before
 
     @property
     def is_over(self) -> bool:
@@ -402,17 +412,19 @@ class Connection:
 
     @property
     def is_unanswered(self) -> bool:
-        return self._gate is not None and not (self._answered or self._refused)
+        return self._is_new and not (self._answered or self._refused)
 
     @property
     def greets(self) -> bool:
-        return self._gate is not None and not self._gate.is_open
+        gate = self._gate()
+        return gate is not None and not gate.is_open
 
     async def greet(self, frame: Frame) -> None:
-        assert self._gate is not None
+        gate = self._gate()
+        assert gate is not None
         if not self.accepted:
             raise ManagementError(self.id, "the app has not accepted it yet")
-        await self._gate.push(frame)
+        await gate.push(frame)
 
     async def close(self) -> None:
         if self._run is not None:

@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from longwire.asgi.stage import SupersededError
@@ -149,7 +149,7 @@ class Greeting:
                 self._delivery.set_result(None)
 
     def _remember_all(self, record: ConnectionRecord) -> bool:
-        record.sent = Counter(self._record.sent)
+        record.sent = self._record.sent.copy()
         return True
 
 

@@ -21,7 +21,7 @@ from longwire.asgi.state import ScopeState
 from longwire.invocation.connection import Connection, Gate
 from longwire.invocation.outcome import log_cut_off
 from longwire.invocation.state import OwnState
-from longwire.registry.caller import Caller, calling
+from longwire.registry.caller import Caller, Calling
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Invocation:
             connection.update_state,
             self.settings.state_limit if self.settings.state else None,
         )
-        with calling(caller):
+        with Calling(caller):
             run = kind(
                 self._application.app,
                 asgi_scope,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from longwire.registry.record import MAX_DIGESTS, ConnectionRecord, digest
+from longwire.registry.record import ConnectionRecord, count, digest
 
 if TYPE_CHECKING:
     from longwire.invocation.connection import Connection
@@ -19,7 +18,7 @@ class Replies:
     def __init__(self, connection: Connection, record: ConnectionRecord) -> None:
         self._connection = connection
         self._record = record
-        self._swallowed: Counter[str] = Counter()
+        self._swallowed: dict[str, int] = {}
         self._may_repeat = True
 
     def begin(self, *, complete: bool) -> None:
@@ -27,9 +26,8 @@ class Replies:
         self._may_repeat = not complete
 
     def swallow(self, frame: Frame) -> None:
-        # As the record: a stream is not remembered.
-        if self._may_repeat and len(self._swallowed) < MAX_DIGESTS:
-            self._swallowed[digest(frame)] += 1
+        if self._may_repeat:
+            count(self._swallowed, frame)
 
     async def send(self, frame: Frame) -> bool:
         data = self._connection.encode(frame)
@@ -48,12 +46,13 @@ class Replies:
         if self._record.connecting_until > time.time():
             self._record = await self._connection.read() or self._record
         sent = self._record.sent
-        if not sent or self._swallowed.total() >= sent.total():
+        if not sent or sum(self._swallowed.values()) >= sum(sent.values()):
             return False
         key = digest(frame)
-        repeated = sent[key] > self._swallowed[key]
+        swallowed = self._swallowed.get(key, 0)
+        repeated = sent.get(key, 0) > swallowed
         if repeated:
-            self._swallowed[key] += 1
+            self._swallowed[key] = swallowed + 1
         return repeated
 
 

@@ -25,7 +25,7 @@ async def tell(
         return await replay.tell(invocation, record, message, word)
     connection = invocation.connection
     run = invocation.run(record, ClosedOutbox(), Stage.REPLAY, "disconnect")
-    run.expect_disconnect(message, record.sent.total())
+    run.expect_disconnect(message, sum(record.sent.values()))
     try:
         outcome = await run.until_ready(record.answered, invocation.run_until)
         if outcome is None:

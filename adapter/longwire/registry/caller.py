@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -225,14 +224,20 @@ current: ContextVar[Caller | None] = ContextVar("longwire_caller", default=None)
 """The caller of the code that runs here; tasks and `asyncio.to_thread` inherit it."""
 
 
-@contextlib.contextmanager
-def calling(caller: Caller) -> Iterator[None]:
+class Calling:
     """Make it the caller in the tasks that are created here."""
-    token = current.set(caller)
-    try:
-        yield
-    finally:
-        current.reset(token)
+
+    # Not made with `contextlib`, as there is one in each event.
+    __slots__ = ("_caller", "_token")
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def __enter__(self) -> None:
+        self._token = current.set(self._caller)
+
+    def __exit__(self, *exc_info: object) -> None:
+        current.reset(self._token)
 
 
 Latest = Callable[[], Callable[[float], Caller] | None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from longwire.apigateway.frames import MAX_MESSAGE
@@ -41,7 +40,8 @@ class ConnectionRecord:
         self,
         handshake: Handshake,  # what the scope is made of
         answered: int = 0,  # how many frames the connect step had sent when its response left
-        sent: Counter[str] | None = None,  # digests of all that it has sent
+        # How often it has sent what, by the digests of frames.
+        sent: dict[str, int] | None = None,
         greeting: list[Frame] | None = None,  # what the client has to get first
         greeting_until: float = 0.0,  # somebody is delivering the greeting until then
         connecting_until: float = 0.0,  # the connect step may still send until then
@@ -60,7 +60,7 @@ class ConnectionRecord:
     ) -> None:
         self.handshake = handshake
         self.answered = answered
-        self.sent: Counter[str] = Counter() if sent is None else sent
+        self.sent: dict[str, int] = {} if sent is None else sent
         self.greeting = [] if greeting is None else greeting
         self.greeting_until = greeting_until
         self.connecting_until = connecting_until
@@ -93,14 +93,24 @@ class ConnectionRecord:
 
     def remember(self, frame: Frame) -> None:
         """Note that the connect step has sent this frame."""
-        if len(self.sent) < MAX_DIGESTS:
-            self.sent[digest(frame)] += 1
+        count(self.sent, frame)
+
+
+def count(sent: dict[str, int], frame: Frame) -> None:
+    """Count a frame by its digest, unless there are so many that it is a stream."""
+    if len(sent) < MAX_DIGESTS:
+        key = digest(frame)
+        sent[key] = sent.get(key, 0) + 1
 
 
 def digest(frame: Frame) -> str:
     """Return a short fingerprint of a frame; text and bytes of the same letters differ."""
     kind, data = (b"t", frame.encode()) if isinstance(frame, str) else (b"b", frame)
     return hashlib.blake2b(kind + data, digest_size=8).hexdigest()
+
+
+# `json.dumps` makes an encoder each time, where the separators are not its own.
+_encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def dumps(
@@ -137,7 +147,7 @@ def dumps(
         "began_at": record.began_at,
     }
     filled = {key: value for key, value in stored.items() if value}
-    return json.dumps(filled, separators=(",", ":"))
+    return _encode(filled)
 
 
 def loads(value: str) -> ConnectionRecord:
@@ -163,7 +173,7 @@ def loads(value: str) -> ConnectionRecord:
     return ConnectionRecord(
         handshake,
         stored.get("answered", 0),
-        Counter(stored.get("sent", {})),
+        stored.get("sent", {}),
         [_load_frame(frame) for frame in stored.get("greeting", ())],
         stored.get("greeting_until", 0.0),
         stored.get("connecting_until", 0.0),

@@ -1,0 +1,76 @@
+"""What an event leaves behind: nothing that only the garbage collector can find."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.invocation.test_connect import websocket
+from tests.talk import talk
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
+
+    from longwire.types import ASGIApp, Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+
+
+async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+@websocket
+async def starlette(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("welcome")
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)
+
+
+@pytest.mark.parametrize("app", [plain, starlette])
+async def test_an_event_leaves_no_cycles_of_ours(app: ASGIApp) -> None:
+    """Each full collection looks at all runs that wait: with many of them it costs an event most.
+
+    An app's own cycles are its own; what we make for an event must not need the collector.
+    """
+    async with talk(app, lifespan="off") as client:
+        await client.connect()  # makes what stays
+        await client.say("a")
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await client.say("b")
+            await client.leave(1001)
+            gc.collect()
+            left = {_name(one) for one in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+    assert not {name for name in left if name.startswith("longwire.")}
+
+
+async def test_a_connect_leaves_no_cycles_of_ours() -> None:
+    """With a greeting behind its response, too."""
+    async with talk(starlette, lifespan="off") as client:
+        await client.connect()
+        await client.leave(1001)
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await client.connect()
+            gc.collect()
+            left = {_name(one) for one in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+    assert not {name for name in left if name.startswith("longwire.")}
+
+
+def _name(one: Any) -> str:
+    return f"{type(one).__module__}.{type(one).__qualname__}"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
 # Compiled (and kept) by `re` at first use.
-_ORIGIN = r"(?i)(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?"
+_ORIGIN = r"([Hh][Tt][Tt][Pp][Ss]?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?"
 _TARGET = r"[!\"$-~]*"
 
 _NO_URL = "the URL is not an absolute http:// or https:// URL in plain ASCII"

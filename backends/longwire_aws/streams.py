@@ -61,15 +61,20 @@ async def connect(host: str, port: int, *, tls: bool) -> Stream:
 
 
 async def _resolve(host: str, port: int) -> Sequence[_Address]:
-    with contextlib.suppress(OSError, UnicodeError):
+    name = host.encode("ascii")  # for a str, Python imports what names beyond ASCII take
+    with contextlib.suppress(OSError):
         # An address needs no thread that looks it up.
         flags = socket.AI_NUMERICHOST
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
     try:
         loop = asyncio.get_running_loop()
-        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        why = error.strerror if isinstance(error, socket.gaierror) else "it is not a host name"
+        return await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        why = error.strerror
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            why = "it is not a host name"
         raise OSError(f"the name cannot be resolved: {why}") from error
 
 
@@ -176,7 +181,7 @@ class _TLSStream:
         self._ssl = ssl
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host.encode())
 
     async def handshake(self) -> None:
         await self._run(self._tls.do_handshake)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from longwire import deadlines
 from longwire.apigateway import events
 from longwire.apigateway.endpoint import base_url
-from longwire.asgi import http as http_events
 from longwire.asgi.lifespan import LifespanMode, Lifespans
 from longwire.config import settings
 from longwire.deadlines import Deadlines
@@ -146,7 +145,9 @@ class Longwire:
     @property
     def answers_http(self) -> bool:
         """Whether there is anything that answers HTTP: `http=`, or Mangum, which is installed."""
-        return http_events.can_respond(self._http)
+        from longwire.asgi.http import can_respond  # for who asks
+
+        return can_respond(self._http)
 
     @property
     def transport(self) -> Transport:
@@ -341,10 +342,12 @@ class Longwire:
         return delivered
 
     async def _answer_http(self, call: Call) -> Any:
+        from longwire.asgi.http import respond  # nobody else pays for it
+
         caller = self._caller(call, self._api.configured_endpoint())
         try:
             with Calling(caller):
-                answer = await http_events.respond(
+                answer = await respond(
                     self._http,
                     self._application.app,
                     self._lifespans.current().state,

@@ -679,13 +679,14 @@ async def test_many_runs_come_to_rest_within_a_few_turns_of_the_loop() -> None:
         await send(ACCEPT)
         await receive()
 
+    turns = 0
+
     async def count() -> None:
         nonlocal turns
         while True:
             turns += 1
             await asyncio.sleep(0)
 
-    turns = 0
     counting = asyncio.create_task(count())
     runs = [_run(app, Nothing()) for _ in range(300)]
     outcomes = await asyncio.gather(*(run.until_answer(_deadline(), patient=True) for run in runs))

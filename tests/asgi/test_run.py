@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -668,3 +669,59 @@ async def test_a_frame_under_way_is_not_cut_off() -> None:
     assert await over is Outcome.PARKED
     await run.stop()
     assert client.did == ["x"]
+
+
+async def test_many_runs_come_to_rest_within_a_few_turns_of_the_loop() -> None:
+    """Where much is due at once, each run still sees that nothing of it is."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    runs = [_run(app, Nothing()) for _ in range(300)]
+    outcomes = await asyncio.gather(*(run.until_answer(_deadline(), patient=True) for run in runs))
+    counting.cancel()
+    assert set(outcomes) == {Outcome.PARKED}
+    assert turns < 10
+    for run in runs:
+        await run.stop()
+
+
+async def test_the_errors_of_tasks_are_looked_at_though_nobody_waits_for_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As when a process is about to end while a run is being stopped."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def relay() -> None:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                raise OSError("upstream is closed")
+
+        tasks.append(asyncio.create_task(relay()))
+        await receive()
+        await send(ACCEPT)
+        await receive()
+
+    tasks: list[asyncio.Task[None]] = []
+    run = _run(app, Nothing())
+    await run.until_answer(_deadline(), patient=False)
+    stopping = asyncio.create_task(run.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    await asyncio.wait(tasks)
+    tasks.clear()
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -57,6 +57,10 @@ class Look(NamedTuple):
     next_move: float = math.inf
 
 
+# What most looks see.
+ENDED, PARKED, MOVES = Look(Outcome.ENDED), Look(Outcome.PARKED), Look(None)
+
+
 class Watch:
     """Looks at a run when it has come to rest, and tells when to look again."""
 
@@ -91,17 +95,17 @@ class Watch:
     def _look_at_once(self, app: _Task) -> Look | None:
         """Tell what shows without a closer look; None where that needs one."""
         if app.done():
-            return Look(Outcome.ENDED)
+            return ENDED
         waiters = self._inbox.waiters
         comes = (self._inbox and not self._inbox.is_held_up()) or self._inbox.is_heard
         if comes or not (waiters or self._inbox.told_the_end):
-            return Look(None)
+            return MOVES
         if len(self._run) > MOST_TASKS:
             return Look(None, bool(waiters), next_move=-math.inf)
         if len(self._run) == len(waiters):
             self.timers = suspended.timers(self._loop, self._run)
             if not self.timers:
-                return Look(Outcome.PARKED)
+                return PARKED
         return None
 
     async def _look_closely(self, app: _Task, turns: Turns) -> Look:
@@ -115,7 +119,7 @@ class Watch:
         rests = next_move > self._loop.time() + self._linger
         awaits_client = self._inbox.awaits_client
         if rests and (awaits_client or app not in sleepers):
-            return Look(Outcome.PARKED)
+            return PARKED
         # Those that cannot move in time are not what it is waited for.
         busy = tuple(task for task in waits.busy or others if task not in sleepers)
         # Without waiters it has been told of the end, and is at work.

@@ -21,6 +21,7 @@ from longwire.asgi.reachable import KNOWN_CLOSELY, STEPS_PER_TASK, known
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Collection, Iterable, Iterator, Set
     from types import FrameType
 
@@ -84,8 +85,8 @@ SLEEP = "sleep"
 ANYIO = "anyio._backends"
 ANYIO_EVENT = "Event."
 
-# So many callbacks are looked through each time.
-_MOST_READY = 50
+# So few callbacks are looked through each time; of more, it is noted whose they are.
+_FEW_READY = 50
 # With more timers than this on an event loop, they count as unknown.
 _MOST_TIMERS = 20_000
 # So few are looked through faster than it takes to sort them by run.
@@ -114,21 +115,55 @@ def any_runnable(tasks: Iterable[_Task]) -> bool:
     return False
 
 
-def is_due(
-    loop: asyncio.AbstractEventLoop, run: owned.TaskSet, most: int = _MOST_READY
-) -> bool | None:
+def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool | None:
     """Tell whether the event loop is about to call something that a run has asked for.
 
-    None where the loop does not show it, and where it is about to call more than `most`.
+    None where the loop does not show it. Where it is about to call much, what it has called in this
+    turn may count, too.
     """
     ready = getattr(loop, READY, None)
-    if ready is None or len(ready) > most:
+    if ready is None:
         return None
+    if len(ready) > _FEW_READY:
+        known = _due.get(loop)
+        if known is None:
+            known = _due[loop] = _Due()
+            loop.call_soon(_due.pop, loop, None)
+        return known.has(run, ready)
     for handle in tuple(ready):  # a copy at once: threads add to it at any time
         context = getattr(handle, CONTEXT, None)
         if context is not None and owned.owner(context) is run:
             return True
     return False
+
+
+class _Due:
+    """Whose callbacks an event loop is about to call, as seen in this turn of it.
+
+    Many runs may ask in one turn, so none looks at what another has looked at.
+    """
+
+    def __init__(self) -> None:
+        self._runs: set[int] = set()  # the ids of their sets of tasks
+        self._last: object = None  # that has been looked at
+
+    def has(self, run: owned.TaskSet, ready: deque[object]) -> bool:
+        """Tell whether this run is among them, by now."""
+        last = ready[-1]
+        try:
+            for handle in reversed(ready):
+                if handle is self._last:
+                    break
+                context = getattr(handle, CONTEXT, None)
+                if context is not None and (owner := owned.owner(context)) is not None:
+                    self._runs.add(id(owner))
+        except RuntimeError:  # a thread has added one meanwhile
+            return True
+        self._last = last
+        return id(run) in self._runs
+
+
+_due: dict[asyncio.AbstractEventLoop, _Due] = {}
 
 
 def positions(tasks: Iterable[_Task]) -> dict[_Task, object]:
@@ -277,8 +312,7 @@ class Standstill(NamedTuple):
         """Tell whether none of the run has moved since, and none is about to."""
         if run != self.positions.keys() or any_runnable(run):
             return False
-        # In full, as it is looked at once: on a busy loop a run would not last else.
-        if is_due(loop, run, _MOST_TIMERS) is not False:
+        if is_due(loop, run) is not False:
             return False
         if any(awaited_future(task) is not future for task, future in self.positions.items()):
             return False

@@ -31,7 +31,7 @@ class Replies:
 
     async def send(self, frame: Frame) -> bool:
         data = self._connection.encode(frame)
-        if await self._repeats(frame):
+        if self._may_repeat and await self._repeats(frame):
             return False
         await self._connection.state.store()  # before the client can act on this
         await self._connection.post(data)
@@ -41,8 +41,6 @@ class Replies:
         await self._connection.end()
 
     async def _repeats(self, frame: Frame) -> bool:
-        if not self._may_repeat:
-            return False
         if self._record.connecting_until > time.time():
             self._record = await self._connection.read() or self._record
         sent = self._record.sent

@@ -8,7 +8,6 @@ Not supported, on purpose: signatures in the query, chunk by chunk or over an un
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
 # What `quote` leaves as it is, in a path.
-_PLAIN = r"[A-Za-z0-9_.~/%-]*"
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~/%-"
 
 # What a proxy or a tracer may change on the way would break the signature: botocore's list.
 _UNSIGNED = frozenset(
@@ -184,7 +183,7 @@ def _canonical_path(path: str) -> str:
         path = _without_dots(path)
     # What these paths have in them goes first: mostly nothing is left for `quote`, which is slow.
     path = path.replace("%", "%25").replace("@", "%40").replace("=", "%3D")
-    return path if re.fullmatch(_PLAIN, path) else quote(path, safe="/%")
+    return quote(path, safe="/%") if path.encode().translate(None, _PLAIN) else path
 
 
 def _without_dots(path: str) -> str:

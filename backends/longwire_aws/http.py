@@ -70,7 +70,7 @@ class HTTPClient:
         self._pool_size = pool_size
         self._connect_timeout = connect_timeout
         self._clock = clock
-        self._pools: dict[_Origin, _Pool] = {}
+        self._pools: dict[str, _Pool] = {}  # by the URL without its path
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         # An idle connection is no more than a descriptor, so a dropped client closes its own.
         weakref.finalize(self, _close_pools, self._pools)
@@ -86,9 +86,8 @@ class HTTPClient:
     ) -> Response:
         """Send one request, its URL exactly as it is, and read the answer, whatever its status."""
         start, target = _split(url)
-        origin, host = _origin(start)
-        data = _compose(method, target, host, headers, body)
-        pool = self._pool(origin)
+        pool = self._pool(start)
+        data = _compose(method, target, pool.host, headers, body)
         sent, connection = False, None
         try:
             with pool.limits.within(timeout) as limit:
@@ -103,7 +102,7 @@ class HTTPClient:
                         except StaleError:  # the server closed it while nobody looked
                             connection.close()
                             sent = False
-                    connection = await self._connect(origin)
+                    connection = await self._connect(pool.origin)
                     sent = True
                     return await connection.exchange(method, data, idle=False)
                 finally:
@@ -112,22 +111,25 @@ class HTTPClient:
             raise
         except (OSError, MalformedError) as error:
             if isinstance(error, TimeoutError) and limit.expired:
-                detail = f"{origin}: no {'answer' if sent else 'connection'} within {timeout:.3g} s"
+                what = "answer" if sent else "connection"
+                detail = f"{pool.origin}: no {what} within {timeout:.3g} s"
                 raise TransportTimeoutError(detail, sent=sent) from error
-            raise TransportError(f"{origin}: {_reason(error)}", sent=sent) from error
+            raise TransportError(f"{pool.origin}: {_reason(error)}", sent=sent) from error
 
     async def close(self) -> None:
         """Close what is idle; what is in use closes when its request ends."""
         _close_pools(self._pools)
 
-    def _pool(self, origin: _Origin) -> _Pool:
+    def _pool(self, start: str) -> _Pool:
+        """Return what is kept for all URLs that begin so."""
         home = (os.getpid(), asyncio.get_running_loop())
         if home != self._home:
             _close_pools(self._pools)
             self._home = home
-        if origin not in self._pools:
-            self._pools[origin] = _Pool(self._pool_size, self._clock, limits())
-        return self._pools[origin]
+        pool = self._pools.get(start)
+        if pool is None:
+            pool = self._pools[start] = _Pool(start, self._pool_size, self._clock, limits())
+        return pool
 
     async def _connect(self, origin: _Origin) -> HTTPConnection:
         try:
@@ -150,12 +152,12 @@ class _Origin(NamedTuple):
 def _compose(
     method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
 ) -> bytes:
-    given = _given(method, *[name for name, _ in headers])
+    given = _given(method, *dict(headers))
     slash = "" if target.startswith("/") else "/"
     lines = [f"{method} {slash}{target} HTTP/1.1"]
     if "host" not in given:
         lines.append(host)
-    lines += [f"{name}: {value}" for name, value in headers]
+    lines += map(": ".join, headers)
     if "content-length" not in given and (body or method in ("POST", "PUT", "PATCH")):
         lines.append(f"Content-Length: {len(body)}")
     head = "\n".join(lines)
@@ -182,8 +184,6 @@ def _split(url: str) -> tuple[str, str]:
     return (url[:end], url[end:]) if end >= 0 else (url, "")
 
 
-# A process speaks to few origins, with many requests to each.
-@lru_cache(maxsize=64)
 def _origin(url: str) -> tuple[_Origin, str]:
     """Read a URL without its path; return also the line of the header `Host`."""
     match = re.fullmatch(_ORIGIN, url)
@@ -203,7 +203,8 @@ def _reason(error: OSError | MalformedError) -> str:
 class _Pool:
     """The connections to one origin. The last one used is the first to be used again."""
 
-    def __init__(self, size: int, clock: Callable[[], float], limits: Limits) -> None:
+    def __init__(self, url: str, size: int, clock: Callable[[], float], limits: Limits) -> None:
+        self.origin, self.host = _origin(url)
         self.limits = limits
         self._free = size
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -274,6 +275,6 @@ class _Pool:
             self._idle.pop()[0].close()
 
 
-def _close_pools(pools: dict[_Origin, _Pool]) -> None:
+def _close_pools(pools: dict[str, _Pool]) -> None:
     while pools:
         pools.popitem()[1].close()

@@ -192,8 +192,7 @@ def _parse_head(head: bytes) -> tuple[int, bool, dict[str, str]]:
     if len(headers) < len(lines):
         headers = _joined(map(_parse_line, lines))
     if (connection := headers.get("connection")) is not None:
-        options = {option.strip() for option in connection.lower().split(",")}
-        persistent = "close" not in options and (persistent or "keep-alive" in options)
+        persistent = _stays_open(connection, persistent)
     return status, persistent, headers
 
 
@@ -221,6 +220,12 @@ def _parse_status(line: str) -> tuple[int, bool]:
     if match is None:
         raise MalformedError("the answer is not HTTP/1.1")
     return int(match[2]), match[1] == "1"
+
+
+@lru_cache(maxsize=8)
+def _stays_open(connection: str, persistent: bool) -> bool:
+    options = {option.strip() for option in connection.lower().split(",")}
+    return "close" not in options and (persistent or "keep-alive" in options)
 
 
 def _within_limit(size: int) -> int:

@@ -15,18 +15,18 @@ import importlib
 import os
 import threading
 from concurrent.futures import Future
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from longwire_aws.sigv4 import Credentials
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _ACCESS_KEY = "AWS_ACCESS_KEY_ID"
 _SECRET_KEY = "AWS_SECRET_ACCESS_KEY"
 _TOKEN = "AWS_SESSION_TOKEN"
+_NAMES = (_ACCESS_KEY, _SECRET_KEY, _TOKEN)
 
 # A restored snapshot may find these changed, and botocore keeps the ones that it began with.
 _PLACES = (
@@ -65,15 +65,31 @@ class CredentialsSource:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         # Only what is looked for first: botocore reads the process's own environment.
         self._environ = os.environ if environ is None else environ
+        # `os.environ` encodes what it is asked, and raises for what it has not, which costs ten
+        # times as much as to ask what is behind it.
+        behind: Any = getattr(self._environ, "_data", self._environ)
+        self._ask: Callable[[object], object] = behind.get
+        self._names = tuple(map(getattr(self._environ, "encodekey", str), _NAMES))
+        self._in_environment: tuple[object, Credentials | None] = (None, None)
         self._found: _Found | None = None
         self._pending: Future[Credentials] | None = None
         self._lock = threading.Lock()
 
     def current(self) -> Credentials | None:
         """Return the keys if that needs no waiting: the environment's, or found and fresh."""
-        credentials = environment_credentials(self._environ)
+        credentials = self.in_environment()
         if credentials is None and (found := self._known()) and not found.is_due():
             return found.credentials
+        return credentials
+
+    def in_environment(self) -> Credentials | None:
+        """Return the keys in the environment, or None when it has none."""
+        access_key, secret_key, token = self._names
+        now = self._ask(access_key), self._ask(secret_key), self._ask(token)
+        before, credentials = self._in_environment
+        if now != before:
+            credentials = environment_credentials(self._environ)
+            self._in_environment = now, credentials
         return credentials
 
     async def get(self) -> Credentials:
@@ -165,11 +181,9 @@ def are_in_environment(environ: Mapping[str, str]) -> bool:
     return bool(environ.get(_ACCESS_KEY) and environ.get(_SECRET_KEY))
 
 
-# Asked for every request, and of no use to anybody else: one pair at a time is in the environment.
-@lru_cache(maxsize=2)
 def _checked(credentials: Credentials) -> Credentials:
     """Refuse what no header can carry, such as the line break at the end of a file."""
-    for name, key in zip((_ACCESS_KEY, _SECRET_KEY, _TOKEN), credentials, strict=True):
+    for name, key in zip(_NAMES, credentials, strict=True):
         if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
             raise CredentialsError(
                 f"the AWS keys cannot be sent: {name} has a line break, a space or another odd "

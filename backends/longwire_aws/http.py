@@ -7,13 +7,12 @@ compression, pipelining, cookies, client certificates, and bodies that do not fi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import os
 import re
 import time
 import weakref
-from dataclasses import dataclass
+from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,6 @@ __all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
 
 # Compiled (and kept) by `re` at first use.
 _ORIGIN = r"([Hh][Tt][Tt][Pp][Ss]?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?"
-_TARGET = r"[!\"$-~]*"
 
 _NO_URL = "the URL is not an absolute http:// or https:// URL in plain ASCII"
 
@@ -73,7 +71,7 @@ class HTTPClient:
         self._pool_size = pool_size
         self._connect_timeout = connect_timeout
         self._clock = clock
-        self._pools: dict[_Origin, _Pool] = {}
+        self._pools: dict[str, _Pool] = {}  # by the URL without its path
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         # An idle connection is no more than a descriptor, so a dropped client closes its own.
         weakref.finalize(self, _close_pools, self._pools)
@@ -88,43 +86,51 @@ class HTTPClient:
         timeout: float,
     ) -> Response:
         """Send one request, its URL exactly as it is, and read the answer, whatever its status."""
-        request = _compose(method, url, headers, body)
-        origin = request.origin
+        start, target = _split(url)
+        pool = self._pool(start)
+        data = _compose(method, target, pool.host, headers, body)
+        sent, connection = False, None
         try:
-            pool = self._pool(origin)
             with pool.limits.within(timeout) as limit:
-                return await self._perform(pool, request)
+                if not pool.enter():
+                    await pool.wait()
+                try:
+                    connection, idle = pool.take()
+                    if connection is not None:
+                        sent = True
+                        try:
+                            return await connection.exchange(method, data, idle=idle)
+                        except StaleError:  # the server closed it while nobody looked
+                            connection.close()
+                            sent = False
+                    connection = await self._connect(pool.origin)
+                    sent = True
+                    return await connection.exchange(method, data, idle=False)
+                finally:
+                    pool.leave(connection)
         except TransportError:
             raise
         except (OSError, MalformedError) as error:
             if isinstance(error, TimeoutError) and limit.expired:
-                what = "answer" if request.sent else "connection"
-                detail = f"{origin}: no {what} within {timeout:.3g} s"
-                raise TransportTimeoutError(detail, sent=request.sent) from error
-            raise TransportError(f"{origin}: {_reason(error)}", sent=request.sent) from error
+                what = "answer" if sent else "connection"
+                detail = f"{pool.origin}: no {what} within {timeout:.3g} s"
+                raise TransportTimeoutError(detail, sent=sent) from error
+            raise TransportError(f"{pool.origin}: {_reason(error)}", sent=sent) from error
 
     async def close(self) -> None:
         """Close what is idle; what is in use closes when its request ends."""
         _close_pools(self._pools)
 
-    async def _perform(self, pool: _Pool, request: _Request) -> Response:
-        async with pool.slots:
-            if (kept := pool.take()) is not None:
-                connection, idle = kept
-                # What the server closed while nobody looked is replaced, once.
-                with contextlib.suppress(StaleError):
-                    return await pool.exchange(connection, request, idle=idle)
-            request.sent = False
-            return await pool.exchange(await self._connect(request.origin), request)
-
-    def _pool(self, origin: _Origin) -> _Pool:
+    def _pool(self, start: str) -> _Pool:
+        """Return what is kept for all URLs that begin so."""
         home = (os.getpid(), asyncio.get_running_loop())
         if home != self._home:
             _close_pools(self._pools)
             self._home = home
-        if origin not in self._pools:
-            self._pools[origin] = _Pool(self._pool_size, self._clock, limits())
-        return self._pools[origin]
+        pool = self._pools.get(start)
+        if pool is None:
+            pool = self._pools[start] = _Pool(start, self._pool_size, self._clock, limits())
+        return pool
 
     async def _connect(self, origin: _Origin) -> HTTPConnection:
         try:
@@ -144,31 +150,21 @@ class _Origin(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(slots=True)
-class _Request:
-    origin: _Origin
-    method: str
-    data: bytes
-    sent: bool = False
-
-
-def _compose(method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> _Request:
-    start, target = _split(url)
-    origin, host = _origin(start)
-    if not re.fullmatch(_TARGET, target):
-        raise ValueError(_NO_URL)
-    given = _given(method, *[name for name, _ in headers])
-    lines = [f"{method} {target if target.startswith('/') else '/' + target} HTTP/1.1"]
+def _compose(
+    method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
+) -> bytes:
+    given = _given(method, *dict(headers))
+    slash = "" if target.startswith("/") else "/"
+    lines = [f"{method} {slash}{target} HTTP/1.1"]
     if "host" not in given:
         lines.append(host)
-    lines += [f"{name}: {value}" for name, value in headers]
+    lines += map(": ".join, headers)
     if "content-length" not in given and (body or method in ("POST", "PUT", "PATCH")):
         lines.append(f"Content-Length: {len(body)}")
     head = "\n".join(lines)
     if "\0" in head or "\r" in head or head.count("\n") >= len(lines):
         raise ValueError("the value of a header has a line break or a NUL in it")
-    data = head.replace("\n", "\r\n").encode("utf-8") + b"\r\n\r\n" + body
-    return _Request(origin, method, data)
+    return head.replace("\n", "\r\n").encode("utf-8") + b"\r\n\r\n" + body
 
 
 @lru_cache(maxsize=64)
@@ -180,15 +176,15 @@ def _given(method: str, *names: str) -> frozenset[str]:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """Split off the path and the query."""
+    """Split off the path and the query, which may have all of ASCII but blanks and `#`."""
     end = url.find("/", len("https://"))
     at = url.find("?", 0, end if end >= 0 else len(url))
     end = at if at >= 0 else end
+    if not (url.isascii() and url.isprintable()) or " " in url or "#" in url:
+        raise ValueError(_NO_URL)
     return (url[:end], url[end:]) if end >= 0 else (url, "")
 
 
-# A process speaks to few origins, with many requests to each.
-@lru_cache(maxsize=64)
 def _origin(url: str) -> tuple[_Origin, str]:
     """Read a URL without its path; return also the line of the header `Host`."""
     match = re.fullmatch(_ORIGIN, url)
@@ -208,34 +204,60 @@ def _reason(error: OSError | MalformedError) -> str:
 class _Pool:
     """The connections to one origin. The last one used is the first to be used again."""
 
-    def __init__(self, size: int, clock: Callable[[], float], limits: Limits) -> None:
-        self.slots = asyncio.Semaphore(size)
+    def __init__(self, url: str, size: int, clock: Callable[[], float], limits: Limits) -> None:
+        self.origin, self.host = _origin(url)
         self.limits = limits
+        self._free = size
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._clock = clock
         self._idle: list[tuple[HTTPConnection, float]] = []
         self._closed = False
         self._tired: list[HTTPConnection] = []
 
-    def take(self) -> tuple[HTTPConnection, bool] | None:
-        """Return a connection that may be used again, and whether it was idle for long."""
+    def enter(self) -> bool:
+        """Take one of the places for a request, if one is free and nobody waits for it."""
+        if self._free == 0:
+            return False
+        self._free -= 1
+        return True
+
+    async def wait(self) -> None:
+        """Take the next place, in the order of coming."""
+        # A semaphore of asyncio costs each request two coroutines, also where a place is free.
+        turn = self.limits.loop.create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # it came together with the cancellation
+            raise
+
+    def take(self) -> tuple[HTTPConnection | None, bool]:
+        """Return a connection that may be used again, if any, and whether it was idle for long."""
         while self._idle:
             connection, since = self._idle.pop()
             if connection.looks_alive():
                 return connection, abs(self._clock() - since) >= _IDLE
             connection.close()
-        return None
+        return None, False
 
-    async def exchange(
-        self, connection: HTTPConnection, request: _Request, *, idle: bool = False
-    ) -> Response:
-        request.sent = True
-        try:
-            return await connection.exchange(request.method, request.data, idle=idle)
-        finally:
+    def leave(self, connection: HTTPConnection | None) -> None:
+        """Give the place back; a connection that is fit for it serves others."""
+        if connection is not None:
             if connection.reusable and not self._closed:
                 self._keep(connection)
             else:
                 connection.close()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def _keep(self, connection: HTTPConnection) -> None:
         self._idle.append((connection, self._clock()))
@@ -254,6 +276,6 @@ class _Pool:
             self._idle.pop()[0].close()
 
 
-def _close_pools(pools: dict[_Origin, _Pool]) -> None:
+def _close_pools(pools: dict[str, _Pool]) -> None:
     while pools:
         pools.popitem()[1].close()

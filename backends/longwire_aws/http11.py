@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from longwire_aws.streams import Stream
 
 # Bytes: of a status line with its headers, of an answer's body, of a chunk's size or a trailer.
@@ -72,8 +74,11 @@ class HTTPConnection:
         self.reusable = self._answered = False
         try:
             await self._stream.send(data)
-            self._buffer += (received := await self._receive())
-            return self._in_one_piece(method, received) or await self._read_response(method)
+            received = await self._stream.receive()
+            if received and (response := self._in_one_piece(method, received)) is not None:
+                return response
+            self._note(received)
+            return await self._read_response(method)
         except ConnectionError as error:
             if idle and not self._answered:
                 raise StaleError from error
@@ -89,7 +94,6 @@ class HTTPConnection:
             return None
         if headers.get("content-length") != str(len(body)) or "transfer-encoding" in headers:
             return None
-        self._buffer.clear()
         self.reusable = keep_alive
         return Response(status, headers, body)
 
@@ -161,15 +165,14 @@ class HTTPConnection:
         return self._take(size)
 
     async def _fill(self) -> None:
-        self._buffer += await self._receive()
+        self._note(await self._stream.receive())
 
-    async def _receive(self) -> bytes:
-        data = await self._stream.receive()
-        if not data:
+    def _note(self, received: bytes) -> None:
+        if not received:
             where = "in mid-answer" if self._answered else "before an answer"
             raise ClosedError(f"the server closed the connection {where}")
         self._answered = True
-        return data
+        self._buffer += received
 
     def _take(self, size: int) -> bytes:
         data = bytes(self._buffer[:size])
@@ -187,14 +190,20 @@ def _parse_head(head: bytes) -> tuple[int, bool, dict[str, str]]:
     """Return the status, whether the connection stays open, and the headers."""
     first, *lines = head.decode("latin-1").split("\r\n")
     status, persistent = _parse_status(first)
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, value = _parse_line(line)
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    headers = dict(map(_parse_line, lines))
+    if len(headers) < len(lines):
+        headers = _joined(map(_parse_line, lines))
     if (connection := headers.get("connection")) is not None:
-        options = {option.strip() for option in connection.lower().split(",")}
-        persistent = "close" not in options and (persistent or "keep-alive" in options)
+        persistent = _stays_open(connection, persistent)
     return status, persistent, headers
+
+
+def _joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers of which some are repeated."""
+    headers: dict[str, str] = {}
+    for name, value in lines:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 @lru_cache(maxsize=128)  # most lines of one server's answers are the same in the next
@@ -213,6 +222,12 @@ def _parse_status(line: str) -> tuple[int, bool]:
     if match is None:
         raise MalformedError("the answer is not HTTP/1.1")
     return int(match[2]), match[1] == "1"
+
+
+@lru_cache(maxsize=8)
+def _stays_open(connection: str, persistent: bool) -> bool:
+    options = {option.strip() for option in connection.lower().split(",")}
+    return "close" not in options and (persistent or "keep-alive" in options)
 
 
 def _within_limit(size: int) -> int:

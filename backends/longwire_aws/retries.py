@@ -29,6 +29,7 @@ class Backoff(NamedTuple):
 
 
 async def retry(
+    answer: T,
     attempt: Callable[[], Awaitable[T]],
     judge: Callable[[T], Backoff | None],
     *,
@@ -36,10 +37,9 @@ async def retry(
     random: Callable[[], float],
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
-    """Repeat `attempt` as `judge` says of its answers, within the deadline; return the last one."""
+    """Repeat what was answered so as `judge` says, within the deadline; return the last answer."""
     count = 0
     while True:
-        answer = await attempt()
         backoff = judge(answer)
         if backoff is None or count >= backoff.times:
             return answer
@@ -47,4 +47,5 @@ async def retry(
         if time.monotonic() + seconds >= min(deadline, backoff.until):
             return answer
         await sleep(seconds)
+        answer = await attempt()
         count += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from longwire_aws import sigv4
@@ -40,14 +41,14 @@ class SignedClient:
         self,
         http: Transport,
         service: str,
-        region: Callable[[str], str],  # of a URL
+        region: Callable[[str], str],  # of a URL without its path; asked once for each
         *,
         keys: CredentialsSource | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._http = http
         self._service = service
-        self._region = region
+        self._region = lru_cache(maxsize=64)(region)
         self._keys = keys or CredentialsSource()
         self._clock = clock
 
@@ -62,51 +63,62 @@ class SignedClient:
     ) -> Response:
         """Sign and send one request; once more with newer keys, or if it grew old while frozen."""
         until = time.monotonic() + timeout
-        credentials = await self._credentials(timeout)
+        keys = self._keys.current() or await self._search(timeout)
         signed_at = self._clock()
-        response = await self._send(credentials, method, url, headers, body, until)
+        signed = self._sign(method, url, headers, body, keys, signed_at)
+        response = await self._http.request(method, url, signed, body, timeout=_left(until))
         if not 400 <= response.status <= 403:
             return response
-        refusal = read_refusal(response)
-        if are_keys_expired(refusal):
-            self._keys.discard(credentials)
-            newer = await self._credentials(_left(until))
-            if newer != credentials:
-                return await self._send(newer, method, url, headers, body, until)
-        elif is_clock_wrong(refusal) and self._clock() - signed_at > _FROZEN:
-            return await self._send(credentials, method, url, headers, body, until)
-        return response
+        better = await self._better_keys(keys, signed_at, response, until)
+        if better is None:
+            return response
+        signed = self._sign(method, url, headers, body, better, self._clock())
+        return await self._http.request(method, url, signed, body, timeout=_left(until))
+
+    def region(self, url: str) -> str:
+        """Return the region that requests to this URL are signed for."""
+        end = url.find("/", len("https://"))
+        return self._region(url if end < 0 else url[:end])
 
     def forget_keys(self) -> None:
         """Keep no keys that were found; those of the environment never are."""
         self._keys.forget()
 
-    async def _send(
+    def _sign(
         self,
-        credentials: sigv4.Credentials,
         method: str,
         url: str,
         headers: Sequence[tuple[str, str]],
         body: bytes,
-        until: float,
-    ) -> Response:
+        keys: sigv4.Credentials,
+        now: float,
+    ) -> list[tuple[str, str]]:
+        """Return the headers of a request with those that sign it."""
         signature = sigv4.sign(
             method,
             url,
             headers,
             body,
-            credentials=credentials,
+            credentials=keys,
             service=self._service,
-            region=self._region(url),
-            now=self._clock(),
+            region=self.region(url),
+            now=now,
         )
-        return await self._http.request(
-            method, url, [*headers, *signature], body, timeout=_left(until)
-        )
+        return [*headers, *signature]
 
-    async def _credentials(self, timeout: float) -> sigv4.Credentials:
-        if (known := self._keys.current()) is not None:
-            return known
+    async def _better_keys(
+        self, keys: sigv4.Credentials, signed_at: float, response: Response, until: float
+    ) -> sigv4.Credentials | None:
+        """Return what to sign a refused request with once more; None if that would be no use."""
+        refusal = read_refusal(response)
+        if are_keys_expired(refusal):
+            self._keys.discard(keys)
+            newer = self._keys.current() or await self._search(_left(until))
+            return newer if newer != keys else None
+        is_old = is_clock_wrong(refusal) and self._clock() - signed_at > _FROZEN
+        return keys if is_old else None
+
+    async def _search(self, timeout: float) -> sigv4.Credentials:
         try:
             async with asyncio.timeout(timeout):
                 return await self._keys.get()

@@ -8,8 +8,6 @@ Not supported, on purpose: signatures in the query, chunk by chunk or over an un
 from __future__ import annotations
 
 import hashlib
-import hmac
-import re
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,12 +16,12 @@ from urllib.parse import quote, unquote_to_bytes
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
-# What `quote` leaves as it is, in a path; compiled (and kept) by `re` at first use.
-_PLAIN = r"[A-Za-z0-9_.~/%-]*"
+# What `quote` leaves as it is, in a path.
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~/%-"
 
 # What a proxy or a tracer may change on the way would break the signature: botocore's list.
 _UNSIGNED = frozenset(
@@ -75,27 +73,11 @@ def sign(
     S3 the path must be percent-encoded as AWS does it: all but letters, digits and `-._~/`.
     """
     host, path, query = _split(url)
-    timestamp = _timestamp(int(now))
     body_hash = _body_hash(body)
-    added = _added(timestamp, credentials.token, body_hash if service == "s3" else None)
-    signed = {"host": host}
-    if headers:
-        signed |= _given(headers)
-    for name, value in added:
-        signed[name.lower()] = value.strip()
-    authorization = authorize(
-        method,
-        path,
-        query,
-        signed,
-        body_hash,
-        credentials=credentials,
-        service=service,
-        region=region,
-        timestamp=timestamp,
-    )
-    added.append(("Authorization", authorization))
-    return added
+    content = body_hash if service == "s3" else None
+    added, form = _prepared(host, tuple(headers), int(now), content, credentials, service, region)
+    authorization = form.authorize(method, path, query, body_hash)
+    return [*added, ("Authorization", authorization)]
 
 
 def authorize(
@@ -111,17 +93,62 @@ def authorize(
     timestamp: str,
 ) -> str:
     """Return the value of `Authorization` for a request that has all its headers."""
+    form = _form(signed, timestamp, credentials, service, region)
+    return form.authorize(method, path, query, body_hash)
+
+
+class _Form(NamedTuple):
+    """What is the same in the signatures of all requests with the same headers."""
+
+    service: str
+    headers: str  # between the query and the body's hash
+    to_sign: str  # before the hash of the request
+    authorization: str  # before the signature
+    mac: Callable[[bytes], bytes]
+
+    def authorize(self, method: str, path: str, query: str, body_hash: str) -> str:
+        """Return the value of `Authorization`."""
+        if self.service != "s3":
+            path = _canonical_path(path)
+        request = f"{method}\n{path}\n{_canonical_query(query)}\n{self.headers}{body_hash}"
+        to_sign = f"{self.to_sign}{hashlib.sha256(request.encode()).hexdigest()}"
+        return f"{self.authorization}{self.mac(to_sign.encode()).hex()}"
+
+
+# The same for all requests of a second to one host, as far as their headers are the same.
+@lru_cache(maxsize=64)
+def _prepared(
+    host: str,
+    headers: tuple[tuple[str, str], ...],
+    now: int,
+    body_hash: str | None,  # if it is a header, too
+    credentials: Credentials,
+    service: str,
+    region: str,
+) -> tuple[list[tuple[str, str]], _Form]:
+    """Return the headers to send besides `Authorization`, and what makes that one."""
+    timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    added = _added(timestamp, credentials.token, body_hash)
+    signed = {"host": host, **_given(headers)}
+    for name, value in added:
+        signed[name.lower()] = value.strip()
+    return added, _form(signed, timestamp, credentials, service, region)
+
+
+def _form(
+    signed: Mapping[str, str], timestamp: str, credentials: Credentials, service: str, region: str
+) -> _Form:
     names = sorted(signed)
     lines = "".join([f"{name}:{signed[name]}\n" for name in names])
-    if service != "s3":
-        path = _canonical_path(path)
     shown = ";".join(names)
-    request = f"{method}\n{path}\n{_canonical_query(query)}\n{lines}\n{shown}\n{body_hash}"
     scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"
-    signature = _signature(credentials.secret_key, timestamp, scope, request)
-    return (
+    return _Form(
+        service,
+        f"{lines}\n{shown}\n",
+        f"{_ALGORITHM}\n{timestamp}\n{scope}\n",
         f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, "
-        f"SignedHeaders={shown}, Signature={signature}"
+        f"SignedHeaders={shown}, Signature=",
+        _keyed_mac(credentials.secret_key, scope),
     )
 
 
@@ -152,18 +179,13 @@ _SHARED_BODY = 128 * 1024
 _last_body = (b"", hashlib.sha256(b"").hexdigest())
 
 
-@lru_cache(maxsize=4)
-def _timestamp(now: int) -> str:
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-
-
 def _canonical_path(path: str) -> str:
     """Encode what is on the wire once more, escapes included, as every service but S3 does."""
     if "//" in path or "/." in path:
         path = _without_dots(path)
     # What these paths have in them goes first: mostly nothing is left for `quote`, which is slow.
     path = path.replace("%", "%25").replace("@", "%40").replace("=", "%3D")
-    return path if re.fullmatch(_PLAIN, path) else quote(path, safe="/%")
+    return quote(path, safe="/%") if path.encode().translate(None, _PLAIN) else path
 
 
 def _without_dots(path: str) -> str:
@@ -220,18 +242,26 @@ def trimmed(value: str) -> str:
     return " ".join(value.split())
 
 
-def _signature(secret_key: str, timestamp: str, scope: str, request: str) -> str:
-    request_hash = hashlib.sha256(request.encode()).hexdigest()
-    mac = _keyed_mac(secret_key, scope).copy()
-    mac.update(f"{_ALGORITHM}\n{timestamp}\n{scope}\n{request_hash}".encode())
-    return mac.hexdigest()
-
-
-# A key is good for a day, a region and a service, so a process uses very few of them. What is kept
-# has taken in the key already; a copy of it is cheaper than to begin with the key.
+# A key is good for a day, a region and a service, so a process uses very few of them.
 @lru_cache(maxsize=32)
-def _keyed_mac(secret_key: str, scope: str) -> hmac.HMAC:
+def _keyed_mac(secret_key: str, scope: str) -> Callable[[bytes], bytes]:
     key = f"AWS4{secret_key}".encode()
     for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return hmac.new(key, digestmod="sha256")
+        key = _mac(key)(part.encode())
+    return _mac(key)
+
+
+def _mac(key: bytes) -> Callable[[bytes], bytes]:
+    """Return what makes HMAC-SHA256 with a key, which it has taken in already (RFC 2104)."""
+    # `hmac` takes the key in each time, or copies a context of OpenSSL: either takes much longer.
+    block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+    inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in block]))
+    outer = hashlib.sha256(bytes([byte ^ 0x5C for byte in block]))
+
+    def mac(text: bytes) -> bytes:
+        of_text, of_both = inner.copy(), outer.copy()
+        of_text.update(text)
+        of_both.update(of_text.digest())
+        return of_both.digest()
+
+    return mac

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 _CHUNK = 64 * 1024
 
@@ -32,7 +32,7 @@ class Stream(Protocol):
 
     async def send(self, data: bytes) -> None: ...
 
-    async def receive(self) -> bytes:
+    def receive(self) -> Awaitable[bytes]:
         """Return some bytes, or none at the end."""
 
 
@@ -98,7 +98,7 @@ class SocketStream:
         if sent < len(data):
             await asyncio.get_running_loop().sock_sendall(self._sock, memoryview(data)[sent:])
 
-    async def receive(self) -> bytes:
+    def receive(self) -> Awaitable[bytes]:
         loop = asyncio.get_running_loop()
         if self._watching is None:
             try:
@@ -106,21 +106,16 @@ class SocketStream:
                 context = contextvars.Context()
                 context.run(loop.add_reader, self._sock.fileno(), self._read)
             except NotImplementedError:  # Windows: its usual loop watches no sockets
-                return await loop.sock_recv(self._sock, _CHUNK)
+                return loop.sock_recv(self._sock, _CHUNK)
             self._watching = os.getpid(), loop
         self._waiter = loop.create_future()
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _read(self) -> None:
         waiter = self._waiter
-        if waiter is None:
-            self.rest()  # otherwise the loop would not cease to call
+        if waiter is None or waiter.done():
+            self._forget()  # nobody waits, and otherwise the loop would not cease to call
             return
-        if waiter.done():
-            return  # its task, whose turn comes next, takes it away
         try:
             waiter.set_result(self._sock.recv(_CHUNK))
         except BlockingIOError:
@@ -130,7 +125,7 @@ class SocketStream:
 
     def rest(self) -> None:
         """Let the loop forget it, unless somebody waits."""
-        if self._waiter is None:
+        if self._waiter is None or self._waiter.done():
             self._forget()
 
     def _forget(self) -> None:
@@ -192,6 +187,8 @@ class _TLSStream:
         await self._flush()
 
     async def receive(self) -> bytes:
+        if not (self._incoming.pending or self._tls.pending()):
+            await self._fill()  # without it `read` would only raise an exception
         try:
             return await self._run(lambda: self._tls.read(_CHUNK))
         except self._ssl.SSLEOFError as error:
@@ -204,10 +201,13 @@ class _TLSStream:
                 return step()
             except self._ssl.SSLWantReadError:
                 await self._flush()
-                if data := await self.socket.receive():
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
+                await self._fill()
+
+    async def _fill(self) -> None:
+        if data := await self.socket.receive():
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
 
     async def _flush(self) -> None:
         if data := self._outgoing.read():

@@ -44,7 +44,8 @@ class Limits:
 
     def within(self, seconds: float) -> Limit:
         """Return what limits the time of a `with` block."""
-        return Limit(self, self.loop.time() + seconds)
+        loop = self.loop
+        return Limit(self, asyncio.current_task(loop), loop.time() + seconds)
 
     def add(self, limit: Alarm) -> None:
         """Tell this at its time, which must not change until then."""
@@ -101,19 +102,16 @@ class Limit:
 
     __slots__ = ("_cancelling", "_limits", "_task", "expired", "when")
 
-    _task: asyncio.Task[object]
-
-    def __init__(self, limits: Limits, when: float) -> None:
+    def __init__(self, limits: Limits, task: asyncio.Task[object] | None, when: float) -> None:
+        if task is None:
+            raise RuntimeError("a request needs a task that it runs in")
         self.when: float = when  # by the loop's clock
         self.expired: bool = False
         self._limits = limits
+        self._task = task
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task(self._limits.loop)
-        if task is None:
-            raise RuntimeError("a request needs a task that it runs in")
-        self._task = task
-        self._cancelling = task.cancelling()
+        self._cancelling = self._task.cancelling()
         self._limits.add(self)
         return self
 

@@ -68,7 +68,11 @@ class Service:
     ) -> Response:
         """Send a request, and repeat it while that may help; the status is one of 200 to 499."""
         deadline = time.monotonic() + self._timeout
+        answer = await self._attempt(operation, method, url, headers, body, deadline)
+        if isinstance(answer, Response) and answer.status < 400:
+            return answer
         answer = await retry(
+            answer,
             lambda: self._attempt(operation, method, url, headers, body, deadline),
             lambda answer: _backoff(answer, repeatable),
             deadline=deadline,

@@ -420,7 +420,7 @@ class DynamoDBBackend(Backend):
             ("Content-Type", "application/x-amz-json-1.0"),
             ("X-Amz-Target", f"DynamoDB_20120810.{action}"),
         )
-        body = json.dumps({"TableName": self._table, **request}, separators=(",", ":")).encode()
+        body = _encode({"TableName": self._table, **request}).encode()
         response = await self._service.request(
             operation, "POST", self._url, headers, body, repeatable=repeatable
         )
@@ -479,6 +479,9 @@ def _region_of(table_name: str, region_name: str | None) -> str | None:
         )
     return region
 
+
+# `dumps` would make one for each request.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 # What `_call` returns for the refusal that its caller expects.
 _UNMET: dict[str, Any] = {}

@@ -333,6 +333,29 @@ async def test_a_cancelled_request_closes_its_connection_and_frees_its_place() -
         assert (await client.request("GET", server.url, timeout=5)).body == b"ok"
 
 
+async def test_a_place_goes_past_whoever_gave_up_waiting_for_it() -> None:
+    """Also if the place and the cancellation come at the same moment."""
+    began = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        began.set()
+        await peer.gone()
+
+    async with raw_server(script, answering(OK)) as server:
+        client = HTTPClient(pool_size=1)
+        under_way, early, late, last = (
+            asyncio.create_task(client.request("GET", server.url, timeout=5)) for _ in range(4)
+        )
+        await began.wait()
+        early.cancel()
+        await asyncio.wait([early])
+        under_way.cancel()
+        asyncio.get_running_loop().call_soon(late.cancel)
+        assert (await last).body == b"ok"
+        assert [task.cancelled() for task in (under_way, early, late)] == [True] * 3
+
+
 async def test_a_connection_in_use_while_the_client_closes_is_not_kept() -> None:
     """The request under way ends well, and its connection with it."""
     began, go_on = asyncio.Event(), asyncio.Event()

@@ -39,7 +39,10 @@ class Service:
         def judge(answer: str) -> Backoff | None:
             return backoff if answer == "busy" else None
 
-        return await retry(self.answer, judge, deadline=deadline, random=random, sleep=self.sleep)
+        first = await self.answer()
+        return await retry(
+            first, self.answer, judge, deadline=deadline, random=random, sleep=self.sleep
+        )
 
 
 @pytest.mark.anyio

@@ -332,6 +332,31 @@ def test_dots_and_slashes_as_botocore_has_them(
     assert signed(**request) == by_botocore(monkeypatch, request)
 
 
+@pytest.mark.parametrize("length", [1, 59, 60, 61, 200])
+def test_secrets_of_any_length_as_botocore_takes_them(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """HMAC hashes a key that is longer than its block, of which "AWS4" is a part."""
+    credentials = Credentials("AKID", "s" * length)
+    request = generated(0) | {"credentials": credentials}
+    assert signed(**request) == by_botocore(monkeypatch, request)
+
+
+def test_the_next_second_is_signed_anew() -> None:
+    """What is kept for one second, and for one pair of keys, serves no other."""
+    others: list[dict[str, Any]] = [
+        {"now": NOW + 1},
+        {"credentials": SUITE_EXAMPLE._replace(secret_key="other")},
+        {"credentials": SUITE_EXAMPLE._replace(token="token")},
+        {"region": "eu-west-2"},
+        {"headers": [("X-A", "a")]},
+        {"url": "https://other.execute-api.eu-west-1.amazonaws.com/prod/@connections/x"},
+    ]
+    found = [signed()["Authorization"], *[signed(**other)["Authorization"] for other in others]]
+    assert len(set(found)) == len(found)
+    assert signed(now=NOW + 0.9)["Authorization"] == found[0]
+
+
 def test_repeated_headers_as_botocore_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are one line in the order in which they are sent."""
     request = generated(1) | {"headers": [("x-a", "2, 1")]}

@@ -147,6 +147,26 @@ class Management:
         await self._request(_Call("DELETE", endpoint, connection_id, b"", deadline, new_until))
 
     async def _request(self, call: _Call) -> Response:
+        answer = await self._attempt(call)
+        throttled: Throttled | None = None
+        if not _is_taken(answer):
+            answer, throttled = await self._repeat(call, answer)
+        if isinstance(answer, Response):
+            if _is_taken(answer):
+                if self._slow.known:
+                    self._slow.served(call.connection_id, time.monotonic())
+                _check_origin(call, answer)
+                return answer
+            if self._slow.known and answer.status == 410:
+                self._slow.ended(call.connection_id)
+            if throttled is not None and answer.status == 429:
+                raise _throttling(call, answer, throttled)
+        raise _error(call, answer) from (answer if isinstance(answer, TransportError) else None)
+
+    async def _repeat(
+        self, call: _Call, answer: Response | TransportError
+    ) -> tuple[Response | TransportError, Throttled | None]:
+        """Go on after an answer that is no success; return the last, and what a 429 has meant."""
         throttled: Throttled | None = None
         until = math.inf
 
@@ -161,24 +181,14 @@ class Management:
             return _BUSY._replace(until=min(throttled.until, until)) if call.patient else None
 
         answer = await retry(
+            answer,
             lambda: self._attempt(call),
             judge,
             deadline=call.deadline,
             random=self._random,
             sleep=_pause,
         )
-        if isinstance(answer, Response):
-            taken = 200 <= answer.status < 300
-            if self._slow.known and taken:
-                self._slow.served(call.connection_id, time.monotonic())
-            elif self._slow.known and answer.status == 410:
-                self._slow.ended(call.connection_id)
-            if taken:
-                _check_origin(call, answer)
-                return answer
-            if throttled is not None and answer.status == 429:
-                raise _throttling(call, answer, throttled)
-        raise _error(call, answer) from (answer if isinstance(answer, TransportError) else None)
+        return answer, throttled
 
     async def _attempt(self, call: _Call) -> Response | TransportError:
         timeout = call.deadline - time.monotonic()
@@ -200,6 +210,10 @@ async def _pause(seconds: float) -> None:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
         raise asyncio.CancelledError(NOT_SENT) from None
+
+
+def _is_taken(answer: Response | TransportError) -> bool:
+    return isinstance(answer, Response) and 200 <= answer.status < 300
 
 
 def _backoff(call: _Call, answer: Response | TransportError) -> Backoff | None:
@@ -246,7 +260,7 @@ def _detail(call: _Call, answer: Response, refusal: Refusal) -> str:
 
 def _check_origin(call: _Call, answer: Response) -> None:
     """Refuse the page of a proxy, which has delivered nothing."""
-    if answer.body.lstrip().startswith(b"<"):
+    if answer.body and answer.body.lstrip().startswith(b"<"):
         detail = f"{call.method} answered {answer.status}{_NOT_AWS}"
         raise ManagementError(call.connection_id, detail, status=answer.status)
 

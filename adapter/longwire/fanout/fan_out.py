@@ -67,17 +67,19 @@ class Pace:
         self._next = 0.0
         self._slowed = 0.0
 
-    async def turn(self, deadline: float) -> float | None:
-        """Wait until the next post may go out, and return when it does; None: not in time."""
-        now = time.monotonic()
-        if self._gap:
-            at = max(now, self._next)
-            if at >= deadline:
-                return None
-            self._next = at + self._gap * (0.5 + self._random())
-            await asyncio.sleep(at - now)
-            now = time.monotonic()
-        return now if now < deadline else None
+    @property
+    def is_slow(self) -> bool:
+        """Whether posts have to wait for their turn."""
+        return self._gap > 0
+
+    async def turn(self, now: float, deadline: float) -> float:
+        """Wait until the next post may go out, unless that is too late; return when it is."""
+        at = max(now, self._next)
+        if at >= deadline:
+            return at
+        self._next = at + self._gap * (0.5 + self._random())
+        await asyncio.sleep(at - now)
+        return time.monotonic()
 
     def slow_down(self, posted_at: float) -> None:
         """Note that a post was one too many; those that were on their way by then say no more."""
@@ -168,7 +170,8 @@ class FanOut:
 
     async def _work(self, members: _Members) -> None:
         task = asyncio.current_task()
-        while (connection_id := await members.next()) is not None:
+        while members.at_hand or await members.are_more():
+            connection_id = members.take()
             try:
                 await self._deliver(connection_id)
             except asyncio.CancelledError:
@@ -178,8 +181,10 @@ class FanOut:
                 self._fail(connection_id, RuntimeError("what was awaited has been cancelled"))
 
     async def _deliver(self, connection_id: str) -> None:
-        posted_at = await self._pace.turn(self._deadline)
-        if posted_at is None:
+        posted_at = time.monotonic()
+        if self._pace.is_slow:
+            posted_at = await self._pace.turn(posted_at, self._deadline)
+        if posted_at >= self._deadline:
             self.result.failed[connection_id] = CUT_OFF
             return
         try:
@@ -261,15 +266,19 @@ class _Members:
         """How many have been read and not been taken."""
         return len(self._page) - self._taken
 
-    async def next(self) -> str | None:
-        """Return the next one; None when there are no more."""
-        while not self.at_hand:
-            if self._ended:
-                return None
-            self._used_up.set()
-            await self._turned.wait()
+    def take(self) -> str:
+        """Return one that is at hand."""
         self._taken += 1
         return self._page[self._taken - 1]
+
+    async def are_more(self) -> bool:
+        """Wait until one is at hand; False when there are no more."""
+        while not self.at_hand:
+            if self._ended:
+                return False
+            self._used_up.set()
+            await self._turned.wait()
+        return True
 
     async def turn(self) -> bool:
         """Wait until all are taken, and go on to the next page; False when there is none."""

@@ -124,7 +124,9 @@ class Queue:
             waiting = {i: waiting[i] for i in failures}
             return failures
 
-        failures = await retry(attempt, _backoff, deadline=deadline, random=self._random)
+        failures = await retry(
+            await attempt(), attempt, _backoff, deadline=deadline, random=self._random
+        )
         errors |= {i: each.error for i, each in failures.items()}
         return Sent(tuple([i for i in range(len(bodies)) if i not in errors]), errors)
 

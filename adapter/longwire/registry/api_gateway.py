@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from longwire.apigateway.endpoint import given_endpoint, management_endpoint
 from longwire.apigateway.frames import Binary, encode
@@ -14,7 +14,7 @@ from longwire.observability.event import count_post
 from longwire.registry.base import Departure, GoneIds, Post, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from longwire.apigateway.events import RequestContext
     from longwire.apigateway.management import ConnectionInfo, Management
@@ -163,8 +163,13 @@ class APIClients:
         endpoint, data = self._known_endpoint(), encode(frame, self._binary, connection_id)
         management = self._management()
 
-        async def post(connection_id: str, *, deadline: float, patient: bool = True) -> None:
-            await management.post(endpoint, connection_id, data, deadline=deadline, patient=patient)
+        # Not a coroutine itself: each of many posts would pay for it.
+        def post(
+            connection_id: str, *, deadline: float, patient: bool = True
+        ) -> Coroutine[Any, Any, None]:
+            return management.post(
+                endpoint, connection_id, data, deadline=deadline, patient=patient
+            )
 
         return post
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PAUSE = 0.01
 
 
-class Alarm(Protocol):
+class Expiring(Protocol):
     """What is to be told that a time has come, unless it is taken out before."""
 
     when: float  # by the loop's clock
@@ -32,7 +32,7 @@ class Limits:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._running: set[Alarm] = set()
+        self._running: set[Expiring] = set()
         self._look_at: float = math.inf  # when the timer that was set last is due
 
     @property
@@ -47,13 +47,13 @@ class Limits:
         loop = self.loop
         return Limit(self, asyncio.current_task(loop), loop.time() + seconds)
 
-    def add(self, limit: Alarm) -> None:
+    def add(self, limit: Expiring) -> None:
         """Tell this at its time, which must not change until then."""
         self._running.add(limit)
         if limit.when < self._look_at:
             self._set_timer(limit.when)
 
-    def remove(self, limit: Alarm) -> None:
+    def remove(self, limit: Expiring) -> None:
         # The timer may stay: it finds nothing then, or sets itself anew.
         self._running.discard(limit)
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -126,19 +125,15 @@ class RedisBackend(Backend):
         return version
 
     async def get(self, connection_id: str) -> Record | None:
-        content = await self._execute("get", "GET", self._key("record", connection_id))
-        return self._alive("get", connection_id, content)
+        key = self._key("record", connection_id)
+        return self._alive("get", key, await self._execute("get", "GET", key))
 
     async def take(self, connection_id: str) -> Record | None:
+        keys = self._record_keys(connection_id)
         content = await self._execute(
-            "take",
-            "EVALSHA",
-            scripts.TAKE,
-            *self._record_keys(connection_id),
-            connection_id,
-            repeat=False,
+            "take", "EVALSHA", scripts.TAKE, *keys, connection_id, repeat=False
         )
-        return self._alive("take", connection_id, content)
+        return self._alive("take", str(keys[1]), content)
 
     async def update(
         self, connection_id: str, value: str, expires_at: int, version: str
@@ -293,18 +288,15 @@ class RedisBackend(Backend):
             self._key("groups", connection_id),
         )
 
-    def _alive(self, operation: str, connection_id: str, content: bytes | None) -> Record | None:
+    def _alive(self, operation: str, key: str, content: bytes | None) -> Record | None:
         if content is None:
             return None
-        line, line_feed, value = content.partition(b"\n")
-        match = re.fullmatch(rb"([0-9a-f]{16}) ([0-9]+)", line) if line_feed else None
-        key = self._key("record", connection_id)
-        if match is None:
+        line, line_feed, value = self._text(operation, key, content).partition("\n")
+        version, _, expires_at = line.partition(" ")
+        if not (line_feed and len(version) == 16 and expires_at.isdecimal()):
             raise self._not_ours(operation, key)
-        expires_at = int(match[2])
-        if expires_at <= self._clock():
-            return None
-        return Record(self._text(operation, key, value), match[1].decode(), expires_at)
+        record = Record(value, version, int(expires_at))
+        return record if record.expires_at > self._clock() else None
 
     def _text(self, operation: str, key: str, value: bytes) -> str:
         try:

@@ -44,30 +44,33 @@ class Pool:
         After so many seconds it is a `TimeoutError`; waiting for a turn does not count, as the
         server is not slow where this process has too much to ask at once.
         """
-        async with self._turns:
+        await self._turns.acquire()
+        try:
             with self._limits.within(timeout):
                 while True:
+                    command = pack(words)
+                    connection = self._take() or await self._connect()
                     try:
-                        answer = await self._exchange(pack(words))
+                        (answer,) = await connection.ask(command)
                     except LostError:
                         if not repeat:
                             raise
                         repeat = False
                         continue
+                    self._keep(connection)
                     if not isinstance(answer, ServerError):
                         return answer
                     if not str(answer).startswith("NOSCRIPT") or words[0] == "EVAL":
                         raise answer
                     words = "EVAL", SOURCES[str(words[1])], *words[2:]
+        finally:
+            self._turns.release()
 
-    async def _exchange(self, command: bytes) -> Answer:
-        connection = self._take() or await self._connect()
-        (answer,) = await connection.ask(command)
+    def _keep(self, connection: _Connection) -> None:
         if self._closed:
             connection.close()
         else:
             self._resting.append(connection)
-        return answer
 
     def _take(self) -> _Connection | None:
         while self._resting:

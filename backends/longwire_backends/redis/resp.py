@@ -26,9 +26,11 @@ class ProtocolError(Exception):
 
 def pack(words: tuple[Word, ...]) -> bytes:
     """Return a command as it is sent."""
-    parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    lines = [b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]
-    return b"*%d\r\n%b" % (len(parts), b"".join(lines))
+    parts = [f"*{len(words)}\r\n".encode()]
+    for word in words:
+        data = word if isinstance(word, bytes) else str(word).encode()
+        parts += (f"${len(data)}\r\n".encode(), data, b"\r\n")
+    return b"".join(parts)
 
 
 class Reader:
@@ -36,55 +38,69 @@ class Reader:
 
     def __init__(self, count: int) -> None:
         self.answers: list[Answer] = []
-        # Lists that are not full yet, each in the one before it, and how long they will be.
-        self._open: list[tuple[list[Answer], int]] = [(self.answers, count)]
+        # The list that is being filled, and how many it lacks; and those around it.
+        self._list, self._lacks = self.answers, count
+        self._outer: list[tuple[list[Answer], int]] = []
         self._data = bytearray()
         self._at = 0
 
     def feed(self, data: bytes) -> bool:
         """Take what came; tell whether all answers are whole."""
         self._data += data
-        while self._open:
-            if (end := self._data.find(b"\r\n", self._at)) < 0:
-                if len(self._data) - self._at > _LONGEST_LINE:
-                    raise ProtocolError("a line has no end")
-                return False
-            try:
-                is_whole = self._take(self._data[self._at], self._data[self._at + 1 : end], end + 2)
-            except ValueError as error:
-                raise ProtocolError("a number is none") from error
-            if not is_whole:
-                return False
-            while self._open and len(self._open[-1][0]) == self._open[-1][1]:
-                self._open.pop()
+        try:
+            while self._lacks:
+                if not self._take():
+                    return False
+                while not self._lacks and self._outer:
+                    self._list, self._lacks = self._outer.pop()
+        except ValueError as error:
+            raise ProtocolError("a number is none") from error
         if self._at < len(self._data):
             raise ProtocolError("there is more than was asked for")
         return True
 
-    def _take(self, kind: int, line: bytearray, after: int) -> bool:
-        """Take what begins with a line, unless it is not all there."""
+    def _take(self) -> bool:
+        """Take one value, or the beginning of a list, unless it is not all there."""
+        data = self._data
+        end = data.find(b"\r\n", self._at)
+        if end < 0:
+            if len(data) - self._at > _LONGEST_LINE:
+                raise ProtocolError("a line has no end")
+            return False
+        kind, line = data[self._at], data[self._at + 1 : end]
         answer: Answer = None
-        opened: tuple[list[Answer], int] | None = None
+        after = end + 2
         if kind == _BYTES:
-            if (size := int(line)) >= 0:  # else there is nothing
+            if (size := int(line)) >= 0:
                 start, after = after, after + size + 2
-                if len(self._data) < after:
+                if len(data) < after:
                     return False
-                answer = bytes(self._data[start : start + size])
-        elif kind == _LIST:
-            if (length := int(line)) >= 0:
-                answer = []
-                opened = answer, length
-        elif kind == _NUMBER:
-            answer = int(line)
-        elif kind == _TEXT:
-            answer = bytes(line)
-        elif kind == _ERROR:
-            answer = ServerError(line.decode(errors="replace").removeprefix("ERR "))
-        else:
-            raise ProtocolError("an answer is of no known kind")
+                answer = bytes(data[start : start + size])
+        elif kind != _LIST:
+            answer = _simple(kind, line)
+        elif (length := int(line)) >= 0:
+            self._at = after
+            self._begin(length)
+            return True
         self._at = after
-        self._open[-1][0].append(answer)
-        if opened is not None:
-            self._open.append(opened)
+        self._list.append(answer)
+        self._lacks -= 1
         return True
+
+    def _begin(self, length: int) -> None:
+        """Fill a list first, which is the next value of the one that was being filled."""
+        inner: list[Answer] = []
+        self._list.append(inner)
+        self._outer.append((self._list, self._lacks - 1))
+        self._list, self._lacks = inner, length
+
+
+def _simple(kind: int, line: bytearray) -> Answer:
+    """Return what a line says that is all there is."""
+    if kind == _NUMBER:
+        return int(line)
+    if kind == _TEXT:
+        return bytes(line)
+    if kind == _ERROR:
+        return ServerError(line.decode(errors="replace").removeprefix("ERR "))
+    raise ProtocolError("an answer is of no known kind")

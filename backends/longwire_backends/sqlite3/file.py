@@ -1,8 +1,9 @@
 """One open SQLite file: who may use it when, several processes at once, forks, and slow disks.
 
 A statement takes tens of microseconds, and several times as many if a thread is asked for it. So it
-is run where it is asked for, until one has taken long: a disk that stops answering then holds
-up a thread, and the event loop only once.
+is run where it is asked for, unless it may have much to do (a sweep, a checkpoint). If one has
+taken long, the next are in threads for many times as long: whatever holds up the disk, it holds up
+the event loop for no more than a small part of the time, and one that stops answering only once.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _COLUMNS = {"connection_id", "value", "version", "expires_at"}
 # Seconds that a statement waits for another process to end its write; and the pause between tries.
 _BUSY_TIMEOUT = 10.0
 _BUSY_PAUSE = 0.002
-# After a statement that took so many seconds, threads run those of the next so many seconds.
-_SLOW = 0.05
-_SLOW_FOR = 10.0
+# After a statement that took so many seconds, threads run the next ones for so many times as long.
+_SLOW = 0.005
+_SLOW_TIMES = 50
 # So many changes later the journal goes into the database, in a thread: that waits for the disk.
 _CHECKPOINT_EVERY = 300
 # Seconds that a cancelled statement may take to end, as on a file system that does not answer.
@@ -95,18 +96,20 @@ class SQLite3File:
         self, sql: str, parameters: tuple[object, ...], *, is_long: bool = False
     ) -> list[Any]:
         """Run one statement and return its rows; a cancelled one ends first."""
-        give_up_at = time.monotonic() + _BUSY_TIMEOUT
+        now = time.monotonic()
+        give_up_at = now + _BUSY_TIMEOUT
         while True:
             try:
                 if self._is_checkpoint_due():
                     await self._in_thread("PRAGMA wal_checkpoint(PASSIVE)")
-                if is_long or time.monotonic() < self._slow_until or not self._lock.acquire(False):
+                if is_long or now < self._slow_until or not self._lock.acquire(False):
                     return await self._in_thread(sql, parameters)
                 return self._run_here(sql, parameters)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > give_up_at:
                     raise
             await asyncio.sleep(_BUSY_PAUSE)
+            now = time.monotonic()
 
     def _is_checkpoint_due(self) -> bool:
         connection = self._connection  # another thread may close it
@@ -121,8 +124,8 @@ class SQLite3File:
         try:
             return self._run(sql, parameters)
         finally:
-            if (now := time.monotonic()) - began > _SLOW:
-                self._slow_until = now + _SLOW_FOR
+            if (took := (now := time.monotonic()) - began) > _SLOW:
+                self._slow_until = now + took * _SLOW_TIMES
 
     def _run(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
         """Run a statement, with the lock, which it gives back."""

@@ -348,7 +348,8 @@ def test_many_coroutines_open_the_file_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         before = threading.active_count()
         await asyncio.gather(*(backend.put(str(n), "v", FAR) for n in range(20)))
-        assert threading.active_count() <= before + 1  # the one that opened it may be about to end
+        # The one that opened it may be about to end, and one that ran statements.
+        assert threading.active_count() <= before + 2
         await backend.close()
 
     asyncio.run(scenario())
@@ -434,6 +435,31 @@ def test_a_slow_statement_holds_up_the_event_loop_once(
         await backend.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("slow_disk")
+def test_however_many_statements_wait_for_the_disk_one_thread_runs_them(tmp_path: Path) -> None:
+    """Each with one of its own would be thousands."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+    threads: set[threading.Thread] = set()
+
+    def note() -> None:
+        threads.add(threading.current_thread())
+        assert threading.active_count() <= before + 1
+
+    async def scenario() -> None:
+        await backend.put("a", "v", FAR)
+        assert backend._file is not None
+        connection = backend._file._connection
+        assert connection is not None
+        connection.create_function("note", 0, note)
+        execute = backend._file.execute
+        await asyncio.gather(*(execute("SELECT note()", ()) for _ in range(100)))
+        await backend.close()
+
+    before = threading.active_count() + 1  # the one that opens it may be about to end
+    asyncio.run(scenario())
+    assert threading.current_thread() not in threads
 
 
 def test_the_slower_a_statement_the_longer_are_the_next_in_threads(

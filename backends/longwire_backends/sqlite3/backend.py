@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from longwire_backends.base import BackendError, ConfigurationError, shown
 from longwire_backends.sql import SQLBackend, checked_table
-from longwire_backends.sqlite3.file import FileClosedError, is_there, open_file, run_in_thread
+from longwire_backends.sqlite3.file import FileClosedError, is_there, open_file
+from longwire_backends.sqlite3.threads import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

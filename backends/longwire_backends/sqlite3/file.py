@@ -2,8 +2,8 @@
 
 A statement takes tens of microseconds, and several times as many if a thread is asked for it. So it
 is run where it is asked for, unless it may have much to do (a sweep, a checkpoint). If one has
-taken long, the next are in one thread for many times as long: whatever holds up the disk, it holds up
-the event loop for no more than a small part of the time, and one that stops answering only once.
+taken long, the next are in one thread for many times as long: whatever holds up the disk, it holds
+up the event loop for a small part of the time, and a disk that stops answering does so only once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COLUMNS = {"connection_id", "value", "version", "expires_at"}
 # Seconds that a statement waits for another process to end its write; and the pause between tries.
 _BUSY_TIMEOUT = 10.0
 _BUSY_PAUSE = 0.002
-# After a statement that took so many seconds, a thread runs the next ones for so many times as long.
+# After a statement that took so many seconds, a thread runs the next for so many times as long.
 _SLOW = 0.005
 _SLOW_TIMES = 50
 # So many changes later the journal goes into the database, in a thread: that waits for the disk.

@@ -54,9 +54,9 @@ class Reader:
                 while not self._lacks and self._outer:
                     self._list, self._lacks = self._outer.pop()
         except ValueError as error:
-            raise ProtocolError("a number is none") from error
+            raise ProtocolError from error
         if self._at < len(self._data):
-            raise ProtocolError("there is more than was asked for")
+            raise ProtocolError
         return True
 
     def _take(self) -> bool:
@@ -65,7 +65,7 @@ class Reader:
         end = data.find(b"\r\n", self._at)
         if end < 0:
             if len(data) - self._at > _LONGEST_LINE:
-                raise ProtocolError("a line has no end")
+                raise ProtocolError
             return False
         kind, line = data[self._at], data[self._at + 1 : end]
         answer: Answer = None
@@ -103,4 +103,4 @@ def _simple(kind: int, line: bytearray) -> Answer:
         return bytes(line)
     if kind == _ERROR:
         return ServerError(line.decode(errors="replace").removeprefix("ERR "))
-    raise ProtocolError("an answer is of no known kind")
+    raise ProtocolError

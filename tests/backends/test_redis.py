@@ -108,6 +108,10 @@ def test_a_malformed_uri_is_refused(uri: str) -> None:
             "uri: expected no options but db and those of ssl_...",
         ),
         (
+            {"uri": "redis://a?db=1&ssl_ca_certs=/no/hunter2"},
+            "uri: options of ssl_... need rediss://",
+        ),
+        (
             {"uri": "rediss://a?ssl_cert_reqs=hunter2"},
             "uri: TLS cannot use one of ssl_cert_reqs",
         ),

@@ -89,6 +89,8 @@ def from_uri(uri: str) -> Server:
     for key in parse_qs(parts.query, keep_blank_values=True):
         if key != "db" and not key.startswith("ssl_"):
             raise ConfigurationError("uri: expected no options but db and those of ssl_...")
+    if query and parts.scheme == "redis":
+        raise ConfigurationError("uri: options of ssl_... need rediss://")
     return Server(
         host,
         port or 6379,

@@ -123,7 +123,6 @@ EVENTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 async def test_a_store_that_hangs(aws_keys: None, lines: Callable[[str], list[str]]) -> None:
     """The error and the log name the store, what was asked of it, and how long that took."""
-    pytest.importorskip("redis")
     pytest.importorskip("psycopg2")
 
     async def check(store: str, dsn: str, first: bytes, kind: str) -> None:
@@ -381,7 +380,6 @@ async def test_a_part_of_a_send_whose_store_or_api_hangs(
     lines: Callable[[str], list[str]],
 ) -> None:
     """SQS hands the message out again."""
-    pytest.importorskip("redis")
     fanout: Any = {"queue_url": "http://127.0.0.1:9/1/queue"}
 
     async def check(config: Any, url: str) -> None:

@@ -54,7 +54,7 @@ def _run(code: str, *arguments: str) -> str:
     [
         ("memory://", set()),
         ("sqlite:////tmp/never-made.sqlite3", {"sqlite3"}),
-        ("redis://localhost", {"redis"}),
+        ("redis://localhost", set()),
         ("postgresql://localhost/d", {"psycopg2"}),
         ("dynamodb://ttt", set()),
         ("s3://bbb", set()),

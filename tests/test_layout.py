@@ -31,8 +31,6 @@ ALLOWED = {
 }
 # The extra that a module may need besides the standard library.
 THIRD_PARTY = {
-    "longwire_backends/redis/backend.py": {"redis"},
-    "longwire_backends/redis/errors.py": {"redis"},
     "longwire_backends/postgresql/backend.py": {"psycopg2"},
     "longwire_backends/postgresql/connection.py": {"psycopg2"},
     "longwire_backends/postgresql/errors.py": {"psycopg2"},

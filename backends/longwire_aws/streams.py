@@ -36,8 +36,8 @@ class Stream(Protocol):
         """Return some bytes, or none at the end."""
 
 
-async def connect(host: str, port: int, *, tls: bool) -> Stream:
-    """Connect to the first of the host's addresses that answers."""
+async def connect(host: str, port: int, *, tls: bool | ssl.SSLContext) -> Stream:
+    """Connect to the first of the host's addresses that answers; `tls` may say how, too."""
     loop = asyncio.get_running_loop()
     failure = OSError("the host has no address")
     for family, kind, protocol, _, address in await _resolve(host, port):
@@ -54,7 +54,7 @@ async def connect(host: str, port: int, *, tls: bool) -> Stream:
                 continue
             plain = SocketStream(sock)
             undo.callback(plain.close)
-            stream = await _start_tls(plain, host) if tls else plain
+            stream = await _start_tls(plain, tls, host) if tls else plain
             undo.pop_all()
             return stream
     raise failure
@@ -160,8 +160,9 @@ def default_tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-async def _start_tls(plain: SocketStream, host: str) -> _TLSStream:
-    stream = _TLSStream(plain, default_tls_context(), host)
+async def _start_tls(plain: SocketStream, how: bool | ssl.SSLContext, host: str) -> _TLSStream:
+    context = default_tls_context() if isinstance(how, bool) else how
+    stream = _TLSStream(plain, context, host)
     await stream.handshake()
     return stream
 

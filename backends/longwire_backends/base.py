@@ -260,7 +260,8 @@ class Backend(abc.ABC):
         # No character takes more than four bytes, so most values need not be encoded to know.
         if limit is None or len(value) * 4 <= limit:
             return
-        size = len(value.encode() if isinstance(value, str) else value)
+        # What is no valid Unicode is for the store to refuse, as it does in short values.
+        size = len(value.encode(errors="surrogatepass") if isinstance(value, str) else value)
         if size > limit:
             detail = f"a record of {size} bytes is over the store's limit of {limit}"
             raise RecordTooLargeError(self.name, operation, detail)

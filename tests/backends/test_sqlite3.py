@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +38,7 @@ class TestSQLite3Backend(BackendContract):
 def slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """All statements but the first are in threads."""
     monkeypatch.setattr(sqlite3_file, "_SLOW", -1.0)
+    monkeypatch.setattr(sqlite3_file, "_SLOW_TIMES", 1e9)
 
 
 @pytest.mark.usefixtures("slow_disk")
@@ -346,7 +348,8 @@ def test_many_coroutines_open_the_file_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         before = threading.active_count()
         await asyncio.gather(*(backend.put(str(n), "v", FAR) for n in range(20)))
-        assert threading.active_count() <= before + 1  # the one that opened it may be about to end
+        # The one that opened it may be about to end, and one that ran statements.
+        assert threading.active_count() <= before + 2
         await backend.close()
 
     asyncio.run(scenario())
@@ -419,6 +422,7 @@ def test_a_slow_statement_holds_up_the_event_loop_once(
         await execute("SELECT now()", ())
         assert threads == {threading.current_thread()}
         monkeypatch.setattr(sqlite3_file, "_SLOW", -1.0)
+        monkeypatch.setattr(sqlite3_file, "_SLOW_TIMES", 1e9)
         await execute("SELECT now()", ())
         threads.clear()
         await asyncio.gather(*(execute("SELECT now()", ()) for _ in range(10)))
@@ -428,6 +432,71 @@ def test_a_slow_statement_holds_up_the_event_loop_once(
         threads.clear()
         await execute("SELECT now()", ())
         assert threads == {threading.current_thread()}
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("slow_disk")
+def test_however_many_statements_wait_for_the_disk_one_thread_runs_them(tmp_path: Path) -> None:
+    """Each with one of its own would be thousands."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+    threads: set[threading.Thread] = set()
+
+    def note() -> None:
+        threads.add(threading.current_thread())
+        assert threading.active_count() <= before + 1
+
+    async def scenario() -> None:
+        await backend.put("a", "v", FAR)
+        assert backend._file is not None
+        connection = backend._file._connection
+        assert connection is not None
+        connection.create_function("note", 0, note)
+        execute = backend._file.execute
+        await asyncio.gather(*(execute("SELECT note()", ()) for _ in range(100)))
+        await backend.close()
+
+    before = threading.active_count() + 1  # the one that opens it may be about to end
+    asyncio.run(scenario())
+    assert threading.current_thread() not in threads
+
+
+def test_the_slower_a_statement_the_longer_are_the_next_in_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the event loop is held up for a small part of the time, whatever the disk does."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+    monotonic = 1000.0
+    took = 0.0
+    threads: list[threading.Thread] = []
+
+    def pass_time() -> None:
+        nonlocal monotonic
+        monotonic += took
+        threads.append(threading.current_thread())
+
+    async def scenario() -> None:
+        nonlocal monotonic, took
+        await backend.put("a", "v", FAR)
+        assert backend._file is not None
+        connection = backend._file._connection
+        assert connection is not None
+        connection.create_function("pass_time", 0, pass_time)
+        clock = SimpleNamespace(monotonic=lambda: monotonic)
+        monkeypatch.setattr(sqlite3_file, "time", clock)
+        for takes, after, is_here in (
+            (0.004, 0.0, True),
+            (0.1, 0.0, True),  # 4 ms are what any statement may take
+            (0.0, 0.0, False),
+            (0.0, 4.9, False),
+            (2.0, 0.2, True),  # 5 s after the one that took 100 ms
+            (0.0, 99.0, False),
+            (0.0, 2.0, True),
+        ):
+            monotonic, took = monotonic + after, takes
+            await backend._file.execute("SELECT pass_time()", ())
+            assert (threads.pop() is threading.current_thread()) == is_here
         await backend.close()
 
     asyncio.run(scenario())

@@ -449,7 +449,6 @@ except ValueError as error:
 @pytest.mark.parametrize(
     ("backend", "driver", "dsn"),
     [
-        ("redis", "redis", "redis://h"),
         ("postgresql", "psycopg2", "postgresql://h/d"),
     ],
 )
@@ -463,9 +462,9 @@ def test_a_missing_driver_prints_the_pip_line(backend: str, driver: str, dsn: st
 
 BROKEN_DRIVER = """
 import sys
-sys.modules["longwire_backends.redis.errors"] = None
+sys.modules["longwire_backends.postgresql.errors"] = None
 from longwire.config.settings import load, make_backend
-make_backend(load(None, "redis://h"))
+make_backend(load(None, "postgresql://h/d"))
 """
 
 

@@ -26,8 +26,8 @@ def make(backend: str | Backend, params: Mapping[str, Any]) -> Backend:
 
             return SQLite3Backend(**params)
         case "redis":
-            with _driver("redis", extra="redis"):
-                from longwire_backends.redis.backend import RedisBackend
+            from longwire_backends.redis.backend import RedisBackend
+
             return RedisBackend(**params)
         case "postgresql":
             with _driver("psycopg2", extra="postgresql"):

@@ -115,7 +115,7 @@ return 1
 """
 
 # Keys: the journal. Arguments: the index of the first entry.
-# Returns how long each entry is, and all of them in one: redis-py is slow to read long lists.
+# Returns how long each entry is, and all of them in one: long lists are slow to read.
 _JOURNAL = """
 local entries = redis.call('LRANGE', KEYS[1], ARGV[1], -1)
 local lengths = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sqlite3
 import time
@@ -12,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from longwire_backends.base import BackendError, ConfigurationError, shown
 from longwire_backends.sql import SQLBackend, checked_table
-from longwire_backends.sqlite3.file import FileClosedError, is_there, open_file, run_in_thread
+from longwire_backends.sqlite3.file import FileClosedError, is_there, open_file
+from longwire_backends.sqlite3.threads import run_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from longwire_backends.sqlite3.file import SQLite3File
+
+
+# ValueError: text that is not valid Unicode, and a table of somebody else.
+_FAILURES = (sqlite3.Error, ValueError)
 
 
 class SQLite3Backend(SQLBackend):
@@ -68,8 +72,10 @@ class SQLite3Backend(SQLBackend):
     async def close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with self._errors("close"):  # which may wait for the disk
-                await asyncio.wrap_future(run_in_thread(file.close))
+            try:
+                await asyncio.wrap_future(run_in_thread(file.close))  # which may wait for the disk
+            except _FAILURES as error:
+                raise self._error("close", error) from error
 
     async def _execute(
         self,
@@ -80,14 +86,17 @@ class SQLite3Backend(SQLBackend):
         repeatable: bool = True,
         creates: bool = True,
     ) -> list[Any]:
-        with self._errors(operation):
-            while True:
-                file = await self._opened()
-                try:
-                    return await file.execute(sql, parameters, is_long=operation == "sweep")
-                except FileClosedError:
-                    if self._file is None:  # we are closed ourselves
-                        raise
+        is_long = operation == "sweep"
+        while True:
+            try:
+                file = self._file
+                if file is None or not file.is_current():
+                    file = await self._opened()
+                return await file.execute(sql, parameters, is_long=is_long)
+            except _FAILURES as error:
+                if not isinstance(error, FileClosedError) or self._file is None:
+                    raise self._error(operation, error) from error
+                # Somebody else has closed it; we have not.
 
     async def _opened(self) -> SQLite3File:
         if self._process != os.getpid():  # forked: the threads that opened it are not here
@@ -101,19 +110,16 @@ class SQLite3Backend(SQLBackend):
         return await asyncio.wrap_future(opening)
 
     def _open(self) -> SQLite3File:
-        with self._errors("open"):
+        try:
             if self._file is not None:
                 self._file.close()
             self._file = open_file(self._path, self._table)
+        except _FAILURES as error:
+            raise self._error("open", error) from error
         return self._file
 
-    @contextlib.contextmanager
-    def _errors(self, operation: str) -> Iterator[None]:
-        try:
-            yield
-        # ValueError: text that is not valid Unicode, and a table of somebody else.
-        except (sqlite3.Error, ValueError) as error:
-            raise BackendError(self.name, operation, f"{error}: {self._path}") from error
+    def _error(self, operation: str, error: Exception) -> BackendError:
+        return BackendError(self.name, operation, f"{error}: {self._path}")
 
 
 def _check_sqlite(version: tuple[int, ...]) -> None:

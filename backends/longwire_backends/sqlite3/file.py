@@ -1,8 +1,9 @@
 """One open SQLite file: who may use it when, several processes at once, forks, and slow disks.
 
 A statement takes tens of microseconds, and several times as many if a thread is asked for it. So it
-is run where it is asked for, until one has taken long: a disk that stops answering then holds
-up a thread, and the event loop only once.
+is run where it is asked for, unless it may have much to do (a sweep, a checkpoint). If one has
+taken long, the next are in one thread for many times as long: whatever holds up the disk, it holds
+up the event loop for a small part of the time, and a disk that stops answering does so only once.
 """
 
 from __future__ import annotations
@@ -15,25 +16,21 @@ import os
 import sqlite3
 import sys
 import time
-from concurrent.futures import Future
-from threading import Lock, Thread, get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Lock, get_ident
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from longwire_backends.sqlite3.threads import Worker
 
 logger: logging.Logger = logging.getLogger("longwire_backends")
-
-_T = TypeVar("_T")
 
 _COLUMNS = {"connection_id", "value", "version", "expires_at"}
 
 # Seconds that a statement waits for another process to end its write; and the pause between tries.
 _BUSY_TIMEOUT = 10.0
 _BUSY_PAUSE = 0.002
-# After a statement that took so many seconds, threads run those of the next so many seconds.
-_SLOW = 0.05
-_SLOW_FOR = 10.0
+# After a statement that took so many seconds, a thread runs the next for so many times as long.
+_SLOW = 0.005
+_SLOW_TIMES = 50
 # So many changes later the journal goes into the database, in a thread: that waits for the disk.
 _CHECKPOINT_EVERY = 300
 # Seconds that a cancelled statement may take to end, as on a file system that does not answer.
@@ -83,6 +80,7 @@ class SQLite3File:
         # None once it is closed. Who uses it has the lock: it is made for one thread at a time.
         self._connection: sqlite3.Connection | None = connection
         self._lock = Lock()
+        self._worker = Worker()
         self._slow_until = 0.0  # in `time.monotonic()`
         self._checkpointed = 0  # changes of ours, by then
         _open_files.add(self)
@@ -95,18 +93,20 @@ class SQLite3File:
         self, sql: str, parameters: tuple[object, ...], *, is_long: bool = False
     ) -> list[Any]:
         """Run one statement and return its rows; a cancelled one ends first."""
-        give_up_at = time.monotonic() + _BUSY_TIMEOUT
+        now = time.monotonic()
+        give_up_at = now + _BUSY_TIMEOUT
         while True:
             try:
                 if self._is_checkpoint_due():
                     await self._in_thread("PRAGMA wal_checkpoint(PASSIVE)")
-                if is_long or time.monotonic() < self._slow_until or not self._lock.acquire(False):
+                if is_long or now < self._slow_until or not self._lock.acquire(False):
                     return await self._in_thread(sql, parameters)
                 return self._run_here(sql, parameters)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > give_up_at:
                     raise
             await asyncio.sleep(_BUSY_PAUSE)
+            now = time.monotonic()
 
     def _is_checkpoint_due(self) -> bool:
         connection = self._connection  # another thread may close it
@@ -121,8 +121,8 @@ class SQLite3File:
         try:
             return self._run(sql, parameters)
         finally:
-            if (now := time.monotonic()) - began > _SLOW:
-                self._slow_until = now + _SLOW_FOR
+            if (took := (now := time.monotonic()) - began) > _SLOW:
+                self._slow_until = now + took * _SLOW_TIMES
 
     def _run(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
         """Run a statement, with the lock, which it gives back."""
@@ -138,7 +138,7 @@ class SQLite3File:
             self._lock.acquire()
             return self._run(sql, parameters)
 
-        running = asyncio.wrap_future(run_in_thread(run))
+        running = asyncio.wrap_future(self._worker.run(run))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -244,22 +244,6 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def run_in_thread(call: Callable[[], _T]) -> Future[_T]:
-    """Call in a thread that keeps no interpreter from ending, and that no loop's end interrupts."""
-    future: Future[_T] = Future()
-    # From here on a waiter that is cancelled does not cancel it for the others.
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except Exception as error:
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    return future
 
 
 _open_files: set[SQLite3File] = set()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from longwire.doctor.packages import Package
     from longwire.doctor.stack import Stack
 
-DRIVERS = {"redis": "redis", "postgresql": "psycopg2"}
+DRIVERS = {"postgresql": "psycopg2"}
 
 
 def check_handler(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def _has(package: Package, module: str) -> bool:
         return module in package.modules
     if module in package.modules:
         return True
-    extras = {"redis": "redis", "psycopg2": "postgresql"}
+    extras = {"psycopg2": "postgresql"}
     text = package.requirements or ""
     if re.search(r"(?m)^\s*(-r|-e|\.|/|https?:|git\+|--)", text):
         return True  # what else that brings nobody can tell

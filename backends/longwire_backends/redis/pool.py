@@ -1,0 +1,136 @@
+"""The connections of one event loop to a Redis server, each with one command at a time on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from longwire_aws.streams import connect
+from longwire_aws.timeouts import limits
+from longwire_backends.redis.resp import Reader, ServerError, pack
+from longwire_backends.redis.scripts import SOURCES
+
+if TYPE_CHECKING:
+    from longwire_aws.streams import Stream
+    from longwire_backends.redis.resp import Answer, Word
+    from longwire_backends.redis.server import Server
+
+# Connections of one event loop; further commands wait for their turn.
+POOL_SIZE = 20
+
+
+class UnreachableError(ConnectionError):
+    """There is no connection; its text is the reason."""
+
+
+class LostError(ConnectionError):
+    """A connection broke before the answer came: the command may have been done or not."""
+
+
+class Pool:
+    """Connects when no connection rests, and keeps none that broke or was given up."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._turns = asyncio.Semaphore(POOL_SIZE)
+        self._limits = limits()
+        # The last one used is the first to be used again.
+        self._resting: list[_Connection] = []
+        self._closed = False
+
+    async def ask(self, words: tuple[Word, ...], *, repeat: bool, timeout: float) -> Answer:
+        """Return the answer to a command; one that was lost is asked for again if that may be.
+
+        After so many seconds it is a `TimeoutError`; waiting for a turn does not count, as the
+        server is not slow where this process has too much to ask at once.
+        """
+        await self._turns.acquire()
+        try:
+            with self._limits.within(timeout):
+                while True:
+                    command = pack(words)
+                    connection = self._take() or await self._connect()
+                    try:
+                        (answer,) = await connection.ask(command)
+                    except LostError:
+                        if not repeat:
+                            raise
+                        repeat = False
+                        continue
+                    self._keep(connection)
+                    if not isinstance(answer, ServerError):
+                        return answer
+                    if not str(answer).startswith("NOSCRIPT") or words[0] == "EVAL":
+                        raise answer
+                    words = "EVAL", SOURCES[str(words[1])], *words[2:]
+        finally:
+            self._turns.release()
+
+    def _keep(self, connection: _Connection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._resting.append(connection)
+
+    def _take(self) -> _Connection | None:
+        while self._resting:
+            connection = self._resting.pop()
+            if connection.is_alive():
+                return connection
+            connection.close()  # by the server, as while this process was frozen
+        return None
+
+    async def _connect(self) -> _Connection:
+        server = self._server
+        try:
+            connection = _Connection(await connect(server.host, server.port, tls=server.tls))
+        except OSError as error:
+            raise UnreachableError(error.strerror or str(error)) from error
+        if login := server.login():
+            # What follows must not be done as somebody else, or in another database.
+            for answer in await connection.ask(b"".join(map(pack, login)), len(login)):
+                if isinstance(answer, ServerError):
+                    connection.close()
+                    raise answer
+        return connection
+
+    def forget(self) -> None:
+        """Close what rests: the next command connects, and so resolves the name, anew."""
+        while self._resting:
+            self._resting.pop().close()
+
+    def close(self) -> None:
+        """Close what rests, and what is in use when it has its answer."""
+        self._closed = True
+        self.forget()
+
+
+class _Connection:
+    """Closes itself when anything comes between a command and its answer."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def ask(self, command: bytes, count: int = 1) -> list[Answer]:
+        """Send what has so many answers, and return them."""
+        reader = Reader(count)
+        try:
+            await self._stream.send(command)
+            while True:
+                if not (data := await self._stream.receive()):
+                    raise ConnectionResetError
+                if reader.feed(data):
+                    return reader.answers
+        except OSError as error:
+            self.close()
+            raise LostError from error
+        except BaseException:  # cancelled, say: what comes now is no answer to the next command
+            self.close()
+            raise
+
+    def is_alive(self) -> bool:
+        """Tell whether it is open, as far as this side can know, with nothing to read on it."""
+        return not self._stream.socket.has_input()
+
+    def close(self) -> None:
+        self._stream.socket.close()

@@ -210,9 +210,16 @@ def _joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
 def _parse_line(line: str) -> tuple[str, str]:
     """Return the name of a header, in lower case, and its value."""
     name, colon, value = line.partition(":")
-    if not colon or not is_token(name):
+    known = _lowered(name) if colon else None
+    if known is None:
         raise MalformedError("the answer has a header line that is not one")
-    return name.lower(), value.strip(" \t")
+    return known, value.strip(" \t")
+
+
+@lru_cache(maxsize=128)  # the values of some are never the same, as the ids of requests
+def _lowered(name: str) -> str | None:
+    """Return the name of a header in lower case; None if it cannot be one."""
+    return name.lower() if is_token(name) else None
 
 
 @lru_cache(maxsize=8)

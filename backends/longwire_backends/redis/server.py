@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from longwire_aws.tuples import NamedTuple
 from longwire_backends.base import ConfigurationError, shown
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 _PLAIN_BASES = {*sys.stdlib_module_names, "pydantic", "msgspec"}
 
 
-def _is_own(module: object, path: str) -> bool:
-    return not (path.startswith("<") or is_of_a_library(str(module), path))
+@functools.lru_cache(4096)
+def _is_own(module: str, path: str) -> bool:
+    return not (path.startswith("<") or is_of_a_library(module, path))
 
 
 def is_frame(frame: FrameType) -> bool:
@@ -27,10 +28,17 @@ def is_frame(frame: FrameType) -> bool:
     return _is_own(module_of(frame), frame.f_code.co_filename)
 
 
+@functools.lru_cache(4096)
 def is_class(kind: type) -> bool:
     """Tell whether a class is the app's own."""
     path = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    return path is not None and _is_own(kind.__module__, path)
+    return path is not None and _is_own(str(kind.__module__), path)
+
+
+@functools.lru_cache(4096)
+def is_method(code: CodeType) -> bool:
+    """Tell whether a function has a `self`."""
+    return code.co_varnames[:1] == ("self",)
 
 
 @functools.lru_cache(4096)

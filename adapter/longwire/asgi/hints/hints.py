@@ -271,10 +271,9 @@ def _objects(stacks: _Stacks) -> list[object]:
     """List the objects of the app's own classes whose methods wait, or a framework's for them."""
     found: dict[int, object] = {}
     for frame in _frames(stacks):
-        if own.is_method(frame.f_code):
-            one = frame.f_locals.get("self")
-            if one is not None and own.is_class(type(one)):
-                found[id(one)] = one
+        one = frame.f_locals.get("self")
+        if own.is_class(type(one)) and frame.f_code.co_varnames[:1] == ("self",):
+            found[id(one)] = one
     return list(found.values())
 
 

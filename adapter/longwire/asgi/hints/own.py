@@ -36,12 +36,6 @@ def is_class(kind: type) -> bool:
 
 
 @functools.lru_cache(4096)
-def is_method(code: CodeType) -> bool:
-    """Tell whether a function has a `self`."""
-    return code.co_varnames[:1] == ("self",)
-
-
-@functools.lru_cache(4096)
 def is_data(kind: type) -> bool:
     """Tell whether objects of an own class hold nothing but what they show, as no database's do."""
     return is_class(kind) and all(

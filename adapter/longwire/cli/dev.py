@@ -126,7 +126,10 @@ def _run(options: argparse.Namespace, screen: Screen, looking: Inspection) -> in
         screen.ready(gateway, said, looking.page_path)
 
     with sole_user(file_of(target)):
-        asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
+        try:
+            asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
+        finally:
+            screen.flush()
     return 0
 
 

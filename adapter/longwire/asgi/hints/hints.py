@@ -271,7 +271,7 @@ def _objects(stacks: _Stacks) -> list[object]:
     """List the objects of the app's own classes whose methods wait, or a framework's for them."""
     found: dict[int, object] = {}
     for frame in _frames(stacks):
-        one = frame.f_locals.get("self")
+        one: Any = frame.f_locals.get("self")
         if own.is_class(type(one)) and frame.f_code.co_varnames[:1] == ("self",):
             found[id(one)] = one
     return list(found.values())

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import time
 import tracemalloc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -181,7 +181,7 @@ class LongAnswers(HTTP1Connection):
 
 async def test_a_client_that_reads_no_answer_gets_no_more_of_them() -> None:
     """Though it asks on: what is kept for it has a limit."""
-    answering: list[Coroutine[None, None, None]] = []
+    answering: list[Coroutine[Any, Any, None]] = []
     transport = DeafTransport()
     connection = LongAnswers(answering.append, {}, 1)
     connection.connection_made(transport)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import h11
 
@@ -66,6 +67,8 @@ class HTTP1Connection(asyncio.Protocol):
         self._body_limit = body_limit
         self._keep_alive = keep_alive
         self._arrival = arrival
+        # When to give up, on the clock of the event loop; the timer may look too early.
+        self._expires_at = math.inf
         self._expiry: asyncio.TimerHandle | None = None
         self._h11 = h11.Connection(h11.SERVER)
         self._body = bytearray()
@@ -73,13 +76,14 @@ class HTTP1Connection(asyncio.Protocol):
         self._early = 0
         # Requests are answered one at a time; the next one waits in h11's buffer.
         self._answering = False
+        self._advancing = False
         self._closing = False
         # Set while the client has read nearly all that was sent to it.
         self._read = asyncio.Event()
         self._read.set()
 
-    async def route(self, request: h11.Request, body: bytes) -> None:
-        """Answer a request by `respond`, or take the transport over."""
+    def route(self, request: h11.Request, body: bytes) -> Coroutine[Any, Any, None] | None:
+        """Answer a request by `respond`, or return what does so or takes the transport over."""
         raise NotImplementedError
 
     def addresses(self) -> tuple[str, int]:
@@ -111,6 +115,8 @@ class HTTP1Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._read.set()
         self._arrived()
+        if self._expiry is not None:
+            self._expiry.cancel()
 
     def pause_writing(self) -> None:
         self._read.clear()
@@ -144,26 +150,37 @@ class HTTP1Connection(asyncio.Protocol):
     # Requests
 
     def _advance(self) -> None:
-        while not self._answering and not self._closing:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                self._refuse_rubbish(error)
-                return
-            if isinstance(event, h11.Request):
-                self._begin_request(event)
-            elif isinstance(event, h11.Data):
-                self._keep_body(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self._answering = True
-                self._arrived()
-                self._spawn(self._answer())
-            else:
-                if isinstance(event, h11.ConnectionClosed):
-                    self._transport.close()
-                else:
-                    self._wait_for_the_rest()
-                return
+        if self._advancing:
+            return  # a request was answered at once, and the loop below goes on with the next
+        self._advancing = True
+        try:
+            while not self._answering and not self._closing and self._take_event():
+                pass
+        finally:
+            self._advancing = False
+
+    def _take_event(self) -> bool:
+        """Take a part of a request; tell whether there may be another."""
+        try:
+            event = self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            self._refuse_rubbish(error)
+            return False
+        if isinstance(event, h11.Request):
+            self._begin_request(event)
+        elif isinstance(event, h11.Data):
+            self._keep_body(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            self._answering = True
+            self._arrived()
+            self._answer()
+        elif isinstance(event, h11.ConnectionClosed):
+            self._transport.close()
+            return False
+        else:
+            self._wait_for_the_rest()
+            return False
+        return True
 
     def _begin_request(self, request: h11.Request) -> None:
         self._request = request
@@ -200,14 +217,26 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _arrived(self) -> None:
         self._arriving.pop(self, None)
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        self._expires_at = math.inf
 
     def _expire_after(self, seconds: float) -> None:
+        # Not a timer for each request: those that are cancelled stay with the loop.
+        loop = asyncio.get_running_loop()
+        self._expires_at = when = loop.time() + seconds
+        if self._expiry is None or self._expiry.when() > when:
+            self._set_timer(when)
+
+    def _set_timer(self, when: float) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
-        self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
+        self._expiry = asyncio.get_running_loop().call_at(when, self._look_at_time, when)
+
+    def _look_at_time(self, now: float) -> None:
+        self._expiry = None
+        if self._expires_at <= now:
+            self._expire()
+        elif self._expires_at < math.inf:
+            self._set_timer(self._expires_at)
 
     def _expire(self) -> None:
         """Give up a request that has not arrived, or a connection without one."""
@@ -218,13 +247,25 @@ class HTTP1Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
-    async def _answer(self) -> None:
+    def _answer(self) -> None:
         try:
-            await self.route(cast("h11.Request", self._request), bytes(self._body))
+            work = self.route(cast("h11.Request", self._request), bytes(self._body))
         except Exception:
-            # Its client must not be left waiting, nor the others be touched.
-            logger.exception("a request failed in the gateway")
-            self._transport.close()
+            self._fail()
+        else:
+            if work is not None:
+                self._spawn(self._answer_later(work))
+
+    async def _answer_later(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            self._fail()
+
+    def _fail(self) -> None:
+        # Its client must not be left waiting, nor the others be touched.
+        logger.exception("a request failed in the gateway")
+        self._transport.close()
 
     async def until_read(self) -> None:
         """Wait until the client has nearly read the answers so far, and for not too long."""

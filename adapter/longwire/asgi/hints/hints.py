@@ -271,8 +271,9 @@ def _objects(stacks: _Stacks) -> list[object]:
     """List the objects of the app's own classes whose methods wait, or a framework's for them."""
     found: dict[int, object] = {}
     for frame in _frames(stacks):
-        one: Any = frame.f_locals.get("self")
-        if own.is_class(type(one)) and frame.f_code.co_varnames[:1] == ("self",):
+        one = frame.f_locals.get("self")
+        kind: Any = type(one)
+        if own.is_class(kind) and frame.f_code.co_varnames[:1] == ("self",):
             found[id(one)] = one
     return list(found.values())
 

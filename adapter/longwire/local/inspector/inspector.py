@@ -8,13 +8,13 @@ import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote
 
 from longwire.local.inspector import peers, transport
 from longwire.local.inspector.entries import PostedFrame, SeenEvent, kind_of
 from longwire.local.inspector.peers import Peer
 from longwire.local.inspector.ring import Ring
 from longwire.local.rules.faults import LOST
+from longwire.local.rules.management_api import unquoted
 from longwire.local.rules.results import Outcome, Raised, Returned, TimedOut
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Inspector:
         method = request.method
         if method not in ("POST", "DELETE"):
             return
-        connection_id = unquote(request.target.partition("?")[0].rpartition("/")[2])
+        connection_id = unquoted(request.target.partition("?")[0].rpartition("/")[2])
         peer = self.peers.get(connection_id)
         frame = PostedFrame(connection_id, request.body, response.status)
         if peer is not None and method == "POST" and response.status == 200:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import h11
 
@@ -84,7 +84,7 @@ class HTTPOwner(HTTPAPIOwner, Protocol):
 
     def ended(self, session: Session) -> None: ...
 
-    async def manage(self, request: ManagementRequest) -> JSONResponse: ...
+    def manage(self, request: ManagementRequest) -> JSONResponse: ...
 
 
 class ClientHTTPConnection(HTTP1Connection):
@@ -118,28 +118,33 @@ class ClientHTTPConnection(HTTP1Connection):
 
     # Requests
 
-    async def route(self, request: h11.Request, body: bytes) -> None:
+    def route(self, request: h11.Request, body: bytes) -> Coroutine[Any, Any, None] | None:
         asked = _to_manage(request, body)
         path = asked.target.partition("?")[0]
         if refuses_host(self._owner, host_name(asked.headers), asked.target):
             self.respond(FORBIDDEN)
         elif self._owner.watcher is not None and self._owner.watcher.wants(asked):
-            await self._owner.watcher.answer(self, asked)
+            return self._owner.watcher.answer(self, asked)
         elif self._owner.one_port and not (is_management_path(path) or opens_socket(asked.headers)):
-            await respond_to(self._owner, self, request, body)
+            return respond_to(self._owner, self, request, body)
         elif len(asked.target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))
+        elif is_management_path(path):
+            self._manage(asked, path)
         else:
-            await self._route_to_gateway(request, asked)
+            return self._route_to_gateway(request, asked)
+        return None
+
+    def _manage(self, asked: ManagementRequest, path: str) -> None:
+        if is_from_page(asked.headers):
+            logger.warning("refused %s: a web page asks for it, and no page may", path)
+            self.respond(FORBIDDEN)
+        else:
+            self.respond(self._owner.manage(asked))
 
     async def _route_to_gateway(self, request: h11.Request, asked: ManagementRequest) -> None:
         path, _, query = asked.target.partition("?")
-        if is_management_path(path) and is_from_page(asked.headers):
-            logger.warning("refused %s: a web page asks for it, and no page may", path)
-            self.respond(FORBIDDEN)
-        elif is_management_path(path):
-            self.respond(await self._owner.manage(asked))
-        elif self._owner.unavailable is not None:
+        if self._owner.unavailable is not None:
             self.respond(json_response(503, self._owner.unavailable), close=True)
         elif path in OF_BROWSERS:
             self.respond(FORBIDDEN)

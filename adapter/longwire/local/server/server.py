@@ -251,7 +251,7 @@ class LocalGateway:
 
     # The management API
 
-    async def manage(self, request: ManagementRequest) -> JSONResponse:
+    def manage(self, request: ManagementRequest) -> JSONResponse:
         # Whoever is not known is told nothing, not even that a connection is gone.
         return self.rules.refusal(request) or self.manage_unsigned(request)
 

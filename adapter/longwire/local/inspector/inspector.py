@@ -56,6 +56,7 @@ class Inspector:
         self.peers: dict[str, Peer] = {}
         self.lookers: set[Looker] = set()
         self._clock = clock
+        self._here = f"pid {os.getpid()}"
         self._numbers = itertools.count(1)
         # From any thread.
         self._output: deque[tuple[str, str]] = deque(maxlen=MOST_PIECES)
@@ -74,7 +75,7 @@ class Inspector:
         entry.is_running, entry.replay_of = True, replay_of
         self._running.add(entry)
         if here:
-            entry.process, self._latest_here = f"pid {os.getpid()}", entry.request_id or ""
+            entry.process, self._latest_here = self._here, entry.request_id or ""
         peer = self.peers.get(entry.connection_id or "")
         if peer is not None and entry.kind == "MESSAGE" and replay_of is None:
             peer.messages += 1

@@ -33,7 +33,7 @@ from tests.local.fakes import (
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    import h11
+    from longwire.local.parser import Request
 
 pytestmark = pytest.mark.anyio
 
@@ -175,7 +175,7 @@ class DeafTransport(LostTransport):
 
 
 class LongAnswers(HTTP1Connection):
-    async def route(self, request: h11.Request, body: bytes) -> None:
+    async def route(self, request: Request, body: bytes) -> None:
         self.respond(JSONResponse(200, bytes(100_000)))
 
 

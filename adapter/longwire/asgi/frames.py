@@ -105,7 +105,7 @@ def frames_of(task: _Task) -> Iterator[FrameType]:
     """Walk the frames of a suspended task, outermost first."""
     awaitable: object = task.get_coro()
     while True:
-        if isinstance(awaitable, CoroutineType):
+        if type(awaitable) is CoroutineType:  # nearly always, and nobody inherits from it
             frame, awaitable = awaitable.cr_frame, awaitable.cr_await
         elif isinstance(awaitable, GeneratorType):
             frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom

@@ -72,7 +72,7 @@ class Hints:
         self._variables: dict[int, tuple[FrameType, _Notes]] = {}
         self._attributes: dict[int, tuple[object, _Notes]] = {}
         self._waited_at: list[_Line] | None = None
-        self._suspended: dict[int, FrameType] = {}
+        self._suspended: set[FrameType] = set()
 
     def hand_over(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
         """Note what the app holds as it gets a message; `clients` wait for the client."""
@@ -88,7 +88,7 @@ class Hints:
         """Say what will be forgotten: the app waits again, and is about to be cancelled."""
         with self._looking():
             stacks = _stacks(main, tasks, clients)
-            self._suspended = {id(frame): frame for frame in _frames(stacks)}
+            self._suspended = set(_frames(stacks))
             _ending.add(self)
             objects = _objects(stacks)
             for one in objects:
@@ -232,7 +232,7 @@ def _stacks(main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -
     stacks = {}
     for task in dict.fromkeys((main, *clients, *others)):
         frames = list(frames_of(task))
-        stacks[task] = _Stack(frames, [frame for frame in frames if own.is_frame(frame)])
+        stacks[task] = _Stack(frames, own.among(frames))
     return stacks
 
 
@@ -311,7 +311,7 @@ def _expects_group_messages(one: object) -> bool:
 
 
 def _was_suspended(frame: FrameType) -> bool:
-    return any(id(frame) in one._suspended for one in tuple(_ending))
+    return any(frame in one._suspended for one in tuple(_ending))
 
 
 def _passes_on(frame: FrameType, message: object) -> bool:

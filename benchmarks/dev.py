@@ -54,7 +54,7 @@ class Echoes:
         self.left = 0.0
         self.count = 0
         self.over = asyncio.Event()
-        self._waiting: list[asyncio.Transport] = []
+        self._talking = 0  # clients that wait for an echo
 
     def came(self, transport: asyncio.Transport) -> None:
         self.count += 1
@@ -62,13 +62,13 @@ class Echoes:
         if self.left > 0:
             transport.write(_MESSAGE)
             return
-        self._waiting.append(transport)
-        if len(self._waiting) == self._clients:
+        self._talking -= 1
+        if self._talking == 0:
             self.over.set()
 
     def begin(self, clients: list[Client], messages: float) -> None:
         """Let each client send; so many messages in all."""
-        self._clients, self._waiting = len(clients), []
+        self._talking = len(clients)
         self.left = messages - len(clients) + 1
         self.over.clear()
         for client in clients:
@@ -119,7 +119,7 @@ class Server(NamedTuple):
 
 @contextmanager
 def serving(name: str, source: str = "", *before: str) -> Iterator[Server]:
-    """Run `longwire` (also that of another folder) or `uvicorn`; `before` is its command's begin."""
+    """Run `longwire`, also from other folders, or `uvicorn`; `before` begins its command."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         if name == "uvicorn":
@@ -226,20 +226,48 @@ def _control(server: Server, order: str) -> None:
     subprocess.run(["callgrind_control", order, str(server.pid)], check=True, capture_output=True)
 
 
-def main(commit: str = "") -> None:
-    set_environment()
+def compare_dev(commit: str = "") -> None:
+    """Show both numbers of clients for this `longwire dev`, that of a commit, and uvicorn."""
     with ExitStack() as stack:
-        before = str(stack.enter_context(at_commit(commit))) if commit else ""
-        compare(before)
+        sources = {"longwire dev": ""}
+        if commit:
+            folder = stack.enter_context(at_commit(commit))
+            sources["before"] = f"{folder}/adapter:{folder}/backends"
+        found = _race(sources)
+        print(f"\n{'echoes':{LABEL}}{'clients':>10}{'a second':>10}{'CPU, us':>10}")
+        for (name, clients), figures in found.items():
+            cpu = figures.cpu * 1e6
+            print(f"{name:{LABEL}}{clients:>10}{figures.rate:>10,.0f}{cpu:>10,.0f}", flush=True)
+        few, many = (found["longwire dev", clients].rate for clients in CLIENTS)
+        label = f"longwire dev, {CLIENTS[0]} clients, a second"
+        print(f"{label:{LABEL}}{few:>20,.0f}{'':10}   {RATE.judge(few)}")
+        label = f"  {CLIENTS[1]} over {CLIENTS[0]}"
+        print(f"{label:{LABEL}}{many / few:>19.2f}x{'':10}   {GROWTH.judge(many / few)}")
         if shutil.which("valgrind"):
-            show_instructions(before)
+            for name, source in sources.items():
+                counted = count_instructions(CLIENTS[0], source) / 1e3
+                label = f"{name}, instructions, thousands"
+                print(f"{label:{LABEL}}{CLIENTS[0]:>10}{counted:>10,.0f}", flush=True)
 
 
-def compare(before: str) -> None: ...
-
-
-def show_instructions(before: str) -> None: ...
+def _race(sources: dict[str, str]) -> dict[tuple[str, int], Figures]:
+    found: dict[tuple[str, int], list[Figures]] = {}
+    with ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(serving("longwire", source))
+            for name, source in sources.items()
+        }
+        servers["uvicorn"] = stack.enter_context(serving("uvicorn"))
+        for clients in CLIENTS * ROUNDS:
+            for name, server in servers.items():
+                figures = asyncio.run(measure(server, clients))
+                found.setdefault((name, clients), []).append(figures)
+    return {
+        key: Figures(median(one.rate for one in each), median(one.cpu for one in each))
+        for key, each in sorted(found.items())
+    }
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    set_environment()
+    compare_dev(*sys.argv[1:])

@@ -282,10 +282,9 @@ class HTTP1Connection(asyncio.Protocol):
         close = close or not self._parser.keeps_alive
         if close:
             headers.append(("connection", "close"))
-        data = _head(response.status, headers)
-        if response.status not in (204, 304) and not self._is_head():
-            data += response.body
-        self._transport.write(data)
+        self._transport.write(_head(response.status, headers))
+        if response.status not in (204, 304) and not self._is_head() and response.body:
+            self._transport.write(response.body)
         self._answering = False
         if close:
             self._close_gently()

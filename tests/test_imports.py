@@ -15,7 +15,6 @@ OTHERS = {
     "boto3",
     "botocore",
     "fastapi",
-    "h11",
     "httpx",
     "mangum",
     "psycopg2",

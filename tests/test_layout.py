@@ -41,14 +41,9 @@ THIRD_PARTY = {
     "longwire/testing/__init__.py": {"starlette"},  # of types alone
     "longwire/cli/dev.py": {"awslambdaric"},
     "longwire/cli/entry.py": {"awslambdaric"},
-    "longwire/local/server/http.py": {"h11", "websockets"},
-    "longwire/local/server/http_api.py": {"h11"},
-    "longwire/local/http11.py": {"h11"},
-    "longwire/local/function/runtime_server.py": {"h11"},
-    "longwire/local/server/websocket.py": {"h11", "websockets"},
-    "longwire/local/inspector/stream.py": {"h11"},
+    "longwire/local/server/websocket.py": {"websockets"},
     "longwire/local/reload.py": {"watchfiles"},
-    "longwire/cli/main.py": {"h11", "websockets", "watchfiles"},
+    "longwire/cli/main.py": {"websockets", "watchfiles"},
     "longwire/doctor/documents.py": {"yaml"},
     "longwire/doctor/sam.py": {"boto3", "samtranslator"},
     "longwire/doctor/looking.py": {"boto3", "botocore"},
@@ -284,5 +279,5 @@ def test_importing_longwire_loads_no_driver_and_no_framework() -> None:
     loaded = {name.partition(".")[0] for name in run.stdout.split()}
     assert loaded.isdisjoint(
         {"sqlite3", "boto3", "botocore", "redis", "psycopg2", "starlette", "mangum"}
-        | {"h11", "websockets", "watchfiles", "anyio", "argparse", "email", "opentelemetry"}
+        | {"websockets", "watchfiles", "anyio", "argparse", "email", "opentelemetry"}
     )

@@ -147,7 +147,7 @@ def test_it_runs_in_an_empty_environment(built: Path, tmp_path: Path) -> None:
     alone_dev = subprocess.run(
         [program, "dev"], cwd=tmp_path, env=environ, capture_output=True, text=True
     )
-    assert "needs h11: pip install 'longwire[dev]'" in alone_dev.stderr
+    assert "needs websockets: pip install 'longwire[dev]'" in alone_dev.stderr
     assert len(alone_dev.stderr.splitlines()) == 1
     done = subprocess.run([*pip, f"{wheel}[dev]"], capture_output=True, text=True)
     if done.returncode and "CI" not in os.environ:

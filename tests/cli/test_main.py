@@ -108,10 +108,11 @@ def test_a_missing_extra_is_one_clear_line(
     directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the pip line that mends it."""
-    monkeypatch.setitem(sys.modules, "h11", None)
-    for name in ("longwire.local.server.server", "longwire.local.server.http"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in list(sys.modules):
+        if name.startswith(("websockets.", "longwire.local.server.")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "websockets", None)
     assert cli.main(["dev", "cli_app:app", "--app-dir", str(directory)]) == 1
     assert capsys.readouterr().err == (
-        "longwire: the local gateway needs h11: pip install 'longwire[dev]'\n"
+        "longwire: the local gateway needs websockets: pip install 'longwire[dev]'\n"
     )

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import time
 import tracemalloc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,7 +33,7 @@ from tests.local.fakes import (
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    import h11
+    from longwire.local.parser import Request
 
 pytestmark = pytest.mark.anyio
 
@@ -175,13 +175,13 @@ class DeafTransport(LostTransport):
 
 
 class LongAnswers(HTTP1Connection):
-    async def route(self, request: h11.Request, body: bytes) -> None:
+    async def route(self, request: Request, body: bytes) -> None:
         self.respond(JSONResponse(200, bytes(100_000)))
 
 
 async def test_a_client_that_reads_no_answer_gets_no_more_of_them() -> None:
     """Though it asks on: what is kept for it has a limit."""
-    answering: list[Coroutine[None, None, None]] = []
+    answering: list[Coroutine[Any, Any, None]] = []
     transport = DeafTransport()
     connection = LongAnswers(answering.append, {}, 1)
     connection.connection_made(transport)

@@ -38,15 +38,18 @@ def parse_result(value: object) -> ProxyResponse:
     if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
         raise MalformedResultError(f"statusCode: expected an int of 200 to 599, got {status!r}")
     body = value.get("body")
-    if not isinstance(body, str | None):
+    if not (body is None or isinstance(body, str)):
         raise MalformedResultError(f"body: expected a string, got {type(body).__name__}")
-    if not isinstance(value.get("isBase64Encoded"), bool | None):
+    encoded = value.get("isBase64Encoded")
+    if not (encoded is None or isinstance(encoded, bool)):
         raise MalformedResultError("isBase64Encoded: expected true or false")
     return ProxyResponse(status, _parse_headers(value), body or "")
 
 
 def _parse_headers(value: dict[object, object]) -> dict[str, str]:
     single, multi = value.get("headers") or {}, value.get("multiValueHeaders") or {}
+    if not (single or multi):
+        return {}
     if not isinstance(single, dict) or not isinstance(multi, dict):
         raise MalformedResultError("headers and multiValueHeaders: expected a dict")
     pairs = [(name, values) for name, values in multi.items() if values]

@@ -104,14 +104,18 @@ def _is_installed(path: str) -> bool:
 def frames_of(task: _Task) -> Iterator[FrameType]:
     """Walk the frames of a suspended task, outermost first."""
     awaitable: object = task.get_coro()
-    while isinstance(awaitable := _unwrap(awaitable), _Suspended):
-        match awaitable:
-            case CoroutineType():
-                frame, awaitable = awaitable.cr_frame, awaitable.cr_await
-            case GeneratorType():
-                frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
-            case _:
-                frame, awaitable = awaitable.ag_frame, awaitable.ag_await
+    while True:
+        if type(awaitable) is CoroutineType:  # nearly always, and nobody inherits from it
+            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+        elif isinstance(awaitable, GeneratorType):
+            frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
+        elif isinstance(awaitable, AsyncGeneratorType):
+            frame, awaitable = awaitable.ag_frame, awaitable.ag_await
+        elif isinstance(inner := _unwrap(awaitable), _Suspended):
+            awaitable = inner
+            continue
+        else:
+            return
         if frame is not None:
             yield frame
 

@@ -107,7 +107,7 @@ def event_line(
         return _request_line(handled, time, app_error, routes, colours=colours)
     result = printable(_result(handled, app_error, routes))
     words = [
-        f"{time:%H:%M:%S}",
+        _clock(time),
         f"{context['eventType']:<10}",
         context["connectionId"][:8],
         f"{context['routeKey'] or '-':<11}",
@@ -120,6 +120,10 @@ def event_line(
         said = f"{context['disconnectStatusCode']} {context['disconnectReason']}"
         words.append(printable(said.rstrip()))
     return "  ".join(words)
+
+
+def _clock(time: datetime) -> str:
+    return f"{time.hour:02}:{time.minute:02}:{time.second:02}"
 
 
 def _request_line(
@@ -137,7 +141,7 @@ def _request_line(
         path = path[: LONGEST_PATH - 1] + "…"
     result = printable(_answered(handled, http, app_error, routes))
     words = [
-        f"{time:%H:%M:%S}",
+        _clock(time),
         f"{printable(http['method']):<10}",
         f"{path:<21}",
         _painted(result, handled, app_error) if colours else result,

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longwire.cli import dev_options, env_file, http
+from longwire.cli import dev_options, env_file, garbage, http
 from longwire.cli.console import printable, write_line
 from longwire.cli.inspection import Inspection, inspecting
 from longwire.cli.options import (
@@ -124,9 +124,13 @@ def _run(options: argparse.Namespace, screen: Screen, looking: Inspection) -> in
         about = screen.about
         said = await http.listen(gateway, options, answers=about.http, has_routes=about.http_routes)
         screen.ready(gateway, said, looking.page_path)
+        garbage.collect_rarely()
 
     with sole_user(file_of(target)):
-        asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
+        try:
+            asyncio.run(_serve(gateway, function, target, asked, begin, keep=options.under_reload))
+        finally:
+            screen.flush()
     return 0
 
 

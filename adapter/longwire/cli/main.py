@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Each declares its options, and what runs it.
 COMMANDS = (dev, new, template, bundle, doctor, init, sweep)
 CANNOT_SERVE, USAGE = 1, 2
-EXTRA = {"h11": "dev", "websockets": "dev", "watchfiles": "dev", "awslambdaric": "instances"}
+EXTRA = {"websockets": "dev", "watchfiles": "dev", "awslambdaric": "instances"}
 EXAMPLES = """\
 examples:
   longwire dev                        the app in main.py or app.py
@@ -45,9 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CannotServeError, BackendError, LifespanError) as error:
         return _fail(error, CANNOT_SERVE)
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
+        name = (error.name or "").partition(".")[0]
+        if name not in EXTRA:
             raise
-        needs = f"the local gateway needs {error.name}: pip install 'longwire[{EXTRA[error.name]}]'"
+        needs = f"the local gateway needs {name}: pip install 'longwire[{EXTRA[name]}]'"
         return _fail(needs, CANNOT_SERVE)
 
 

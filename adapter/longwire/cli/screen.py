@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from datetime import datetime
@@ -68,6 +69,8 @@ class Screen:
         self.about: About = About()
         self.on_broken: Callable[[str | None], object] = do_nothing
         self._raised: dict[str, str] = {}  # by the id of the request
+        self._lines: list[str] = []  # of this turn of the event loop
+        self._colours: tuple[object, bool] = None, False  # whether a stream has them
         # That of the terminal, as this is made before the app, which may set another: Django does.
         self._zone = datetime.now().astimezone().tzinfo
 
@@ -91,13 +94,25 @@ class Screen:
 
     def show(self, handled: HandledEvent) -> None:
         error = self._raised.pop(handled.event["requestContext"]["requestId"], None)
-        colours = has_colours(sys.stdout, os.environ)
+        if self._colours[0] is not sys.stdout:  # an app may put another in its place
+            self._colours = sys.stdout, has_colours(sys.stdout, os.environ)
         time = datetime.now(self._zone)
-        line = event_line(handled, time, error, self.about.routes, colours=colours)
-        write_line(sys.stdout, line)
+        self._write(event_line(handled, time, error, self.about.routes, colours=self._colours[1]))
 
     def report(self, report: Report) -> None:
-        write_line(sys.stdout, report_line(report))
+        self._write(report_line(report))
+
+    def _write(self, line: str) -> None:
+        """Write a line, together with all that come in this turn of the event loop."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """Write what has come so far."""
+        lines, self._lines = self._lines, []
+        if lines:
+            write_line(sys.stdout, "\n".join(lines))
 
     def ready(self, gateway: LocalGateway, http: str, page: str | None) -> None:
         lines = ready_lines(gateway.url, gateway.management_url, self.about, http)

@@ -18,6 +18,7 @@
         gateway         all of these together, with the table of connections
     tasks        the gateway's own tasks
     loops        the event loop of a thread that an app runs in
+    parser       requests of HTTP/1.1 as they arrive
     http11       HTTP/1.1, for the sockets and for the Runtime API
     invoking     a call of the function, and what became of it
     session      one client's connection: its events in their order, and what follows

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import h11
-
+from longwire.local.parser import BadRequestError, Mark, Request, RequestParser
 from longwire.local.rules.http_results import REFUSALS
 from longwire.local.rules.management_api import json_response
 
@@ -25,8 +25,8 @@ REQUEST_TIMEOUT = 10.0
 # Requests of one server that may be arriving in pieces. With one more, that which began first is
 # given up: who sends a request at once is always answered.
 ARRIVING_LIMIT = 100
-# What h11 lets pass in a header, and nobody behind it takes.
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# What would make two headers of one, or end the head.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # Bytes that a client may send before its request is answered.
 EARLY_LIMIT = 256 * 1024
 # Bytes of answers that a client may leave unread before it asks for more.
@@ -66,20 +66,23 @@ class HTTP1Connection(asyncio.Protocol):
         self._body_limit = body_limit
         self._keep_alive = keep_alive
         self._arrival = arrival
+        # When to give up, on the clock of the event loop; the timer may look too early.
+        self._expires_at = math.inf
         self._expiry: asyncio.TimerHandle | None = None
-        self._h11 = h11.Connection(h11.SERVER)
+        self._parser = RequestParser()
         self._body = bytearray()
-        self._request: h11.Request | None = None
+        self._request: Request | None = None
         self._early = 0
-        # Requests are answered one at a time; the next one waits in h11's buffer.
+        # Requests are answered one at a time; the next one waits with the parser.
         self._answering = False
+        self._advancing = False
         self._closing = False
         # Set while the client has read nearly all that was sent to it.
         self._read = asyncio.Event()
         self._read.set()
 
-    async def route(self, request: h11.Request, body: bytes) -> None:
-        """Answer a request by `respond`, or take the transport over."""
+    def route(self, request: Request, body: bytes) -> Coroutine[Any, Any, None] | None:
+        """Answer a request by `respond`, or return what does so or takes the transport over."""
         raise NotImplementedError
 
     def addresses(self) -> tuple[str, int]:
@@ -111,6 +114,8 @@ class HTTP1Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._read.set()
         self._arrived()
+        if self._expiry is not None:
+            self._expiry.cancel()
 
     def pause_writing(self) -> None:
         self._read.clear()
@@ -123,7 +128,7 @@ class HTTP1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        self._h11.receive_data(data)
+        self._parser.feed(data)
         if self._answering:
             # A WebSocket client may send before its 101; all of it is kept, within reason.
             self._early += len(data)
@@ -135,7 +140,7 @@ class HTTP1Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._closing:
             return False
-        self._h11.receive_data(b"")
+        self._parser.end()
         if not self._answering:
             self._advance()
         # Some clients shut down their side after a request and still want the answer.
@@ -144,42 +149,50 @@ class HTTP1Connection(asyncio.Protocol):
     # Requests
 
     def _advance(self) -> None:
-        while not self._answering and not self._closing:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                self._refuse_rubbish(error)
-                return
-            if isinstance(event, h11.Request):
-                self._begin_request(event)
-            elif isinstance(event, h11.Data):
-                self._keep_body(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self._answering = True
-                self._arrived()
-                self._spawn(self._answer())
-            else:
-                if isinstance(event, h11.ConnectionClosed):
-                    self._transport.close()
-                else:
-                    self._wait_for_the_rest()
-                return
+        if self._advancing:
+            return  # a request was answered at once, and the loop below goes on with the next
+        self._advancing = True
+        try:
+            while not self._answering and not self._closing and self._take_event():
+                pass
+        finally:
+            self._advancing = False
 
-    def _begin_request(self, request: h11.Request) -> None:
+    def _take_event(self) -> bool:
+        """Take a part of a request; tell whether there may be another."""
+        try:
+            part = self._parser.next()
+        except BadRequestError as error:
+            self._request = None
+            self.respond(json_response(error.status, phrase(error.status)), close=True)
+            return False
+        if isinstance(part, Request):
+            self._begin_request(part)
+        elif isinstance(part, bytes):
+            self._keep_body(part)
+        elif part is Mark.COMPLETE:
+            self._answering = True
+            self._arrived()
+            self._answer()
+        elif part is Mark.CLOSED:
+            self._transport.close()
+            return False
+        else:
+            self._wait_for_the_rest()
+            return False
+        return True
+
+    def _begin_request(self, request: Request) -> None:
         self._request = request
         self._body.clear()
-        if any(_CONTROL.search(value) for _, value in request.headers):
-            self.respond(json_response(400, phrase(400)), close=True)
-        elif self._h11.they_are_waiting_for_100_continue:
-            if _length(request) > self._body_limit:
+        if self._parser.expects_continue:
+            if self._parser.length > self._body_limit:
                 # It has asked before it sends, so that it need not.
                 text = "refused %s: the body would have more than %d bytes"
-                logger.warning(
-                    text, request.target.partition(b"?")[0].decode("latin-1"), self._body_limit
-                )
+                logger.warning(text, request.target.partition("?")[0], self._body_limit)
                 self.respond(REFUSALS[413], close=True)
                 return
-            self.write(h11.InformationalResponse(status_code=100, headers=[]))
+            self._transport.write(_head(100, ()))
 
     def _keep_body(self, data: bytes) -> None:
         # What is over the limit is read, so that the client gets to read its 413, but not kept.
@@ -189,42 +202,63 @@ class HTTP1Connection(asyncio.Protocol):
     # Requests that do not arrive
 
     def _wait_for_the_rest(self) -> None:
-        if self not in self._arriving and self._has_begun():
+        if self not in self._arriving and self._parser.has_begun:
             self._arriving[self] = None
             self._expire_after(self._arrival or REQUEST_TIMEOUT)
             if len(self._arriving) > ARRIVING_LIMIT:
                 next(iter(self._arriving))._expire()
 
-    def _has_begun(self) -> bool:
-        return self._h11.their_state is not h11.IDLE or self._h11.trailing_data[0] != b""
-
     def _arrived(self) -> None:
         self._arriving.pop(self, None)
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        self._expires_at = math.inf
 
     def _expire_after(self, seconds: float) -> None:
+        # Not a timer for each request: those that are cancelled stay with the loop.
+        loop = asyncio.get_running_loop()
+        self._expires_at = when = loop.time() + seconds
+        if self._expiry is None or self._expiry.when() > when:
+            self._set_timer(when)
+
+    def _set_timer(self, when: float) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
-        self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire)
+        self._expiry = asyncio.get_running_loop().call_at(when, self._look_at_time, when)
+
+    def _look_at_time(self, now: float) -> None:
+        self._expiry = None
+        if self._expires_at <= now:
+            self._expire()
+        elif self._expires_at < math.inf:
+            self._set_timer(self._expires_at)
 
     def _expire(self) -> None:
         """Give up a request that has not arrived, or a connection without one."""
         begun = self in self._arriving
         self._arrived()
-        if begun and self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if begun:
             self.respond(json_response(408, phrase(408)), close=True)
         else:
             self._transport.close()
 
-    async def _answer(self) -> None:
+    def _answer(self) -> None:
         try:
-            await self.route(cast("h11.Request", self._request), bytes(self._body))
+            work = self.route(cast("Request", self._request), bytes(self._body))
         except Exception:
-            # Its client must not be left waiting, nor the others be touched.
-            logger.exception("a request failed in the gateway")
-            self._transport.close()
+            self._fail()
+        else:
+            if work is not None:
+                self._spawn(self._answer_later(work))
+
+    async def _answer_later(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            self._fail()
+
+    def _fail(self) -> None:
+        # Its client must not be left waiting, nor the others be touched.
+        logger.exception("a request failed in the gateway")
+        self._transport.close()
 
     async def until_read(self) -> None:
         """Wait until the client has nearly read the answers so far, and for not too long."""
@@ -245,28 +279,33 @@ class HTTP1Connection(asyncio.Protocol):
         has_length = any(name == "content-length" for name, _ in headers)  # that of a HEAD
         if response.status not in (204, 304) and not has_length:
             headers.append(("content-length", str(len(response.body))))
+        close = close or not self._parser.keeps_alive
         if close:
             headers.append(("connection", "close"))
-        reason = phrase(response.status).encode()
-        encoded = [(name.encode(), value.encode(errors="replace")) for name, value in headers]
-        self.write(h11.Response(status_code=response.status, headers=encoded, reason=reason))
-        if response.body and response.status not in (204, 304) and not self._is_head():
-            self.write(h11.Data(data=response.body))
-        self.write(h11.EndOfMessage())
-        self._next_request()
+        self._transport.write(_head(response.status, headers))
+        if response.status not in (204, 304) and not self._is_head() and response.body:
+            self._transport.write(response.body)
+        self._answering = False
+        if close:
+            self._close_gently()
+        else:
+            self._next_request()
 
-    def write(self, event: h11.Event) -> None:
-        """Send a part of a response."""
-        data = self._h11.send(event)
-        if data:
-            self._transport.write(data)
+    def begin_stream(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Answer with 200 and a body that comes in pieces; the connection ends with it."""
+        self._transport.write(_head(200, [*headers, ("connection", "close")]))
+
+    def send_piece(self, data: bytes) -> None:
+        """Send a piece of such a body."""
+        self._transport.write(data)
+
+    def switch(self, headers: Iterable[tuple[str, str]]) -> bytes:
+        """Agree to another protocol; return what has come of it already."""
+        self._transport.write(_head(101, headers))
+        return self._parser.rest
 
     def _next_request(self) -> None:
-        self._answering = False
-        if self._h11.our_state is h11.MUST_CLOSE or self._h11.our_state is h11.CLOSED:
-            self._close_gently()
-            return
-        self._h11.start_next_cycle()
+        self._parser.go_on()
         self._request = None
         self._early = 0
         self._transport.resume_reading()
@@ -275,13 +314,6 @@ class HTTP1Connection(asyncio.Protocol):
             self._answering or self._closing or self in self._arriving
         ):
             self._expire_after(self._keep_alive)
-
-    def _refuse_rubbish(self, error: h11.RemoteProtocolError) -> None:
-        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            status = error.error_status_hint
-            self.respond(json_response(status, phrase(status)), close=True)
-        else:
-            self._close_gently()
 
     def _close_gently(self) -> None:
         """Let the client read its response before the socket goes, though it may still send."""
@@ -298,17 +330,22 @@ class HTTP1Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(seconds, self._transport.abort)
 
     def _is_head(self) -> bool:
-        return self._request is not None and self._request.method == b"HEAD"
+        return self._request is not None and self._request.method == "HEAD"
 
 
-def _length(request: h11.Request) -> int:
-    values = [value for name, value in request.headers if name == b"content-length"]
-    return int(values[0]) if values else 0  # h11 has checked that it is a number, and the only one
+def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Write the head of a response.
 
-
-def decode(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Return headers as text."""
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    Raises:
+        ValueError: a header would be more than one.
+    """
+    lines = [f"HTTP/1.1 {status} {phrase(status)}"]
+    for name, value in headers:
+        line = f"{name}: {value}"
+        if _CONTROL.search(line):
+            raise ValueError(f"the header {name!r} of an answer has control characters")
+        lines.append(line)
+    return "\r\n".join([*lines, "\r\n"]).encode(errors="replace")
 
 
 def phrase(status: int) -> str:

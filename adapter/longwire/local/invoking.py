@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from longwire.exceptions import BackendError
 from longwire.local.rules import results
 from longwire.local.rules.errors import FunctionError
+from longwire_aws.timeouts import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -60,7 +62,10 @@ async def outcome_of(
     """Return what became of a call, and the seconds that it was waited for."""
     began = time.monotonic()
     task = tasks.spawn(call)
-    await asyncio.wait({task}, timeout=timeout)
+    over = asyncio.get_running_loop().create_future()
+    task.add_done_callback(lambda task: None if over.done() else over.set_result(None))
+    with contextlib.suppress(TimeoutError), limits().within(timeout):
+        await over
     seconds = time.monotonic() - began
     if not task.done():
         # It goes on, but nobody waits.

@@ -1,9 +1,10 @@
-"""The event loop of a thread that an app runs in."""
+"""The event loop of a thread that an app runs in, and calls into it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,3 +24,32 @@ def run(loop: asyncio.AbstractEventLoop, is_over: Callable[[], bool]) -> None:
             logger.error("the app tried to end the process: %r; it goes on here", error)
     asyncio.set_event_loop(None)
     loop.close()
+
+
+class Calls:
+    """Calls into an event loop from other threads; those that come together wake it once."""
+
+    # As `call_soon_threadsafe`, which writes to a socket each time: then another thread may go on.
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._is_woken = False
+
+    def put(self, call: Callable[..., object], *arguments: object) -> None:
+        """Have something called in the thread of the loop; from any thread."""
+        self._waiting.append((call, arguments))
+        if not self._is_woken:
+            self._is_woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._make)
+            except RuntimeError:  # it is closed
+                self._is_woken = False
+                self._waiting.clear()
+                raise
+
+    def _make(self) -> None:
+        self._is_woken = False
+        while self._waiting:
+            call, arguments = self._waiting.popleft()
+            call(*arguments)

@@ -75,18 +75,19 @@ class Stream:
 
     async def until(self, enough: Callable[[], object]) -> None:
         while not enough():
-            size = int(await self._reader.readline(), 16)
-            assert size, "the stream has ended"
-            chunk = (await self._reader.readexactly(size + 2)).decode().strip()
-            for part in chunk.split("\n\n"):
-                self._take(part)
+            part = b""
+            while not part.endswith(b"\n\n"):
+                line = await self._reader.readline()
+                assert line, "the stream has ended"
+                part += line
+            self._take(part.decode().strip())
 
     def _take(self, part: str) -> None:
         lines = [line for line in part.split("\n") if line.startswith("data: ")]
         if not lines:
             return
         told = json.loads(lines[0].removeprefix("data: "))
-        if part.startswith("event: hello"):
+        if "event: hello" in part:
             self.hello = told
             return
         self.messages += 1

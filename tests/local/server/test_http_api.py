@@ -111,7 +111,7 @@ async def test_a_client_that_asks_first_is_told_to_go_on(served: Served) -> None
     """curl does so with what is long."""
     async with raw_connection(served.url) as (reader, writer):
         writer.write(b"POST / " + HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
-        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 \r\n\r\n"
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(b"hi")
         status, _, body = await read_response(reader)
     assert (status, json.loads(body)["body"]) == (200, "hi")

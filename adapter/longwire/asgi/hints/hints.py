@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     _Task = asyncio.Task[Any]
+    _Stacks = dict[_Task, "_Stack"]
 
 _Tell = Callable[[str], object]
 _Notes = dict[str, "Hashable"]
@@ -55,6 +56,13 @@ class _Change(NamedTuple):
     of: object  # the function's frame, or the object that has the attribute
 
 
+class _Stack(NamedTuple):
+    """The frames of a task, outermost first, and which of them are of the app's own code."""
+
+    frames: list[FrameType]
+    own: list[FrameType]
+
+
 class Hints:
     """Watches one run of an app; `tell` gets each text."""
 
@@ -65,16 +73,15 @@ class Hints:
         self._variables: dict[int, tuple[FrameType, _Notes]] = {}
         self._attributes: dict[int, tuple[object, _Notes]] = {}
         self._waited_at: list[_Line] | None = None
-        self._suspended: dict[int, FrameType] = {}
+        self._suspended: set[FrameType] = set()
 
     def hand_over(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
         """Note what the app holds as it gets a message; `clients` wait for the client."""
         with self._looking():
             stacks = _stacks(main, tasks, clients)
             self._waited_at = _waits_at(stacks, clients)
-            for frame in itertools.chain(*stacks.values()):
-                if own.is_frame(frame):
-                    self._variables[id(frame)] = frame, _noted(frame.f_locals)
+            for frame in itertools.chain(*(stack.own for stack in stacks.values())):
+                self._variables[id(frame)] = frame, _noted(frame.f_locals)
             for one in _objects(stacks):
                 self._attributes[id(one)] = one, _noted(values.attributes(one))
 
@@ -82,9 +89,10 @@ class Hints:
         """Say what will be forgotten: the app waits again, and is about to be cancelled."""
         with self._looking():
             stacks = _stacks(main, tasks, clients)
-            self._suspended = {id(frame): frame for frame in itertools.chain(*stacks.values())}
+            self._suspended = set(_frames(stacks))
             _ending.add(self)
-            for one in _objects(stacks):
+            objects = _objects(stacks)
+            for one in objects:
                 if _expects_group_messages(one):
                     self._say(
                         f"consumer {type(one).__name__} waits for a channel layer that is not "
@@ -93,7 +101,7 @@ class Hints:
                         "(docs/channels.md)"
                     )
             if self._waited_at is not None:
-                self._compare(stacks)
+                self._compare(stacks, objects)
                 self._compare_places(self._waited_at, _waits_at(stacks, clients))
 
     def swallowed(self, message: object = None) -> None:
@@ -136,8 +144,12 @@ class Hints:
         except Exception as error:
             self._say(f"the app's variables could not be looked at: {error!r}")
 
-    def _compare(self, stacks: dict[_Task, list[FrameType]]) -> None:
-        changes = [*self._changed_variables(stacks), *self._changed_attributes(stacks)]
+    def _compare(self, stacks: _Stacks, objects: list[object]) -> None:
+        changes = self._changed_variables(stacks)
+        if objects:
+            changes += self._changed_attributes(stacks, objects)
+        if not changes:
+            return
         states = [self._scope, *_scopes(stacks)]
         kept = [one.get(name) for one in states if isinstance(one, dict) for name in _KEPT]
         for change in changes:
@@ -154,10 +166,10 @@ class Hints:
                 decided.add(text)
             self._say(text)
 
-    def _changed_variables(self, stacks: dict[_Task, list[FrameType]]) -> list[_Change]:
+    def _changed_variables(self, stacks: _Stacks) -> list[_Change]:
         changes = []
         # What goes on by itself changes with or without a message.
-        awake = [stack for stack in stacks.values() if not suspended.sleeps(stack)]
+        awake = [stack.own for stack in stacks.values() if not suspended.sleeps(stack.frames)]
         for frame in itertools.chain(*awake):
             _, before = self._variables.get(id(frame), (None, {}))
             if not before:
@@ -174,11 +186,11 @@ class Hints:
         owned = {change.name for change in changes if not _is_borrowed(change)}
         return [one for one in changes if not (_is_borrowed(one) and one.name in owned)]
 
-    def _changed_attributes(self, stacks: dict[_Task, list[FrameType]]) -> list[_Change]:
+    def _changed_attributes(self, stacks: _Stacks, objects: list[object]) -> list[_Change]:
         changes = []
-        frames = itertools.chain(*stacks.values())
-        next_ones = [liveness.attributes_assigned_next(one) for one in frames if own.is_frame(one)]
-        for one in _objects(stacks):
+        frames = itertools.chain(*(stack.own for stack in stacks.values()))
+        next_ones = list(map(liveness.attributes_assigned_next, frames))
+        for one in objects:
             _, before = self._attributes.get(id(one), (None, {}))
             if not before:
                 continue
@@ -215,55 +227,61 @@ class Hints:
 _KEPT = "state", "session"
 
 
-def _stacks(
-    main: _Task, tasks: Collection[_Task], clients: Collection[_Task]
-) -> dict[_Task, list[FrameType]]:
-    """Return the frames of tasks, outermost first; the app's first task comes first."""
+def _stacks(main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> _Stacks:
+    """Return the frames of tasks; the app's first task comes first."""
     others = tasks if len(tasks) <= MOST_TASKS else ()
-    every = dict.fromkeys((main, *clients, *others))
-    return {task: list(frames_of(task)) for task in every}
+    stacks = {}
+    for task in dict.fromkeys((main, *clients, *others)):
+        frames = list(frames_of(task))
+        stacks[task] = _Stack(frames, own.among(frames))
+    return stacks
 
 
-def _waits_at(stacks: dict[_Task, list[FrameType]], clients: Collection[_Task]) -> list[_Line]:
+def _frames(stacks: _Stacks) -> Iterator[FrameType]:
+    return itertools.chain(*(stack.frames for stack in stacks.values()))
+
+
+def _waits_at(stacks: _Stacks, clients: Collection[_Task]) -> list[_Line]:
     """Return the lines of the app's own code that lead to where it waits for the client."""
     inside = [stack for task, stack in stacks.items() if task in clients]
+    if found := _own_lines(inside):
+        return found
     # A task that is a framework's `receive()` alone is waited for by somebody.
     by_name = [
         stack
         for task, stack in stacks.items()
-        if stack and not set(clients).isdisjoint(suspended.awaited_by(task, stack[-1]))
+        if stack.frames
+        and not set(clients).isdisjoint(suspended.awaited_by(task, stack.frames[-1]))
     ]
-    lines = (sorted(map(_own_lines, waiting)) for waiting in (inside, by_name))
-    return next((found for found in map(_chained, lines) if found), [])
+    return _own_lines(by_name)
 
 
-def _chained(lines: list[list[_Line]]) -> list[_Line]:
-    return list(itertools.chain(*lines))
+def _own_lines(stacks: list[_Stack]) -> list[_Line]:
+    lines = (
+        [
+            (frame.f_code.co_filename, frame.f_lineno)
+            for frame in stack.own
+            if frame.f_lineno is not None
+        ]
+        for stack in stacks
+    )
+    return list(itertools.chain(*sorted(lines)))
 
 
-def _own_lines(stack: list[FrameType]) -> list[_Line]:
-    return [
-        (frame.f_code.co_filename, frame.f_lineno)
-        for frame in stack
-        if own.is_frame(frame) and frame.f_lineno is not None
-    ]
-
-
-def _objects(stacks: dict[_Task, list[FrameType]]) -> list[object]:
+def _objects(stacks: _Stacks) -> list[object]:
     """List the objects of the app's own classes whose methods wait, or a framework's for them."""
     found: dict[int, object] = {}
-    for frame in itertools.chain(*stacks.values()):
-        if frame.f_code.co_varnames[:1] == ("self",):
-            one = frame.f_locals.get("self")
-            if one is not None and own.is_class(type(one)):
-                found[id(one)] = one
+    for frame in _frames(stacks):
+        one = frame.f_locals.get("self")
+        kind: Any = type(one)
+        if own.is_class(kind) and frame.f_code.co_varnames[:1] == ("self",):
+            found[id(one)] = one
     return list(found.values())
 
 
-def _scopes(stacks: dict[_Task, list[FrameType]]) -> list[object]:
+def _scopes(stacks: _Stacks) -> list[object]:
     """List the scopes that frameworks may have made of the first one."""
-    frames = itertools.chain(*stacks.values())
-    return [frame.f_locals["scope"] for frame in frames if "scope" in frame.f_locals]
+    return [frame.f_locals["scope"] for frame in _frames(stacks) if "scope" in frame.f_locals]
 
 
 def _assigned_anew(kind: type) -> frozenset[str]:
@@ -294,7 +312,7 @@ def _expects_group_messages(one: object) -> bool:
 
 
 def _was_suspended(frame: FrameType) -> bool:
-    return any(id(frame) in one._suspended for one in tuple(_ending))
+    return any(frame in one._suspended for one in tuple(_ending))
 
 
 def _passes_on(frame: FrameType, message: object) -> bool:

@@ -8,25 +8,34 @@ import sys
 from types import FunctionType
 from typing import TYPE_CHECKING
 
-from longwire.asgi.frames import is_of_a_library, module_of
+from longwire.asgi.frames import is_of_a_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import CodeType, FrameType, ModuleType
 
 # Where classes come from whose heirs are data.
 _PLAIN_BASES = {*sys.stdlib_module_names, "pydantic", "msgspec"}
 
 
+@functools.lru_cache(4096)
 def _is_own(module: object, path: str) -> bool:
     return not (path.startswith("<") or is_of_a_library(str(module), path))
 
 
 def is_frame(frame: FrameType) -> bool:
     """Tell whether the app's own code runs in a frame."""
-    return _is_own(module_of(frame), frame.f_code.co_filename)
+    return bool(among([frame]))
 
 
+def among(frames: Iterable[FrameType]) -> list[FrameType]:
+    """Return those of some frames that the app's own code runs in."""
+    return [
+        one for one in frames if _is_own(one.f_globals.get("__name__", ""), one.f_code.co_filename)
+    ]
+
+
+@functools.lru_cache(4096)
 def is_class(kind: type) -> bool:
     """Tell whether a class is the app's own."""
     path = getattr(sys.modules.get(kind.__module__), "__file__", None)

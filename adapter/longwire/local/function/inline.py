@@ -14,7 +14,9 @@ import uuid
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from longwire.local import loops
+from longwire.local.loops import Calls
 from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
+from longwire_aws.timeouts import limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -69,8 +71,11 @@ class LambdaContext:
         # and this with the name of what its app has raised, or with that itself.
         self.app_raised = app_raised
         self.app_error = app_error
-        self.aws_request_id: str = str(uuid.uuid4())
         self._deadline = time.monotonic() + timeout
+
+    @functools.cached_property
+    def aws_request_id(self) -> str:
+        return str(uuid.uuid4())
 
     def get_remaining_time_in_millis(self) -> int:
         return max(0, int((self._deadline - time.monotonic()) * 1000))
@@ -140,13 +145,13 @@ class InlineFunction:
     ) -> object:
         """Return what the function returns; raise what it raises, or a `FunctionError`."""
         try:
-            async with asyncio.timeout(self._timeout) as deadline:
+            with limits().within(self._timeout) as deadline:
                 raised = functools.partial(self._app_raised, event)
                 app_error = functools.partial(self._app_error, event)
                 context = LambdaContext(self._timeout, waits_for_client, raised, app_error)
                 return await self._handle(event, context)
         except TimeoutError:
-            if not deadline.expired():
+            if not deadline.expired:
                 raise
         except SystemExit as error:
             raise FunctionExitError(f"the function ended its process: {error!r}") from error
@@ -169,6 +174,8 @@ class ThreadFunction:
         self._target = target
         self._inline = InlineFunction(target, timeout=timeout, app_raised=app_raised)
         self._loop = asyncio.new_event_loop()
+        self._calls = Calls(self._loop)
+        self._answers: Calls  # into the loop of who runs it
         self._stopping = False
         # A daemon: nothing can stop an app that blocks for ever.
         self._thread = threading.Thread(target=self._run, name="longwire-function", daemon=True)
@@ -176,12 +183,32 @@ class ThreadFunction:
     async def invoke(
         self, event: LambdaEvent, waits_for_client: Callable[[], object] = do_nothing
     ) -> object:
-        """Like `InlineFunction.invoke`, from any other loop."""
+        """Like `InlineFunction.invoke`, from the loop that runs it."""
         return await self.run(self._inline.invoke(event, waits_for_client))
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something else on the loop of the function."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        context = contextvars.copy_context()
+        task: asyncio.Task[T]
+
+        def begin() -> None:
+            nonlocal task
+            # Not `create_task(context=...)`: a task factory looks at the context that calls it.
+            task = context.run(self._loop.create_task, work)
+            task.add_done_callback(end)
+
+        def end(task: asyncio.Task[T]) -> None:
+            with contextlib.suppress(RuntimeError):  # nobody waits: the caller's loop is closed
+                self._answers.put(_settle, over)
+
+        self._calls.put(begin)
+        try:
+            await over
+        except asyncio.CancelledError:
+            self._calls.put(lambda: task.cancel())
+            raise
+        return task.result()
 
     # As `Instances`, which has something to wait for.
 
@@ -196,6 +223,7 @@ class ThreadFunction:
     @contextlib.asynccontextmanager
     async def running(self, *, grace: float = 5.0) -> AsyncIterator[ThreadFunction]:
         """Run the thread; at the end the handler has `grace` seconds to shut down."""
+        self._answers = Calls(asyncio.get_running_loop())
         self._thread.start()
         try:
             yield self
@@ -227,6 +255,11 @@ class ThreadFunction:
         await asyncio.gather(*remaining, return_exceptions=True)
         await asyncio.get_running_loop().shutdown_asyncgens()
         await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def _settle(over: asyncio.Future[None]) -> None:
+    if not over.done():  # else who waited was cancelled
+        over.set_result(None)
 
 
 async def _run_in_thread(call: Callable[[], object]) -> object:

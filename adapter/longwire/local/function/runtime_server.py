@@ -7,16 +7,15 @@ import hmac
 from typing import TYPE_CHECKING
 
 from longwire.local.function.runtime_api import STRANGER
-from longwire.local.http11 import HTTP1Connection, decode
+from longwire.local.http11 import HTTP1Connection
 from longwire.local.rules import access
 from longwire.local.rules.management_api import FORBIDDEN
 from longwire.local.rules.settings import PAYLOAD_LIMIT
 from longwire.local.tasks import Tasks
 
 if TYPE_CHECKING:
-    import h11
-
     from longwire.local.function.runtime_api import RuntimeAPI
+    from longwire.local.parser import Request
 
 
 class RuntimeServer:
@@ -75,17 +74,14 @@ class _RuntimeConnection(HTTP1Connection):
         super().connection_lost(error)
         self._connections.discard(self)
 
-    async def route(self, request: h11.Request, body: bytes) -> None:
-        given_headers = decode(request.headers)
-        host = access.host_name(given_headers)
-        if access.is_from_page(given_headers) or not access.is_own_host(host, access.LOOPBACK):
+    async def route(self, request: Request, body: bytes) -> None:
+        host = access.host_name(request.headers)
+        if access.is_from_page(request.headers) or not access.is_own_host(host, access.LOOPBACK):
             self.respond(FORBIDDEN)
             return
-        headers = {name.lower(): value for name, value in given_headers}
-        method, path = request.method.decode("ascii"), request.target.decode("latin-1")
-        given, path = path[: len(self._prefix)], path[len(self._prefix) :]
+        given, path = request.target[: len(self._prefix)], request.target[len(self._prefix) :]
         if not hmac.compare_digest(given.encode(), self._prefix.encode()):
             # Any process of this machine can connect, and any page of its browsers.
             self.respond(STRANGER)
             return
-        self.respond(await self._api.answer(method, path, headers, body))
+        self.respond(await self._api.answer(request.method, path, dict(request.headers), body))

@@ -300,8 +300,13 @@ def _size(outcome: Outcome | None) -> int:
     if not isinstance(outcome, Returned):
         return 200
     value = outcome.value
-    parts = value.values() if isinstance(value, dict) else [value]
-    return sum(len(one if isinstance(one, (str, bytes)) else as_json(one)) for one in parts)
+    return sum(map(_size_of_part, value.values() if isinstance(value, dict) else [value]))
+
+
+def _size_of_part(value: object) -> int:
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    return 8 if isinstance(value, (int, float, type(None))) else len(as_json(value))
 
 
 def as_json(value: object) -> bytes:

@@ -8,13 +8,13 @@ import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote
 
 from longwire.local.inspector import peers, transport
 from longwire.local.inspector.entries import PostedFrame, SeenEvent, kind_of
 from longwire.local.inspector.peers import Peer
 from longwire.local.inspector.ring import Ring
 from longwire.local.rules.faults import LOST
+from longwire.local.rules.management_api import unquoted
 from longwire.local.rules.results import Outcome, Raised, Returned, TimedOut
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Inspector:
         self.peers: dict[str, Peer] = {}
         self.lookers: set[Looker] = set()
         self._clock = clock
+        self._here = f"pid {os.getpid()}"
         self._numbers = itertools.count(1)
         # From any thread.
         self._output: deque[tuple[str, str]] = deque(maxlen=MOST_PIECES)
@@ -74,7 +75,7 @@ class Inspector:
         entry.is_running, entry.replay_of = True, replay_of
         self._running.add(entry)
         if here:
-            entry.process, self._latest_here = f"pid {os.getpid()}", entry.request_id or ""
+            entry.process, self._latest_here = self._here, entry.request_id or ""
         peer = self.peers.get(entry.connection_id or "")
         if peer is not None and entry.kind == "MESSAGE" and replay_of is None:
             peer.messages += 1
@@ -183,7 +184,7 @@ class Inspector:
         method = request.method
         if method not in ("POST", "DELETE"):
             return
-        connection_id = unquote(request.target.partition("?")[0].rpartition("/")[2])
+        connection_id = unquoted(request.target.partition("?")[0].rpartition("/")[2])
         peer = self.peers.get(connection_id)
         frame = PostedFrame(connection_id, request.body, response.status)
         if peer is not None and method == "POST" and response.status == 200:

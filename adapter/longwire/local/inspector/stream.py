@@ -9,12 +9,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-import h11
-
 from longwire.local.inspector.entries import as_json, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from longwire.local.inspector.entries import SeenEvent
     from longwire.local.inspector.inspector import Inspector
@@ -42,7 +40,9 @@ class StreamConnection(Protocol):
     @property
     def is_closing(self) -> bool: ...
 
-    def write(self, event: h11.Event) -> None: ...
+    def begin_stream(self, headers: Iterable[tuple[str, str]]) -> None: ...
+
+    def send_piece(self, data: bytes) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -127,7 +127,7 @@ async def serve(
 ) -> None:
     """Tell a page of everything until it goes."""
     connection.is_stream = True
-    connection.write(h11.Response(status_code=200, headers=headers))
+    connection.begin_stream(headers)
     _tell(connection, b"retry: 700\n")
     _tell(connection, b"event: hello\ndata: " + as_json(hello) + b"\n\n")
     known: dict[str, Any] = {}
@@ -148,11 +148,9 @@ async def serve(
         known = other
         _tell(connection, b"data: " + as_json(told) + b"\n\n" if told else b": \n\n")
         await asyncio.sleep(PACE)
-    if not connection.is_closing:
-        connection.write(h11.EndOfMessage())
     connection.stop()
 
 
 def _tell(connection: StreamConnection, data: bytes) -> None:
     if not connection.is_closing:
-        connection.write(h11.Data(data=data))
+        connection.send_piece(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 # Of a handshake that is sent by no socket: the example of RFC 6455.
@@ -74,3 +74,11 @@ class LocalConnection:
     tokens_at: float = 0.0
     # What the authorizer said of the client; it is in each of the connection's events.
     authorizer: dict[str, str] | None = None
+    # Who the client is, as each of its events says.
+    identity: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.identity = {"sourceIp": self.handshake.source_ip}
+        user_agent = self.handshake.header("User-Agent")
+        if user_agent is not None:
+            self.identity["userAgent"] = user_agent

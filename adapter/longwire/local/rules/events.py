@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-devel
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -114,10 +115,6 @@ def _request_context(
     route_key: str,
     event_type: str,
 ) -> dict[str, Any]:
-    identity = {"sourceIp": connection.handshake.source_ip}
-    user_agent = connection.handshake.header("User-Agent")
-    if user_agent is not None:
-        identity["userAgent"] = user_agent
     context = {
         "routeKey": route_key,
         "eventType": event_type,
@@ -127,7 +124,7 @@ def _request_context(
         "stage": settings.stage,
         "connectedAt": connection.connected_at,
         "requestTimeEpoch": stamp.time,
-        "identity": identity,
+        "identity": dict(connection.identity),
         "requestId": stamp.request_id,
         "domainName": settings.domain_name,
         "connectionId": connection.connection_id,
@@ -174,5 +171,10 @@ def _multi_value_query(query: str) -> dict[str, list[str]]:
 
 def common_log_time(milliseconds: int) -> str:
     """Write a time as web servers log it."""
-    time = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return _log_second(milliseconds // 1000)
+
+
+@functools.lru_cache(4)
+def _log_second(seconds: int) -> str:
+    time = datetime.fromtimestamp(seconds, UTC)
     return f"{time:%d}/{_MONTHS[time.month - 1]}/{time:%Y:%H:%M:%S} +0000"

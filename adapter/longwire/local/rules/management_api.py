@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-c
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 # URL-safe base64 that ends in its padding, as every id that was ever seen; AWS promises no length.
 _CONNECTION_ID = re.compile(r"(?:[\w-]{4})*(?:[\w-]{2}==|[\w-]{3}=)", re.ASCII)
+
+
+# Paths come again and again.
+unquoted = functools.lru_cache(1024)(unquote)
 
 
 class ManagementRequest(NamedTuple):
@@ -105,11 +110,11 @@ def decide(
 
 def is_management_path(path: str) -> bool:
     """Tell a request to the management API from a handshake."""
-    return "@connections" in unquote(path).split("/")
+    return "@connections" in unquoted(path).split("/")
 
 
 def _connection_id(settings: GatewaySettings, path: str) -> str | None:
-    segments = [unquote(segment) for segment in path.split("/")]
+    segments = [unquoted(segment) for segment in path.split("/")]
     if len(segments) != 4 or segments[:3] != ["", settings.stage, "@connections"]:
         return None
     return segments[3] or None

@@ -32,9 +32,10 @@ def parse_expression(expression: str) -> list[str]:
 def select_route(body: str, expression: str, routes: Collection[str]) -> str | None:
     """Return the key of the route that this message takes; None when there is none for it."""
     # A body that is not JSON, and a value that names no route, go to `$default`.
-    key = _evaluate(body, parse_expression(expression))
-    if key is not None and key in routes and not key.startswith("$"):
-        return key
+    if any(not route.startswith("$") for route in routes):
+        key = _evaluate(body, parse_expression(expression))
+        if key is not None and key in routes and not key.startswith("$"):
+            return key
     return "$default" if "$default" in routes else None
 
 

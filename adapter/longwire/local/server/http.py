@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import h11
-
-from longwire.local.http11 import HTTP1Connection, decode, phrase
+from longwire.local.http11 import HTTP1Connection, phrase
 from longwire.local.rules.access import host_name, is_from_page
 from longwire.local.rules.connection import LOST, ClientHandshake
 from longwire.local.rules.http_events import BODY_LIMIT
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine, Sequence
 
+    from longwire.local.parser import Request
     from longwire.local.rules.gateway import GatewayRules
     from longwire.local.session import Session
 
@@ -84,7 +83,7 @@ class HTTPOwner(HTTPAPIOwner, Protocol):
 
     def ended(self, session: Session) -> None: ...
 
-    async def manage(self, request: ManagementRequest) -> JSONResponse: ...
+    def manage(self, request: ManagementRequest) -> JSONResponse: ...
 
 
 class ClientHTTPConnection(HTTP1Connection):
@@ -118,35 +117,40 @@ class ClientHTTPConnection(HTTP1Connection):
 
     # Requests
 
-    async def route(self, request: h11.Request, body: bytes) -> None:
-        asked = _to_manage(request, body)
+    def route(self, request: Request, body: bytes) -> Coroutine[Any, Any, None] | None:
+        asked = ManagementRequest(request.method, request.target, request.headers, body)
         path = asked.target.partition("?")[0]
         if refuses_host(self._owner, host_name(asked.headers), asked.target):
             self.respond(FORBIDDEN)
         elif self._owner.watcher is not None and self._owner.watcher.wants(asked):
-            await self._owner.watcher.answer(self, asked)
+            return self._owner.watcher.answer(self, asked)
         elif self._owner.one_port and not (is_management_path(path) or opens_socket(asked.headers)):
-            await respond_to(self._owner, self, request, body)
+            return respond_to(self._owner, self, request, body)
         elif len(asked.target) > URL_LIMIT:
             self.respond(json_response(414, "Request URI Too Long"))
+        elif is_management_path(path):
+            self._manage(asked, path)
         else:
-            await self._route_to_gateway(request, asked)
+            return self._route_to_gateway(request, asked)
+        return None
 
-    async def _route_to_gateway(self, request: h11.Request, asked: ManagementRequest) -> None:
-        path, _, query = asked.target.partition("?")
-        if is_management_path(path) and is_from_page(asked.headers):
+    def _manage(self, asked: ManagementRequest, path: str) -> None:
+        if is_from_page(asked.headers):
             logger.warning("refused %s: a web page asks for it, and no page may", path)
             self.respond(FORBIDDEN)
-        elif is_management_path(path):
-            self.respond(await self._owner.manage(asked))
-        elif self._owner.unavailable is not None:
+        else:
+            self.respond(self._owner.manage(asked))
+
+    async def _route_to_gateway(self, request: Request, asked: ManagementRequest) -> None:
+        path, _, query = asked.target.partition("?")
+        if self._owner.unavailable is not None:
             self.respond(json_response(503, self._owner.unavailable), close=True)
         elif path in OF_BROWSERS:
             self.respond(FORBIDDEN)
         elif not self._owner.rules.is_endpoint(path):
             self._say_what_is_wrong(path, asked.headers)
             self.respond(FORBIDDEN)
-        elif request.method != b"GET":
+        elif request.method != "GET":
             self.respond(FORBIDDEN)
         else:
             await self._upgrade(request, path, query)
@@ -166,8 +170,8 @@ class ClientHTTPConnection(HTTP1Connection):
 
     # The handshake
 
-    async def _upgrade(self, request: h11.Request, path: str, query: str) -> None:
-        headers = decode(request.headers.raw_items())
+    async def _upgrade(self, request: Request, path: str, query: str) -> None:
+        headers = request.raw_headers
         response = answer_handshake(path, headers)
         status = _refusal(request, response.status_code, stopping=self._owner.stopping)
         if status is not None:
@@ -191,8 +195,7 @@ class ClientHTTPConnection(HTTP1Connection):
 
     def _switch(self, session: Session, headers: list[tuple[str, str]]) -> None:
         """Send the 101, and hand the transport over with what came early."""
-        self.write(h11.InformationalResponse(status_code=101, headers=headers))
-        early, _ = self._h11.trailing_data
+        early = self.switch(headers)
         self._owner.disconnected(self)
         settings = self._owner.rules.settings
         socket = ServerWebSocket(
@@ -206,15 +209,10 @@ class ClientHTTPConnection(HTTP1Connection):
             socket.data_received(early)
 
 
-def _to_manage(request: h11.Request, body: bytes) -> ManagementRequest:
-    target = request.target.decode("latin-1")
-    return ManagementRequest(request.method.decode("ascii"), target, decode(request.headers), body)
-
-
-def _refusal(request: h11.Request, status: int, *, stopping: bool) -> int | None:
+def _refusal(request: Request, status: int, *, stopping: bool) -> int | None:
     """Return the status that refuses a handshake before the function is asked."""
     if stopping:
         return 503
-    if request.http_version != b"1.1":
+    if request.version != "1.1":
         return 505
     return None if status == 101 else status

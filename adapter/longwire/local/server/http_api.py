@@ -7,7 +7,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
-from longwire.local.http11 import HTTP1Connection, decode
+from longwire.local.http11 import HTTP1Connection
 from longwire.local.rules.access import host_name
 from longwire.local.rules.http_events import BODY_LIMIT, HTTPRequest
 from longwire.local.rules.http_results import (
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine, Iterable
 
-    import h11
+    from longwire.local.parser import Request
 
 logger: logging.Logger = logging.getLogger("longwire.local")
 
@@ -67,13 +67,12 @@ class HTTPAPIConnection(HTTP1Connection):
         super().connection_lost(error)
         self._owner.disconnected(self)
 
-    async def route(self, request: h11.Request, body: bytes) -> None:
-        headers = decode(request.headers)
-        if refuses_host(self._owner, host_name(headers), request.target.decode("latin-1")):
+    async def route(self, request: Request, body: bytes) -> None:
+        if refuses_host(self._owner, host_name(request.headers), request.target):
             self.respond(FORBIDDEN)
             return
-        if opens_socket(headers):
-            path = request.target.decode("latin-1").partition("?")[0]
+        if opens_socket(request.headers):
+            path = request.target.partition("?")[0]
             logger.warning(
                 "%s: this is the port for HTTP, where no WebSocket can be opened; they are at "
                 "%s/?path=%s",
@@ -83,7 +82,7 @@ class HTTPAPIConnection(HTTP1Connection):
 
 
 async def respond_to(
-    owner: HTTPAPIOwner, connection: HTTP1Connection, request: h11.Request, body: bytes
+    owner: HTTPAPIOwner, connection: HTTP1Connection, request: Request, body: bytes
 ) -> None:
     """Answer a request that is not for the WebSocket API, whichever port it has come to."""
     if owner.stopping or owner.unavailable is not None:
@@ -123,7 +122,6 @@ def refuses_host(owner: HTTPAPIOwner, host: str, target: str) -> bool:
     return True
 
 
-def _to_http_request(connection: HTTP1Connection, request: h11.Request, body: bytes) -> HTTPRequest:
-    source_ip, port = connection.addresses()
-    method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
-    return HTTPRequest(method, target, decode(request.headers), body, source_ip, port)
+def _to_http_request(connection: HTTP1Connection, request: Request, body: bytes) -> HTTPRequest:
+    addresses = connection.addresses()
+    return HTTPRequest(request.method, request.target, request.headers, body, *addresses)

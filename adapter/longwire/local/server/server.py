@@ -56,6 +56,19 @@ class GatewaySocket(ClientSocket, Protocol):
         """Let the connection break, without a close frame."""
 
 
+class _RandomBytes:
+    """Those of the system, asked for in bulk: with each call another thread may take its turn."""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def take(self, size: int) -> bytes:
+        if len(self._left) < size:
+            self._left = os.urandom(4096)
+        taken, self._left = self._left[:size], self._left[size:]
+        return taken
+
+
 def _ignore(handled: HandledEvent) -> None:
     pass
 
@@ -134,7 +147,7 @@ class LocalGateway:
         # Here the port and protocol that clients are forwarded by are the real ones.
         settings = replace(self._settings, forwarded_port=port, forwarded_proto="http")
         self.rules: GatewayRules = GatewayRules(
-            settings, clock=time.time, random_bytes=os.urandom, verify=self._verify
+            settings, clock=time.time, random_bytes=_RandomBytes().take, verify=self._verify
         )
         return self
 
@@ -238,7 +251,7 @@ class LocalGateway:
 
     # The management API
 
-    async def manage(self, request: ManagementRequest) -> JSONResponse:
+    def manage(self, request: ManagementRequest) -> JSONResponse:
         # Whoever is not known is told nothing, not even that a connection is gone.
         return self.rules.refusal(request) or self.manage_unsigned(request)
 

@@ -1,0 +1,17 @@
+"""How often the garbage collector looks while `longwire dev` serves."""
+
+from __future__ import annotations
+
+import gc
+
+# New objects after which it looks at them; Python's own limit is 700.
+COLLECTED_AT = 10_000
+
+
+def collect_rarely() -> None:
+    """Have it leave alone what lives as long as the process, and come later."""
+    # With many clients it would walk all their suspended events again and again.
+    gc.freeze()
+    first, *others = gc.get_threshold()
+    if first:  # else the app has turned it off
+        gc.set_threshold(max(first, COLLECTED_AT), *others)

@@ -130,9 +130,13 @@ cov: $(VENV)/installed
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# BEFORE=COMMIT also compares with that commit.
-bench: $(VENV)/installed $(MANGUM)/installed
-	$(BIN)/python -m benchmarks.run $(MANGUM)/bin/python $(BEFORE)
+# Some ten minutes; `make bench ROWS=events,posts STORES=redis QUICK=1` looks at a part of it. BEFORE=COMMIT is
+# what to compare with; otherwise the last release. Without Mangum, fewer others are shown.
+BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(STORES),--stores $(STORES)) $(if $(QUICK),--quick) \
+	$(if $(BEFORE),--before $(BEFORE))
+bench: $(VENV)/installed
+	-$(MAKE) $(MANGUM)/installed
+	$(BIN)/python -m benchmarks.run $(BENCH) $$(test ! -e $(MANGUM)/installed || echo --mangum $(MANGUM)/bin/python)
 
 $(MANGUM)/installed: benchmarks/mangum.txt
 	$(PYTHON) -m venv $(MANGUM)

@@ -90,7 +90,7 @@ def litestar() -> Any:
     async def echo(data: str) -> str:
         return data
 
-    return Litestar([echo], openapi_config=None)
+    return Litestar([echo], openapi_config=None, logging_config=None)
 
 
 def quart() -> Any:

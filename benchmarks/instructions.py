@@ -1,10 +1,11 @@
 """How many instructions of the processor one event takes, as valgrind counts them.
 
-    python -m benchmarks.instructions [COMMIT]
+    python -m benchmarks.instructions [--stores redis,sqlite3] [--before COMMIT]
 
-They repeat to about 1 %, whatever else the machine does; the kernel's are not among them. With a
-commit, its Longwire is counted beside this one. The store is memory, and posts go to a server of
-`servers.py`. What starting costs is taken off by doing the same for two numbers of clients.
+Usually of requests and of events with the store in memory; each store takes a minute or more. They
+repeat to about 1 %, whatever else the machine does; the kernel's are not among them. What starting
+costs is taken off by doing the same for two numbers of clients. Valgrind knows no SHA instructions,
+so that what is signed counts more than it costs.
 """
 
 from __future__ import annotations
@@ -16,30 +17,32 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from itertools import repeat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.race import set_environment
-from benchmarks.replay import MEMORY, at_commit
-from benchmarks.servers import quick_connections, running
-from benchmarks.table import LABEL
+from benchmarks.servers import canned_dynamodb, open_stores, quick_connections, running
+from benchmarks.setup import paths
+from benchmarks.table import BEFORE, OURS, Aim, Pair, show, show_head
 
 if TYPE_CHECKING:
-    from benchmarks.servers import Server
+    from collections.abc import Callable, Sequence
+
+    from benchmarks.servers import Server, Store
+    from benchmarks.setup import Setup
 
 ROOT = Path(__file__).parents[1]
+STORES = ("memory", "sqlite3", "redis", "postgresql", "dynamodb")
 FEW, MANY = 40, 120  # clients
+FEW_REQUESTS, MANY_REQUESTS = 100, 300
 # Garbage collection is left out: whether a full one comes in so few events is chance.
-WITHOUT_GC = (
-    "import gc, runpy; gc.disable(); runpy.run_module('benchmarks.measured', run_name='__main__')"
-)
-BEFORE = {"CONNECT": (), "MESSAGE": ("CONNECT",), "DISCONNECT": ("CONNECT",)}
+WITHOUT_GC = "import gc, runpy; gc.disable(); runpy.run_module({!r}, run_name='__main__')"
+FIRST = {"CONNECT": (), "MESSAGE": ("CONNECT",), "DISCONNECT": ("CONNECT",)}
+MESSAGE, WITH_SERVER, ON_A_FILE, POST, GET = map(Aim, (2.2, 2.4, 3.0, 1.3, 1.4))
 
 
 class Counted(NamedTuple):
-    """A program that handles events; `folder` has another Longwire, where it is not empty."""
+    """A program to count; `folder` has another Longwire, where it is not empty."""
 
     name: str
     adapter: str
@@ -51,29 +54,78 @@ def is_there() -> bool:
     return shutil.which("valgrind") is not None
 
 
-def count(counted: Counted, management: Server, kind: str) -> float:
-    """Return the instructions of one event."""
-    first = [f"{before} {{}}" for before in BEFORE[kind]]
-    few, many = (
-        _total(counted, management, [*(line.format(MANY) for line in first), f"{kind} {clients}"])
-        for clients in (FEW, MANY)
-    )
+def compare(setup: Setup) -> None:
+    """Show the requests, then each kind of event for each store."""
+    if not is_there():
+        return print("\nno instructions: no valgrind")
+    programs = [Counted("floor", "floor"), Counted(OURS, "longwire")]
+    if setup.before:
+        programs.append(Counted(BEFORE, "longwire", setup.before))
+    for program in programs:
+        # Whoever is counted first would compile for the others.
+        for folder in ("adapter", "backends", "benchmarks"):
+            compileall.compile_dir(Path(program.folder or ROOT, folder), quiet=1)
+    with running(quick_connections) as management:
+        with running(canned_dynamodb) as dynamodb:
+            urls = management.address, dynamodb.address
+            show_head("instructions, thousands")
+            for what, aim in (("POST", POST), ("GET", GET)):
+                label = f"DynamoDB {what}" if what == "GET" else f"signed {what}"
+                show_counts(label, programs, partial(request, urls=urls, what=what), aim)
+        for name in setup.chosen(STORES, usual=("memory",)):
+            with open_stores([name]) as stores:
+                for store in stores:
+                    compare_store(programs, store, management)
+    return None
+
+
+def compare_store(programs: Sequence[Counted], store: Store, management: Server) -> None:
+    show_head(f"{store.name}, instructions, thousands")
+    other = WITH_SERVER if store.port else ON_A_FILE
+    for kind in FIRST:
+        aim = MESSAGE if kind == "MESSAGE" else other
+        show_counts(
+            kind, programs, partial(count, management=management, kind=kind, store=store), aim
+        )
+
+
+def show_counts(
+    label: str, programs: Sequence[Counted], take: Callable[[Counted], float], aim: Aim
+) -> None:
+    """Count as many at once as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        floor, *others = pool.map(take, programs)
+    names = [program.name for program in programs[1:]]
+    found = {name: Pair([floor], [each]) for name, each in zip(names, others, strict=True)}
+    show(label, found, aim, 1e-3)
+
+
+def count(counted: Counted, management: Server, kind: str, store: Store | None = None) -> float:
+    """Return the instructions of one event; without a store, in memory."""
+    with open_stores([] if store else ["memory"]) as stores:
+        (used,) = [store] if store else stores
+    arguments = used.arguments("longwire", management.address, used.port)
+    command = ["benchmarks.measured", "warm", counted.adapter, arguments]
+    first = [f"{before} {MANY}" for before in FIRST[kind]]
+    few, many = (_total(counted, command, [*first, f"{kind} {clients}"]) for clients in (FEW, MANY))
     return (many - few) / (MANY - FEW)
 
 
-def _total(counted: Counted, management: Server, orders: list[str]) -> int:
-    arguments = MEMORY.arguments("longwire", management.address, 0)
-    command = ["-c", WITHOUT_GC, "warm", counted.adapter, arguments]
-    folder = counted.folder
-    environ = {"PYTHONPATH": f"{folder}/adapter:{folder}/backends"} if folder else {}
+def request(counted: Counted, urls: tuple[str, str], what: str) -> float:
+    """Return the instructions of one request of `client.py`."""
+    command = ["benchmarks.client", counted.adapter, *urls]
+    few, many = (
+        _total(counted, command, [f"{what} {times}"]) for times in (FEW_REQUESTS, MANY_REQUESTS)
+    )
+    return (many - few) / (MANY_REQUESTS - FEW_REQUESTS)
+
+
+def _total(counted: Counted, command: Sequence[str], orders: Sequence[str]) -> int:
+    module, *arguments = command
+    environ = {"PYTHONPATH": paths(counted.folder)} if counted.folder else {}
+    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     said = subprocess.run(
-        [
-            "valgrind",
-            "--tool=callgrind",
-            "--callgrind-out-file=/dev/null",
-            sys.executable,
-            *command,
-        ],
+        [*valgrind, sys.executable, "-c", WITHOUT_GC.format(module), *arguments],
         input="\n".join(orders) + "\n",
         env=os.environ | environ | {"PYTHONHASHSEED": "0"},
         capture_output=True,
@@ -86,27 +138,7 @@ def _total(counted: Counted, management: Server, orders: list[str]) -> int:
     return int(found[1])
 
 
-def compare_instructions(commit: str = "") -> None:
-    """Show each kind of event for this Longwire, the floor and a commit."""
-    with ExitStack() as stack:
-        programs = [Counted("longwire", "longwire"), Counted("floor", "floor")]
-        if commit:
-            programs.append(Counted("before", "longwire", stack.enter_context(at_commit(commit))))
-        for program in programs:
-            # Whoever is counted first would compile for the others.
-            for folder in ("adapter", "backends", "benchmarks"):
-                compileall.compile_dir(Path(program.folder or ROOT, folder), quiet=1)
-        management = stack.enter_context(running(quick_connections))
-        pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
-        print(f"\n{'memory, instructions, thousands':{LABEL}}", end="")
-        print("".join(f"{program.name:>10}" for program in programs))
-        for kind in BEFORE:
-            found = list(pool.map(count, programs, repeat(management), repeat(kind)))
-            figures = "".join(f"{figure / 1e3:>10,.0f}" for figure in found)
-            ratios = "".join(f"{found[0] / other:>8.2f}x" for other in found[1:])
-            print(f"{kind:{LABEL}}{figures}{ratios}", flush=True)
-
-
 if __name__ == "__main__":
-    set_environment()
-    compare_instructions(*sys.argv[1:])
+    from benchmarks.run import main
+
+    main(rows=["instructions"])

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import ssl
 import tempfile
 import time
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -23,8 +25,8 @@ from tests.servers.proxy import CountingProxy
 from tests.servers.redis import RedisServer, find_program
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from multiprocessing.connection import Connection
 
     # An address, and what counts.
@@ -38,12 +40,14 @@ class Store(NamedTuple):
         params: what Longwire gets.
         dsn: what Mangum gets.
         port: where the server is; 0 where there is none.
+        config: what else Longwire's `ws_config` has.
     """
 
     name: str
     params: dict[str, Any]
     dsn: str
     port: int = 0
+    config: Mapping[str, Any] = {}
 
     def arguments(self, adapter: str, url: str, port: int) -> str:
         """Return what an adapter is made with, in JSON; `url` is that of the management API."""
@@ -53,31 +57,20 @@ class Store(NamedTuple):
             "api_gateway_region_name": "eu-west-1",
         }
         if adapter == "longwire":
-            config = {"backend": self.name, "params": self.params, "api_gateway_endpoint_url": url}
-            arguments = {"ws_config": config}
+            store = {"backend": self.name, "params": self.params, **self.config}
+            arguments = {"ws_config": {**store, "api_gateway_endpoint_url": url}}
         return json.dumps(arguments).replace("PORT", str(port))
 
 
 AWS_URL = "http://127.0.0.1:PORT"
+TLS_FILES = Path(__file__).parents[1] / "tests/aws/tls"
+# Lets Python's default context believe the server's certificate.
+TRUSTING = {"SSL_CERT_FILE": str(TLS_FILES / "authority.pem")}
 
 
 @contextmanager
-def all_stores() -> Iterator[list[Store]]:
-    """Start all servers, with Longwire's table and the bucket; Mangum makes its own tables."""
-    with ExitStack() as stack:
-        postgresql = stack.enter_context(closing(PostgreSQLServer()))
-        database = f"postgresql://owner:{quote(PASSWORD, safe='')}@127.0.0.1:PORT/postgres"
-        dynamodb = stack.enter_context(dynamodb_store("moto"))
-        server = f"http://127.0.0.1:{dynamodb.port}"
-        asyncio.run(S3Backend("bench", endpoint_url=server).create())
-        bucket = {"bucket": "bench", "endpoint_url": AWS_URL}
-        yield [
-            stack.enter_context(sqlite3_store()),
-            stack.enter_context(redis_store()),
-            Store("postgresql", {"uri": database}, database, postgresql.port),
-            dynamodb,
-            Store("s3", bucket, f"s3://bench?endpoint_url={AWS_URL}", dynamodb.port),
-        ]
+def memory_store() -> Iterator[Store]:
+    yield Store("memory", {}, "")
 
 
 @contextmanager
@@ -94,13 +87,52 @@ def redis_store() -> Iterator[Store]:
 
 
 @contextmanager
-def dynamodb_store(kind: str) -> Iterator[Store]:
-    """Start moto or ministack, and make Longwire's table."""
-    with closing(aws_server(kind)) as aws:
+def postgresql_store() -> Iterator[Store]:
+    with closing(PostgreSQLServer()) as postgresql:
+        database = f"postgresql://owner:{quote(PASSWORD, safe='')}@127.0.0.1:PORT/postgres"
+        yield Store("postgresql", {"uri": database}, database, postgresql.port)
+
+
+@contextmanager
+def dynamodb_store() -> Iterator[Store]:
+    """With Longwire's table; Mangum makes its own."""
+    with closing(aws_server("moto")) as aws:
         aws.start()
         asyncio.run(DynamoDBBackend("longwire", endpoint_url=aws.url).create())
         table = {"table_name": "longwire", "endpoint_url": AWS_URL}
         yield Store("dynamodb", table, f"dynamodb://mangum?endpoint_url={AWS_URL}", aws.port)
+
+
+@contextmanager
+def s3_store() -> Iterator[Store]:
+    with closing(aws_server("moto")) as aws:
+        aws.start()
+        asyncio.run(S3Backend("bench", endpoint_url=aws.url).create())
+        bucket = {"bucket": "bench", "endpoint_url": AWS_URL}
+        yield Store("s3", bucket, f"s3://bench?endpoint_url={AWS_URL}", aws.port)
+
+
+STORES: dict[str, Callable[[], AbstractContextManager[Store]]] = {
+    "memory": memory_store,
+    "sqlite3": sqlite3_store,
+    "redis": redis_store,
+    "postgresql": postgresql_store,
+    "dynamodb": dynamodb_store,
+    "s3": s3_store,
+}
+
+
+@contextmanager
+def open_stores(names: Iterable[str]) -> Iterator[list[Store]]:
+    """Start their servers; say which of them cannot be had."""
+    with ExitStack() as stack:
+        found = []
+        for name in names:
+            try:
+                found.append(stack.enter_context(STORES[name]()))
+            except OSError as error:
+                print(f"\nno {name}: {error}")
+        yield found
 
 
 class Server:
@@ -189,12 +221,21 @@ _TAKEN = (
 
 
 @asynccontextmanager
-async def quick_connections() -> AsyncIterator[Counted]:
+async def quick_connections(*, tls: bool = False) -> AsyncIterator[Counted]:
     """The management API without its rules, so quick that the clients are what is measured."""
-    server = await asyncio.get_running_loop().create_server(AtOnce, "127.0.0.1", 0)
-    async with server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/prod"
-        yield url, lambda: AtOnce.answered
+    context = None
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(TLS_FILES / "server.pem")
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(AtOnce, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}/prod", lambda: AtOnce.answered
+
+
+def tls_connections() -> AbstractAsyncContextManager[Counted]:
+    """The same over TLS, for clients with `TRUSTING` in their environment."""
+    return quick_connections(tls=True)
 
 
 @asynccontextmanager
@@ -206,7 +247,7 @@ async def proxy(port: int) -> AsyncIterator[Counted]:
 
 @asynccontextmanager
 async def canned_dynamodb() -> AsyncIterator[Counted]:
-    """What answers every request at once as DynamoDB answers GetItem, for three clients."""
+    """What answers every request at once as DynamoDB answers GetItem, for some clients."""
     answered = 0
     record = {
         "pk": {"S": "connection#QWEaVd7IIAMCJsQ="},
@@ -230,5 +271,5 @@ async def canned_dynamodb() -> AsyncIterator[Counted]:
                 await peer.reply(head + body)
                 answered += 1
 
-    async with raw_server(*[script] * 3) as server:
+    async with raw_server(*[script] * 16) as server:
         yield server.url, lambda: answered

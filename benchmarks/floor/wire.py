@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
     from typing import Self
 
 T = TypeVar("T")
 # What answers come in. A plain `asyncio.Protocol` reads into 256 KiB that are mapped each time.
 SIZE = 65536
+
+
+@cache
+def tls_context() -> SSLContext:
+    import ssl
+
+    return ssl.create_default_context()
 
 
 class Wire(asyncio.BufferedProtocol, Generic[T]):
@@ -20,9 +29,11 @@ class Wire(asyncio.BufferedProtocol, Generic[T]):
     _answer: asyncio.Future[T]
 
     @classmethod
-    async def to(cls, host: str, port: int) -> Self:
+    async def to(cls, host: str, port: int, *, tls: bool = False) -> Self:
         """Connect."""
-        _, wire = await asyncio.get_running_loop().create_connection(cls, host, port)
+        context = tls_context() if tls else None
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_connection(cls, host, port, ssl=context)
         return wire
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,0 +1,89 @@
+"""One event of each kind with each store, in a tight loop and with pauses, and over TLS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.measured import PAUSE
+from benchmarks.race import cpu, run_warm
+from benchmarks.servers import STORES, TRUSTING, connections, open_stores, running, tls_connections
+from benchmarks.table import OURS, SHOWN, VERSIONS, Aim, Pair, show, show_beside, show_head
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.race import Figures
+    from benchmarks.servers import Server, Store
+    from benchmarks.setup import Setup
+
+ROUNDS = 7
+KINDS = ("CONNECT", "MESSAGE", "MESSAGE-paused", "DISCONNECT")
+LABELS = {"MESSAGE-paused": f"MESSAGE, {PAUSE * 1e3:g} ms after another"}
+MESSAGE, WITH_SERVER, ON_A_FILE, PAUSED = Aim(2.2), Aim(2.4), Aim(3.0), Aim(2.0)
+# So many clients come and go in a round. With Mangum and AWS one event takes long, and of two or
+# three of them the median flips between two values.
+CLIENTS, AWS_CLIENTS = 100, 15
+MANGUM_CLIENTS, MANGUM_AWS_CLIENTS = 8, 4
+AWS_STORES = ("dynamodb", "s3")
+
+
+def compare(setup: Setup) -> None:
+    with running(connections) as management:
+        for name in setup.chosen(STORES):
+            with open_stores([name]) as stores:
+                for store in stores:
+                    compare_store(setup, store, management)
+    compare_over_tls(setup)
+
+
+def compare_store(setup: Setup, store: Store, management: Server) -> None:
+    on_aws = store.name in AWS_STORES
+    clients = AWS_CLIENTS if on_aws else CLIENTS
+    url = management.address
+    contenders = {
+        "floor": setup.adapter("floor", store, url, times=clients),
+        **setup.longwires(store, url, times=clients),
+    }
+    if setup.mangum and store.name != "memory":
+        times = MANGUM_AWS_CLIENTS if on_aws else MANGUM_CLIENTS
+        contenders["mangum"] = setup.adapter("mangum", store, url, times=times)
+    before = management.count()
+    rounds = setup.rounds(ROUNDS)
+    found = run_warm(contenders, KINDS, rounds)
+    # No adapter's response says whether its reply was delivered.
+    replies = 2 * (1 + rounds) * sum(contenders[name].times for name in found)
+    arrived = management.count() - before
+    if arrived != replies and len(found) == len(contenders):
+        raise RuntimeError(f"{store.name}: {arrived} replies arrived, not {replies}")
+    show_head(f"{store.name}, one event, CPU us")
+    for kind in KINDS:
+        show(LABELS.get(kind, kind), against_floor(found, kind), aim(store, kind))
+        if "mangum" in found:
+            show_beside("mangum", cpu(found["mangum"][kind]), cpu(found[OURS][kind]))
+
+
+def compare_over_tls(setup: Setup) -> None:
+    with running(tls_connections) as management, open_stores(["memory"]) as (store,):
+        url = management.address
+        floor = setup.adapter("floor", store, url, times=CLIENTS, environ=TRUSTING)
+        longwires = setup.longwires(store, url, times=CLIENTS, environ=TRUSTING)
+        kinds = ("CONNECT", "MESSAGE")
+        found = run_warm({"floor": floor, **longwires}, kinds, setup.rounds(ROUNDS))
+    show_head("memory, posts over TLS, CPU us")
+    show("MESSAGE", against_floor(found, "MESSAGE"))
+
+
+def against_floor(found: Mapping[str, Mapping[str, list[Figures]]], what: str) -> dict[str, Pair]:
+    base = cpu(found["floor"][what])
+    return {
+        version: Pair(base, cpu(found[version][what])) for version in VERSIONS if version in found
+    }
+
+
+def aim(store: Store, kind: str) -> Aim:
+    """Return what the ratio to the floor should be."""
+    if kind == "MESSAGE":
+        return MESSAGE
+    if kind == "MESSAGE-paused":
+        return PAUSED if store.name == "memory" else SHOWN
+    return WITH_SERVER if store.port else ON_A_FILE

@@ -8,7 +8,7 @@ MANGUM = .venv-mangum
 DEPLOY = .venv-deploy
 PROVIDER = .venv-terraform
 
-.PHONY: demo test parity storm chaos kills fuzz scale runtimes emulators deploy-test live check fmt lint types cov bench build site clean
+.PHONY: demo test parity storm chaos kills fuzz scale runtimes emulators deploy-test live check fmt lint types cov bench costs build site clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -137,6 +137,10 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(STORES),--stores $(STORES)) $(if $(Q
 bench: $(VENV)/installed
 	-$(MAKE) $(MANGUM)/installed
 	$(BIN)/python -m benchmarks.run $(BENCH) $$(test ! -e $(MANGUM)/installed || echo --mangum $(MANGUM)/bin/python)
+
+# What an event costs and why, as docs/performance.md has it; INTO= writes it there.
+costs: $(VENV)/installed
+	$(BIN)/python -m benchmarks.costs $(INTO:%=--into %)
 
 $(MANGUM)/installed: benchmarks/mangum.txt
 	$(PYTHON) -m venv $(MANGUM)

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.servers import canned_dynamodb, open_stores, quick_connections, running
+from benchmarks.servers import open_stores, quick_connections, quick_dynamodb, running
 from benchmarks.setup import paths
 from benchmarks.table import BEFORE, OURS, Aim, Pair, show, show_head
 
@@ -66,14 +66,14 @@ def compare(setup: Setup) -> None:
         for folder in ("adapter", "backends", "benchmarks"):
             compileall.compile_dir(Path(program.folder or ROOT, folder), quiet=1)
     with running(quick_connections) as management:
-        with running(canned_dynamodb) as dynamodb:
+        with running(quick_dynamodb) as dynamodb:
             urls = management.address, dynamodb.address
             show_head("instructions, thousands")
             for what, aim in (("POST", POST), ("GET", GET)):
                 label = f"DynamoDB {what}" if what == "GET" else f"signed {what}"
                 show_counts(label, programs, partial(request, urls=urls, what=what), aim)
         for name in setup.chosen(STORES, usual=("memory",)):
-            with open_stores([name]) as stores:
+            with open_stores([name], quick=True) as stores:
                 for store in stores:
                     compare_store(programs, store, management)
     return None

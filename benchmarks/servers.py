@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import multiprocessing
+import re
 import ssl
 import tempfile
 import time
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 from benchmarks.measured import event
 from longwire_backends.dynamodb import DynamoDBBackend
 from longwire_backends.s3.backend import S3Backend
-from tests.aws.raw_server import Peer, raw_server
 from tests.connections_server import ConnectionsServer
 from tests.servers.aws import aws_server
 from tests.servers.postgresql import PASSWORD, PostgreSQLServer
@@ -104,6 +103,14 @@ def dynamodb_store() -> Iterator[Store]:
 
 
 @contextmanager
+def quick_dynamodb_store() -> Iterator[Store]:
+    """What Mangum, which asks about its table at each event, cannot use."""
+    with running(quick_dynamodb) as server:
+        table = {"table_name": "longwire", "endpoint_url": AWS_URL}
+        yield Store("dynamodb", table, "", int(server.address.rpartition(":")[2]))
+
+
+@contextmanager
 def s3_store() -> Iterator[Store]:
     with closing(aws_server("moto")) as aws:
         aws.start()
@@ -120,16 +127,18 @@ STORES: dict[str, Callable[[], AbstractContextManager[Store]]] = {
     "dynamodb": dynamodb_store,
     "s3": s3_store,
 }
+QUICK_STORES = {**STORES, "dynamodb": quick_dynamodb_store}
 
 
 @contextmanager
-def open_stores(names: Iterable[str]) -> Iterator[list[Store]]:
-    """Start their servers; say which of them cannot be had."""
+def open_stores(names: Iterable[str], *, quick: bool = False) -> Iterator[list[Store]]:
+    """Start their servers, or what is quicker; say which of them cannot be had."""
+    makers = QUICK_STORES if quick else STORES
     with ExitStack() as stack:
         found = []
         for name in names:
             try:
-                found.append(stack.enter_context(STORES[name]()))
+                found.append(stack.enter_context(makers[name]()))
             except OSError as error:
                 print(f"\nno {name}: {error}")
         yield found
@@ -189,8 +198,8 @@ async def connections() -> AsyncIterator[Counted]:
         yield server.url, lambda: len(server.delivered)
 
 
-class AtOnce(asyncio.Protocol):
-    """Answers as API Gateway answers a POST, and does no more than must be to know its end."""
+class Quick(asyncio.Protocol):
+    """Answers at once, and does no more than must be to know a request's end."""
 
     answered = 0
     _transport: asyncio.Transport
@@ -206,10 +215,20 @@ class AtOnce(asyncio.Protocol):
         if not separator:
             return
         _, _, length = head.lower().partition(b"\r\ncontent-length:")
-        if len(body) == int(length.partition(b"\r\n")[0]):
+        if len(body) == int(length.partition(b"\r\n")[0] or 0):
             self._received = b""
-            AtOnce.answered += 1
-            self._transport.write(_TAKEN)
+            Quick.answered += 1
+            self._transport.write(self.answer(head, body))
+
+    def answer(self, head: bytes, body: bytes) -> bytes:
+        raise NotImplementedError
+
+
+class QuickConnections(Quick):
+    """Takes each frame, as API Gateway does."""
+
+    def answer(self, head: bytes, body: bytes) -> bytes:
+        return _TAKEN
 
 
 _TAKEN = (
@@ -220,6 +239,35 @@ _TAKEN = (
 )
 
 
+class QuickTable(Quick):
+    """Items of DynamoDB by their keys, without conditions; one is there from the beginning."""
+
+    items: ClassVar[dict[str, Any]] = {}
+
+    def answer(self, head: bytes, body: bytes) -> bytes:
+        request = json.loads(body)
+        key = request.get("Key") or request.get("Item") or {"pk": {"S": ""}, "sk": {"S": ""}}
+        name = f"{key['pk']['S']} {key['sk']['S']}"
+        answer: dict[str, Any] = {}
+        match re.findall(rb"(?i)x-amz-target: *\w+\.(\w+)", head):
+            case [b"GetItem"] if name in self.items:
+                answer = {"Item": self.items[name]}
+            case [b"PutItem"]:
+                self.items[name] = request["Item"]
+            case [b"DeleteItem"] if name in self.items:
+                answer = {"Attributes": self.items.pop(name)}
+            case [b"Query"]:
+                answer = {"Items": [], "Count": 0, "ScannedCount": 0}
+        text = json.dumps(answer, separators=(",", ":")).encode()
+        return _ANSWER % len(text) + text
+
+
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
+    b"x-amzn-RequestId: A1B2C3D4E5F6G7H8I9J0\r\nContent-Length: %d\r\n\r\n"
+)
+
+
 @asynccontextmanager
 async def quick_connections(*, tls: bool = False) -> AsyncIterator[Counted]:
     """The management API without its rules, so quick that the clients are what is measured."""
@@ -227,10 +275,17 @@ async def quick_connections(*, tls: bool = False) -> AsyncIterator[Counted]:
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(TLS_FILES / "server.pem")
+    async with _listening(QuickConnections, context) as port:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}/prod", lambda: Quick.answered
+
+
+@asynccontextmanager
+async def _listening(
+    quick: type[Quick], context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     loop = asyncio.get_running_loop()
-    async with await loop.create_server(AtOnce, "127.0.0.1", 0, ssl=context) as server:
-        port = server.sockets[0].getsockname()[1]
-        yield f"http{'s' if tls else ''}://127.0.0.1:{port}/prod", lambda: AtOnce.answered
+    async with await loop.create_server(quick, "127.0.0.1", 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
 
 
 def tls_connections() -> AbstractAsyncContextManager[Counted]:
@@ -246,9 +301,8 @@ async def proxy(port: int) -> AsyncIterator[Counted]:
 
 
 @asynccontextmanager
-async def canned_dynamodb() -> AsyncIterator[Counted]:
-    """What answers every request at once as DynamoDB answers GetItem, for some clients."""
-    answered = 0
+async def quick_dynamodb() -> AsyncIterator[Counted]:
+    """DynamoDB so quick that the clients are what is measured."""
     record = {
         "pk": {"S": "connection#QWEaVd7IIAMCJsQ="},
         "sk": {"S": "record"},
@@ -256,20 +310,6 @@ async def canned_dynamodb() -> AsyncIterator[Counted]:
         "version": {"S": "0123456789abcdef"},
         "expires_at": {"N": str(int(time.time()) + 7800)},
     }
-    body = json.dumps({"Item": record}).encode()
-    head = (
-        "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
-        "x-amzn-RequestId: A1B2C3D4E5F6G7H8I9J0\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode()
-
-    async def script(peer: Peer) -> None:
-        nonlocal answered
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            while True:
-                await peer.request()
-                await peer.reply(head + body)
-                answered += 1
-
-    async with raw_server(*[script] * 16) as server:
-        yield server.url, lambda: answered
+    QuickTable.items[f"{record['pk']['S']} record"] = record
+    async with _listening(QuickTable) as port:
+        yield f"http://127.0.0.1:{port}", lambda: Quick.answered

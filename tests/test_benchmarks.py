@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.costs import STEPS, Message, Start, memory_table, picture, put_into
 from benchmarks.measured import SENT_WITH
 from benchmarks.race import AWS, Contender, Figures, run_warm
 from benchmarks.run import ROWS, parse
 from benchmarks.setup import Setup
 from benchmarks.table import BEFORE, CONTROL, OURS, Aim, Pair, show, show_beside, show_head
 from tests.connections_server import ConnectionsServer
-from tests.documents import ROOT
+from tests.documents import PAGES, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +87,26 @@ def test_what_is_measured_can_be_chosen() -> None:
     assert (setup.rounds(15), Setup().rounds(15)) == (5, 15)
     with pytest.raises(SystemExit):
         parse(["--rows", "nothing"], list(ROWS))
+
+
+def test_the_page_of_performance_agrees_with_itself() -> None:
+    """Its table of memory is that of the message and the start in its picture."""
+    page = PAGES["docs/performance.md"]
+    paused = re.search(r"2 ms after another: (\d+) us", page)
+    start = re.search(r"fresh process: (\d+) ms", page)
+    assert paused is not None
+    assert start is not None
+    table = memory_table(int(paused[1]) / 1e3, int(start[1]))
+    assert put_into(page, "memory", table) == page
+    with pytest.raises(ValueError, match="nothing"):
+        put_into(page, "nothing", "")
+
+
+def test_a_picture_shows_each_step_by_its_part() -> None:
+    """They add up to the message, however many samples there were."""
+    samples = dict.fromkeys(STEPS, 5)
+    shown = picture(Message(600e-6, 800e-6, 2.2e6, samples), Start(0.03, 0.08, 0.1))
+    assert [line.split()[:3] for line in shown.splitlines()[3:9]] == [
+        [step, "100", "us"] for step in STEPS
+    ]
+    assert "100 ms of CPU until the first CONNECT is answered: 30 Python" in shown

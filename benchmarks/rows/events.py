@@ -20,32 +20,31 @@ ROUNDS = 7
 KINDS = ("CONNECT", "MESSAGE", "MESSAGE-paused", "DISCONNECT")
 LABELS = {"MESSAGE-paused": f"MESSAGE, {PAUSE * 1e3:g} ms after another"}
 MESSAGE, WITH_SERVER, ON_A_FILE, PAUSED = Aim(2.2), Aim(2.4), Aim(3.0), Aim(2.0)
-# So many clients come and go in a round. With Mangum and AWS one event takes long, and of two or
+# So many clients come and go in a round. With Mangum and S3 one event takes long, and of two or
 # three of them the median flips between two values.
-CLIENTS, AWS_CLIENTS = 100, 15
-MANGUM_CLIENTS, MANGUM_AWS_CLIENTS = 8, 4
-AWS_STORES = ("dynamodb", "s3")
+CLIENTS, S3_CLIENTS = 100, 15
+MANGUM_CLIENTS, MANGUM_S3_CLIENTS = 8, 4
+WITH_MANGUM = ("sqlite3", "redis", "postgresql", "s3")
 
 
 def compare(setup: Setup) -> None:
     with running(connections) as management:
         for name in setup.chosen(STORES):
-            with open_stores([name]) as stores:
+            with open_stores([name], quick=True) as stores:
                 for store in stores:
                     compare_store(setup, store, management)
     compare_over_tls(setup)
 
 
 def compare_store(setup: Setup, store: Store, management: Server) -> None:
-    on_aws = store.name in AWS_STORES
-    clients = AWS_CLIENTS if on_aws else CLIENTS
+    clients = S3_CLIENTS if store.name == "s3" else CLIENTS
     url = management.address
     contenders = {
         "floor": setup.adapter("floor", store, url, times=clients),
         **setup.longwires(store, url, times=clients),
     }
-    if setup.mangum and store.name != "memory":
-        times = MANGUM_AWS_CLIENTS if on_aws else MANGUM_CLIENTS
+    if setup.mangum and store.name in WITH_MANGUM:
+        times = MANGUM_S3_CLIENTS if store.name == "s3" else MANGUM_CLIENTS
         contenders["mangum"] = setup.adapter("mangum", store, url, times=times)
     before = management.count()
     rounds = setup.rounds(ROUNDS)

@@ -10,9 +10,9 @@ from benchmarks.race import Contender, Measured, cpu, run_warm
 from benchmarks.rows.events import against_floor
 from benchmarks.servers import (
     TRUSTING,
-    canned_dynamodb,
     connections,
     quick_connections,
+    quick_dynamodb,
     running,
     tls_connections,
 )
@@ -72,7 +72,7 @@ def clients(setup: Setup, url: str, dynamodb_url: str) -> dict[str, Contender]:
 
 def compare_clients(setup: Setup) -> None:
     rounds = setup.rounds(CLIENT_ROUNDS)
-    with running(connections) as management, running(canned_dynamodb) as dynamodb:
+    with running(connections) as management, running(quick_dynamodb) as dynamodb:
         urls = management.address, dynamodb.address
         boto3 = Contender(["-m", "benchmarks.client", "boto3", *urls], BOTO3_TIMES)
         contenders = {**clients(setup, *urls), "boto3": boto3}

@@ -1,0 +1,214 @@
+"""What an event costs and why, for docs/performance.md: `make costs INTO=docs/performance.md`.
+
+    python -m benchmarks.costs [--into PAGE]
+
+Prints a picture of one MESSAGE, what it costs with how much memory, and what imports cost; also
+writes them into a page that has marks for them. Times and shares are of CPU, on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks import instructions
+from benchmarks.frameworks import CASES
+from benchmarks.race import Contender, cpu, run_cold, run_warm, set_environment
+from benchmarks.rows import runtime
+from benchmarks.sampled import APP, EVENT, LOOP, POST, RECORD, RUN
+from benchmarks.servers import open_stores, quick_connections, running
+from benchmarks.setup import Setup
+from benchmarks.table import OURS
+from tests.campaigns.scale.facts import ARM_PRICE, CORE, EVENT_PRICE, POST_TIME, STORE_TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.servers import Server, Store
+
+CLIENTS, ROUNDS, SAMPLED = 100, 11, 60
+STEPS = {
+    EVENT: "parse it; its deadline, its log record",
+    RECORD: "ask DynamoDB for the connection, parse what it says",
+    RUN: "begin the app at the top, give it the message, see that it waits, stop it",
+    APP: "Starlette and the endpoint, from the top",
+    POST: "encode the reply, sign it, send it, read the answer",
+    LOOP: "asyncio: what is ready, timers, sockets",
+}
+BAR = 40  # columns for all of it
+MEMORY = (128, 256, 512, 1_024, 1_769)  # MB
+STARTS = ("Starlette", "Falcon", "Quart", "Litestar", "FastAPI")
+BOTO3 = """
+import time; cpu = time.process_time(), time.perf_counter()
+import boto3; boto3.client("dynamodb", region_name="eu-west-1")
+print(time.process_time() - cpu[0], time.perf_counter() - cpu[1])
+"""
+
+
+class Message(NamedTuple):
+    """One MESSAGE with one reply, in seconds of CPU.
+
+    Attributes:
+        paused: the same, 2 ms after another.
+        instructions: 0 where nobody could count them.
+        samples: for each step.
+    """
+
+    hot: float
+    paused: float
+    instructions: float
+    samples: Mapping[str, int]
+
+
+class Start(NamedTuple):
+    """A fresh process under Lambda's runtime until its first CONNECT, in seconds of CPU."""
+
+    trivial: float
+    app: float
+    longwire: float
+
+
+def measure_message() -> Message:
+    with (
+        running(quick_connections) as management,
+        open_stores(["dynamodb"], quick=True) as (store,),
+    ):
+        contender = Setup().adapter("longwire", store, management.address, times=CLIENTS)
+        orders = ("CONNECT", "MESSAGE", "MESSAGE-paused")
+        found = run_warm({OURS: contender}, orders, ROUNDS)[OURS]
+        hot, paused = (median(cpu(found[order])) for order in orders[1:])
+        counted = instructions.Counted(OURS, "longwire")
+        count = (
+            instructions.count(counted, management, "MESSAGE", store)
+            if instructions.is_there()
+            else 0.0
+        )
+        return Message(hot, paused, count, sample(store, management))
+
+
+def sample(store: Store, management: Server) -> Counter[str]:
+    arguments = store.arguments("longwire", management.address, store.port)
+    orders = [f"CONNECT {CLIENTS}", *[f"MESSAGE {CLIENTS}"] * (1 + SAMPLED)]
+    said = subprocess.run(
+        [sys.executable, "-m", "benchmarks.sampled", arguments],
+        input="\n".join(orders),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return sum(map(Counter, map(json.loads, said.stdout.splitlines()[2:])), Counter())
+
+
+def measure_start() -> Start:
+    names = (runtime.TRIVIAL, runtime.APP)
+    functions = {name: runtime.OTHERS[name] for name in names} | {OURS: runtime.Function("echo")}
+    with running(quick_connections) as management:
+        config = {"backend": "memory", "api_gateway_endpoint_url": management.address}
+        environ = {"BENCHMARK_ARGUMENTS": json.dumps({"ws_config": config})}
+        found = runtime.run_cold(functions, environ, ROUNDS)
+    return Start(*(median(start.cpu for start in found[name]) for name in functions))
+
+
+def measure_imports() -> dict[str, float]:
+    contenders = {name: Contender(["-m", "benchmarks.frameworks", name]) for name in STARTS}
+    contenders = {name: each for name, each in contenders.items() if CASES[name].is_installed}
+    contenders["boto3 and one client"] = Contender(["-c", BOTO3])
+    return {name: median(cpu(rounds)) for name, rounds in run_cold(contenders, ROUNDS).items()}
+
+
+# What is shown
+
+
+def picture(message: Message, start: Start) -> str:
+    counted = f", {message.instructions / 1e6:.1f} million instructions" * bool(
+        message.instructions
+    )
+    all_of_it = sum(message.samples[step] for step in STEPS)
+    lines = [f"MESSAGE, one reply, DynamoDB: {message.hot * 1e6:.0f} us of CPU{counted}", ""]
+    for step, what in STEPS.items():
+        part = message.samples[step] / all_of_it
+        bar = "#" * round(part * BAR)
+        lines.append(f"{step:7}{part * message.hot * 1e6:>5.0f} us  {bar:19} {what}")
+    lines += [
+        "",
+        f"2 ms after another: {message.paused * 1e6:.0f} us",
+        f"fresh process: {start.longwire * 1e3:.0f} ms of CPU until the first CONNECT is answered: "
+        f"{start.trivial * 1e3:.0f} Python and Lambda's",
+        f"    runtime, {(start.app - start.trivial) * 1e3:.0f} the app's import, "
+        f"{(start.longwire - start.app) * 1e3:.0f} Longwire",
+        "",
+        f"{time.strftime('%B %Y')}, CPython {platform.python_version()}, {processor()}",
+    ]
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def processor() -> str:
+    with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+        names = [line.partition(": ")[2].strip() for line in file if line.startswith("model name")]
+    return f"{len(names)} cores of {names[0]}" if names else platform.machine()
+
+
+def memory_table(message_ms: float, start_ms: float) -> str:
+    """Return what a message and a start take, from milliseconds of a whole core."""
+    lines = [
+        "| memory, MB | cores | CPU of a message, ms | the message, ms | a million of them, $ "
+        "| a fresh process, s |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
+    for memory in MEMORY:
+        core = min(memory / CORE.value, 1)
+        own = message_ms / core
+        whole = own + (STORE_TIME.value + POST_TIME.value) * 1e3
+        dollars = whole / 1e3 * memory / 1024 * ARM_PRICE.value + EVENT_PRICE.value
+        lines.append(
+            f"| {memory:,} | {core:.2f} | {own:.1f} | {whole:.0f} | {dollars:.2f} "
+            f"| {start_ms / 1e3 / core:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def import_table(imports: Mapping[str, float]) -> str:
+    lines = ["| app | CPU of its import, ms |", "|---|---:|"]
+    lines += [f"| {name} | {seconds * 1e3:.0f} |" for name, seconds in imports.items()]
+    return "\n".join(lines)
+
+
+def put_into(page: str, name: str, text: str) -> str:
+    """Return the page with something else between the marks of a name."""
+    begin, end = f"<!-- make costs: {name} -->", "<!-- so far -->"
+    found = re.compile(re.escape(begin) + r"\n.*?\n" + re.escape(end), re.DOTALL)
+    if not found.search(page):
+        raise ValueError(f"the page has no {begin}")
+    return found.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="make costs")
+    parser.add_argument("--into", type=Path, help="a page that has marks for what is shown")
+    into = parser.parse_args(arguments).into
+    set_environment()
+    message, start = measure_message(), measure_start()
+    shown = {
+        "message": picture(message, start),
+        # As they are printed in the picture, so that the page agrees with itself.
+        "memory": memory_table(round(message.paused * 1e6) / 1e3, round(start.longwire * 1e3)),
+        "imports": import_table(measure_imports()),
+    }
+    for name, text in shown.items():
+        print(f"\n{text}", flush=True)
+        if into:
+            page = put_into(into.read_text(encoding="utf-8"), name, text)
+            into.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -87,11 +87,10 @@ def measure_message() -> Message:
         found = run_warm({OURS: contender}, orders, ROUNDS)[OURS]
         hot, paused = (median(cpu(found[order])) for order in orders[1:])
         counted = instructions.Counted(OURS, "longwire")
-        count = (
-            instructions.count(counted, management, "MESSAGE", store)
-            if instructions.is_there()
-            else 0.0
-        )
+        count = 0.0
+        if instructions.is_there():
+            kinds = ("MESSAGE",)
+            count = instructions.count_events(counted, management, store, kinds)["MESSAGE"]
         return Message(hot, paused, count, sample(store, management))
 
 

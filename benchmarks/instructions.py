@@ -2,10 +2,9 @@
 
     python -m benchmarks.instructions [--stores redis,sqlite3] [--before COMMIT]
 
-Usually of requests and of events with the store in memory; each store takes a minute or more. They
-repeat to about 1 %, whatever else the machine does; the kernel's are not among them. What starting
-costs is taken off by doing the same for two numbers of clients. Valgrind knows no SHA instructions,
-so that what is signed counts more than it costs.
+Usually of requests and of events with the store in memory. They repeat to about 1 %, whatever else
+the machine does; the kernel's are not among them. Valgrind knows no SHA instructions, so that what
+is signed counts more than it costs.
 """
 
 from __future__ import annotations
@@ -16,29 +15,36 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.race import Contender, Measured
 from benchmarks.servers import open_stores, quick_connections, quick_dynamodb, running
 from benchmarks.setup import paths
 from benchmarks.table import BEFORE, OURS, Aim, Pair, show, show_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.servers import Server, Store
     from benchmarks.setup import Setup
 
 ROOT = Path(__file__).parents[1]
 STORES = ("memory", "sqlite3", "redis", "postgresql", "dynamodb")
-FEW, MANY = 40, 120  # clients
-FEW_REQUESTS, MANY_REQUESTS = 100, 300
+TIMES = 80  # each is counted
 # Garbage collection is left out: whether a full one comes in so few events is chance.
 WITHOUT_GC = "import gc, runpy; gc.disable(); runpy.run_module({!r}, run_name='__main__')"
-FIRST = {"CONNECT": (), "MESSAGE": ("CONNECT",), "DISCONNECT": ("CONNECT",)}
-MESSAGE, WITH_SERVER, ON_A_FILE, POST, GET = map(Aim, (2.2, 2.4, 3.0, 1.3, 1.4))
+# What comes before each kind is counted.
+FIRST = {
+    "CONNECT": ("CONNECT",),
+    "MESSAGE": ("CONNECT", "MESSAGE"),
+    "DISCONNECT": ("CONNECT", "DISCONNECT", "CONNECT"),
+}
+MESSAGE, WITH_SERVER, ON_A_FILE = map(Aim, (2.2, 2.4, 3.0))
+REQUESTS = {"POST": Aim(1.3), "GET": Aim(1.4)}
 
 
 class Counted(NamedTuple):
@@ -68,73 +74,88 @@ def compare(setup: Setup) -> None:
     with running(quick_connections) as management:
         with running(quick_dynamodb) as dynamodb:
             urls = management.address, dynamodb.address
-            show_head("instructions, thousands")
-            for what, aim in (("POST", POST), ("GET", GET)):
-                label = f"DynamoDB {what}" if what == "GET" else f"signed {what}"
-                show_counts(label, programs, partial(request, urls=urls, what=what), aim)
+            show_counts("requests", programs, partial(count_requests, urls=urls), REQUESTS)
         for name in setup.chosen(STORES, usual=("memory",)):
             with open_stores([name], quick=True) as stores:
                 for store in stores:
-                    compare_store(programs, store, management)
+                    other = WITH_SERVER if store.port else ON_A_FILE
+                    aims = {kind: MESSAGE if kind == "MESSAGE" else other for kind in FIRST}
+                    counting = partial(count_events, management=management, store=store)
+                    show_counts(store.name, programs, counting, aims)
     return None
 
 
-def compare_store(programs: Sequence[Counted], store: Store, management: Server) -> None:
-    show_head(f"{store.name}, instructions, thousands")
-    other = WITH_SERVER if store.port else ON_A_FILE
-    for kind in FIRST:
-        aim = MESSAGE if kind == "MESSAGE" else other
-        show_counts(
-            kind, programs, partial(count, management=management, kind=kind, store=store), aim
-        )
-
-
 def show_counts(
-    label: str, programs: Sequence[Counted], take: Callable[[Counted], float], aim: Aim
+    what: str,
+    programs: Sequence[Counted],
+    counting: Callable[[Counted], Mapping[str, float]],
+    aims: Mapping[str, Aim],
 ) -> None:
-    """Count as many at once as there are processors."""
+    """Count as many programs at once as there are processors."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        floor, *others = pool.map(take, programs)
+        floor, *others = pool.map(counting, programs)
     names = [program.name for program in programs[1:]]
-    found = {name: Pair([floor], [each]) for name, each in zip(names, others, strict=True)}
-    show(label, found, aim, 1e-3)
+    show_head(f"{what}, instructions, thousands")
+    for row, aim in aims.items():
+        found = {
+            name: Pair([floor[row]], [each[row]]) for name, each in zip(names, others, strict=True)
+        }
+        show(row, found, aim, 1e-3)
 
 
-def count(counted: Counted, management: Server, kind: str, store: Store | None = None) -> float:
-    """Return the instructions of one event; without a store, in memory."""
-    with open_stores([] if store else ["memory"]) as stores:
-        (used,) = [store] if store else stores
-    arguments = used.arguments("longwire", management.address, used.port)
-    command = ["benchmarks.measured", "warm", counted.adapter, arguments]
-    first = [f"{before} {MANY}" for before in FIRST[kind]]
-    few, many = (_total(counted, command, [*first, f"{kind} {clients}"]) for clients in (FEW, MANY))
-    return (many - few) / (MANY - FEW)
+def count_events(
+    program: Counted, management: Server, store: Store, kinds: Sequence[str] = tuple(FIRST)
+) -> dict[str, float]:
+    """Return the instructions of one event of each kind."""
+    arguments = store.arguments("longwire", management.address, store.port)
+    command = ["benchmarks.measured", "warm", program.adapter, arguments]
+    return _count(program, command, {kind: FIRST[kind] for kind in kinds})
 
 
-def request(counted: Counted, urls: tuple[str, str], what: str) -> float:
-    """Return the instructions of one request of `client.py`."""
-    command = ["benchmarks.client", counted.adapter, *urls]
-    few, many = (
-        _total(counted, command, [f"{what} {times}"]) for times in (FEW_REQUESTS, MANY_REQUESTS)
-    )
-    return (many - few) / (MANY_REQUESTS - FEW_REQUESTS)
+def count_requests(program: Counted, urls: tuple[str, str]) -> dict[str, float]:
+    """Return the instructions of each request of `client.py`."""
+    command = ["benchmarks.client", program.adapter, *urls]
+    return _count(program, command, {what: [what] for what in REQUESTS})
 
 
-def _total(counted: Counted, command: Sequence[str], orders: Sequence[str]) -> int:
+def _count(
+    program: Counted, command: Sequence[str], orders: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Count each order, after what comes first: that imports and opens what it needs."""
     module, *arguments = command
-    environ = {"PYTHONPATH": paths(counted.folder)} if counted.folder else {}
-    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    said = subprocess.run(
-        [*valgrind, sys.executable, "-c", WITHOUT_GC.format(module), *arguments],
-        input="\n".join(orders) + "\n",
-        env=os.environ | environ | {"PYTHONHASHSEED": "0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = re.search(r"Collected : (\d+)", said.stderr)
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        valgrind = [
+            "-q",
+            "--tool=callgrind",
+            "--instr-atstart=no",
+            f"--callgrind-out-file={folder}/out",
+        ]
+        python = [sys.executable, "-c", WITHOUT_GC.format(module), *arguments]
+        environ = {"PYTHONPATH": paths(program.folder)} if program.folder else {}
+        environ["PYTHONHASHSEED"] = "0"
+        contender = Contender([*valgrind, *python], python="valgrind", environ=environ)
+        with Measured(contender) as process:
+            for number, (what, first) in enumerate(orders.items(), start=1):
+                for each in first:
+                    process.perform(each, TIMES)
+                control(process.pid, "--instr=on")
+                process.perform(what, TIMES)
+                control(process.pid, "--dump")
+                control(process.pid, "--instr=off")
+                found[what] = total(Path(folder, f"out.{number}")) / TIMES
+    return found
+
+
+def control(pid: int, order: str) -> None:
+    subprocess.run(["callgrind_control", order, str(pid)], check=True, capture_output=True)
+
+
+def total(dumped: Path) -> int:
+    """Return how many instructions a file of valgrind's says."""
+    found = re.search(r"^totals: (\d+)", dumped.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
-        raise RuntimeError(f"valgrind said {said.stderr[-500:]}")
+        raise RuntimeError(f"valgrind has counted nothing in {dumped}")
     return int(found[1])
 
 

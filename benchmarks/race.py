@@ -80,6 +80,10 @@ class Measured:
         with suppress(BrokenPipeError), self._process:
             pass
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def peak_memory(self) -> int:
         """Return the most bytes that it has had in memory by now; on Linux."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()

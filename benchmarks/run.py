@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import instructions
 from benchmarks.race import set_environment
-from benchmarks.rows import events, growth, lingers, posts, replay, requests, runtime, starts
+from benchmarks.rows import dev, events, growth, lingers, posts, replay, requests, runtime, starts
 from benchmarks.servers import STORES
 from benchmarks.setup import Setup, at_commit, last_release
 
@@ -36,6 +36,7 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "starts": starts.compare,
     "runtime": runtime.compare,
     "growth": growth.compare,
+    "dev": dev.compare,
     "replay": replay.compare,
     "requests": requests.compare,
     "lingers": lingers.compare,

@@ -7,11 +7,12 @@ in the same rounds: so far do figures differ by chance. `before` is an earlier o
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+How = Literal["ratio", "added", "alone"]
 LABEL = 36  # columns
 OURS, CONTROL, BEFORE = VERSIONS = ("longwire", "control", "before")
 
@@ -21,12 +22,12 @@ class Aim(NamedTuple):
 
     Attributes:
         at_least: whether the bound is a lower one.
-        added: whether the base is taken off, instead of dividing by it.
+        how: the value divided by the base, less the base, or alone.
     """
 
     bound: float | None = None
     at_least: bool = False
-    added: bool = False
+    how: How = "ratio"
 
     def judge(self, figure: float) -> str:
         if self.bound is None:
@@ -47,14 +48,18 @@ class Pair(NamedTuple):
 
     def compare(self, aim: Aim, unit: float) -> float:
         """Return the median of what the rounds came to."""
-        if aim.added:
-            return median(v - b for b, v in zip(self.base, self.value, strict=True)) * unit
-        return median(v / b for b, v in zip(self.base, self.value, strict=True))
+        rounds = list(zip(self.base, self.value, strict=True))
+        match aim.how:
+            case "ratio":
+                return median(value / base for base, value in rounds)
+            case "added":
+                return median(value - base for base, value in rounds) * unit
+            case "alone":
+                return median(self.value) * unit
 
 
-def show_head(what: str, base: str = "floor", *, added: bool = False) -> None:
-    compared = "added" if added else "ratio"
-    columns = f"{base:>10}{OURS:>10}{compared:>9}{CONTROL:>9}{BEFORE:>9}"
+def show_head(what: str, base: str = "floor", *, how: How = "ratio") -> None:
+    columns = f"{base:>10}{OURS:>10}{how:>9}{CONTROL:>9}{BEFORE:>9}"
     print(f"\n{what:{LABEL}}{columns}   aim")
 
 
@@ -81,7 +86,13 @@ def show_beside(
 
 
 def _compared(figure: float, aim: Aim) -> str:
-    return f"{figure:>+9.2f}" if aim.added else f"{figure:>8.2f}x"
+    match aim.how:
+        case "ratio":
+            return f"{figure:>8.2f}x"
+        case "added":
+            return f"{figure:>+9.2f}"
+        case "alone":
+            return f"{figure:>9,.0f}"
 
 
 def _short(figure: float) -> str:

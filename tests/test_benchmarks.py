@@ -67,7 +67,7 @@ def test_a_row_is_the_median_of_what_its_rounds_came_to(
     found = {OURS: Pair(base, [3e-6, 4e-6, 20e-6]), CONTROL: Pair(base, base)}
     show_head("events", "floor")
     show("MESSAGE", found, Aim(2.2))
-    show("added", found, Aim(3, added=True))
+    show("added", found, Aim(3, how="added"))
     show_beside("boto3", [6e-6, 8e-6, 40e-6], found[OURS].value, Aim(2, at_least=True))
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [
         "events floor longwire ratio control before aim",

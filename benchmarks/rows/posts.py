@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.setup import Setup
 
-CLIENT_ROUNDS = 41
+CLIENT_ROUNDS = 21
 CLIENT_TIMES, BOTO3_TIMES = 300, 60
 CLIENT_AIMS = {
     "POST": ("one signed POST, kept alive", Aim(1.3)),
@@ -31,14 +31,14 @@ CLIENT_AIMS = {
     "GET": ("DynamoDB, get a record", Aim(1.4)),
 }
 
-FAN_OUT_ROUNDS = 7
+FAN_OUT_ROUNDS = 5
 FAN_OUT = 10_000  # posts make a round
 FAN_OUT_AIM = Aim(2.3)
 # And of others so many; how many times as much they should take.
 PEERS = {
     "aiohttp": ("aiohttp, signed by botocore", 4_000, Aim(6, at_least=True)),
     "boto3": ("boto3, 32 threads", 1_000, SHOWN),
-    "httpx": ("httpx, signed by botocore", 300, SHOWN),
+    "httpx": ("httpx, signed by botocore", 100, SHOWN),
 }
 
 SMALL, LARGE = 1_000, 100_000  # groups

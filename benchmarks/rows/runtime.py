@@ -37,7 +37,7 @@ CLIENTS = 400
 FIRST = 50
 
 # Milliseconds that the extension adds.
-ANSWERED, CPU, IDLE = Aim(0.05, added=True), Aim(0.12, added=True), Aim(added=True)
+ANSWERED, CPU, IDLE = Aim(0.05, how="added"), Aim(0.12, how="added"), Aim(how="added")
 
 
 class Function(NamedTuple):
@@ -149,7 +149,7 @@ def run_cold(
 
 
 def show_warm(found: Mapping[str, Mapping[str, Sequence[Warm]]]) -> None:
-    show_head("awslambdaric, warm, ms", "refused", added=True)
+    show_head("awslambdaric, warm, ms", "refused", how="added")
     for kind, results in found.items():
         for number, (label, aim) in enumerate(
             ((f"{kind}, answered", ANSWERED), ("  waits for the next", IDLE), ("  CPU", CPU))
@@ -166,7 +166,7 @@ def show_warm(found: Mapping[str, Mapping[str, Sequence[Warm]]]) -> None:
 
 
 def show_cold(found: Mapping[str, Sequence[Cold]]) -> None:
-    show_head("awslambdaric, fresh process, ms", APP, added=True)
+    show_head("awslambdaric, fresh process, ms", APP, how="added")
     for number, label in enumerate(
         ("ready for the first event", "first CONNECT answered", "  CPU")
     ):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 11
 # Milliseconds over the app's import.
-AIMS = {"sqlite3": Aim(14, added=True), "dynamodb": Aim(12, added=True)}
+AIMS = {"sqlite3": Aim(14, how="added"), "dynamodb": Aim(12, how="added")}
 
 
 def compare(setup: Setup) -> None:
@@ -37,7 +37,7 @@ def compare_store(setup: Setup, store: Store, management: Server) -> None:
     if setup.mangum:
         contenders["mangum"] = setup.adapter("mangum", store, url, mode="cold")
     found = run_cold(contenders, rounds)
-    show_head(f"{store.name}, fresh process, CPU ms", "app", added=True)
+    show_head(f"{store.name}, fresh process, CPU ms", "app", how="added")
     show("first CONNECT answered", _over(found, "app"), AIMS[store.name], 1e3)
     if "mangum" in found:
         show_beside("mangum", cpu(found["mangum"]), cpu(found[OURS]), unit=1e3)
@@ -50,7 +50,7 @@ def compare_store(setup: Setup, store: Store, management: Server) -> None:
         },
     }
     alone = _over(run_cold(construct, rounds), "import asyncio, ssl")
-    show("Longwire(...) over asyncio and ssl", alone, SHOWN._replace(added=True), 1e3)
+    show("Longwire(...) over asyncio and ssl", alone, SHOWN._replace(how="added"), 1e3)
 
 
 def _over(found: dict[str, list[Figures]], base: str) -> dict[str, Pair]:

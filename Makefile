@@ -138,9 +138,10 @@ bench: $(VENV)/installed
 	-$(MAKE) $(MANGUM)/installed
 	$(BIN)/python -m benchmarks.run $(BENCH) $$(test ! -e $(MANGUM)/installed || echo --mangum $(MANGUM)/bin/python)
 
-# What an event costs and why, as docs/performance.md has it; INTO= writes it there.
+# What an event costs and why, as docs/performance.md and docs/choose-a-store.md have it; WRITE=1
+# writes it there.
 costs: $(VENV)/installed
-	$(BIN)/python -m benchmarks.costs $(INTO:%=--into %)
+	$(BIN)/python -m benchmarks.costs $(if $(WRITE),--write)
 
 $(MANGUM)/installed: benchmarks/mangum.txt
 	$(PYTHON) -m venv $(MANGUM)

@@ -1,9 +1,10 @@
-"""What an event costs and why, for docs/performance.md: `make costs INTO=docs/performance.md`.
+"""What an event costs and why, as docs/performance.md and docs/choose-a-store.md have it.
 
-    python -m benchmarks.costs [--into PAGE]
+    python -m benchmarks.costs [--write]
 
-Prints a picture of one MESSAGE, what it costs with how much memory, and what imports cost; also
-writes them into a page that has marks for them. Times and shares are of CPU, on this machine.
+Prints a picture of one MESSAGE, what it costs with how much memory and with which store, and what
+imports cost; also writes them into the pages that have marks for them. Times and shares are of CPU,
+on this machine.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from benchmarks.servers import Server, Store
 
+DOCS = Path(__file__).parents[1] / "docs"
 CLIENTS, ROUNDS, SAMPLED = 100, 11, 60
 STEPS = {
     EVENT: "parse it; its deadline, its log record",
@@ -44,6 +46,8 @@ STEPS = {
     POST: "encode the reply, sign it, send it, read the answer",
     LOOP: "asyncio: what is ready, timers, sockets",
 }
+STORES = ("memory", "sqlite3", "redis", "postgresql", "dynamodb")
+KINDS = ("CONNECT", "MESSAGE", "MESSAGE-paused", "DISCONNECT")
 BAR = 40  # columns for all of it
 MEMORY = (128, 256, 512, 1_024, 1_769)  # MB
 STARTS = ("Starlette", "Falcon", "Quart", "Litestar", "FastAPI")
@@ -52,6 +56,15 @@ import time; cpu = time.process_time(), time.perf_counter()
 import boto3; boto3.client("dynamodb", region_name="eu-west-1")
 print(time.process_time() - cpu[0], time.perf_counter() - cpu[1])
 """
+
+
+class Events(NamedTuple):
+    """One of each, in seconds of CPU; `paused` is a message 2 ms after another."""
+
+    connect: float
+    message: float
+    paused: float
+    disconnect: float
 
 
 class Message(NamedTuple):
@@ -77,21 +90,25 @@ class Start(NamedTuple):
     longwire: float
 
 
-def measure_message() -> Message:
-    with (
-        running(quick_connections) as management,
-        open_stores(["dynamodb"], quick=True) as (store,),
-    ):
-        contender = Setup().adapter("longwire", store, management.address, times=CLIENTS)
-        orders = ("CONNECT", "MESSAGE", "MESSAGE-paused")
-        found = run_warm({OURS: contender}, orders, ROUNDS)[OURS]
-        hot, paused = (median(cpu(found[order])) for order in orders[1:])
-        counted = instructions.Counted(OURS, "longwire")
-        count = 0.0
-        if instructions.is_there():
-            kinds = ("MESSAGE",)
-            count = instructions.count_events(counted, management, store, kinds)["MESSAGE"]
-        return Message(hot, paused, count, sample(store, management))
+def measure_stores() -> dict[str, Events]:
+    found = {}
+    with running(quick_connections) as management, open_stores(STORES, quick=True) as stores:
+        for store in stores:
+            contender = Setup().adapter("longwire", store, management.address, times=CLIENTS)
+            rounds = run_warm({OURS: contender}, KINDS, ROUNDS)[OURS]
+            found[store.name] = Events(*(median(cpu(rounds[kind])) for kind in KINDS))
+    return found
+
+
+def measure_message(events: Events) -> Message:
+    with running(quick_connections) as management:
+        with open_stores(["dynamodb"], quick=True) as (store,):
+            count = 0.0
+            if instructions.is_there():
+                counted = instructions.Counted(OURS, "longwire")
+                kinds = ("MESSAGE",)
+                count = instructions.count_events(counted, management, store, kinds)["MESSAGE"]
+            return Message(events.message, events.paused, count, sample(store, management))
 
 
 def sample(store: Store, management: Server) -> Counter[str]:
@@ -145,9 +162,15 @@ def picture(message: Message, start: Start) -> str:
         f"    runtime, {(start.app - start.trivial) * 1e3:.0f} the app's import, "
         f"{(start.longwire - start.app) * 1e3:.0f} Longwire",
         "",
-        f"{time.strftime('%B %Y')}, CPython {platform.python_version()}, {processor()}",
+        where(),
     ]
     return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def where() -> str:
+    """Return when and on what all is measured."""
+    date, python = time.strftime("%B %Y"), platform.python_version()
+    return f"{date}, CPython {python}, {processor()}"
 
 
 def processor() -> str:
@@ -181,32 +204,43 @@ def import_table(imports: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
+def store_table(stores: Mapping[str, Events]) -> str:
+    lines = [
+        "| store | handshake | message with one reply | the same 2 ms after another | end |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, events in stores.items():
+        figures = " | ".join(f"{seconds * 1e6:,.0f}" for seconds in events)
+        lines.append(f"| {name} | {figures} |")
+    return "\n".join([*lines, "", f"Measured in {where()}."])
+
+
 def put_into(page: str, name: str, text: str) -> str:
-    """Return the page with something else between the marks of a name."""
+    """Return the page with something else between the marks of a name, if it has them."""
     begin, end = f"<!-- make costs: {name} -->", "<!-- so far -->"
     found = re.compile(re.escape(begin) + r"\n.*?\n" + re.escape(end), re.DOTALL)
-    if not found.search(page):
-        raise ValueError(f"the page has no {begin}")
     return found.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make costs")
-    parser.add_argument("--into", type=Path, help="a page that has marks for what is shown")
-    into = parser.parse_args(arguments).into
+    parser.add_argument("--write", action="store_true", help="into the pages that have marks")
+    write = parser.parse_args(arguments).write
     set_environment()
-    message, start = measure_message(), measure_start()
+    stores, start = measure_stores(), measure_start()
+    message = measure_message(stores["dynamodb"])
     shown = {
         "message": picture(message, start),
         # As they are printed in the picture, so that the page agrees with itself.
         "memory": memory_table(round(message.paused * 1e6) / 1e3, round(start.longwire * 1e3)),
         "imports": import_table(measure_imports()),
+        "stores": store_table(stores),
     }
     for name, text in shown.items():
         print(f"\n{text}", flush=True)
-        if into:
-            page = put_into(into.read_text(encoding="utf-8"), name, text)
-            into.write_text(page, encoding="utf-8")
+        for path in DOCS.glob("*.md") if write else ():
+            page = path.read_text(encoding="utf-8")
+            path.write_text(put_into(page, name, text), encoding="utf-8")
 
 
 if __name__ == "__main__":

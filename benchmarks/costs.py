@@ -26,15 +26,17 @@ from benchmarks.frameworks import CASES
 from benchmarks.race import Contender, cpu, run_cold, run_warm, set_environment
 from benchmarks.rows import runtime
 from benchmarks.sampled import APP, EVENT, LOOP, POST, RECORD, RUN
-from benchmarks.servers import open_stores, quick_connections, running
+from benchmarks.servers import quick_connections, running
 from benchmarks.setup import Setup
+from benchmarks.stores import open_stores
 from benchmarks.table import OURS
 from tests.campaigns.scale.facts import ARM_PRICE, CORE, EVENT_PRICE, POST_TIME, STORE_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.servers import Server, Store
+    from benchmarks.servers import Server
+    from benchmarks.stores import Store
 
 DOCS = Path(__file__).parents[1] / "docs"
 CLIENTS, ROUNDS, SAMPLED = 100, 11, 60

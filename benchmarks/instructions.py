@@ -22,15 +22,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.race import Contender, Measured
-from benchmarks.servers import open_stores, quick_connections, quick_dynamodb, running
+from benchmarks.servers import quick_connections, quick_dynamodb, running
 from benchmarks.setup import paths
+from benchmarks.stores import open_stores
 from benchmarks.table import BEFORE, OURS, Aim, Pair, show, show_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from benchmarks.servers import Server, Store
+    from benchmarks.servers import Server
     from benchmarks.setup import Setup
+    from benchmarks.stores import Store
 
 ROOT = Path(__file__).parents[1]
 STORES = ("memory", "sqlite3", "redis", "postgresql", "dynamodb")

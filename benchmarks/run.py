@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from benchmarks import instructions
 from benchmarks.race import set_environment
 from benchmarks.rows import dev, events, growth, lingers, posts, replay, requests, runtime, starts
-from benchmarks.servers import STORES
 from benchmarks.setup import Setup, at_commit, last_release
+from benchmarks.stores import STORES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -17,7 +17,7 @@ from benchmarks.table import BEFORE, CONTROL, OURS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from benchmarks.servers import Store
+    from benchmarks.stores import Store
 
 # What a quick look takes of the usual rounds, and how few they can be.
 QUICK, FEWEST = 1 / 3, 3

@@ -66,13 +66,16 @@ class Wire(asyncio.BufferedProtocol, Generic[T]):
 
 
 class HTTP(Wire[tuple[bytes, bytes]]):
-    """An answer is a status and a body."""
+    """An answer is a status and a body. moto ends the connection with each answer of S3."""
+
+    ends = False
 
     def read(self, data: bytes) -> tuple[bytes, bytes] | None:
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return None
         head = data[:end].lower()
+        self.ends = b"connection: close" in head
         at = head.find(b"content-length:")
         length = int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0
         return (data[9:12], data[end + 4 :]) if len(data) >= end + 4 + length else None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.race import Contender, Measured, cpu, run_warm
-from benchmarks.servers import open_stores, quick_connections, running
+from benchmarks.servers import quick_connections, running
+from benchmarks.stores import open_stores
 from benchmarks.table import CONTROL, OURS, SHOWN, Aim, Pair, show, show_head
 
 if TYPE_CHECKING:
-    from benchmarks.servers import Server, Store
+    from benchmarks.servers import Server
     from benchmarks.setup import Setup
+    from benchmarks.stores import Store
 
 FEW, *MORE = AT_ONCE = (10, 100, 1_000, 3_000)
 AT_ONCE_ROUNDS = 3

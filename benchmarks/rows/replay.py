@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measured import event
 from benchmarks.race import Contender, cpu, run_warm
-from benchmarks.servers import Store, connections, open_stores, running
+from benchmarks.servers import connections, running
+from benchmarks.stores import Store, open_stores
 from benchmarks.table import LABEL, SHOWN, Aim, Pair, show, show_head
 from tests.servers.proxy import CountingProxy
 

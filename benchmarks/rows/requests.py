@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.race import Measured
-from benchmarks.servers import STORES, connections, open_stores, proxy, running
+from benchmarks.servers import connections, proxy, running
+from benchmarks.stores import STORES, open_stores
 from benchmarks.table import LABEL, Aim
 
 if TYPE_CHECKING:
-    from benchmarks.servers import Server, Store
+    from benchmarks.servers import Server
     from benchmarks.setup import Setup
+    from benchmarks.stores import Store
 
 AIM = Aim(1)
 COUNTED = 5  # messages

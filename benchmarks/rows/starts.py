@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.race import cpu, run_cold
-from benchmarks.servers import connections, open_stores, running
+from benchmarks.servers import connections, running
+from benchmarks.stores import open_stores
 from benchmarks.table import OURS, SHOWN, VERSIONS, Aim, Pair, show, show_beside, show_head
 
 if TYPE_CHECKING:
     from benchmarks.race import Figures
-    from benchmarks.servers import Server, Store
+    from benchmarks.servers import Server
     from benchmarks.setup import Setup
+    from benchmarks.stores import Store
 
 ROUNDS = 11
 # Milliseconds over the app's import.

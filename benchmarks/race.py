@@ -115,7 +115,7 @@ def run_warm(
                 for what in orders:
                     processes[name].perform(what, contenders[name].times)
             except EndedError:
-                if name != BEFORE:
+                if not name.startswith(BEFORE):
                     raise
                 del processes[name]
         found = {name: {what: [] for what in orders} for name in processes}

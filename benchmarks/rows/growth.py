@@ -1,13 +1,14 @@
-"""What an event costs where there is more of something: runs at once, connections in the store."""
+"""What an event costs where there is more of something: runs, connections, members."""
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING
 
 from benchmarks.race import Contender, Measured, cpu, run_warm
 from benchmarks.servers import quick_connections, running
 from benchmarks.stores import open_stores
-from benchmarks.table import CONTROL, OURS, SHOWN, Aim, Pair, show, show_head
+from benchmarks.table import CONTROL, OURS, SHOWN, VERSIONS, Aim, Pair, show, show_head
 
 if TYPE_CHECKING:
     from benchmarks.servers import Server
@@ -24,6 +25,9 @@ CLIENTS = 100
 STORED_ROUNDS = 9
 FLAT = Aim(1.1)
 
+FEW_MEMBERS, MEMBERS = 1_000, 10_000
+GROUP_ROUNDS = 3
+
 
 def compare(setup: Setup) -> None:
     with running(quick_connections) as management:
@@ -31,6 +35,7 @@ def compare(setup: Setup) -> None:
         show_head(f"MESSAGE, {STORED:,} connections, CPU us", f"{CLIENTS:,}")
         for name in setup.chosen(STORES):
             compare_stored(setup, name, management)
+        compare_groups(setup, management)
 
 
 def compare_runs(setup: Setup, management: Server) -> None:
@@ -67,6 +72,25 @@ def compare_stored(setup: Setup, name: str, management: Server) -> None:
     base = cpu(found["few"]["MESSAGE"])
     ours, control = (Pair(base, cpu(found[stored]["MESSAGE"])) for stored in ("many", "again"))
     show(name, {OURS: ours, CONTROL: control}, FLAT)
+
+
+def compare_groups(setup: Setup, management: Server) -> None:
+    """Compare a large group with a small one, in the same file."""
+    contenders = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for version, environ in setup.versions().items():
+            file_path = f"{folder}/{version}"
+            command = ["-m", "benchmarks.posts", "stored", management.address, file_path]
+            contenders[f"{version}, few"] = Contender(command, FEW_MEMBERS, environ=environ)
+            contenders[version] = Contender(command, MEMBERS, environ=environ)
+        found = run_warm(contenders, ["POST"], setup.rounds(GROUP_ROUNDS))
+    show_head("send to a group, CPU us each", f"{FEW_MEMBERS:,}")
+    pairs = {
+        version: Pair(cpu(found[f"{version}, few"]["POST"]), cpu(found[version]["POST"]))
+        for version in VERSIONS
+        if found.keys() >= {version, f"{version}, few"}
+    }
+    show(f"{MEMBERS:,} members, sqlite3", pairs, FLAT)
 
 
 def fill(setup: Setup, store: Store, management: Server) -> None:

@@ -73,7 +73,7 @@ def compare_warm(setup: Setup, store: Store, management: Server) -> None:
         pairs = {
             name: Pair(cpu(found[f"{name}, without"][kind]), cpu(found[name][kind]))
             for name in with_
-            if name in found
+            if found.keys() >= {name, f"{name}, without"}
         }
         show(label, pairs, aim)
 

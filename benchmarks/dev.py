@@ -43,7 +43,7 @@ class Echoes:
         self.left = 0.0
         self.count = 0
         self.over = asyncio.Event()
-        self._waiting: list[asyncio.Transport] = []
+        self._talking = 0  # clients that wait for an echo
 
     def came(self, transport: asyncio.Transport) -> None:
         self.count += 1
@@ -51,13 +51,13 @@ class Echoes:
         if self.left > 0:
             transport.write(_MESSAGE)
             return
-        self._waiting.append(transport)
-        if len(self._waiting) == self._clients:
+        self._talking -= 1
+        if self._talking == 0:
             self.over.set()
 
     def begin(self, clients: list[Client], messages: float) -> None:
         """Let each client send; so many messages in all."""
-        self._clients, self._waiting = len(clients), []
+        self._talking = len(clients)
         self.left = messages - len(clients) + 1
         self.over.clear()
         for client in clients:
@@ -108,7 +108,7 @@ class Server(NamedTuple):
 
 @contextmanager
 def serving(name: str, source: str = "", *before: str) -> Iterator[Server]:
-    """Run `longwire` (also that of other folders) or `uvicorn`; `before` begins its command."""
+    """Run `longwire`, also from other folders, or `uvicorn`; `before` begins its command."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         if name == "uvicorn":

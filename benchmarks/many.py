@@ -2,9 +2,9 @@
 
     python -m benchmarks.many ARGUMENTS
 
-ARGUMENTS are those of `measured.py`. Orders come in as there: "CONNECT-100 3000" lets 3,000
-clients connect, 100 at a time, and "MESSAGE-1000 3000" each of them send one message, 1,000 at a
-time: their runs then wait for their posts, of which 100 are under way.
+ARGUMENTS are those of `measured.py`. Orders come in as there: "1000 3000" lets 3,000 clients send
+one message each, 1,000 at a time: their runs then wait for their posts, of which 100 are under way.
+With the first order they also connect.
 """
 
 from __future__ import annotations
@@ -31,9 +31,14 @@ def main(arguments: str) -> None:
     handler = Longwire(app, lifespan="off", **json.loads(arguments))
     runner = asyncio.Runner()
 
-    def do(what: str, clients: int) -> None:
-        kind, _, at_once = what.partition("-")
-        runner.run(perform(handler, kind, int(at_once), clients))
+    connected = False
+
+    def do(at_once: str, clients: int) -> None:
+        nonlocal connected
+        if not connected:
+            runner.run(perform(handler, "CONNECT", 100, clients))
+            connected = True
+        runner.run(perform(handler, "MESSAGE", int(at_once), clients))
 
     time_orders(do)
 

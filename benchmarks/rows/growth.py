@@ -46,12 +46,11 @@ def compare_runs(setup: Setup, management: Server) -> None:
         version: Contender(command, max(AT_ONCE), environ=environ)
         for version, environ in setup.versions().items()
     }
-    orders = ["CONNECT-100", *[f"MESSAGE-{number}" for number in AT_ONCE]]
-    found = run_warm(contenders, orders, setup.rounds(AT_ONCE_ROUNDS))
+    found = run_warm(contenders, list(map(str, AT_ONCE)), setup.rounds(AT_ONCE_ROUNDS))
     show_head("MESSAGE, runs at once, CPU us", f"{FEW}")
     for number in MORE:
         pairs = {
-            version: Pair(cpu(rounds[f"MESSAGE-{FEW}"]), cpu(rounds[f"MESSAGE-{number}"]))
+            version: Pair(cpu(rounds[f"{FEW}"]), cpu(rounds[f"{number}"]))
             for version, rounds in found.items()
         }
         show(f"{number:,} at once", pairs, AIM if number == max(MORE) else SHOWN)

@@ -130,7 +130,7 @@ cov: $(VENV)/installed
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# Some ten minutes; `make bench ROWS=events,posts STORES=redis QUICK=1` looks at a part of it. BEFORE=COMMIT is
+# A quarter of an hour; `make bench ROWS=events,posts STORES=redis QUICK=1` looks at a part of it. BEFORE=COMMIT is
 # what to compare with; otherwise the last release. Without Mangum, fewer others are shown.
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(STORES),--stores $(STORES)) $(if $(QUICK),--quick) \
 	$(if $(BEFORE),--before $(BEFORE))

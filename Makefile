@@ -8,7 +8,7 @@ MANGUM = .venv-mangum
 DEPLOY = .venv-deploy
 PROVIDER = .venv-terraform
 
-.PHONY: demo test parity storm chaos kills fuzz scale runtimes emulators deploy-test live check fmt lint types cov bench build site clean
+.PHONY: demo test parity storm chaos kills fuzz scale runtimes emulators deploy-test live check fmt lint types cov bench costs build site clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -130,9 +130,18 @@ cov: $(VENV)/installed
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# BEFORE=COMMIT also compares with that commit.
-bench: $(VENV)/installed $(MANGUM)/installed
-	$(BIN)/python -m benchmarks.run $(MANGUM)/bin/python $(BEFORE)
+# A quarter of an hour; `make bench ROWS=events,posts STORES=redis QUICK=1` looks at a part of it. BEFORE=COMMIT is
+# what to compare with; otherwise the last release. Without Mangum, fewer others are shown.
+BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(STORES),--stores $(STORES)) $(if $(QUICK),--quick) \
+	$(if $(BEFORE),--before $(BEFORE))
+bench: $(VENV)/installed
+	-$(MAKE) $(MANGUM)/installed
+	$(BIN)/python -m benchmarks.run $(BENCH) $$(test ! -e $(MANGUM)/installed || echo --mangum $(MANGUM)/bin/python)
+
+# What an event costs and why, as docs/performance.md and docs/choose-a-store.md have it; WRITE=1
+# writes it there.
+costs: $(VENV)/installed
+	$(BIN)/python -m benchmarks.costs $(if $(WRITE),--write)
 
 $(MANGUM)/installed: benchmarks/mangum.txt
 	$(PYTHON) -m venv $(MANGUM)

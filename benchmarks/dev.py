@@ -1,11 +1,7 @@
-"""How many messages a second `longwire dev` passes on, and what one of them costs.
+"""`longwire dev` as a server, and clients that talk to it as fast as they are answered.
 
-    python -m benchmarks.dev [COMMIT]
-
-Clients of the echo app send, wait for the echo and send again, each for itself. Beside it is the
-same app under uvicorn, and with a commit its `longwire dev`. Rounds run in turn; shown are medians.
-CPU is that of the server's process, all threads; the clients are in this process. Where there is
-valgrind, one message is counted in instructions, too.
+Clients of the echo app send, wait for the echo and send again, each for itself. CPU is that of the
+server's process, all threads; the clients are in this process.
 """
 
 from __future__ import annotations
@@ -13,28 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.race import set_environment
-from benchmarks.replay import at_commit
-from benchmarks.table import LABEL, Aim
+from benchmarks.instructions import control, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLIENTS = (50, 500)
-ROUNDS = 5
-SECONDS = 3.0  # of a round
+SECONDS = 1.5  # of a round
 COUNTED = 500  # messages, of which the instructions are counted
-RATE, GROWTH = Aim(3000), Aim(0.9)
 
 APP = "benchmarks.app:app"
 _HANDSHAKE = (
@@ -190,84 +179,24 @@ async def _close(connected: list[Client]) -> None:
 
 # Instructions
 
-# Valgrind is some fifty times slower: threads are to change places as often as without it.
-_SLOWLY = (
-    "import runpy, sys; sys.setswitchinterval(0.25); sys.argv[0] = 'longwire'; "
-    "runpy.run_module('longwire', run_name='__main__')"
-)
-
 
 def count_instructions(clients: int, source: str = "") -> float:
     """Return the instructions of one message."""
     with tempfile.TemporaryDirectory() as folder:
-        callgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
+        callgrind = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no"]
         callgrind.append(f"--callgrind-out-file={folder}/%p")
         with serving("longwire", source, *callgrind) as server:
             asyncio.run(_talk_counted(server, clients))
-            found = next(Path(folder).glob("*.1")).read_text()
-    totals = re.search(r"^totals: (\d+)", found, re.MULTILINE)
-    assert totals is not None
-    return int(totals[1]) / COUNTED
+            return total(next(Path(folder).glob("*.1"))) / COUNTED
 
 
 async def _talk_counted(server: Server, clients: int) -> None:
     echoes, connected = await _connect(server, clients)
     for messages in (clients, COUNTED):  # the first ones import what they need
         if messages == COUNTED:
-            _control(server, "--instr=on")
+            control(server.pid, "--instr=on")
         echoes.begin(connected, messages)
         await echoes.over.wait()
-    _control(server, "--dump")
-    _control(server, "--instr=off")
+    control(server.pid, "--dump")
+    control(server.pid, "--instr=off")
     await _close(connected)
-
-
-def _control(server: Server, order: str) -> None:
-    subprocess.run(["callgrind_control", order, str(server.pid)], check=True, capture_output=True)
-
-
-def compare_dev(commit: str = "") -> None:
-    """Show both numbers of clients for this `longwire dev`, that of a commit, and uvicorn."""
-    with ExitStack() as stack:
-        sources = {"longwire dev": ""}
-        if commit:
-            folder = stack.enter_context(at_commit(commit))
-            sources["before"] = f"{folder}/adapter:{folder}/backends"
-        found = _race(sources)
-        print(f"\n{'echoes':{LABEL}}{'clients':>10}{'a second':>10}{'CPU, us':>10}")
-        for (name, clients), figures in found.items():
-            cpu = figures.cpu * 1e6
-            print(f"{name:{LABEL}}{clients:>10}{figures.rate:>10,.0f}{cpu:>10,.0f}", flush=True)
-        few, many = (found["longwire dev", clients].rate for clients in CLIENTS)
-        label = f"longwire dev, {CLIENTS[0]} clients, a second"
-        print(f"{label:{LABEL}}{few:>20,.0f}{'':10}   {RATE.judge(few)}")
-        label = f"  {CLIENTS[1]} over {CLIENTS[0]}"
-        print(f"{label:{LABEL}}{many / few:>19.2f}x{'':10}   {GROWTH.judge(many / few)}")
-        if shutil.which("valgrind"):
-            for name, source in sources.items():
-                counted = count_instructions(CLIENTS[0], source) / 1e3
-                label = f"{name}, instructions, thousands"
-                print(f"{label:{LABEL}}{CLIENTS[0]:>10}{counted:>10,.0f}", flush=True)
-
-
-def _race(sources: dict[str, str]) -> dict[tuple[str, int], Figures]:
-    found: dict[tuple[str, int], list[Figures]] = {}
-    with ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(serving("longwire", source))
-            for name, source in sources.items()
-        }
-        servers["uvicorn"] = stack.enter_context(serving("uvicorn"))
-        for clients in CLIENTS * ROUNDS:
-            for name, server in servers.items():
-                figures = asyncio.run(measure(server, clients))
-                found.setdefault((name, clients), []).append(figures)
-    return {
-        key: Figures(median(one.rate for one in each), median(one.cpu for one in each))
-        for key, each in sorted(found.items())
-    }
-
-
-if __name__ == "__main__":
-    set_environment()
-    compare_dev(*sys.argv[1:])

@@ -1,10 +1,11 @@
 """How long events linger, framework by framework and on other event loops.
 
-    python -m benchmarks.frameworks NAME URL
+    python -m benchmarks.frameworks NAME [URL]
 
 runs an echo app of this framework, and prints the milliseconds that a CONNECT, a MESSAGE and a
 DISCONNECT take (medians), and how many seconds of `linger` an event has waited in the worst case.
-A step that waits for a task which cannot move shows as whole seconds, which are billed.
+A step that waits for a task which cannot move shows as whole seconds, which are billed. Without a
+URL it prints the seconds of CPU and of wall time that importing and making the app takes.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def litestar() -> Any:
     async def echo(data: str) -> str:
         return data
 
-    return Litestar([echo], openapi_config=None)
+    return Litestar([echo], openapi_config=None, logging_config=None)
 
 
 def quart() -> Any:
@@ -181,10 +182,18 @@ async def _talk(handler: Any) -> list[float]:
     return took
 
 
-def main(name: str, url: str) -> None:
+def start(case: Case) -> None:
+    cpu, wall = time.process_time(), time.perf_counter()
+    case.app()
+    print(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def main(name: str, url: str = "") -> None:
     from longwire import Longwire
 
     case = CASES[name]
+    if not url:
+        return start(case)
     if case.loop == "nest_asyncio":
         importlib.import_module("nest_asyncio").apply()
     if case.needs == "channels":
@@ -200,7 +209,7 @@ def main(name: str, url: str) -> None:
     else:
         took = asyncio.run(_talk(handler))
     waited = LINGER * round(max(took) / LINGER)
-    print(took[0], median(took[1:-1]), took[-1], waited)
+    return print(took[0], median(took[1:-1]), took[-1], waited)
 
 
 if __name__ == "__main__":

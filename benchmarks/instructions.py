@@ -1,10 +1,10 @@
 """How many instructions of the processor one event takes, as valgrind counts them.
 
-    python -m benchmarks.instructions [COMMIT]
+    python -m benchmarks.instructions [--stores redis,sqlite3] [--before COMMIT]
 
-They repeat to about 1 %, whatever else the machine does; the kernel's are not among them. With a
-commit, its Longwire is counted beside this one. The store is memory, and posts go to a server of
-`servers.py`. What starting costs is taken off by doing the same for two numbers of clients.
+Usually of requests and of events with the store in memory. They repeat to about 1 %, whatever else
+the machine does; the kernel's are not among them. Valgrind knows no SHA instructions, so that what
+is signed counts more than it costs.
 """
 
 from __future__ import annotations
@@ -15,31 +15,42 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from itertools import repeat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.race import set_environment
-from benchmarks.replay import MEMORY, at_commit
-from benchmarks.servers import quick_connections, running
-from benchmarks.table import LABEL
+from benchmarks.race import Contender, Measured
+from benchmarks.servers import quick_connections, quick_dynamodb, running
+from benchmarks.setup import paths
+from benchmarks.stores import open_stores
+from benchmarks.table import BEFORE, OURS, Aim, Pair, show, show_head
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from benchmarks.servers import Server
+    from benchmarks.setup import Setup
+    from benchmarks.stores import Store
 
 ROOT = Path(__file__).parents[1]
-FEW, MANY = 40, 120  # clients
+STORES = ("memory", "sqlite3", "redis", "postgresql", "dynamodb")
+TIMES = 80  # each is counted
 # Garbage collection is left out: whether a full one comes in so few events is chance.
-WITHOUT_GC = (
-    "import gc, runpy; gc.disable(); runpy.run_module('benchmarks.measured', run_name='__main__')"
-)
-BEFORE = {"CONNECT": (), "MESSAGE": ("CONNECT",), "DISCONNECT": ("CONNECT",)}
+WITHOUT_GC = "import gc, runpy; gc.disable(); runpy.run_module({!r}, run_name='__main__')"
+# What comes before each kind is counted.
+FIRST = {
+    "CONNECT": ("CONNECT",),
+    "MESSAGE": ("CONNECT", "MESSAGE"),
+    "DISCONNECT": ("CONNECT", "DISCONNECT", "CONNECT"),
+}
+MESSAGE, WITH_SERVER, ON_A_FILE = map(Aim, (2.2, 2.4, 3.0))
+REQUESTS = {"POST": Aim(1.3), "GET": Aim(1.4)}
 
 
 class Counted(NamedTuple):
-    """A program that handles events; `folder` has another Longwire, where it is not empty."""
+    """A program to count; `folder` has another Longwire, where it is not empty."""
 
     name: str
     adapter: str
@@ -51,62 +62,107 @@ def is_there() -> bool:
     return shutil.which("valgrind") is not None
 
 
-def count(counted: Counted, management: Server, kind: str) -> float:
-    """Return the instructions of one event."""
-    first = [f"{before} {{}}" for before in BEFORE[kind]]
-    few, many = (
-        _total(counted, management, [*(line.format(MANY) for line in first), f"{kind} {clients}"])
-        for clients in (FEW, MANY)
-    )
-    return (many - few) / (MANY - FEW)
+def compare(setup: Setup) -> None:
+    """Show the requests, then each kind of event for each store."""
+    if not is_there():
+        return print("\nno instructions: no valgrind")
+    programs = [Counted("floor", "floor"), Counted(OURS, "longwire")]
+    if setup.before:
+        programs.append(Counted(BEFORE, "longwire", setup.before))
+    for program in programs:
+        # Whoever is counted first would compile for the others.
+        for folder in ("adapter", "backends"):
+            compileall.compile_dir(Path(program.folder or ROOT, folder), quiet=1)
+    compileall.compile_dir(ROOT / "benchmarks", quiet=1)
+    with running(quick_connections) as management:
+        with running(quick_dynamodb) as dynamodb:
+            urls = management.address, dynamodb.address
+            show_counts("requests", programs, partial(count_requests, urls=urls), REQUESTS)
+        for name in setup.chosen(STORES, usual=("memory",)):
+            with open_stores([name], quick=True) as stores:
+                for store in stores:
+                    other = WITH_SERVER if store.port else ON_A_FILE
+                    aims = {kind: MESSAGE if kind == "MESSAGE" else other for kind in FIRST}
+                    counting = partial(count_events, management=management, store=store)
+                    show_counts(store.name, programs, counting, aims)
+    return None
 
 
-def _total(counted: Counted, management: Server, orders: list[str]) -> int:
-    arguments = MEMORY.arguments("longwire", management.address, 0)
-    command = ["-c", WITHOUT_GC, "warm", counted.adapter, arguments]
-    folder = counted.folder
-    environ = {"PYTHONPATH": f"{folder}/adapter:{folder}/backends"} if folder else {}
-    said = subprocess.run(
-        [
-            "valgrind",
+def show_counts(
+    what: str,
+    programs: Sequence[Counted],
+    counting: Callable[[Counted], Mapping[str, float]],
+    aims: Mapping[str, Aim],
+) -> None:
+    """Count as many programs at once as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        floor, *others = pool.map(counting, programs)
+    names = [program.name for program in programs[1:]]
+    show_head(f"{what}, instructions, thousands")
+    for row, aim in aims.items():
+        found = {
+            name: Pair([floor[row]], [each[row]]) for name, each in zip(names, others, strict=True)
+        }
+        show(row, found, aim, 1e-3)
+
+
+def count_events(
+    program: Counted, management: Server, store: Store, kinds: Sequence[str] = tuple(FIRST)
+) -> dict[str, float]:
+    """Return the instructions of one event of each kind."""
+    arguments = store.arguments("longwire", management.address, store.port)
+    command = ["benchmarks.measured", "warm", program.adapter, arguments]
+    return _count(program, command, {kind: FIRST[kind] for kind in kinds})
+
+
+def count_requests(program: Counted, urls: tuple[str, str]) -> dict[str, float]:
+    """Return the instructions of each request of `client.py`."""
+    command = ["benchmarks.client", program.adapter, *urls]
+    return _count(program, command, {what: [what] for what in REQUESTS})
+
+
+def _count(
+    program: Counted, command: Sequence[str], orders: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Count each order, after what comes first: that imports and opens what it needs."""
+    module, *arguments = command
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        valgrind = [
+            "-q",
             "--tool=callgrind",
-            "--callgrind-out-file=/dev/null",
-            sys.executable,
-            *command,
-        ],
-        input="\n".join(orders) + "\n",
-        env=os.environ | environ | {"PYTHONHASHSEED": "0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = re.search(r"Collected : (\d+)", said.stderr)
+            "--instr-atstart=no",
+            f"--callgrind-out-file={folder}/out",
+        ]
+        python = [sys.executable, "-c", WITHOUT_GC.format(module), *arguments]
+        environ = {"PYTHONPATH": paths(program.folder)} if program.folder else {}
+        environ["PYTHONHASHSEED"] = "0"
+        contender = Contender([*valgrind, *python], python="valgrind", environ=environ)
+        with Measured(contender) as process:
+            for number, (what, first) in enumerate(orders.items(), start=1):
+                for each in first:
+                    process.perform(each, TIMES)
+                control(process.pid, "--instr=on")
+                process.perform(what, TIMES)
+                control(process.pid, "--dump")
+                control(process.pid, "--instr=off")
+                found[what] = total(Path(folder, f"out.{number}")) / TIMES
+    return found
+
+
+def control(pid: int, order: str) -> None:
+    subprocess.run(["callgrind_control", order, str(pid)], check=True, capture_output=True)
+
+
+def total(dumped: Path) -> int:
+    """Return how many instructions a file of valgrind's says."""
+    found = re.search(r"^totals: (\d+)", dumped.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
-        raise RuntimeError(f"valgrind said {said.stderr[-500:]}")
+        raise RuntimeError(f"valgrind has counted nothing in {dumped}")
     return int(found[1])
 
 
-def compare_instructions(commit: str = "") -> None:
-    """Show each kind of event for this Longwire, the floor and a commit."""
-    with ExitStack() as stack:
-        programs = [Counted("longwire", "longwire"), Counted("floor", "floor")]
-        if commit:
-            programs.append(Counted("before", "longwire", stack.enter_context(at_commit(commit))))
-        for program in programs:
-            # Whoever is counted first would compile for the others.
-            for folder in ("adapter", "backends", "benchmarks"):
-                compileall.compile_dir(Path(program.folder or ROOT, folder), quiet=1)
-        management = stack.enter_context(running(quick_connections))
-        pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
-        print(f"\n{'memory, instructions, thousands':{LABEL}}", end="")
-        print("".join(f"{program.name:>10}" for program in programs))
-        for kind in BEFORE:
-            found = list(pool.map(count, programs, repeat(management), repeat(kind)))
-            figures = "".join(f"{figure / 1e3:>10,.0f}" for figure in found)
-            ratios = "".join(f"{found[0] / other:>8.2f}x" for other in found[1:])
-            print(f"{kind:{LABEL}}{figures}{ratios}", flush=True)
-
-
 if __name__ == "__main__":
-    set_environment()
-    compare_instructions(*sys.argv[1:])
+    from benchmarks.run import main
+
+    main(rows=["instructions"])

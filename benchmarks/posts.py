@@ -1,11 +1,11 @@
 """A measured process that posts one frame to each of many connections, as fast as it can.
 
-    python -m benchmarks.posts NAME CONNECTIONS_URL
+    python -m benchmarks.posts NAME CONNECTIONS_URL [FILE]
 
 Orders come in as in `measured.py`: "POST 10000" posts to so many connections. NAME is longwire,
 floor, boto3 (32 threads), or aiohttp or httpx (both signed by botocore). All but boto3 have 100
 requests under way. Longwire sends to a group, over plain HTTP as the others, where it looks anew
-for keys at each post (3 us).
+for keys at each post (3 us); its group costs nothing to read, but that of "stored" is in a file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import functools
 import os
 import sys
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -50,6 +51,26 @@ def longwire(url: str) -> Run:
     connections = Connections(ws_config={"backend": Crowd()}, api_gateway_endpoint_url=url)
 
     async def run(count: int) -> None:
+        result = await connections.group_send(str(count), FRAME)
+        assert len(result.delivered) == count
+
+    return run
+
+
+def stored(url: str, file_path: str) -> Run:
+    """A group of so many members in a file, who join at first."""
+    from longwire import Connections
+    from longwire_backends.sqlite3.backend import SQLite3Backend
+
+    store = SQLite3Backend(file_path)
+    connections = Connections(ws_config={"backend": store}, api_gateway_endpoint_url=url)
+    joined = set()
+
+    async def run(count: int) -> None:
+        if count not in joined:
+            joined.add(count)
+            for member in connection_ids(count):
+                await store.group_add(str(count), member, int(time.time()) + 7800)
         result = await connections.group_send(str(count), FRAME)
         assert len(result.delivered) == count
 
@@ -161,9 +182,16 @@ def connection_id(number: int) -> str:
     return f"QWEaVd7I{number:07}="
 
 
-def main(name: str, url: str) -> None:
-    makers = {"longwire": longwire, "floor": floor, "boto3": boto3, "aiohttp": aiohttp}
-    run = (makers | {"httpx": httpx})[name](url)
+def main(name: str, url: str, *file_path: str) -> None:
+    makers: dict[str, Callable[..., Run]] = {
+        "longwire": longwire,
+        "stored": stored,
+        "floor": floor,
+        "boto3": boto3,
+        "aiohttp": aiohttp,
+        "httpx": httpx,
+    }
+    run = makers[name](url, *file_path)
     runner = asyncio.Runner()
 
     async def perform(times: int) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, Self
+
+from benchmarks.table import BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +39,10 @@ def set_environment() -> None:
         if name.startswith("AWS_") or name.lower().endswith("_proxy") or name in DISTORTING:
             del os.environ[name]
     os.environ.update(AWS)
+
+
+class EndedError(Exception):
+    """A measured process has ended; it has said why."""
 
 
 class Contender(NamedTuple):
@@ -72,8 +77,12 @@ class Measured:
 
     def __exit__(self, *exc_info: object) -> None:
         """End it, which it does by itself when nothing more is asked."""
-        with self._process:
+        with suppress(BrokenPipeError), self._process:
             pass
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def peak_memory(self) -> int:
         """Return the most bytes that it has had in memory by now; on Linux."""
@@ -85,39 +94,61 @@ class Measured:
         """Do something so many times, and tell what once took."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{what} {times}\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{what} {times}\n")
+            self._process.stdin.flush()
         return _parse(self._process.stdout.readline())
 
 
 def run_warm(
-    contenders: Sequence[Contender], orders: Sequence[str], rounds: int
-) -> list[dict[str, Figures]]:
-    """Measure in processes that live on; the first round does not count."""
-    found: list[dict[str, list[Figures]]] = [{what: [] for what in orders} for _ in contenders]
+    contenders: Mapping[str, Contender], orders: Sequence[str], rounds: int
+) -> dict[str, dict[str, list[Figures]]]:
+    """Measure in processes that live on; return each round of each order, but for the first.
+
+    An earlier Longwire that cannot do what is asked is left out.
+    """
+    found: dict[str, dict[str, list[Figures]]] = {}
     with ExitStack() as stack:
-        processes = [stack.enter_context(Measured(each)) for each in contenders]
-        for _ in range(1 + rounds):
+        processes = {name: stack.enter_context(Measured(each)) for name, each in contenders.items()}
+        for name in list(processes):
+            try:
+                for what in orders:
+                    processes[name].perform(what, contenders[name].times)
+            except EndedError:
+                if not name.startswith(BEFORE):
+                    raise
+                del processes[name]
+        found = {name: {what: [] for what in orders} for name in processes}
+        for number in range(rounds):
             for what in orders:
-                for each, process, results in zip(contenders, processes, found, strict=True):
-                    results[what].append(process.perform(what, each.times))
-    return [{what: _medians(each[what]) for what in orders} for each in found]
+                for name in _turned(list(processes), number):
+                    done = processes[name].perform(what, contenders[name].times)
+                    found[name][what].append(done)
+    return found
 
 
-def run_cold(contenders: Sequence[Contender], rounds: int) -> list[Figures]:
+def run_cold(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[Figures]]:
     """Measure fresh processes; the first of each leaves .pyc files and a table to the others."""
-    found: list[list[Figures]] = [[] for _ in contenders]
-    for _ in range(1 + rounds):
-        for each, results in zip(contenders, found, strict=True):
+    found: dict[str, list[Figures]] = {name: [] for name in contenders}
+    for number in range(1 + rounds):
+        for name in _turned(list(contenders), number):
+            each = contenders[name]
             command = [each.python, *each.command]
             environ = os.environ | each.environ
-            results.append(_parse(subprocess.check_output(command, env=environ, text=True)))
-    return [_medians(results) for results in found]
+            found[name].append(_parse(subprocess.check_output(command, env=environ, text=True)))
+    return {name: results[1:] for name, results in found.items()}
+
+
+def cpu(rounds: Sequence[Figures]) -> list[float]:
+    return [each.cpu for each in rounds]
+
+
+def _turned(names: list[str], number: int) -> list[str]:
+    """Nobody is always the one behind the same other one."""
+    return names[number % len(names) :] + names[: number % len(names)]
 
 
 def _parse(line: str) -> Figures:
+    if not line:
+        raise EndedError
     return Figures(*map(float, line.split()))
-
-
-def _medians(rounds: list[Figures]) -> Figures:
-    return Figures(*map(median, zip(*rounds[1:], strict=True)))

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import multiprocessing
-import tempfile
+import re
+import ssl
 import time
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.measured import event
-from longwire_backends.dynamodb import DynamoDBBackend
-from longwire_backends.s3.backend import S3Backend
-from tests.aws.raw_server import Peer, raw_server
 from tests.connections_server import ConnectionsServer
-from tests.servers.aws import aws_server
-from tests.servers.postgresql import PASSWORD, PostgreSQLServer
 from tests.servers.proxy import CountingProxy
-from tests.servers.redis import RedisServer, find_program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,76 +25,9 @@ if TYPE_CHECKING:
     Counted = tuple[str, Callable[[], int]]
 
 
-class Store(NamedTuple):
-    """A store, ready for use. "PORT" stands for the port to speak to.
-
-    Attributes:
-        params: what Longwire gets.
-        dsn: what Mangum gets.
-        port: where the server is; 0 where there is none.
-    """
-
-    name: str
-    params: dict[str, Any]
-    dsn: str
-    port: int = 0
-
-    def arguments(self, adapter: str, url: str, port: int) -> str:
-        """Return what an adapter is made with, in JSON; `url` is that of the management API."""
-        arguments: dict[str, Any] = {
-            "dsn": self.dsn,
-            "api_gateway_endpoint_url": f"{url}/@connections",
-            "api_gateway_region_name": "eu-west-1",
-        }
-        if adapter == "longwire":
-            config = {"backend": self.name, "params": self.params, "api_gateway_endpoint_url": url}
-            arguments = {"ws_config": config}
-        return json.dumps(arguments).replace("PORT", str(port))
-
-
-AWS_URL = "http://127.0.0.1:PORT"
-
-
-@contextmanager
-def all_stores() -> Iterator[list[Store]]:
-    """Start all servers, with Longwire's table and the bucket; Mangum makes its own tables."""
-    with ExitStack() as stack:
-        postgresql = stack.enter_context(closing(PostgreSQLServer()))
-        database = f"postgresql://owner:{quote(PASSWORD, safe='')}@127.0.0.1:PORT/postgres"
-        dynamodb = stack.enter_context(dynamodb_store("moto"))
-        server = f"http://127.0.0.1:{dynamodb.port}"
-        asyncio.run(S3Backend("bench", endpoint_url=server).create())
-        bucket = {"bucket": "bench", "endpoint_url": AWS_URL}
-        yield [
-            stack.enter_context(sqlite3_store()),
-            stack.enter_context(redis_store()),
-            Store("postgresql", {"uri": database}, database, postgresql.port),
-            dynamodb,
-            Store("s3", bucket, f"s3://bench?endpoint_url={AWS_URL}", dynamodb.port),
-        ]
-
-
-@contextmanager
-def sqlite3_store() -> Iterator[Store]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Store("sqlite3", {"file_path": f"{folder}/longwire"}, f"sqlite://{folder}/mangum")
-
-
-@contextmanager
-def redis_store() -> Iterator[Store]:
-    with closing(RedisServer(find_program() or "redis-server")) as redis:
-        url = "redis://127.0.0.1:PORT"
-        yield Store("redis", {"uri": url}, url, redis.port)
-
-
-@contextmanager
-def dynamodb_store(kind: str) -> Iterator[Store]:
-    """Start moto or ministack, and make Longwire's table."""
-    with closing(aws_server(kind)) as aws:
-        aws.start()
-        asyncio.run(DynamoDBBackend("longwire", endpoint_url=aws.url).create())
-        table = {"table_name": "longwire", "endpoint_url": AWS_URL}
-        yield Store("dynamodb", table, f"dynamodb://mangum?endpoint_url={AWS_URL}", aws.port)
+TLS_FILES = Path(__file__).parents[1] / "tests/aws/tls"
+# Lets Python's default context believe the server's certificate.
+TRUSTING = {"SSL_CERT_FILE": str(TLS_FILES / "authority.pem")}
 
 
 class Server:
@@ -157,8 +84,8 @@ async def connections() -> AsyncIterator[Counted]:
         yield server.url, lambda: len(server.delivered)
 
 
-class AtOnce(asyncio.Protocol):
-    """Answers as API Gateway answers a POST, and does no more than must be to know its end."""
+class Quick(asyncio.Protocol):
+    """Answers at once, and does no more than must be to know a request's end."""
 
     answered = 0
     _transport: asyncio.Transport
@@ -174,10 +101,20 @@ class AtOnce(asyncio.Protocol):
         if not separator:
             return
         _, _, length = head.lower().partition(b"\r\ncontent-length:")
-        if len(body) == int(length.partition(b"\r\n")[0]):
+        if len(body) == int(length.partition(b"\r\n")[0] or 0):
             self._received = b""
-            AtOnce.answered += 1
-            self._transport.write(_TAKEN)
+            Quick.answered += 1
+            self._transport.write(self.answer(head, body))
+
+    def answer(self, head: bytes, body: bytes) -> bytes:
+        raise NotImplementedError
+
+
+class QuickConnections(Quick):
+    """Takes each frame, as API Gateway does."""
+
+    def answer(self, head: bytes, body: bytes) -> bytes:
+        return _TAKEN
 
 
 _TAKEN = (
@@ -188,13 +125,58 @@ _TAKEN = (
 )
 
 
+class QuickTable(Quick):
+    """Items of DynamoDB by their keys, without conditions; one is there from the beginning."""
+
+    items: ClassVar[dict[str, Any]] = {}
+
+    def answer(self, head: bytes, body: bytes) -> bytes:
+        request = json.loads(body)
+        key = request.get("Key") or request.get("Item") or {"pk": {"S": ""}, "sk": {"S": ""}}
+        name = f"{key['pk']['S']} {key['sk']['S']}"
+        answer: dict[str, Any] = {}
+        match re.findall(rb"(?i)x-amz-target: *\w+\.(\w+)", head):
+            case [b"GetItem"] if name in self.items:
+                answer = {"Item": self.items[name]}
+            case [b"PutItem"]:
+                self.items[name] = request["Item"]
+            case [b"DeleteItem"] if name in self.items:
+                answer = {"Attributes": self.items.pop(name)}
+            case [b"Query"]:
+                answer = {"Items": [], "Count": 0, "ScannedCount": 0}
+        text = json.dumps(answer, separators=(",", ":")).encode()
+        return _ANSWER % len(text) + text
+
+
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
+    b"x-amzn-RequestId: A1B2C3D4E5F6G7H8I9J0\r\nContent-Length: %d\r\n\r\n"
+)
+
+
 @asynccontextmanager
-async def quick_connections() -> AsyncIterator[Counted]:
+async def quick_connections(*, tls: bool = False) -> AsyncIterator[Counted]:
     """The management API without its rules, so quick that the clients are what is measured."""
-    server = await asyncio.get_running_loop().create_server(AtOnce, "127.0.0.1", 0)
-    async with server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/prod"
-        yield url, lambda: AtOnce.answered
+    context = None
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(TLS_FILES / "server.pem")
+    async with _listening(QuickConnections, context) as port:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}/prod", lambda: Quick.answered
+
+
+@asynccontextmanager
+async def _listening(
+    quick: type[Quick], context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(quick, "127.0.0.1", 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def tls_connections() -> AbstractAsyncContextManager[Counted]:
+    """The same over TLS, for clients with `TRUSTING` in their environment."""
+    return quick_connections(tls=True)
 
 
 @asynccontextmanager
@@ -205,9 +187,8 @@ async def proxy(port: int) -> AsyncIterator[Counted]:
 
 
 @asynccontextmanager
-async def canned_dynamodb() -> AsyncIterator[Counted]:
-    """What answers every request at once as DynamoDB answers GetItem, for three clients."""
-    answered = 0
+async def quick_dynamodb() -> AsyncIterator[Counted]:
+    """DynamoDB so quick that the clients are what is measured."""
     record = {
         "pk": {"S": "connection#QWEaVd7IIAMCJsQ="},
         "sk": {"S": "record"},
@@ -215,20 +196,6 @@ async def canned_dynamodb() -> AsyncIterator[Counted]:
         "version": {"S": "0123456789abcdef"},
         "expires_at": {"N": str(int(time.time()) + 7800)},
     }
-    body = json.dumps({"Item": record}).encode()
-    head = (
-        "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
-        "x-amzn-RequestId: A1B2C3D4E5F6G7H8I9J0\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode()
-
-    async def script(peer: Peer) -> None:
-        nonlocal answered
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            while True:
-                await peer.request()
-                await peer.reply(head + body)
-                answered += 1
-
-    async with raw_server(*[script] * 3) as server:
-        yield server.url, lambda: answered
+    QuickTable.items[f"{record['pk']['S']} record"] = record
+    async with _listening(QuickTable) as port:
+        yield f"http://127.0.0.1:{port}", lambda: Quick.answered

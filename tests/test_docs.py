@@ -97,6 +97,7 @@ def test_every_python_block_is_run() -> None:
         "mangum_after.py",
         "mangum_before.py",
         "mangum_ws_before.py",
+        "measure.py",
         "orders.py",
         "outside.py",
         "presence.py",
@@ -124,6 +125,11 @@ def test_the_app_passes_its_own_test(folder: Path) -> None:
     plugin = ("-p", "no:longwire", "-p", "longwire_pytest")  # wherever it is installed
     output = _run(folder, "-m", "pytest", "-q", "-W", "error", *plugin, "--rootdir", str(folder))
     assert "8 passed" in output
+
+
+def test_an_app_is_measured(folder: Path) -> None:
+    """Without a network; what it says is a figure, whatever it is."""
+    assert re.fullmatch(r"\d+\.\d\d ms of CPU for a message\n", _run(folder, "measure.py"))
 
 
 def test_the_client_talks_to_longwire_dev(folder: Path) -> None:

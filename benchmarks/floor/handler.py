@@ -127,7 +127,8 @@ class FloorPosts:
 
     async def post(self, connection_id: str, body: bytes) -> None:
         if self._wire is None:
-            self._wire = await HTTP.to(str(self._url.hostname), int(self._url.port or 80))
+            tls = self._url.scheme == "https"
+            self._wire = await HTTP.to(str(self._url.hostname), int(self._url.port or 80), tls=tls)
         path = f"{self._base}/{quote(connection_id, safe='')}"
         authorization = self._signer.authorization("POST", path, body)
         head = (

@@ -182,7 +182,7 @@ class FloorS3:
         self._wire: HTTP | None = None
 
     async def _object(self, method: str, key: str, body: bytes = b"") -> bytes:
-        if self._wire is None:
+        if self._wire is None or self._wire.ends:
             self._wire = await HTTP.to(*self._to)
         path = f"/{self._bucket}/floor/{quote(key, safe='')}"
         authorization, digest = self._signer.authorization(method, path, b""), EMPTY

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
     from typing import Self
 
 T = TypeVar("T")
 # What answers come in. A plain `asyncio.Protocol` reads into 256 KiB that are mapped each time.
 SIZE = 65536
+
+
+@cache
+def tls_context() -> SSLContext:
+    import ssl
+
+    return ssl.create_default_context()
 
 
 class Wire(asyncio.BufferedProtocol, Generic[T]):
@@ -20,9 +29,11 @@ class Wire(asyncio.BufferedProtocol, Generic[T]):
     _answer: asyncio.Future[T]
 
     @classmethod
-    async def to(cls, host: str, port: int) -> Self:
+    async def to(cls, host: str, port: int, *, tls: bool = False) -> Self:
         """Connect."""
-        _, wire = await asyncio.get_running_loop().create_connection(cls, host, port)
+        context = tls_context() if tls else None
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_connection(cls, host, port, ssl=context)
         return wire
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,13 +66,16 @@ class Wire(asyncio.BufferedProtocol, Generic[T]):
 
 
 class HTTP(Wire[tuple[bytes, bytes]]):
-    """An answer is a status and a body."""
+    """An answer is a status and a body. moto ends the connection with each answer of S3."""
+
+    ends = False
 
     def read(self, data: bytes) -> tuple[bytes, bytes] | None:
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return None
         head = data[:end].lower()
+        self.ends = b"connection: close" in head
         at = head.find(b"content-length:")
         length = int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0
         return (data[9:12], data[end + 4 :]) if len(data) >= end + 4 + length else None

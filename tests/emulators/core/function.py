@@ -21,33 +21,27 @@ os.dup2(OUTPUT, 1)
 os.dup2(OUTPUT, 2)
 
 
-HTTPConnection = http.client.HTTPConnection
-breaks = threading.Event()
-
-
-class ExtensionConnection(HTTPConnection):
-    """Notes what Longwire's extension asks, and the answers."""
-
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        self.asked = f"{method} {url.partition('/extension')[2]}"
-        super().request(method, url, *args, **kwargs)
-        if breaks.is_set() and url.endswith("/event/next"):
-            # By then the core has it; if not, the next one is broken off, too.
-            threading.Timer(0.3, self.sock.shutdown, [socket.SHUT_RDWR]).start()
-
-    def getresponse(self) -> http.client.HTTPResponse:
-        response = super().getresponse()
-        if self.asked[-1] != " ":
-            with open("extension", "a") as file:
-                file.write(f"{self.asked} {response.status}\n")
-        return response
-
-
-http.client.HTTPConnection = ExtensionConnection  # type: ignore[misc]
-
 from awslambdaric.lambda_runtime_client import LambdaRuntimeClient  # noqa: E402
 
 from longwire import Longwire  # noqa: E402
+from longwire.runtime import extension  # noqa: E402
+
+breaks = threading.Event()
+request = extension._API._request
+
+
+def request_and_note(self: Any, method: str, path: str, *args: Any) -> Any:
+    """Note what Longwire's extension asks, and the answer."""
+    if breaks.is_set() and path == "/event/next":
+        # By then the core has it; if not, the next one is broken off, too.
+        threading.Timer(0.3, lambda: self._stream.socket.shutdown(socket.SHUT_RDWR)).start()
+    response = request(self, method, path, *args)
+    with open("extension", "a") as file:
+        file.write(f"{method} {path} {response.status}\n")
+    return response
+
+
+extension._API._request = request_and_note  # type: ignore[method-assign, assignment]
 
 post = LambdaRuntimeClient.post_invocation_result
 
@@ -128,7 +122,7 @@ def ask(method: str, path: str, headers: dict[str, str], body: str | None) -> li
 
 def raw(method: str, path: str, headers: dict[str, str], body: str | None = None) -> Any:
     address, slash, base = os.environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
-    connection = HTTPConnection(address)
+    connection = http.client.HTTPConnection(address)
     given = {name: value.replace("mine", mine) for name, value in headers.items()}
     connection.request(method, f"{slash}{base}{path}", body, given)
     response = connection.getresponse()

@@ -18,6 +18,7 @@ OTHERS = {
     "h11",
     "httpx",
     "mangum",
+    "psycopg",
     "psycopg2",
     "redis",
     "sqlite3",

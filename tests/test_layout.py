@@ -33,9 +33,8 @@ ALLOWED = {
 THIRD_PARTY = {
     "longwire_backends/redis/backend.py": {"redis"},
     "longwire_backends/redis/errors.py": {"redis"},
-    "longwire_backends/postgresql/backend.py": {"psycopg2"},
-    "longwire_backends/postgresql/connection.py": {"psycopg2"},
-    "longwire_backends/postgresql/errors.py": {"psycopg2"},
+    "longwire_backends/postgresql/with_psycopg.py": {"psycopg"},
+    "longwire_backends/postgresql/with_psycopg2.py": {"psycopg2"},
     "longwire/asgi/http.py": {"mangum"},
     "longwire/channels.py": {"channels"},
     "longwire/observability/tracing.py": {"opentelemetry"},
@@ -285,6 +284,6 @@ def test_importing_longwire_loads_no_driver_and_no_framework() -> None:
     )
     loaded = {name.partition(".")[0] for name in run.stdout.split()}
     assert loaded.isdisjoint(
-        {"sqlite3", "boto3", "botocore", "redis", "psycopg2", "starlette", "mangum"}
+        {"sqlite3", "boto3", "botocore", "redis", "psycopg", "psycopg2", "starlette", "mangum"}
         | {"h11", "websockets", "watchfiles", "anyio", "argparse", "email", "opentelemetry"}
     )

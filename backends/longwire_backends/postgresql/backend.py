@@ -16,7 +16,6 @@ from longwire_backends.postgresql.connection import (
     StatementTimeoutError,
     is_loss,
 )
-from longwire_backends.postgresql.driver import sqlstate
 from longwire_backends.postgresql.errors import (
     CHECK_NETWORK,
     MAY_NOT_CREATE,
@@ -25,12 +24,13 @@ from longwire_backends.postgresql.errors import (
     UNDONE,
     explain,
 )
+from longwire_backends.postgresql.link import sqlstate
 from longwire_backends.sql import SQLBackend, checked_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from longwire_backends.postgresql.driver import Row
+    from longwire_backends.postgresql.link import Row
 
 # Times that a statement is run when the server undoes it to let another one through.
 _ATTEMPTS = 10

@@ -14,12 +14,12 @@ from concurrent.futures import Future
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire_backends.postgresql.driver import DONE, READ, WRITE, sqlstate
+from longwire_backends.postgresql.link import DONE, READ, WRITE, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from longwire_backends.postgresql.driver import Driver, Link, Row
+    from longwire_backends.postgresql.link import Driver, Link, Row
 
 # Seconds of wall time after which a kept connection is asked whether it still leads anywhere: a
 # network may forget one that is idle, and neither side hears of it.
@@ -61,7 +61,7 @@ def is_loss(driver: Driver, error: BaseException) -> bool:
     return isinstance(error, driver.lost) and (code is None or code.startswith(_ENDINGS))
 
 
-class _Turn:
+class _Ticket:
     """The right to use the connection, and who waits for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,12 +99,12 @@ class PostgreSQLConnection:
         self._link: Link | None = None
         # Garbage that lets go of its turn may be collected while the lock is held.
         self._lock = RLock()
-        self._turn: _Turn | None = None
-        self._waiting: deque[_Turn] = deque()
+        self._turn: _Ticket | None = None
+        self._waiting: deque[_Ticket] = deque()
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; one that is cancelled does not begin, or ends with the connection."""
-        turn, since = _Turn(asyncio.get_running_loop()), None
+        turn, since = _Ticket(asyncio.get_running_loop()), None
         if not self._take(turn):
             since = time.monotonic()
             await self._granted(turn)
@@ -120,13 +120,13 @@ class PostgreSQLConnection:
 
     async def close(self) -> None:
         """End the connection when those who wait for it have had their turn."""
-        turn = _Turn(asyncio.get_running_loop())
+        turn = _Ticket(asyncio.get_running_loop())
         if not self._take(turn):
             await self._granted(turn)
         self._drop()
         self._leave(turn)
 
-    def _take(self, turn: _Turn) -> bool:
+    def _take(self, turn: _Ticket) -> bool:
         """Take the turn where nobody has it; else become one of those who wait."""
         with self._lock:
             if self._turn is not None:
@@ -138,7 +138,7 @@ class PostgreSQLConnection:
             self._turn = turn
             return True
 
-    async def _granted(self, turn: _Turn) -> None:
+    async def _granted(self, turn: _Ticket) -> None:
         assert turn.granted is not None
         try:
             await turn.granted
@@ -147,7 +147,7 @@ class PostgreSQLConnection:
                 self._leave(turn)
             raise
 
-    def _leave(self, turn: _Turn) -> None:
+    def _leave(self, turn: _Ticket) -> None:
         with self._lock:
             if self._turn is not turn:
                 return  # it was taken away
@@ -159,7 +159,7 @@ class PostgreSQLConnection:
                     following.loop.call_soon_threadsafe(self._grant, following)
                     self._turn = following
 
-    def _grant(self, turn: _Turn) -> None:
+    def _grant(self, turn: _Ticket) -> None:
         assert turn.granted is not None
         if turn.granted.done():  # cancelled
             self._leave(turn)

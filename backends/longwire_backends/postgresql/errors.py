@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from longwire_backends.postgresql.driver import sqlstate
+from longwire_backends.postgresql.link import sqlstate
 
 # SQLSTATE codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 UNDEFINED_TABLE = "42P01"

@@ -15,14 +15,14 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import error_from_result
 
-from longwire_backends.postgresql.driver import DONE, READ, WRITE, Driver
+from longwire_backends.postgresql.link import DONE, READ, WRITE, Driver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from psycopg.pq.abc import PGresult
 
-    from longwire_backends.postgresql.driver import Row
+    from longwire_backends.postgresql.link import Row
 
 # pg_type.oid of bigint and integer, the only types here that are no text. A parameter that is a
 # text has no type (0), as one that is written into a statement.

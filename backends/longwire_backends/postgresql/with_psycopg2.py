@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from longwire_backends.postgresql.driver import Driver
+from longwire_backends.postgresql.link import Driver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from psycopg2.extensions import cursor as Cursor
 
-    from longwire_backends.postgresql.driver import Row
+    from longwire_backends.postgresql.link import Row
 
 
 class Psycopg2Link:

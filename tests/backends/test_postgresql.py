@@ -8,6 +8,7 @@ import gc
 import itertools
 import os
 import random
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +18,7 @@ import pytest
 
 from longwire_backends.base import BackendError, ConfigurationError, Page
 from longwire_backends.postgresql import connection as postgresql_connection
+from longwire_backends.postgresql import driver
 from longwire_backends.postgresql.backend import PostgreSQLBackend
 from tests.backends.contract import BackendContract, OpenBackend, members
 from tests.backends.processes import ProcessContract, finish, start
@@ -470,6 +472,87 @@ def test_a_system_without_poll(backend: PostgreSQLBackend, monkeypatch: pytest.M
     """Windows has only `select`."""
     monkeypatch.setattr(postgresql_connection, "_is_socket_ready", postgresql_connection._select)
     assert asyncio.run(put_take_close(backend)) == "v"
+
+
+def test_a_loop_that_knows_no_foreign_sockets(backend: PostgreSQLBackend) -> None:
+    """That of Windows waits in a thread."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        def add_reader(self, *_: object) -> None:
+            raise NotImplementedError
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        assert runner.run(put_take_close(backend)) == "v"
+
+
+def test_who_asks_for_ever_leaves_the_loop_its_turn(backend: PostgreSQLBackend) -> None:
+    """Answers that come at once are waited for on the spot, but not all of them."""
+
+    async def ask() -> None:
+        while True:
+            await backend.get("a")
+
+    async def scenario() -> None:
+        await backend.put("a", "v", FAR)
+        asking = asyncio.ensure_future(ask())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        asking.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_answer_leaves_the_loop_to_others(
+    backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_server: PostgreSQLServer
+) -> None:
+    """Also after many that came at once."""
+
+    async def scenario() -> None:
+        for _ in range(20):
+            await backend.put("a", "v", FAR)
+        with contextlib.closing(psycopg2.connect(**postgresql_server.parameters())) as connection:
+            connection.cursor().execute(f'LOCK TABLE "{parameters["table_name"]}"')
+            getting = asyncio.ensure_future(backend.get("a"))
+            # Which takes turns of this loop.
+            await until_blocked(postgresql_server)
+            connection.rollback()
+        assert await getting
+
+    asyncio.run(scenario())
+
+
+def test_a_loop_that_stops_in_mid_statement_is_not_waited_for(
+    backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_server: PostgreSQLServer
+) -> None:
+    """Another loop goes on without it, on a connection of its own; the first may go on, too."""
+    with asyncio.Runner() as stopped:
+
+        async def begin() -> asyncio.Task[Any]:
+            getting = asyncio.ensure_future(backend.get("a"))
+            await until_blocked(postgresql_server)
+            return getting
+
+        asyncio.run(backend.put("a", "v", FAR))
+        with contextlib.closing(psycopg2.connect(**postgresql_server.parameters())) as connection:
+            connection.cursor().execute(f'LOCK TABLE "{parameters["table_name"]}"')
+            getting = stopped.run(begin())
+            asyncio.run(backend.group_add("g", "a", FAR))
+            connection.rollback()
+        assert asyncio.run(backend.groups("a")) == ("g",)
+        assert stopped.run(backend.get("a"))
+        assert stopped.get_loop().run_until_complete(getting)
+        assert stopped.run(backend.get("a"))
+
+
+def test_which_driver_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psycopg2 where both are there, as it costs a cold start less."""
+    monkeypatch.undo()
+    assert driver.installed().error is psycopg2.Error
+    module = "longwire_backends.postgresql.with_psycopg2"
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delattr("longwire_backends.postgresql.with_psycopg2")
+    assert driver.installed().error.__module__ == "psycopg"
 
 
 def test_a_backend_that_is_forgotten_lets_go(

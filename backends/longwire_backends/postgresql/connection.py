@@ -134,7 +134,9 @@ class PostgreSQLConnection:
                     turn.granted = turn.loop.create_future()
                     self._waiting.append(turn)
                     return False
-                self._drop()  # its loop has stopped in mid-statement
+                # Its loop has stopped in mid-statement. If it goes on, so does the statement; until
+                # then that loop has the socket in its selector, so it must not be closed here.
+                self._link = None
             self._turn = turn
             return True
 

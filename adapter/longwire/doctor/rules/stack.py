@@ -224,7 +224,7 @@ RULES: dict[str, Rule] = {
     "package-driver": Rule(
         "error",
         "the function cannot import the driver of its store",
-        "add longwire[redis] or longwire[postgresql] to requirements.txt",
+        "add longwire[redis], or longwire[postgresql] or longwire[psycopg], to requirements.txt",
     ),
     "package-architecture": Rule(
         "error",

@@ -29,7 +29,7 @@ _PROBE_TIMEOUT = 1.0
 
 # Seconds that the loop may stand still for an answer: to turn to other things and come back costs
 # more than most answers take.
-_AT_ONCE = 0.0005
+_AT_ONCE = 0.001
 # Statements in a row that may be answered so: who asks for ever must not keep the loop for ever.
 _ROW = 16
 

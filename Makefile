@@ -13,7 +13,7 @@ PROVIDER = .venv-terraform
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,instances,http,testing,sqlite3,redis,postgresql,dynamodb,s3,otel,doctor]' --group test --group check
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,instances,http,testing,sqlite3,redis,postgresql,psycopg,dynamodb,s3,otel,doctor]' --group test --group check
 	touch $@
 
 # The demo needs far less than the tests.

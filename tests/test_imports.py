@@ -17,6 +17,7 @@ OTHERS = {
     "fastapi",
     "httpx",
     "mangum",
+    "psycopg",
     "psycopg2",
     "redis",
     "sqlite3",

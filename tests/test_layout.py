@@ -31,9 +31,8 @@ ALLOWED = {
 }
 # The extra that a module may need besides the standard library.
 THIRD_PARTY = {
-    "longwire_backends/postgresql/backend.py": {"psycopg2"},
-    "longwire_backends/postgresql/connection.py": {"psycopg2"},
-    "longwire_backends/postgresql/errors.py": {"psycopg2"},
+    "longwire_backends/postgresql/with_psycopg.py": {"psycopg"},
+    "longwire_backends/postgresql/with_psycopg2.py": {"psycopg2"},
     "longwire/asgi/http.py": {"mangum"},
     "longwire/channels.py": {"channels"},
     "longwire/observability/tracing.py": {"opentelemetry"},
@@ -278,6 +277,6 @@ def test_importing_longwire_loads_no_driver_and_no_framework() -> None:
     )
     loaded = {name.partition(".")[0] for name in run.stdout.split()}
     assert loaded.isdisjoint(
-        {"sqlite3", "boto3", "botocore", "redis", "psycopg2", "starlette", "mangum"}
+        {"sqlite3", "boto3", "botocore", "redis", "psycopg", "psycopg2", "starlette", "mangum"}
         | {"websockets", "watchfiles", "anyio", "argparse", "email", "opentelemetry"}
     )

@@ -8,6 +8,7 @@ import gc
 import itertools
 import os
 import random
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +18,7 @@ import pytest
 
 from longwire_backends.base import BackendError, ConfigurationError, Page
 from longwire_backends.postgresql import connection as postgresql_connection
+from longwire_backends.postgresql import driver
 from longwire_backends.postgresql.backend import PostgreSQLBackend
 from tests.backends.contract import BackendContract, OpenBackend, members
 from tests.backends.processes import ProcessContract, finish, start
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.servers.postgresql import PostgreSQLServer, Proxy
+
+pytestmark = pytest.mark.usefixtures("postgresql_driver")
 
 FAR = 1 << 40
 _names = itertools.count()
@@ -72,8 +76,12 @@ class TestPostgreSQLBackend(BackendContract):
 @pytest.mark.parametrize(
     "table_name", ["select", "group", "_", "t1", "Table_2", "x" * 46, "connection_group"]
 )
-def test_any_identifier_is_a_table(parameters: dict[str, Any], table_name: str) -> None:
+def test_any_identifier_is_a_table(
+    parameters: dict[str, Any], postgresql_server: PostgreSQLServer, table_name: str
+) -> None:
     """Reserved words and long names work, because names are quoted."""
+    for suffix in ("", "_group", "_journal"):
+        postgresql_server.execute(f'DROP TABLE IF EXISTS "{table_name}{suffix}"')
     backend = PostgreSQLBackend(**parameters | {"table_name": table_name})
     assert asyncio.run(backend.create()) == (
         f"created table {table_name}",
@@ -346,14 +354,15 @@ def test_sweep_leaves_what_others_are_at(
 
 
 def test_a_strict_server_loses_no_update(
-    postgresql_server: PostgreSQLServer, parameters: dict[str, Any]
+    postgresql_server: PostgreSQLServer, parameters: dict[str, Any], postgresql_driver: str
 ) -> None:
     """Where a role's transactions are serializable, those that the server undoes are repeated."""
+    role = f"strict_{postgresql_driver}"
     postgresql_server.execute(
-        "CREATE ROLE strict LOGIN SUPERUSER PASSWORD 'x'; "
-        "ALTER ROLE strict SET default_transaction_isolation = 'serializable'"
+        f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'x'; "
+        f"ALTER ROLE {role} SET default_transaction_isolation = 'serializable'"
     )
-    strict = parameters | {"user": "strict", "password": "x"}
+    strict = parameters | {"user": role, "password": "x"}
 
     async def scenario() -> None:
         backends = [PostgreSQLBackend(**strict) for _ in range(4)]
@@ -431,16 +440,14 @@ def test_each_operation_is_one_statement(
 def test_many_coroutines_open_one_connection(
     postgresql_proxy: Proxy, parameters: dict[str, Any]
 ) -> None:
-    """The first use may be many at the same time, and `close` leaves no thread."""
+    """The first use may be many at the same time; only to connect takes a thread."""
     backend = PostgreSQLBackend(**proxied(parameters, postgresql_proxy))
 
     async def scenario() -> None:
         await asyncio.gather(*(backend.put(str(n), "v", FAR) for n in range(20)))
-        assert len(own_threads()) == 1
-        await backend.close()
         assert own_threads() == []
+        await backend.close()
 
-    assert own_threads() == []
     asyncio.run(scenario())
     assert postgresql_proxy.connections == 1
     asyncio.run(scenario())
@@ -467,15 +474,100 @@ def test_a_system_without_poll(backend: PostgreSQLBackend, monkeypatch: pytest.M
     assert asyncio.run(put_take_close(backend)) == "v"
 
 
-def test_a_backend_that_is_forgotten_lets_go(parameters: dict[str, Any]) -> None:
-    """Without a `close`, its thread and connection end once nobody has it any more."""
-    backend = PostgreSQLBackend(**parameters)
+def test_a_loop_that_knows_no_foreign_sockets(backend: PostgreSQLBackend) -> None:
+    """That of Windows waits in a thread."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        def add_reader(self, *_: object) -> None:
+            raise NotImplementedError
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        assert runner.run(put_take_close(backend)) == "v"
+
+
+def test_who_asks_for_ever_leaves_the_loop_its_turn(backend: PostgreSQLBackend) -> None:
+    """Answers that come at once are waited for on the spot, but not all of them."""
+
+    async def ask() -> None:
+        while True:
+            await backend.get("a")
+
+    async def scenario() -> None:
+        await backend.put("a", "v", FAR)
+        asking = asyncio.ensure_future(ask())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        asking.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_answer_leaves_the_loop_to_others(
+    backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_server: PostgreSQLServer
+) -> None:
+    """Also after many that came at once."""
+
+    async def scenario() -> None:
+        for _ in range(20):
+            await backend.put("a", "v", FAR)
+        with contextlib.closing(psycopg2.connect(**postgresql_server.parameters())) as connection:
+            connection.cursor().execute(f'LOCK TABLE "{parameters["table_name"]}"')
+            getting = asyncio.ensure_future(backend.get("a"))
+            # Which takes turns of this loop.
+            await until_blocked(postgresql_server)
+            connection.rollback()
+        assert await getting
+
+    asyncio.run(scenario())
+
+
+def test_a_loop_that_stops_in_mid_statement_is_not_waited_for(
+    backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_server: PostgreSQLServer
+) -> None:
+    """Another loop goes on without it, on a connection of its own; the first may go on, too."""
+    with asyncio.Runner() as stopped:
+
+        async def begin() -> asyncio.Task[Any]:
+            getting = asyncio.ensure_future(backend.get("a"))
+            await until_blocked(postgresql_server)
+            return getting
+
+        asyncio.run(backend.put("a", "v", FAR))
+        with contextlib.closing(psycopg2.connect(**postgresql_server.parameters())) as connection:
+            connection.cursor().execute(f'LOCK TABLE "{parameters["table_name"]}"')
+            getting = stopped.run(begin())
+            asyncio.run(backend.group_add("g", "a", FAR))
+            connection.rollback()
+        assert asyncio.run(backend.groups("a")) == ("g",)
+        assert stopped.run(backend.get("a"))
+        assert stopped.get_loop().run_until_complete(getting)
+        assert stopped.run(backend.get("a"))
+
+
+def test_which_driver_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psycopg2 where both are there, as it costs a cold start less."""
+    monkeypatch.undo()
+    assert driver.installed().error is psycopg2.Error
+    module = "longwire_backends.postgresql.with_psycopg2"
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delattr("longwire_backends.postgresql.with_psycopg2")
+    assert driver.installed().error.__module__ == "psycopg"
+
+
+def test_a_backend_that_is_forgotten_lets_go(
+    parameters: dict[str, Any], postgresql_server: PostgreSQLServer
+) -> None:
+    """Without a `close`, its connection ends once nobody has it any more."""
+    uri = f"{postgresql_server.uri()}?application_name={parameters['table_name']}"
+    backend = PostgreSQLBackend(uri=uri, table_name=parameters["table_name"])
     asyncio.run(backend.put("a", "v", FAR))
-    (thread,) = own_threads()
+    connected = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
+    assert postgresql_server.execute(connected, parameters["table_name"])
     del backend
     gc.collect()
-    thread.join(30)
-    assert not thread.is_alive()
+    while postgresql_server.execute(connected, parameters["table_name"]):
+        pass
 
 
 def test_a_cancelled_statement_takes_no_answer_of_another(
@@ -544,12 +636,16 @@ def test_twenty_meet_a_missing_table(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_fork_has_its_own_connection(
-    backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_proxy: Proxy
+    backend: PostgreSQLBackend,
+    parameters: dict[str, Any],
+    postgresql_proxy: Proxy,
+    postgresql_driver: str,
 ) -> None:
     """Parent and child go on; the parent stays on the connection that it had."""
     # From Python 3.12 on a fork warns of any thread.
     flags = ("-X", "dev", "-W", "error", "-W", "ignore::DeprecationWarning")
-    forking = start(_source(proxied(parameters, postgresql_proxy)), FORK, flags=flags)
+    source = _source(postgresql_driver, proxied(parameters, postgresql_proxy))
+    forking = start(source, FORK, flags=flags)
     assert finish(forking) == (0, "", "")
     assert postgresql_proxy.connections == 2
     for connection_id in ("before", "child", "parent"):
@@ -560,12 +656,14 @@ class TestProcesses(ProcessContract):
     """The tables are not there until one of them makes them."""
 
     @pytest.fixture
-    def source(self, parameters: dict[str, Any]) -> str:
-        return _source(parameters)
+    def source(self, parameters: dict[str, Any], postgresql_driver: str) -> str:
+        return _source(postgresql_driver, parameters)
 
 
-def _source(parameters: dict[str, Any]) -> str:
+def _source(driver: str, parameters: dict[str, Any]) -> str:
     return (
+        f"from longwire_backends.postgresql import driver, with_{driver} as taken\n"
+        "driver.installed = lambda: taken.DRIVER\n"
         "from longwire_backends.postgresql.backend import PostgreSQLBackend\n"
         f"backend = PostgreSQLBackend(**{parameters!r})"
     )

@@ -436,8 +436,8 @@ def test_a_region_that_nobody_tells_is_an_error(
 
 NO_DRIVER = """
 import sys
-driver, dsn = sys.argv[1:]
-sys.modules[driver] = None
+*drivers, dsn = sys.argv[1:]
+sys.modules.update(dict.fromkeys(drivers))
 from longwire.config.settings import load, make_backend
 try:
     make_backend(load(None, dsn))
@@ -449,12 +449,12 @@ except ValueError as error:
 @pytest.mark.parametrize(
     ("backend", "driver", "dsn"),
     [
-        ("postgresql", "psycopg2", "postgresql://h/d"),
+        ("postgresql", "psycopg2 or psycopg", "postgresql://h/d"),
     ],
 )
 def test_a_missing_driver_prints_the_pip_line(backend: str, driver: str, dsn: str) -> None:
     """An interpreter that cannot import the driver says how to install it."""
-    command = [sys.executable, "-c", NO_DRIVER, driver, dsn]
+    command = [sys.executable, "-c", NO_DRIVER, *driver.split(" or "), dsn]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     text = f"the backend '{backend}' needs {driver}: pip install 'longwire[{backend}]'\n"
     assert done.stdout == text

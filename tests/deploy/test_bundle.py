@@ -385,6 +385,7 @@ def test_the_extras_are_those_of_the_metadata(python: str) -> None:
         "python_version >= '3.14'",
         'python_version >= "3.14"',
     )
+    assert all(line.startswith("psycopg[binary]>=3.2") for line in extras["psycopg"])
     required = bundle.own_requirements(["longwire[http]>=0.1", "x"], extras)
     assert required == (("mangum>=0.17", "x"), ())
     assert f"manylinux2014_{'aarch64'}" in bundle.platforms(python, "arm64")

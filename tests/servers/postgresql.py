@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import importlib.util
 import os
 import shutil
@@ -350,6 +351,8 @@ class Proxy:
                 body = reader.read(int.from_bytes(head, "big") - 4)
                 if kind == b"Q":
                     self.queries.append(body.rstrip(b"\0").decode())
+                elif kind == b"P":  # a Parse: its name, then the statement
+                    self.queries.append(body.split(b"\0")[1].decode())
                 server.sendall(kind + head + body)
                 if kind or body not in _ENCRYPTION_REQUESTS:
                     kind = reader.read(1)
@@ -375,6 +378,16 @@ def _shut(*sockets: socket.socket) -> None:
     for end in sockets:
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(params=["psycopg2", "psycopg"])
+def postgresql_driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The driver that the store takes; the server and the tests themselves have psycopg2."""
+    name: str = request.param
+    pytest.importorskip(name)
+    module = importlib.import_module(f"longwire_backends.postgresql.with_{name}")
+    monkeypatch.setattr("longwire_backends.postgresql.driver.installed", lambda: module.DRIVER)
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,10 @@ def make(backend: str | Backend, params: Mapping[str, Any]) -> Backend:
 
             return RedisBackend(**params)
         case "postgresql":
-            with _driver("psycopg2", extra="postgresql"):
-                from longwire_backends.postgresql.backend import PostgreSQLBackend
-            return PostgreSQLBackend(**params)
+            from longwire_backends.postgresql.backend import PostgreSQLBackend
+
+            with _driver("postgresql", needs="psycopg2 or psycopg"):
+                return PostgreSQLBackend(**params)
         case "dynamodb":
             from longwire_backends.dynamodb import DynamoDBBackend
 
@@ -44,12 +45,12 @@ def make(backend: str | Backend, params: Mapping[str, Any]) -> Backend:
 
 
 @contextlib.contextmanager
-def _driver(module: str, *, extra: str) -> Iterator[None]:
+def _driver(extra: str, *, needs: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name not in needs.split(" or "):
             raise
         raise ConfigurationError(
-            f"the backend {extra!r} needs {module}: pip install 'longwire[{extra}]'"
+            f"the backend {extra!r} needs {needs}: pip install 'longwire[{extra}]'"
         ) from error

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import psycopg2
-from psycopg2 import errors
-from psycopg2.extensions import parse_dsn
-
 from longwire_backends.base import BackendError, ConfigurationError
+from longwire_backends.postgresql import driver
 from longwire_backends.postgresql.connection import (
     ConnectTimeoutError,
     PostgreSQLConnection,
     Statement,
+    StatementTimeoutError,
+    is_loss,
 )
 from longwire_backends.postgresql.errors import (
     CHECK_NETWORK,
     MAY_NOT_CREATE,
     OTHER_TABLE,
+    UNDEFINED_TABLE,
+    UNDONE,
     explain,
-    is_unsure,
 )
+from longwire_backends.postgresql.link import sqlstate
 from longwire_backends.sql import SQLBackend, checked_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from longwire_backends.postgresql.connection import Row
+    from longwire_backends.postgresql.link import Row
 
 # Times that a statement is run when the server undoes it to let another one through.
 _ATTEMPTS = 10
@@ -116,18 +116,18 @@ class PostgreSQLBackend(SQLBackend):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(checked_table(table_name, _LONGEST_TABLE), clock=clock)
+        self._driver = driver.installed()
         given = {"host": host, "port": port, "user": user, "password": password}
         if uri is None:
             parameters = _checked_parts(given | {"dbname": database})
         else:
             given["port"] = None if port == 5432 else port
             _check_alone(given | {"database": database})
-            parameters = _parsed_uri(uri)
+            parameters = self._parsed(uri)
         self._address = _address(parameters)
         limit = _whole_seconds(parameters.pop("connect_timeout", connect_timeout))
-        self._connection = PostgreSQLConnection(
-            _DEFAULTS | parameters | {"client_encoding": "UTF8"}, limit, timeout
-        )
+        options = _DEFAULTS | parameters | {"client_encoding": "UTF8"}
+        self._connection = PostgreSQLConnection(self._driver, options, limit, timeout)
 
     async def create(self) -> tuple[str, ...]:
         there = {
@@ -142,6 +142,14 @@ class PostgreSQLBackend(SQLBackend):
             for table, exists in there.items()
         )
 
+    def _parsed(self, uri: str) -> dict[str, Any]:
+        try:
+            parameters = self._driver.parse(uri)
+        except self._driver.error:
+            parameters = {}
+        _check_uri(uri, parameters)
+        return parameters
+
     def _sweeping(self, table: str) -> str:
         # A row that somebody else has locked is being renewed or deleted.
         return (
@@ -150,23 +158,17 @@ class PostgreSQLBackend(SQLBackend):
         )
 
     async def close(self) -> None:
-        with self._errors("close"):
-            await self._connection.close()
+        await self._connection.close()
 
     async def _exists(self, table: str, columns: str) -> bool:
-        with self._errors("create"):
-            try:
-                await self._run(Statement(f'SELECT {columns}, expires_at FROM "{table}" LIMIT 0'))
-            except errors.UndefinedTable:
-                return False
-        return True
+        sql = f'SELECT count(*) FROM (SELECT {columns}, expires_at FROM "{table}" LIMIT 0) AS "all"'
+        return bool(await self._execute("create", sql, (), creates=False))
 
     async def _create_tables(self, operation: str) -> None:
         try:
-            with self._errors(operation):
-                await self._run(Statement(_CREATE.format(self._table)))
+            await self._execute(operation, _CREATE.format(self._table), ())
         except BackendError as error:
-            if not isinstance(error.__cause__, MAY_NOT_CREATE):
+            if sqlstate(error.__cause__) not in MAY_NOT_CREATE:
                 raise
             raise BackendError(self.name, operation, self._init_text()) from error.__cause__
 
@@ -179,36 +181,32 @@ class PostgreSQLBackend(SQLBackend):
         repeatable: bool = True,
         creates: bool = True,
     ) -> list[Row]:
-        statement = Statement(sql.replace("?", "%s"), parameters, repeatable)
-        with self._errors(operation, repeatable=repeatable):
+        statement = Statement(self._driver.statement(sql), parameters, repeatable)
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                return await self._run(statement)
-            except errors.UndefinedTable:
-                if not creates:
-                    return []
-                await self._create_tables(operation)
-            return await self._run(statement)
-
-    async def _run(self, statement: Statement) -> list[Row]:
-        for _ in range(_ATTEMPTS - 1):
-            # What is undone for the sake of another one may be run again, whatever it is.
-            with contextlib.suppress(errors.SerializationFailure, errors.DeadlockDetected):
                 return await self._connection.execute(statement)
-        return await self._connection.execute(statement)
+            # ValueError: text that PostgreSQL cannot keep. RuntimeError: no thread can be started.
+            except (self._driver.error, TimeoutError, ValueError, RuntimeError) as error:
+                code = sqlstate(error)
+                if code == UNDEFINED_TABLE and not creates:
+                    return []
+                # What is undone for the sake of another one may be run again, whatever it is.
+                if code not in (UNDEFINED_TABLE, *UNDONE) or attempt == _ATTEMPTS:
+                    raise self._error(operation, error, repeatable) from error
+            if code == UNDEFINED_TABLE:
+                await self._create_tables(operation)
 
-    @contextlib.contextmanager
-    def _errors(self, operation: str, *, repeatable: bool = True) -> Iterator[None]:
-        try:
-            yield
-        # ValueError: text that PostgreSQL cannot keep. RuntimeError: no thread can be started.
-        except (psycopg2.Error, TimeoutError, ValueError, RuntimeError) as error:
-            detail = self._detail(error)
-            if not repeatable and is_unsure(error):
-                detail += "; it may have been done nevertheless"
-            raise BackendError(self.name, operation, detail) from error
+    def _error(self, operation: str, error: Exception, repeatable: bool) -> BackendError:
+        detail = self._detail(error)
+        unsure = isinstance(error, StatementTimeoutError) or is_loss(self._driver, error)
+        if unsure and not repeatable:
+            detail += "; it may have been done nevertheless"
+        return BackendError(self.name, operation, detail)
 
     def _detail(self, error: Exception) -> str:
-        if isinstance(error, OTHER_TABLE):
+        if sqlstate(error) in OTHER_TABLE:
             return (
                 f"the table {self._table}, {self._members} or {self._entries} is not one of"
                 " Longwire's, give another table_name"
@@ -238,11 +236,7 @@ def _checked_parts(parts: dict[str, Any]) -> dict[str, Any]:
     return parts
 
 
-def _parsed_uri(uri: str) -> dict[str, Any]:
-    try:
-        parameters = parse_dsn(uri)
-    except psycopg2.Error:
-        parameters = {}
+def _check_uri(uri: str, parameters: dict[str, Any]) -> None:
     ports = parameters.get("port", "").split(",")
     # An unescaped character can move the rest of a password into the host's or database's name.
     parts = uri.partition("?")[0].partition("://")[2]
@@ -253,7 +247,6 @@ def _parsed_uri(uri: str) -> dict[str, Any]:
             "uri: expected for example postgresql://user:password@host:5432/database,"
             " with special characters percent-encoded"
         )
-    return parameters
 
 
 def _whole_seconds(value: object) -> int:

@@ -1,37 +1,38 @@
-"""One connection to PostgreSQL: the thread that works on it, time limits, losses and forks."""
+"""One connection to PostgreSQL: whose turn it is, time limits, losses and forks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import select
 import sys
 import time
 import weakref
+from collections import deque
 from concurrent.futures import Future
-from queue import SimpleQueue
-from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ
+from threading import RLock, Thread
+from typing import TYPE_CHECKING, Any
 
 from longwire_aws.tuples import NamedTuple
+from longwire_backends.postgresql.link import DONE, READ, WRITE, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from psycopg2.extensions import connection as Connection
-
-Row: TypeAlias = tuple[Any, ...]
+    from longwire_backends.postgresql.link import Driver, Link, Row
 
 # Seconds of wall time after which a kept connection is asked whether it still leads anywhere: a
 # network may forget one that is idle, and neither side hears of it.
 _IDLE = 60.0
 # Seconds that the answer may take.
 _PROBE_TIMEOUT = 1.0
+
+# Seconds that the loop may stand still for an answer: to turn to other things and come back costs
+# more than most answers take.
+_AT_ONCE = 0.001
+# Statements in a row that may be answered so: who asks for ever must not keep the loop for ever.
+_ROW = 16
 
 # SQLSTATE classes and codes after which the server has ended the connection.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -49,75 +50,215 @@ class StatementTimeoutError(TimeoutError):
 class Statement(NamedTuple):
     """What is to be run."""
 
-    sql: str  # with `%s` for each parameter
-    parameters: tuple[object, ...] | None = None
+    sql: str  # with the driver's own placeholders
+    parameters: tuple[object, ...] = ()
     repeatable: bool = True  # running it twice does no harm
 
 
-class _Job(NamedTuple):
-    """A statement (None: close the connection), who waits for it, and since when (monotonic)."""
+def is_loss(driver: Driver, error: BaseException) -> bool:
+    """Tell whether an error is the end of a connection."""
+    code = sqlstate(error)
+    # What has no code does not come from the server.
+    return isinstance(error, driver.lost) and (code is None or code.startswith(_ENDINGS))
 
-    statement: Statement | None
-    loop: asyncio.AbstractEventLoop
-    waiter: asyncio.Future[list[Row]]
-    submitted: float
+
+class _Ticket:
+    """The right to use the connection, and who waits for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.granted: asyncio.Future[None] | None = None
 
 
 class PostgreSQLConnection:
-    """Runs statements one after the other, on one connection and in one thread, for any loop."""
+    """Runs statements one after the other, on one connection, for any loop.
 
-    # Both begin at the first statement, and again at the next one after `close`, a fork or a loss.
+    It is opened by the first statement, and again by the next one after `close`, a fork or a loss.
+    """
 
     def __init__(
-        self, parameters: Mapping[str, Any], connect_timeout: float, timeout: float
+        self,
+        driver: Driver,
+        parameters: Mapping[str, Any],
+        connect_timeout: float,
+        timeout: float,
     ) -> None:
-        self._new_session = functools.partial(_Session, parameters, connect_timeout, timeout)
-        self._lock = Lock()
-        self._jobs: SimpleQueue[_Job | None] | None = None
-        self._thread: Thread | None = None
+        self._driver = driver
+        self._parameters = parameters
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._quick = 0  # statements that may still be waited for at once
+        self._used_at = 0.0
+        self._failure: Exception | None = None
+        self._failed_before = 0.0
+        self.forget()
         _connections.add(self)
 
+    def forget(self) -> None:
+        """Begin anew in a forked child: the connection is its parent's."""
+        # Neither driver ends a connection that another process has opened.
+        self._link: Link | None = None
+        # Garbage that lets go of its turn may be collected while the lock is held.
+        self._lock = RLock()
+        self._turn: _Ticket | None = None
+        self._waiting: deque[_Ticket] = deque()
+
     async def execute(self, statement: Statement) -> list[Row]:
-        """Run one statement; a cancelled one does not begin, or ends unheard."""
-        return await self._submit(statement)
+        """Run one statement; one that is cancelled does not begin, or ends with the connection."""
+        turn, since = _Ticket(asyncio.get_running_loop()), None
+        if not self._take(turn):
+            since = time.monotonic()
+            await self._granted(turn)
+        try:
+            if since is not None and self._failure is not None and since <= self._failed_before:
+                # It waited as long as another one that failed; limits are not for each in turn.
+                raise self._failure
+            rows = await self._run(statement)
+            self._failure = None
+            return rows
+        finally:
+            self._leave(turn)
 
     async def close(self) -> None:
-        """Finish what was begun, then end the connection and the thread."""
+        """End the connection when those who wait for it have had their turn."""
+        turn = _Ticket(asyncio.get_running_loop())
+        if not self._take(turn):
+            await self._granted(turn)
+        self._drop()
+        self._leave(turn)
+
+    def _take(self, turn: _Ticket) -> bool:
+        """Take the turn where nobody has it; else become one of those who wait."""
         with self._lock:
-            jobs, thread = self._jobs, self._thread
-            self._jobs = self._thread = None
-        if jobs is None or thread is None:
+            if self._turn is not None:
+                if self._turn.loop.is_running():
+                    turn.granted = turn.loop.create_future()
+                    self._waiting.append(turn)
+                    return False
+                # Its loop has stopped in mid-statement. If it goes on, so does the statement; until
+                # then that loop has the socket in its selector, so it must not be closed here.
+                self._link = None
+            self._turn = turn
+            return True
+
+    async def _granted(self, turn: _Ticket) -> None:
+        assert turn.granted is not None
+        try:
+            await turn.granted
+        except asyncio.CancelledError:
+            if not turn.granted.cancelled():
+                self._leave(turn)
+            raise
+
+    def _leave(self, turn: _Ticket) -> None:
+        with self._lock:
+            if self._turn is not turn:
+                return  # it was taken away
+            self._turn = None
+            while self._turn is None and self._waiting:
+                following = self._waiting.popleft()
+                # A closed loop has nobody who waits.
+                with contextlib.suppress(RuntimeError):
+                    following.loop.call_soon_threadsafe(self._grant, following)
+                    self._turn = following
+
+    def _grant(self, turn: _Ticket) -> None:
+        assert turn.granted is not None
+        if turn.granted.done():  # cancelled
+            self._leave(turn)
+        else:
+            turn.granted.set_result(None)
+
+    async def _run(self, statement: Statement) -> list[Row]:
+        kept = await self._kept()
+        if kept is not None:
+            try:
+                return await self._execute(kept, statement, self._timeout)
+            except self._driver.error:
+                if self._link is not None or not statement.repeatable:
+                    raise
+        return await self._execute(await self._open(), statement, self._timeout)
+
+    async def _kept(self) -> Link | None:
+        """Return the connection if there is one, and it was not lost while nobody looked."""
+        link = self._link
+        if link is None:
+            return None
+        # What the server says unasked is that it ends the connection, or of no interest here.
+        if not link.is_usable() or _is_ready(link.fileno(), READ, 0):
+            self._drop()
+        # Not monotonic: that clock may stand still while a Lambda function is frozen.
+        elif abs(time.time() - self._used_at) > _IDLE:
+            with contextlib.suppress(self._driver.error, TimeoutError):
+                limit = min(_PROBE_TIMEOUT, self._timeout)
+                await self._execute(link, Statement("SELECT 1"), limit, is_probe=True)
+        return self._link
+
+    async def _execute(
+        self, link: Link, statement: Statement, limit: float, *, is_probe: bool = False
+    ) -> list[Row]:
+        begun = time.monotonic()
+        try:
+            link.begin(statement.sql, statement.parameters)
+            await self._answered(link, begun, begun + limit)
+            return link.rows()
+        except TimeoutError:
+            self._drop(link)
+            if is_probe:
+                raise
+            self._failed_before = begun
+            self._failure = StatementTimeoutError(f"no answer within {limit:g} seconds")
+            raise self._failure from None
+        except BaseException as error:
+            # One that is cancelled leaves an answer behind that nobody must take for another's.
+            if not link.is_usable() or is_loss(self._driver, error):
+                self._drop(link)
+            raise
+        finally:
+            self._used_at = time.time()
+
+    async def _answered(self, link: Link, begun: float, give_up_at: float) -> None:
+        if self._quick and not self._waiting:
+            self._quick = self._quick - 1 if _is_ready(link.fileno(), READ, _AT_ONCE) else 0
+        if (state := link.poll()) == DONE:
             return
-        job = _new_job(None)
-        jobs.put(job)
-        jobs.put(None)
-        await job.waiter
-        thread.join()
+        while state != DONE:
+            if not await _until_ready(link.fileno(), state, give_up_at - time.monotonic()):
+                raise TimeoutError
+            state = link.poll()
+        if time.monotonic() - begun < _AT_ONCE:
+            self._quick = _ROW
 
-    def _submit(self, statement: Statement) -> asyncio.Future[list[Row]]:
-        job = _new_job(statement)
-        # Nothing may get into a queue behind the None that ends its thread.
-        with self._lock:
-            if self._jobs is None:
-                self._jobs, self._thread = self._start()
-            self._jobs.put(job)
-        return job.waiter
+    async def _open(self) -> Link:
+        try:
+            self._link = await self._connected()
+        except (self._driver.error, TimeoutError) as error:
+            self._failed_before = time.monotonic()
+            self._failure = error
+            raise
+        return self._link
 
-    def _start(self) -> tuple[SimpleQueue[_Job | None], Thread]:
-        jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        thread = Thread(
-            target=_work, args=[jobs, self._new_session()], name="longwire-postgresql", daemon=True
-        )
-        thread.start()
-        # The thread does not know this object, or else nobody would ever let go of it.
-        weakref.finalize(self, jobs.put, None).atexit = False
-        return jobs, thread
+    async def _connected(self) -> Link:
+        """Connect in a thread: looking up a host name cannot be interrupted."""
+        opened: Future[Link] = Future()
+        opened.set_running_or_notify_cancel()  # nobody can cancel it from here on
+        arguments = (opened, self._driver, self._parameters, self._connect_timeout)
+        Thread(target=_connect, args=arguments, name="longwire-postgresql", daemon=True).start()
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                # If nobody waits any more, it is closed by being forgotten.
+                return await asyncio.wrap_future(opened)
+        except TimeoutError:
+            text = f"no connection within {self._connect_timeout:g} seconds"
+            raise ConnectTimeoutError(text) from None
 
-    def forget(self) -> None:
-        """Begin anew in a forked child: it has no thread, and the connection is its parent's."""
-        # psycopg2 does not close a connection that another process has opened.
-        self._lock = Lock()
-        self._jobs = self._thread = None
+    def _drop(self, link: Link | None = None) -> None:
+        """End the connection, or one that was it."""
+        link = link or self._link
+        if link is self._link:
+            self._link = None
+        if link is not None:
+            link.close()
 
 
 _connections: weakref.WeakSet[PostgreSQLConnection] = weakref.WeakSet()
@@ -132,169 +273,44 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_forget_connections)
 
 
-def _new_job(statement: Statement | None) -> _Job:
-    loop = asyncio.get_running_loop()
-    return _Job(statement, loop, loop.create_future(), time.monotonic())
-
-
-def _work(jobs: SimpleQueue[_Job | None], session: _Session) -> None:
-    """Be the thread."""
-    while (job := jobs.get()) is not None:
-        if not job.waiter.cancelled():
-            _do(job, session)
-        # Not until the next one comes: it holds rows, and a loop.
-        del job
-    session.close()
-
-
-def _do(job: _Job, session: _Session) -> None:
-    rows: list[Row] = []
-    error: BaseException | None = None
-    try:
-        if job.statement is None:
-            session.close()
-        else:
-            rows = session.run(job.statement, job.submitted)
-    except BaseException as failure:
-        error = failure
-    # A closed loop has nobody who waits.
-    with contextlib.suppress(RuntimeError):
-        job.loop.call_soon_threadsafe(_settle, job.waiter, rows, error)
-
-
-def _settle(
-    waiter: asyncio.Future[list[Row]], rows: list[Row], error: BaseException | None
+def _connect(
+    opened: Future[Link], driver: Driver, parameters: Mapping[str, Any], timeout: float
 ) -> None:
-    if waiter.done():
-        return
-    if error is None:
-        waiter.set_result(rows)
-    else:
-        waiter.set_exception(error)
-
-
-class _Session:
-    """The connection as its thread sees it: opened when needed, replaced when broken."""
-
-    def __init__(
-        self, parameters: Mapping[str, Any], connect_timeout: float, timeout: float
-    ) -> None:
-        self._parameters = parameters
-        self._connect_timeout = connect_timeout
-        self._timeout = timeout
-        self._connection: Connection | None = None
-        self._used_at = 0.0
-        self._failure: Exception | None = None
-        self._failed_before = 0.0
-
-    def run(self, statement: Statement, submitted: float) -> list[Row]:
-        """Run a statement that has waited since `submitted` (monotonic)."""
-        if self._failure is not None and submitted <= self._failed_before:
-            # It waited as long as another one that failed; the limits are not for each in turn.
-            raise self._failure
-        rows = self._run(statement)
-        self._failure = None
-        return rows
-
-    def _run(self, statement: Statement) -> list[Row]:
-        kept = self._kept()
-        if kept is not None:
-            try:
-                return self._execute(kept, statement)
-            except psycopg2.Error:
-                if self._connection is not None or not statement.repeatable:
-                    raise
-        return self._execute(self._open(), statement)
-
-    def _kept(self) -> Connection | None:
-        """Return the connection if there is one, and it was not lost while nobody looked."""
-        connection = self._connection
-        if connection is None:
-            return None
-        # What the server says unasked is that it ends the connection, or of no interest here.
-        if connection.closed or _is_ready(connection, POLL_READ, 0):
-            self.close()
-        # Not monotonic: that clock may stand still while a Lambda function is frozen.
-        elif abs(time.time() - self._used_at) > _IDLE:
-            with contextlib.suppress(psycopg2.Error, TimeoutError):
-                self._execute(connection, Statement("SELECT 1"), _PROBE_TIMEOUT)
-        return self._connection
-
-    def _execute(
-        self, connection: Connection, statement: Statement, timeout: float | None = None
-    ) -> list[Row]:
-        limit = self._timeout if timeout is None else min(timeout, self._timeout)
-        begun = time.monotonic()
-        try:
-            rows = _execute(connection, statement, begun + limit)
-        except TimeoutError:
-            self.close()
-            if timeout is not None:
-                raise
-            self._failed_before = begun
-            self._failure = StatementTimeoutError(f"no answer within {limit:g} seconds")
-            raise self._failure from None
-        except BaseException as error:
-            if _is_lost(connection, error):
-                self.close()
-            raise
-        finally:
-            self._used_at = time.time()
-        return rows
-
-    def _open(self) -> Connection:
-        try:
-            self._connection = _connect(self._parameters, self._connect_timeout)
-        except (psycopg2.Error, TimeoutError) as error:
-            self._failed_before = time.monotonic()
-            self._failure = error
-            raise
-        return self._connection
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-
-def _connect(parameters: Mapping[str, Any], timeout: float) -> Connection:
-    """Open a connection in a thread of its own: looking up a host name cannot be interrupted."""
-    opened: Future[Connection] = Future()
     give_up_at = time.monotonic() + timeout
-
-    def run() -> None:
-        try:
-            # An asynchronous connection, not for asyncio: it is the one that waits under a limit.
-            connection = psycopg2.connect(**parameters, async_=True)
-            _wait(connection, give_up_at)
-            # If nobody waits any more, it is closed by being forgotten.
-            opened.set_result(connection)
-        except BaseException as error:
-            opened.set_exception(error)
-
-    Thread(target=run, name="longwire-postgresql-connect", daemon=True).start()
     try:
-        return opened.result(timeout)
-    except TimeoutError:
-        raise ConnectTimeoutError(f"no connection within {timeout:g} seconds") from None
+        link = driver.link(parameters)
+        while (state := link.poll()) != DONE:
+            if not _is_ready(link.fileno(), state, give_up_at - time.monotonic()):
+                raise TimeoutError
+        opened.set_result(link)
+    except BaseException as error:
+        opened.set_exception(error)
 
 
-def _execute(connection: Connection, statement: Statement, give_up_at: float) -> list[Row]:
-    cursor = connection.cursor()
-    cursor.execute(statement.sql, statement.parameters)
-    _wait(connection, give_up_at)
-    return cursor.fetchall() if cursor.description else []
+async def _until_ready(fd: int, state: int, timeout: float) -> bool:
+    """Wait at most `timeout` seconds, while the loop turns to other things."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[bool] = loop.create_future()
+    reading = state == READ
+    try:
+        (loop.add_reader if reading else loop.add_writer)(fd, _settle, ready, True)
+    except NotImplementedError:  # a loop of Windows that only knows its own sockets
+        return await asyncio.to_thread(_is_ready, fd, state, timeout)
+    timer = loop.call_later(timeout, _settle, ready, False)
+    try:
+        return await ready
+    finally:
+        timer.cancel()
+        (loop.remove_reader if reading else loop.remove_writer)(fd)
 
 
-def _wait(connection: Connection, give_up_at: float) -> None:
-    """Let the connection do what it is at; raises TimeoutError when it takes too long."""
-    while (state := connection.poll()) != POLL_OK:
-        if not _is_ready(connection, state, give_up_at - time.monotonic()):
-            raise TimeoutError
+def _settle(ready: asyncio.Future[bool], is_ready: bool) -> None:
+    if not ready.done():
+        ready.set_result(is_ready)
 
 
 def _select(fd: int, state: int, timeout: float) -> bool:
-    reading, writing = ([fd], []) if state == POLL_READ else ([], [fd])
+    reading, writing = ([fd], []) if state == READ else ([], [fd])
     return any(select.select(reading, writing, writing, max(timeout, 0)))
 
 
@@ -304,20 +320,10 @@ else:  # where select fails in processes with many open files
 
     def _is_socket_ready(fd: int, state: int, timeout: float) -> bool:
         poller = select.poll()
-        poller.register(fd, select.POLLIN if state == POLL_READ else select.POLLOUT)
+        poller.register(fd, select.POLLOUT if state == WRITE else select.POLLIN)
         return bool(poller.poll(max(timeout, 0) * 1000))
 
 
-def _is_ready(connection: Connection, state: int, timeout: float) -> bool:
-    """Wait at most `timeout` seconds until the socket can be read from or written to."""
-    return _is_socket_ready(connection.fileno(), state, timeout)
-
-
-def _is_lost(connection: Connection, error: BaseException) -> bool:
-    """Tell whether a connection is of no use after an error."""
-    if connection.closed or connection.isexecuting():
-        return True
-    if not isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
-        return False
-    # What has no code does not come from the server.
-    return error.pgcode is None or error.pgcode.startswith(_ENDINGS)
+def _is_ready(fd: int, state: int, timeout: float) -> bool:
+    """Wait at most `timeout` seconds until a socket can be read from or written to."""
+    return _is_socket_ready(fd, state, timeout)

@@ -1,24 +1,25 @@
-"""What PostgreSQL and psycopg2 say when something is wrong, and what to do about it."""
+"""What PostgreSQL and its drivers say when something is wrong, and what to do about it."""
 
 from __future__ import annotations
 
 import re
 
-import psycopg2
-from psycopg2 import errors
+from longwire_backends.postgresql.link import sqlstate
 
-from longwire_backends.postgresql.connection import StatementTimeoutError
-
+# SQLSTATE codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+UNDEFINED_TABLE = "42P01"
+# A statement that the server gave up for another one: serialization_failure, deadlock_detected.
+UNDONE = ("40001", "40P01")
 # What a statement meets in a table that has other columns, or that is none.
 OTHER_TABLE = (
-    errors.UndefinedColumn,
-    errors.InvalidColumnReference,
-    errors.DatatypeMismatch,
-    errors.UndefinedFunction,
-    errors.NotNullViolation,
-    errors.WrongObjectType,
+    "42703",  # undefined_column
+    "42P10",  # invalid_column_reference
+    "42804",  # datatype_mismatch
+    "42883",  # undefined_function
+    "23502",  # not_null_violation
+    "42809",  # wrong_object_type
 )
-MAY_NOT_CREATE = (errors.InsufficientPrivilege, errors.InvalidSchemaName)
+MAY_NOT_CREATE = ("42501", "3F000")  # insufficient_privilege, invalid_schema_name
 
 _PREAMBLE = r"^(connection to server .*? failed: )?((FATAL|ERROR|PANIC): +)?"
 CHECK_NETWORK = "check host and port, and that the function's network leads there"
@@ -47,26 +48,20 @@ _ADVICE = (
 )
 
 
-def is_unsure(error: Exception) -> bool:
-    """Tell whether the server may have done what it was asked."""
-    if isinstance(error, psycopg2.OperationalError):
-        return error.pgcode is None
-    return isinstance(error, StatementTimeoutError)
-
-
 def explain(error: Exception, address: str) -> str:
     """Make one line of an error: what was said, and what to do."""
     said = _condensed(error)
     for pattern, advice in _ADVICE:
-        if re.search(pattern, f"{getattr(error, 'pgcode', None)} {said}"):
+        if re.search(pattern, f"{sqlstate(error)} {said}"):
             return f"{said}; {advice.format(address=address)}"
     return said
 
 
 def _condensed(error: Exception) -> str:
     """Return an error's text as one line, without what every one of them begins with."""
-    if isinstance(error, psycopg2.Error) and error.diag.message_primary:
-        return error.diag.message_primary
+    told: str | None = getattr(getattr(error, "diag", None), "message_primary", None)
+    if told:
+        return told
     # The lines below it are hints, for which we have our own, or parts of the statement.
     line = str(error).strip().partition("\n")[0]
     return re.sub(_PREAMBLE, "", line) or type(error).__name__

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from longwire.doctor.packages import Package
     from longwire.doctor.stack import Stack
 
-DRIVERS = {"postgresql": "psycopg2"}
+# One of the drivers that a store can do with is enough; by module, the extra that brings it.
+DRIVERS = {"postgresql": {"psycopg2": "postgresql", "psycopg": "psycopg"}}
 
 
 def check_handler(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:
@@ -51,28 +52,26 @@ def check_requirements(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterat
                 "package-longwire", function.at, "the package has no longwire", "CodeUri", "Code"
             )
             continue
-        driver = DRIVERS.get(backend_of(function) or "")
-        if driver is not None and not _has(package, driver):
-            yield found(
-                "package-driver", function.at, f"the package has no {driver}", "CodeUri", "Code"
-            )
+        drivers = DRIVERS.get(backend_of(function) or "", {})
+        if drivers and not any(_has(package, *driver) for driver in drivers.items()):
+            text = f"the package has no {' or '.join(drivers)}"
+            yield found("package-driver", function.at, text, "CodeUri", "Code")
         if re.search(r"(?mi)^\s*longwire\s*\[[^]]*\bdev\b", package.requirements or ""):
             text = "requirements.txt has the extra dev"
             yield found("package-dev", function.at, text, "CodeUri", "Code")
 
 
-def _has(package: Package, module: str) -> bool:
+def _has(package: Package, module: str, extra: str = "-") -> bool:
     if package.built:
         return module in package.modules
     if module in package.modules:
         return True
-    extras = {"psycopg2": "postgresql"}
     text = package.requirements or ""
     if re.search(r"(?m)^\s*(-r|-e|\.|/|https?:|git\+|--)", text):
         return True  # what else that brings nobody can tell
     names = rf"(?mi)^\s*{module}\b"
-    extra = rf"(?mi)^\s*longwire\s*\[[^]]*\b{extras.get(module, '-')}\b"
-    return bool(re.search(names, text) or re.search(extra, text))
+    named = rf"(?mi)^\s*longwire\s*\[[^]]*\b{extra}\b"
+    return bool(re.search(names, text) or re.search(named, text))
 
 
 def check_architecture(stack: Stack, ours: tuple[LambdaFunction, ...]) -> Iterator[Finding]:

@@ -224,7 +224,7 @@ RULES: dict[str, Rule] = {
     "package-driver": Rule(
         "error",
         "the function cannot import the driver of its store",
-        "add longwire[postgresql] to requirements.txt",
+        "add longwire[postgresql] or longwire[psycopg] to requirements.txt",
     ),
     "package-architecture": Rule(
         "error",

@@ -77,6 +77,8 @@ class Watch:
 
     async def look(self, app: _Task) -> Look:
         """Wait until the run has come to rest and tell what it does, `app` being its first task."""
+        if app.done() and self._run <= {app}:
+            return ENDED
         for _ in range(LOOKS):
             if not (self._inbox and self._inbox.waiters):
                 await self._rest()

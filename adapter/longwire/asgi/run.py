@@ -281,7 +281,7 @@ class Run:
         self._unwind()
         running = [self._task, *self._tasks]  # to the end, or asyncio says what they raise
         try:
-            if self._left_alone and self._tasks:
+            if self._left_alone and not self._tasks <= {self._task}:
                 # One that waits for the client waits for ever: nothing comes any more.
                 moving = await self._watch.moving()
                 await tasks.wait(moving, min(self._linger, deadline - self.loop.time()))

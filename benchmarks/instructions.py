@@ -1,6 +1,6 @@
 """How many instructions of the processor one event takes, as valgrind counts them.
 
-    python -m benchmarks.instructions [--stores redis,sqlite3] [--before COMMIT]
+    python -m benchmarks.run --rows instructions [--stores redis,sqlite3] [--before COMMIT]
 
 Usually of requests and of events with the store in memory. They repeat to about 1 %, whatever else
 the machine does; the kernel's are not among them. Valgrind knows no SHA instructions, so that what
@@ -160,9 +160,3 @@ def total(dumped: Path) -> int:
     if found is None:
         raise RuntimeError(f"valgrind has counted nothing in {dumped}")
     return int(found[1])
-
-
-if __name__ == "__main__":
-    from benchmarks.run import main
-
-    main(rows=["instructions"])

@@ -9,7 +9,7 @@ same Starlette app, each in a process of its own, with the same store, and post 
 in another. Rounds run in turn; shown are medians, and of ratios the median of the rounds' own. No
 figure makes this fail.
 
-`python -m benchmarks.instructions` is this with no rows but instructions, which repeat to 1 %.
+`--rows instructions` shows none but those, which repeat to 1 %.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ ROWS: dict[str, Callable[[Setup], None]] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None, rows: Sequence[str] = tuple(ROWS)) -> None:
-    given = parse(arguments, rows)
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = parse(arguments)
     set_environment()
     before = last_release() if given.before is None else given.before
     print(
@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None, rows: Sequence[str] = tuple(ROW
             print(f"{'':4}{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
-def parse(arguments: Sequence[str] | None, rows: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", formatter_class=_Plain)
-    parser.add_argument("--rows", type=_one_of(ROWS), default=rows, help=", ".join(ROWS))
+    parser.add_argument("--rows", type=_one_of(ROWS), default=tuple(ROWS), help=", ".join(ROWS))
     parser.add_argument("--stores", type=_one_of(STORES), default=(), help=", ".join(STORES))
     parser.add_argument("--before", help="a commit; otherwise the last release")
     parser.add_argument("--quick", action="store_true", help="a third of the rounds")

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.costs import STEPS, Message, Start, memory_table, picture, put_into
 from benchmarks.measured import SENT_WITH
 from benchmarks.race import AWS, Contender, Figures, run_warm
-from benchmarks.run import ROWS, parse
+from benchmarks.run import parse
 from benchmarks.setup import Setup
 from benchmarks.table import BEFORE, CONTROL, OURS, Aim, Pair, show, show_beside, show_head
 from tests.connections_server import ConnectionsServer
@@ -79,14 +79,14 @@ def test_a_row_is_the_median_of_what_its_rounds_came_to(
 
 def test_what_is_measured_can_be_chosen() -> None:
     """By names that there are."""
-    given = parse(["--rows", "events,posts", "--stores", "redis", "--quick"], list(ROWS))
+    given = parse(["--rows", "events,posts", "--stores", "redis", "--quick"])
     setup = Setup(stores=given.stores, quick=given.quick)
     assert given.rows == ["events", "posts"]
     assert setup.chosen(("memory", "redis")) == ["redis"]
     assert Setup().chosen(("memory", "redis"), usual=["memory"]) == ["memory"]
     assert (setup.rounds(15), Setup().rounds(15)) == (5, 15)
     with pytest.raises(SystemExit):
-        parse(["--rows", "nothing"], list(ROWS))
+        parse(["--rows", "nothing"])
 
 
 def test_the_page_of_performance_agrees_with_itself() -> None:

@@ -43,7 +43,7 @@ CLIENTS, ROUNDS, SAMPLED = 100, 11, 60
 STEPS = {
     EVENT: "parse it; its deadline, its log record",
     RECORD: "ask DynamoDB for the connection, parse what it says",
-    RUN: "begin the app at the top, give it the message, see that it waits, stop it",
+    RUN: "start the app, give it the message, see it wait, stop it",
     APP: "Starlette and the endpoint, from the top",
     POST: "encode the reply, sign it, send it, read the answer",
     LOOP: "asyncio: what is ready, timers, sockets",
@@ -155,13 +155,13 @@ def picture(message: Message, start: Start) -> str:
     for step, what in STEPS.items():
         part = message.samples[step] / all_of_it
         bar = "#" * round(part * BAR)
-        lines.append(f"{step:7}{part * message.hot * 1e6:>5.0f} us  {bar:19} {what}")
+        lines.append(f"{step:7}{part * message.hot * 1e6:>5.0f} us  {bar:12} {what}")
     lines += [
         "",
         f"2 ms after another: {message.paused * 1e6:.0f} us",
-        f"fresh process: {start.longwire * 1e3:.0f} ms of CPU until the first CONNECT is answered: "
-        f"{start.trivial * 1e3:.0f} Python and Lambda's",
-        f"    runtime, {(start.app - start.trivial) * 1e3:.0f} the app's import, "
+        f"fresh process: {start.longwire * 1e3:.0f} ms of CPU until the first CONNECT is answered:",
+        f"    {start.trivial * 1e3:.0f} Python and Lambda's runtime, "
+        f"{(start.app - start.trivial) * 1e3:.0f} the app's import, "
         f"{(start.longwire - start.app) * 1e3:.0f} Longwire",
         "",
         where(),

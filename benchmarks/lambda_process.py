@@ -1,9 +1,9 @@
 """A function's process under AWS's own `awslambdaric`, and the Runtime API that it asks.
 
-This is not the Runtime API of `longwire dev --instances`: that one parses with h11 and answers from
-asyncio's tasks, which takes as long as what is measured here, and the more so the more a process
-asks, as one with an extension does. On Lambda it is a compiled program. This one cuts requests with
-`partition` and answers within the call that has read them.
+This is not the Runtime API of `longwire dev --instances`: that one checks requests and answers
+from asyncio's tasks, which takes as long as what is measured here, and the more so the more a
+process asks, as one with an extension does. On Lambda it is a compiled program. This one cuts
+requests with `partition` and answers within the call that has read them.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EVERY = 0.001  # seconds of CPU; Linux may take four times as long
 EVENT, RECORD, RUN, APP, POST, LOOP = STEPS = ("event", "record", "run", "app", "post", "loop")
-# The first that is part of a file's name counts.
+# The first that is part of a file's name counts. The checkout may be a folder `longwire`, too.
 FILES = {
     "/longwire_backends/": RECORD,
     "/longwire/registry/record.py": RECORD,
@@ -33,7 +33,7 @@ FILES = {
     "/longwire/registry/": POST,
     "/longwire/invocation/replies.py": POST,
     "/longwire/asgi/": RUN,
-    "/longwire/": EVENT,
+    "/adapter/longwire/": EVENT,
     "/starlette/": APP,
     "/benchmarks/app.py": APP,
 }

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from benchmarks.costs import STEPS, Message, Start, memory_table, picture, put_i
 from benchmarks.measured import SENT_WITH
 from benchmarks.race import AWS, Contender, Figures, run_warm
 from benchmarks.run import parse
+from benchmarks.sampled import APP, EVENT, LOOP, RECORD, RUN, step
 from benchmarks.setup import Setup
 from benchmarks.table import BEFORE, CONTROL, OURS, Aim, Pair, show, show_beside, show_head
 from tests.connections_server import ConnectionsServer
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+SITE_WIDTH = 86  # columns of a picture that the site shows without scrolling
 COUNTING = "for number, line in enumerate(open(0)): print(number, number * 2, flush=True)"
 
 
@@ -108,4 +111,25 @@ def test_a_picture_shows_each_step_by_its_part() -> None:
     assert [line.split()[:3] for line in shown.splitlines()[3:9]] == [
         [step, "100", "us"] for step in STEPS
     ]
-    assert "100 ms of CPU until the first CONNECT is answered: 30 Python" in shown
+    assert "100 ms of CPU until the first CONNECT is answered:\n    30 Python" in shown
+    assert max(map(len, shown.splitlines())) <= SITE_WIDTH
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("adapter/longwire/handler.py", EVENT),
+        ("adapter/longwire/asgi/run.py", RUN),
+        ("adapter/longwire/runtime/loop.py", LOOP),
+        ("backends/longwire_backends/dynamodb.py", RECORD),
+        ("backends/longwire_aws/http.py", LOOP),  # of whoever asks, if there is one
+        (".venv/lib/python3.13/site-packages/starlette/routing.py", APP),
+        ("benchmarks/app.py", APP),
+        ("benchmarks/measured.py", LOOP),
+    ],
+)
+def test_a_step_is_told_by_the_file_wherever_the_checkout_is(file: str, expected: str) -> None:
+    """The folder that `git clone` makes has the name of the package."""
+    code = compile("", f"/home/me/longwire/{file}", "exec")
+    frame: Any = SimpleNamespace(f_code=code, f_back=None)
+    assert step(frame) == expected

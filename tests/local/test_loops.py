@@ -65,6 +65,26 @@ async def test_no_call_of_any_thread_is_lost() -> None:
         assert [number for thread, number in made if thread == one] == list(range(2_000))
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_call_that_fails_takes_no_other_with_it(error: type[BaseException]) -> None:
+    """The loop tells of it as of any other, and those behind it are made without another put."""
+    loop, told = asyncio.new_event_loop(), list[object]()
+    loop.set_exception_handler(lambda _, context: told.append(context.get("exception")))
+    calls = Calls(loop)
+
+    def fail() -> None:
+        raise error
+
+    calls.put(fail)
+    calls.put(loop.stop)
+    if error is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+    loop.run_forever()
+    loop.close()
+    assert [type(one) for one in told] == [error] * (error is ZeroDivisionError)
+
+
 def test_a_closed_loop_takes_no_calls() -> None:
     """Each of them is told so, not only the first."""
     loop = asyncio.new_event_loop()

@@ -19,6 +19,7 @@
     tasks        the gateway's own tasks
     loops        the event loop of a thread that an app runs in
     parser       requests of HTTP/1.1 as they arrive
+    heads        the heads of answers to them
     http11       HTTP/1.1, for the sockets and for the Runtime API
     invoking     a call of the function, and what became of it
     session      one client's connection: its events in their order, and what follows

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import logging
 import math
-import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from longwire.local.heads import head, phrase
 from longwire.local.parser import BadRequestError, Mark, Request, RequestParser
 from longwire.local.rules.http_results import REFUSALS
 from longwire.local.rules.management_api import json_response
@@ -25,8 +24,6 @@ REQUEST_TIMEOUT = 10.0
 # Requests of one server that may be arriving in pieces. With one more, that which began first is
 # given up: who sends a request at once is always answered.
 ARRIVING_LIMIT = 100
-# What would make two headers of one, or end the head.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # Bytes that a client may send before its request is answered.
 EARLY_LIMIT = 256 * 1024
 # Bytes of answers that a client may leave unread before it asks for more.
@@ -192,7 +189,7 @@ class HTTP1Connection(asyncio.Protocol):
                 logger.warning(text, request.target.partition("?")[0], self._body_limit)
                 self.respond(REFUSALS[413], close=True)
                 return
-            self._transport.write(_head(100, ()))
+            self._transport.write(head(100, ()))
 
     def _keep_body(self, data: bytes) -> None:
         # What is over the limit is read, so that the client gets to read its 413, but not kept.
@@ -282,7 +279,7 @@ class HTTP1Connection(asyncio.Protocol):
         close = close or not self._parser.keeps_alive
         if close:
             headers.append(("connection", "close"))
-        self._transport.write(_head(response.status, headers))
+        self._transport.write(head(response.status, headers))
         if response.status not in (204, 304) and not self._is_head() and response.body:
             self._transport.write(response.body)
         self._answering = False
@@ -293,7 +290,7 @@ class HTTP1Connection(asyncio.Protocol):
 
     def begin_stream(self, headers: Iterable[tuple[str, str]]) -> None:
         """Answer with 200 and a body that comes in pieces; the connection ends with it."""
-        self._transport.write(_head(200, [*headers, ("connection", "close")]))
+        self._transport.write(head(200, [*headers, ("connection", "close")]))
 
     def send_piece(self, data: bytes) -> None:
         """Send a piece of such a body."""
@@ -301,7 +298,7 @@ class HTTP1Connection(asyncio.Protocol):
 
     def switch(self, headers: Iterable[tuple[str, str]]) -> bytes:
         """Agree to another protocol; return what has come of it already."""
-        self._transport.write(_head(101, headers))
+        self._transport.write(head(101, headers))
         return self._parser.rest
 
     def _next_request(self) -> None:
@@ -331,26 +328,3 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _is_head(self) -> bool:
         return self._request is not None and self._request.method == "HEAD"
-
-
-def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Write the head of a response.
-
-    Raises:
-        ValueError: a header would be more than one.
-    """
-    lines = [f"HTTP/1.1 {status} {phrase(status)}"]
-    for name, value in headers:
-        line = f"{name}: {value}"
-        if _CONTROL.search(line):
-            raise ValueError(f"the header {name!r} of an answer has control characters")
-        lines.append(line)
-    return "\r\n".join([*lines, "\r\n"]).encode(errors="replace")
-
-
-def phrase(status: int) -> str:
-    """Return the words that go with a status, "" when there are none."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

@@ -40,16 +40,24 @@ class Calls:
         """Have something called in the thread of the loop; from any thread."""
         self._waiting.append((call, arguments))
         if not self._is_woken:
-            self._is_woken = True
-            try:
-                self._loop.call_soon_threadsafe(self._make)
-            except RuntimeError:  # it is closed
-                self._is_woken = False
-                self._waiting.clear()
-                raise
+            self._wake()
+
+    def _wake(self) -> None:
+        self._is_woken = True
+        try:
+            self._loop.call_soon_threadsafe(self._make)
+        except RuntimeError:  # it is closed
+            self._is_woken = False
+            self._waiting.clear()
+            raise
 
     def _make(self) -> None:
         self._is_woken = False
-        while self._waiting:
-            call, arguments = self._waiting.popleft()
-            call(*arguments)
+        try:
+            while self._waiting:
+                call, arguments = self._waiting.popleft()
+                call(*arguments)
+        finally:
+            # One has raised, which the loop tells of, or ends by: the others get a turn of theirs.
+            if self._waiting and not self._is_woken:
+                self._wake()

@@ -6,14 +6,14 @@ import enum
 import re
 from typing import NamedTuple
 
-# Bytes of a head, or of a line between chunks, that may come without an end.
+# Bytes of a head, of the headers behind a body, or of a line between chunks.
 HEAD_LIMIT = 16 * 1024
 
 _TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
 _NAME = re.compile(_TOKEN)
 _LENGTH = re.compile(r"[0-9]{1,20}")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\n]*)?[ \t]*")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[\t\x20-\x7e\x80-\xff]*)?[ \t]*")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 # A value that goes on in the next line, as it could in old times.
 _FOLD = re.compile(r"\n[ \t]+")
@@ -114,8 +114,8 @@ class RequestParser:
             case _:
                 part = self._chunked()
         if part is None and self._is_over:
-            if self._at is not _At.HEAD:
-                raise BadRequestError("the connection was closed in the middle of a body")
+            if self.has_begun:
+                raise BadRequestError("the connection was closed in the middle of a request")
             return Mark.CLOSED
         return part
 
@@ -152,20 +152,22 @@ class RequestParser:
     def _lines(self) -> list[str] | None:
         """Return the lines before the next empty one, without it."""
         end = _END_OF_HEAD.search(self._buffer)
+        # However it is cut into pieces, and whatever comes behind it.
+        self._check_length(None if end is None else end.start())
         if end is None:
-            self._check_length()
             return None
         text = self._buffer[: end.start()].decode("latin-1").removesuffix("\r")
         del self._buffer[: end.end()]
-        text = text.replace("\r\n", "\n")
-        if "\n " in text or "\n\t" in text:
-            text = _FOLD.sub(" ", text)
+        first, newline, others = text.replace("\r\n", "\n").partition("\n")
+        if "\n " in others or "\n\t" in others:
+            others = _FOLD.sub(" ", others)
+        text = first + newline + others
         if _CONTROL.search(text):
             raise BadRequestError("a control character")
         return text.split("\n")
 
-    def _check_length(self) -> None:
-        if len(self._buffer) > HEAD_LIMIT:
+    def _check_length(self, end: int | None) -> None:
+        if (len(self._buffer) if end is None else end) > HEAD_LIMIT:
             raise BadRequestError("too long", 431)
 
     def _frame(self, request: Request) -> None:
@@ -174,6 +176,8 @@ class RequestParser:
         for name, value in request.headers:
             if (note := _NOTES.get(name)) is not None:
                 note(found, value)
+        if found.is_chunked and found.length is not None:
+            raise BadRequestError("two lengths")  # of which others may take the other one
         if found.hosts > 1 or (found.hosts == 0 and request.version == "1.1"):
             raise BadRequestError("not one Host")
         is_new = request.version >= "1.1"
@@ -192,12 +196,13 @@ class RequestParser:
                 self._at = _At.CHUNK_END
             if self._at is _At.TRAILER:
                 return self._trailer()
-            end = self._buffer.find(b"\n")
+            # Not a line feed alone, as in a head: others may see other chunks then.
+            end = self._buffer.find(b"\r\n")
+            self._check_length(end if end >= 0 else None)
             if end < 0:
-                self._check_length()
                 return None
-            line = bytes(self._buffer[:end]).removesuffix(b"\r")
-            del self._buffer[: end + 1]
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 2]
             self._begin_chunk(line)
 
     def _begin_chunk(self, line: bytes) -> None:
@@ -239,11 +244,9 @@ class _Framing:
         self.hosts += 1
 
     def note_length(self, value: str) -> None:
-        for one in value.split(","):
-            length = one.strip(" \t")
-            if not _LENGTH.fullmatch(length) or self.length not in (None, length):
-                raise BadRequestError("no length, or several")
-            self.length = length
+        if self.length is not None or not _LENGTH.fullmatch(value):
+            raise BadRequestError("no length, or several")
+        self.length = value
 
     def note_encoding(self, value: str) -> None:
         if self.is_chunked or value.lower() != "chunked":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from longwire.local.http11 import HTTP1Connection, phrase
+from longwire.local.heads import phrase
+from longwire.local.http11 import HTTP1Connection
 from longwire.local.rules.access import host_name, is_from_page
 from longwire.local.rules.connection import LOST, ClientHandshake
 from longwire.local.rules.http_events import BODY_LIMIT

@@ -725,3 +725,22 @@ async def test_the_errors_of_tasks_are_looked_at_though_nobody_waits_for_the_end
     tasks.clear()
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+async def test_a_run_may_be_stopped_twice_at_once() -> None:
+    """As by its own event, and by the process that is about to end; and once more after that."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        try:
+            await receive()
+        finally:
+            await asyncio.sleep(0.01)
+            raise OSError("cleaning up")
+
+    run = _run(app, Nothing())
+    await run.until_answer(_deadline(), patient=True)
+    assert list(await asyncio.gather(run.stop(), run.stop())) == ["", ""]
+    assert await run.stop() == ""
+    assert isinstance(run.error, OSError)

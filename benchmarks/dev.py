@@ -101,9 +101,10 @@ class Server(NamedTuple):
     port: int
 
     def cpu(self) -> float:
-        """Return the seconds that it has taken by now, threads included; on Linux."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        """Return the seconds that it has taken by now, also in threads that are over; on Linux."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+        user, system = fields.split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -279,7 +279,8 @@ class Run:
         if self.hints is not None and self._goes_on(deadline):
             self.hints.park(self._task, self._tasks, self._inbox.waiters)
         self._unwind()
-        running = [self._task, *self._tasks]  # to the end, or asyncio says what they raise
+        app = self._task  # which is let go of, if it is stopped twice at once
+        running = [app, *self._tasks]  # to the end, or asyncio says what they raise
         try:
             if self._left_alone and self._tasks:
                 # One that waits for the client waits for ever: nothing comes any more.
@@ -287,20 +288,20 @@ class Run:
                 await tasks.wait(moving, min(self._linger, deadline - self.loop.time()))
                 self._note_cut_off([task for task in moving if not task.done()])
             if "sanic" in sys.modules:
-                await self._leave_sanic()
+                await self._leave_sanic(app)
             if not self._left_alone:
-                await tasks.cancel([self._task], give_up_at - self.loop.time())
+                await tasks.cancel([app], give_up_at - self.loop.time())
             if self._tasks:
                 await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
         finally:  # also when nobody waits for it any longer
             self._stopped = True
-            for task in (self._task, *self._tasks):
+            for task in (app, *self._tasks):
                 tasks.ask_to_end(task)
             tasks.retrieve_errors(running)
             if self.hints is not None:
                 self.hints.over()
         given_up = [task for task in self._tasks if not task.done()]
-        if self._task.done():
+        if app.done() and not self._is_let_go:
             self._let_go()
         return frames.describe(given_up) if given_up else ""
 
@@ -317,16 +318,16 @@ class Run:
         del self._task, self._outbox
         self._inbox.on_change = _nothing
 
-    async def _leave_sanic(self) -> None:
+    async def _leave_sanic(self, app: asyncio.Task[None]) -> None:
         """End an app of Sanic by another exception: what it does when it is cancelled fails.
 
         It calls `end_connection`, which its WebSocket has under its own server only.
         """
-        if not frames.is_inside(self._task, SANIC):
+        if not frames.is_inside(app, SANIC):
             return
         self._inbox.abandon()
         for _ in range(ROUNDS_OF_SANIC):
-            if self._task.done():
+            if app.done():
                 return
             await asyncio.sleep(0)
 
@@ -548,12 +549,13 @@ class Run:
         self._outbox.swallow(frame)
 
     async def _send_now(self, frame: Frame) -> None:
+        outbox = self._outbox  # a task of somebody else may wait here for longer than the run is
         try:
             async with self._sending:
-                if self._stage in BETWEEN:  # its turn has ended meanwhile
+                if self._stage is Stage.KEPT:  # its turn has ended meanwhile
                     return
                 self._frames += 1
-                if await self._outbox.send(frame):
+                if await outbox.send(frame):
                     self._active_at = self.loop.time()
         except ConnectionGoneError:
             self.mark_gone(messages.lost())
@@ -591,10 +593,11 @@ class Run:
         before = self.answer
         self.answer = before._replace(state=HandshakeState.CLOSED, closed_with=(code, reason))
         self._watch.signal()
+        outbox = self._outbox
         try:
             if self._stage is not Stage.REPLAY and self.ended:
                 async with self._sending:
-                    await self._outbox.close(code, reason)
+                    await outbox.close(code, reason)
         except SupersededError:
             self.answer = before
             await self.give_way()

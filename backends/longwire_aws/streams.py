@@ -61,7 +61,7 @@ async def connect(host: str, port: int, *, tls: bool | ssl.SSLContext) -> Stream
 
 
 async def _resolve(host: str, port: int) -> Sequence[_Address]:
-    name = host.encode("ascii")  # for a str, Python imports what names beyond ASCII take
+    name = _encoded(host)
     with contextlib.suppress(OSError):
         # An address needs no thread that looks it up.
         flags = socket.AI_NUMERICHOST
@@ -76,6 +76,16 @@ async def _resolve(host: str, port: int) -> Sequence[_Address]:
         except UnicodeError:
             why = "it is not a host name"
         raise OSError(f"the name cannot be resolved: {why}") from error
+
+
+def _encoded(host: str) -> bytes:
+    """Return a host's name as it is looked up."""
+    if host.isascii():
+        return host.encode()  # for a str, Python imports what names beyond ASCII take
+    try:
+        return host.encode("idna")
+    except UnicodeError:
+        raise OSError("the name cannot be resolved: it is not a host name") from None
 
 
 class SocketStream:
@@ -177,7 +187,7 @@ class _TLSStream:
         self._ssl = ssl
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host.encode())
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=_encoded(host))
 
     async def handshake(self) -> None:
         await self._run(self._tls.do_handshake)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 import pytest
 
 from longwire_aws.http import HTTPClient, TransportError
-from longwire_aws.streams import SocketStream, default_tls_context
+from longwire_aws.streams import SocketStream, connect, default_tls_context
 from tests.aws.other_servers import standard_library_server
 from tests.aws.raw_server import Peer, answering, raw_server
 
@@ -204,3 +204,9 @@ async def test_a_socket_is_not_watched_in_the_context_of_who_waits_for_it() -> N
         stream.close()
         theirs.close()
     assert set(seen) == {"nobody"}
+
+
+@pytest.mark.parametrize("host", ["r\xe9dis.invalid", "\xe9..invalid"])
+async def test_a_name_beyond_ascii_is_looked_up_like_any_other(host: str) -> None:
+    with pytest.raises(OSError, match=r"^the name cannot be resolved: "):
+        await connect(host, 6379, tls=True)

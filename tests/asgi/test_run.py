@@ -671,6 +671,30 @@ async def test_a_frame_under_way_is_not_cut_off() -> None:
     assert client.did == ["x"]
 
 
+async def test_what_others_have_sent_in_time_is_sent_after_the_run() -> None:
+    """A worker of the app, which is not cancelled with the run, may wait behind a slow frame."""
+    sends: list[Send] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        sends.append(send)
+        await receive()
+
+    client = Slow()
+    run = _run(app, client)
+    assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
+    send = sends.pop()
+    run.hand_over({"type": "websocket.receive", "text": "a"})
+    sending = asyncio.gather(send(SEND), send({**SEND, "text": "y"}), send(CLOSE))
+    await asyncio.sleep(0)
+    assert await run.until_over(_deadline()) is Outcome.ENDED
+    await run.stop()
+    client.sent.set_result(None)
+    await sending
+    assert client.did == ["x", "y", (1000, "")]
+
+
 async def test_many_runs_come_to_rest_within_a_few_turns_of_the_loop() -> None:
     """Where much is due at once, each run still sees that nothing of it is."""
 

@@ -678,7 +678,7 @@ async def test_a_server_that_refuses_the_certificate_later_is_heard() -> None:
     context.load_cert_chain(TLS_FILES / "server.pem")
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(TLS_FILES / "client.pem")
-    kept = []
+    kept: list[ssl.SSLSocket] = []
 
     def refuse() -> None:
         for _ in range(2):

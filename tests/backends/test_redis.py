@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import re
+import socket
 import ssl
 import threading
 import time
@@ -157,6 +159,13 @@ async def test_a_uri_says_everything(start_redis: StartRedis) -> None:
             await backend.close()
 
 
+def test_no_variable_shows_the_password() -> None:
+    """As tools show them that report errors."""
+    backend = RedisBackend(uri="rediss://me:hunter2@localhost/1")
+    assert "hunter2" not in repr(vars(backend))
+    assert "localhost:6379" in repr(vars(backend))
+
+
 @pytest.mark.anyio
 async def test_a_database_that_does_not_exist_is_reported(redis_server: RedisServer) -> None:
     """Redis has sixteen, unless it is told otherwise."""
@@ -227,6 +236,34 @@ async def test_a_key_of_another_type_is_reported(
         assert str(raised.value) == (
             f"redis: {operation} failed: a key under {prefix} is not one of Longwire's, give"
             " another key_prefix"
+        )
+    await backend.close()
+
+
+@pytest.mark.anyio
+async def test_a_member_of_somebody_else_is_reported(
+    connect: Callable[..., RedisBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    """One that is no text, as none of Longwire's is."""
+    backend = connect()
+    far = b"%d" % FAR
+    for key, score in {
+        "connections": b"0",
+        "connections-expiry": far,
+        "group:g": b"0",
+        "group-expiry:g": far,
+        "groups:a": far,
+    }.items():
+        redis_server.command(b"ZADD", (prefix + key).encode(), score, b"\xff")
+    for key, doing in {
+        "connections": backend.connections(),
+        "group:g": backend.group_members("g"),
+        "groups:a": backend.groups("a"),
+    }.items():
+        with pytest.raises(BackendError) as raised:
+            await doing
+        assert str(raised.value).endswith(
+            f" failed: '{prefix}{key}' is not one of Longwire's, give another key_prefix"
         )
     await backend.close()
 
@@ -632,6 +669,41 @@ async def test_a_server_may_ask_who_the_client_is(redis_server: RedisServer, pre
         unchecked = RedisBackend(uri=f"{other_name}&ssl_check_hostname=no", key_prefix=prefix)
         assert await unchecked.get("a") is not None
         await unchecked.close()
+
+
+@pytest.mark.anyio
+async def test_a_server_that_refuses_the_certificate_later_is_heard() -> None:
+    """As TLS 1.3 does: the handshake is over for the client, and then it learns why not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS_FILES / "server.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(TLS_FILES / "client.pem")
+    kept: list[ssl.SSLSocket] = []
+
+    def refuse() -> None:
+        for _ in range(2):
+            plain, _ = listening.accept()
+            refused = context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            with contextlib.suppress(ssl.SSLError):
+                refused.do_handshake()
+            kept.append(refused)  # open, as a reset might overtake the reason
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        port = listening.getsockname()[1]
+        uri = f"rediss://127.0.0.1:{port}?ssl_ca_certs={TLS_FILES / 'authority.pem'}"
+        with pytest.raises(BackendError) as raised:
+            await RedisBackend(uri=uri).get("a")
+        refusing.join()
+    for each in kept:
+        each.close()
+    assert re.search(
+        rf"^redis: get failed: the connection to 127.0.0.1:{port} broke before the answer came:"
+        r".* certificate required",
+        str(raised.value),
+    )
 
 
 @pytest.mark.anyio

@@ -96,12 +96,12 @@ class Script:
 
 @contextlib.asynccontextmanager
 async def scripted(
-    *answers: bytes, timeout: float = 30, password: str | None = None
+    *answers: bytes, timeout: float = 30, password: str | None = None, db: int = 0
 ) -> AsyncIterator[tuple[RedisBackend, Script]]:
     """A backend, and a server that answers as it is told."""
     async with Script(*answers).running() as script:
         backend = RedisBackend(
-            host="127.0.0.1", port=script.port, timeout=timeout, password=password
+            host="127.0.0.1", port=script.port, timeout=timeout, password=password, db=db
         )
         yield backend, script
         await backend.close()
@@ -366,7 +366,7 @@ async def test_a_replica_says_so(start_redis: StartRedis, operation: str) -> Non
         (
             b"-NOPERM this user has no permissions to run the 'getdel' command\r\n",
             "the user lacks permissions at {where}: it needs all commands of @read, @write,"
-            " @scripting and @connection on the keys longwire:*",
+            " @scripting and @connection, and select, on the keys longwire:*",
         ),
         (
             b"-MOVED 866 127.0.0.1:7001\r\n",
@@ -397,6 +397,126 @@ async def test_an_error_says_what_to_do(operation: str, answer: bytes, detail: s
         assert await backend.get("a") is not None
     where = f"127.0.0.1:{script.port}"
     assert str(error) == f"redis: {operation} failed: {detail.format(where=where)}"
+
+
+LOGIN = b"+OK\r\n+OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (b"-WRONGPASS invalid username-password pair\r\n", "does not accept the login"),
+        (b"-NOAUTH Authentication required.\r\n", "does not accept the login"),
+        (b"-DENIED Redis is running in protected mode\r\n", "answers: DENIED Redis is running in"),
+        (b"+OK\r\n-LOADING Redis is loading\r\n", "is still loading its data"),
+    ],
+)
+async def test_a_login_may_be_refused_with_one_answer_and_a_close(
+    answer: bytes, detail: str
+) -> None:
+    """Its words are told, though the second of two commands has no answer."""
+    script = (answer + RESET, LOGIN, REPLY)
+    async with scripted(*script, password="hunter2", db=1) as (backend, server):
+        error = await failure(backend.take("a"))
+        assert len(server.received) == 1
+        assert await backend.get("a") is not None
+    assert f"127.0.0.1:{server.port} {detail}" in str(error)
+    assert "nevertheless" not in str(error)
+
+
+async def test_a_server_with_too_many_clients_says_so(start_redis: StartRedis) -> None:
+    """Redis closes at once, before it reads who comes."""
+    server = start_redis("--requirepass", "hunter2", "--maxclients", "1")
+    first, second = (
+        RedisBackend(host="127.0.0.1", port=server.port, password="hunter2", db=1) for _ in range(2)
+    )
+    await until_it_answers(first)
+    assert "has too many clients" in str(await failure(second.take("a")))
+    await first.close()
+    await until_it_answers(second)
+    await second.close()
+
+
+async def until_it_answers(backend: Backend) -> None:
+    """Redis counts a client until it has seen that it is gone."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(BackendError):
+                await backend.get("a")
+                return
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("broken", [RESET, b"+OK\r\n" + RESET], ids=["before", "amid"])
+async def test_a_lost_login_is_done_again(operation: str, broken: bytes) -> None:
+    """Once, whatever follows: nothing of that was sent."""
+    refusal = b"-BUSY\r\n"
+    script = (broken, LOGIN, refusal, RESET)
+    async with scripted(*script, password="hunter2", db=1) as (backend, server):
+        error = await failure(OPERATIONS[operation](backend))
+        assert (len(server.received), server.connections) == (3, 2)
+    assert str(error).endswith(" answers: BUSY")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_a_login_that_is_lost_twice_is_an_error(operation: str) -> None:
+    """Nothing was done, and nothing says that it might."""
+    async with scripted(RESET, RESET, LOGIN, REPLY, password="hunter2", db=1) as (backend, server):
+        error = await failure(OPERATIONS[operation](backend))
+        assert len(server.received) == 2
+        assert await backend.get("a") is not None
+    assert str(error) == (
+        f"redis: {operation} failed: the connection to 127.0.0.1:{server.port} broke before the"
+        " answer came; if the server expects TLS, give ssl=True or a rediss:// uri"
+    )
+
+
+@pytest.mark.parametrize("operation", ONCE)
+async def test_what_is_lost_behind_a_lost_login_may_have_been_done(operation: str) -> None:
+    """The login is repeated; what may have been done is not."""
+    async with scripted(RESET, LOGIN, RESET, password="hunter2", db=1) as (backend, server):
+        error = await failure(OPERATIONS[operation](backend))
+        assert len(server.received) == 3
+    assert str(error).endswith("; it may have been done nevertheless")
+
+
+@pytest.mark.parametrize("operation", ONCE)
+async def test_a_silent_login_has_done_nothing(operation: str) -> None:
+    """Nor does a time limit that passes then leave any doubt."""
+    script = Script(b"+OK\r\n" + SILENCE)
+    async with script.running():
+        backend = RedisBackend(
+            host="127.0.0.1", port=script.port, timeout=0.3, password="hunter2", db=1
+        )
+        error = await failure(OPERATIONS[operation](backend))
+        await backend.close()
+    assert "no answer from" in str(error)
+    assert "nevertheless" not in str(error)
+    assert isinstance(error.__cause__, TimeoutError)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"$1\r\nab\r\n", b"$-2\r\n", b"$99999999999\r\n", b"*1\r\n" * 20, b"%1\r\n"]
+)
+async def test_a_connection_with_nonsense_on_it_is_closed(answer: bytes) -> None:
+    """At once, though the server would leave it open."""
+    async with scripted(answer, REPLY) as (backend, script):
+        error = await failure(backend.get("a"))
+        assert await backend.get("a") is not None
+        assert script.connections == 2
+    assert str(error) == (
+        f"redis: get failed: 127.0.0.1:{script.port} does not speak Redis's protocol: check host,"
+        " port and ssl"
+    )
+
+
+async def test_an_error_amid_a_list_is_reported() -> None:
+    """And the connection, which is in order, is kept."""
+    async with scripted(b"*2\r\n-OOM no\r\n*0\r\n", REPLY) as (backend, script):
+        error = await failure(backend.connections())
+        assert await backend.get("a") is not None
+        assert script.connections == 1
+    assert "is out of memory" in str(error)
 
 
 @pytest.mark.parametrize("given", [None, "wrong-hunter2"])
@@ -430,6 +550,35 @@ async def test_a_server_that_repeats_the_password_is_censored() -> None:
         " or newer"
     )
     assert "hunter2" not in everything(error)
+
+
+async def test_a_password_that_is_quoted_anywhere_is_censored() -> None:
+    """Also in words that mean nothing to us, and so are repeated."""
+    quoting = b"-ERR strange: hunter2\r\n"
+    async with scripted(quoting, password="hunter2") as (backend, script):
+        error = await failure(backend.get("a"))
+    assert str(error) == f"redis: get failed: 127.0.0.1:{script.port} answers: strange: ***"
+    assert "hunter2" not in everything(error)
+
+
+async def test_a_user_with_few_permissions_is_told_those_it_needs(start_redis: StartRedis) -> None:
+    """And with them all it does."""
+    needed = "+@read +@write +@scripting +@connection +select"
+    server = start_redis("--user", "me", "on", ">hunter2", "~longwire:*", "+@read", "+@connection")
+    backend = RedisBackend(
+        host="127.0.0.1", port=server.port, username="me", password="hunter2", db=1
+    )
+    for operation in ("put", "get", "take"):
+        error = await failure(OPERATIONS[operation](backend))
+        assert str(error) == (
+            f"redis: {operation} failed: the user lacks permissions at 127.0.0.1:{server.port}: it"
+            " needs all commands of @read, @write, @scripting and @connection, and select, on the"
+            " keys longwire:*"
+        )
+    server.command(b"ACL", b"SETUSER", b"me", *needed.encode().split())
+    for do in OPERATIONS.values():
+        await do(backend)
+    await backend.close()
 
 
 async def test_a_cancelled_operation_leaves_no_half_answer() -> None:

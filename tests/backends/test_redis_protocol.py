@@ -47,7 +47,20 @@ def test_an_answer_may_come_in_pieces(sent: bytes, answers: list[Any], size: int
         b"$1\r\na\r\n:1\r\n",
         b"%1\r\n+a\r\n+b\r\n",
         b"+" + b"x" * 70_000,
+        b"$1\r\nab\r",
+        b"$1\r\na\n\r",
+        b"*1\r\n$0\r\n:1\r\n",
+        b"$-2\r\n",
+        b"*-2\r\n",
+        b"$99999999999\r\n",
+        b"*99999999999\r\n",
+        b"$1_0\r\n",
+        b"$ 1\r\na\r\n",
+        b":" + b"9" * 5000 + b"\r\n",
+        b"*1\r\n" * 20,
+        *(b"%c1\r\n" % kind for kind in b"_#,(!=~>|"),
     ],
+    ids=lambda sent: str(sent[:12]),
 )
 def test_what_is_no_answer_is_refused(sent: bytes) -> None:
     """Also more than was asked for: it would be taken for the answer to what comes next."""
@@ -58,12 +71,34 @@ def test_what_is_no_answer_is_refused(sent: bytes) -> None:
 def test_a_refusal_has_the_words_of_the_server() -> None:
     """Without the code that says nothing."""
     reader = Reader(2)
-    assert reader.feed(b"-ERR no \xff\r\n*1\r\n-LOADING soon\r\n")
-    first, rest = reader.answers
-    assert isinstance(first, ServerError)
-    assert str(first) == "no \ufffd"
-    assert isinstance(rest, list)
-    assert [str(each) for each in rest] == ["LOADING soon"]
+    assert reader.feed(b"-ERR no \xff\r\n-LOADING soon\r\n")
+    assert all(isinstance(answer, ServerError) for answer in reader.answers)
+    assert [str(answer) for answer in reader.answers] == ["no \ufffd", "LOADING soon"]
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_refusal_amid_a_list_is_the_answer(size: int) -> None:
+    """When the list is whole, and not before: what is left of it is no answer to what follows."""
+    sent = b"*3\r\n:1\r\n*2\r\n-ERR no\r\n:2\r\n+OK\r\n"
+    reader = Reader(2)
+    for start in range(0, len(sent), size):
+        assert not reader.is_refused()
+        assert not reader.feed(sent[start : start + size])
+    assert reader.is_refused()
+    assert reader.feed(b":3\r\n")
+    refusal, number = reader.answers
+    assert (str(refusal), number) == ("no", 3)
+
+
+def test_an_answer_that_does_not_end_is_refused() -> None:
+    """A list of small things, say, that goes on and on, is not collected for ever."""
+    reader = Reader(1)
+    assert not reader.feed(b"*500000000\r\n$400000000\r\n")
+    first, last = bytes(400_000_000 - 2), bytes(1 << 28)
+    assert not reader.feed(first)
+    assert not reader.feed(b"\0\0\r\n$400000000\r\n")
+    with pytest.raises(ProtocolError):
+        reader.feed(last)
 
 
 def test_a_command_is_sent_by_the_lengths_of_its_bytes() -> None:

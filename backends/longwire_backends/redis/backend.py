@@ -165,7 +165,9 @@ class RedisBackend(Backend):
             limit,
             repr(self._clock()),
         )
-        return Page(_texts(ids), None if last is None else last.decode())
+        key = self._index_keys()[0]
+        texts = self._texts("connections", key, ids if last is None else [*ids, last])
+        return Page(texts, None) if last is None else Page(texts[:-1], texts[-1])
 
     async def group_add(self, group: str, connection_id: str, expires_at: int) -> None:
         await self._execute(
@@ -193,10 +195,11 @@ class RedisBackend(Backend):
         self, group: str, *, limit: int = 1000, after: str | None = None
     ) -> Page:
         # One more than asked for tells whether there is a next page.
+        key = self._key("group", group)
         rows = await self._execute(
             "group_members",
             "ZRANGEBYLEX",
-            self._key("group", group),
+            key,
             "-" if after is None else f"({after}",
             "+",
             "LIMIT",
@@ -210,19 +213,19 @@ class RedisBackend(Backend):
             "group_members", "ZMSCORE", self._key("group-expiry", group), *page
         )
         now = self._clock()
-        members = [
-            member
-            for member, expiry in zip(page, expiries, strict=True)
+        names = self._texts("group_members", key, page)
+        members = tuple(
+            name
+            for name, expiry in zip(names, expiries, strict=True)
             if expiry is not None and float(expiry) > now
-        ]
-        return Page(_texts(members), page[-1].decode() if len(rows) > limit else None)
+        )
+        return Page(members, names[-1] if len(rows) > limit else None)
 
     async def groups(self, connection_id: str) -> tuple[str, ...]:
         key = self._key("groups", connection_id)
         alive = f"({self._clock()!r}"
-        return tuple(
-            sorted(_texts(await self._execute("groups", "ZRANGEBYSCORE", key, alive, "+inf")))
-        )
+        rows = await self._execute("groups", "ZRANGEBYSCORE", key, alive, "+inf")
+        return tuple(sorted(self._texts("groups", key, rows)))
 
     async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
         self._check_size("append", value)
@@ -304,6 +307,9 @@ class RedisBackend(Backend):
         except UnicodeDecodeError as error:
             raise self._not_ours(operation, key) from error
 
+    def _texts(self, operation: str, key: str, rows: list[bytes]) -> tuple[str, ...]:
+        return tuple(self._text(operation, key, row) for row in rows)
+
     def _not_ours(self, operation: str, key: str) -> BackendError:
         return BackendError(self.name, operation, f"{key!r} is {errors.NOT_OURS}")
 
@@ -315,10 +321,10 @@ class RedisBackend(Backend):
         except (*errors.OF_SERVER, ValueError) as error:
             if errors.has_moved(error):
                 pool.forget()
-            detail = self._explain(error)
+            cause = errors.without(self._server.password, error)
+            detail = self._explain(cause)
             if not repeat and errors.is_unsure(error):
                 detail += "; it may have been done nevertheless"
-            cause = errors.without(self._server.password, error)
             raise BackendError(self.name, operation, detail) from cause
         self._answered = True
         return answer
@@ -361,7 +367,3 @@ def _content(version: str, expires_at: int, value: str) -> str:
 def _second(expires_at: int) -> int:
     """Return an expiry that Redis accepts; it refuses what is not after 1970, and overflows."""
     return min(max(expires_at, 1), _LAST_SECOND)
-
-
-def _texts(rows: list[bytes]) -> tuple[str, ...]:
-    return tuple(row.decode() for row in rows)

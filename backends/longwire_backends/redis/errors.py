@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-from longwire_backends.redis.pool import LostError, UnreachableError
+from longwire_backends.redis.pool import (
+    LostError,
+    LostLoginError,
+    UnreachableError,
+    UnsentError,
+)
 from longwire_backends.redis.resp import ProtocolError, ServerError
 
 OF_SERVER = (LostError, ProtocolError, ServerError, TimeoutError, UnreachableError)
@@ -15,7 +20,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"\bNOPERM\b|no permissions|can't run this command|can't access at least one",
         "the user lacks permissions at {where}: it needs all commands of @read, @write,"
-        " @scripting and @connection on the keys {prefix}*",
+        " @scripting and @connection, and select, on the keys {prefix}*",
     ),
     (
         r"(?i)authentication required|invalid username-password|invalid password"
@@ -56,7 +61,8 @@ def explain(error: Exception, where: str, prefix: str) -> str:
                 " function's VPC and security groups let it through"
             )
         case LostError():
-            return f"the connection to {where} broke before the answer came"
+            why = str(error) and f": {error}"
+            return f"the connection to {where} broke before the answer came{why}"
         case ProtocolError():
             return f"{where} does not speak Redis's protocol: check host, port and ssl"
     for words, advice in _ADVICE:
@@ -74,6 +80,8 @@ def has_moved(error: Exception) -> bool:
 
 def is_unsure(error: Exception) -> bool:
     """Tell whether the server may have done what it was asked."""
+    if isinstance(error, (LostLoginError, UnsentError)):
+        return False
     return isinstance(error, (TimeoutError, LostError))
 
 

@@ -27,6 +27,14 @@ class LostError(ConnectionError):
     """A connection broke before the answer came: the command may have been done or not."""
 
 
+class LostLoginError(LostError):
+    """A connection broke before the login was answered: the command was not sent."""
+
+
+class UnsentError(TimeoutError):
+    """Time was up before the command was sent."""
+
+
 class Pool:
     """Connects when no connection rests, and keeps none that broke or was given up."""
 
@@ -45,17 +53,20 @@ class Pool:
         server is not slow where this process has too much to ask at once.
         """
         await self._turns.acquire()
+        has_repeated = is_sent = False
         try:
             with self._limits.within(timeout):
                 while True:
                     command = pack(words)
-                    connection = self._take() or await self._connect()
                     try:
+                        connection = self._take() or await self._connect()
+                        is_sent = True
                         (answer,) = await connection.ask(command)
-                    except LostError:
-                        if not repeat:
+                    except LostError as error:
+                        may_repeat = repeat or isinstance(error, LostLoginError)
+                        if has_repeated or not may_repeat:
                             raise
-                        repeat = False
+                        has_repeated = True
                         continue
                     self._keep(connection)
                     if not isinstance(answer, ServerError):
@@ -63,6 +74,11 @@ class Pool:
                     if not str(answer).startswith("NOSCRIPT") or words[0] == "EVAL":
                         raise answer
                     words = "EVAL", SOURCES[str(words[1])], *words[2:]
+                    is_sent = False  # such a refusal has done nothing
+        except TimeoutError as error:
+            if is_sent:
+                raise
+            raise UnsentError from error
         finally:
             self._turns.release()
 
@@ -87,8 +103,12 @@ class Pool:
         except OSError as error:
             raise UnreachableError(error.strerror or str(error)) from error
         if login := server.login():
+            try:
+                answers = await connection.ask(b"".join(map(pack, login)), len(login))
+            except LostError as error:
+                raise LostLoginError(*error.args) from error
             # What follows must not be done as somebody else, or in another database.
-            for answer in await connection.ask(b"".join(map(pack, login)), len(login)):
+            for answer in answers:
                 if isinstance(answer, ServerError):
                     connection.close()
                     raise answer
@@ -112,18 +132,21 @@ class _Connection:
         self._stream = stream
 
     async def ask(self, command: bytes, count: int = 1) -> list[Answer]:
-        """Send what has so many answers, and return them."""
+        """Send what has so many answers, and return them, or those up to a refusal."""
         reader = Reader(count)
         try:
             await self._stream.send(command)
             while True:
                 if not (data := await self._stream.receive()):
                     raise ConnectionResetError
-                if reader.feed(data):
+                # Who refuses a client may close at once, and so answer only the first command.
+                if reader.feed(data) or reader.is_refused():
                     return reader.answers
         except OSError as error:
             self.close()
-            raise LostError from error
+            # TLS tells why; a reset is what a lost connection is anyway.
+            reason = "" if isinstance(error, ConnectionError) else error.strerror
+            raise LostError(reason or "") from error
         except BaseException:  # cancelled, say: what comes now is no answer to the next command
             self.close()
             raise

@@ -48,6 +48,9 @@ class Server(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def __repr__(self) -> str:
+        return f"Server({self})"  # tools that report errors show variables, and no password
+
     def login(self) -> list[tuple[str, ...]]:
         """Return the commands that a new connection begins with."""
         commands: list[tuple[str, ...]] = []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FAR = 1 << 40
+SET = "UPDATE connection SET value = ?"
 
 
 class TestSQLite3Backend(BackendContract):
@@ -399,6 +400,62 @@ def test_a_loop_that_ends_in_mid_statement_breaks_nothing(tmp_path: Path) -> Non
 
     asyncio.run(scenario())
     assert asyncio.run(get_close(backend))
+
+
+def test_no_statement_goes_past_a_cancelled_one_that_waits(tmp_path: Path) -> None:
+    """The worker may be between two: the later write of a record is the one that stays."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        await backend.put("a", "first", FAR)
+        assert backend._file is not None
+        goes_on = threading.Event()
+        held = backend._file._worker.run(goes_on.wait)
+        writing = asyncio.ensure_future(backend._file.execute(SET, ("cancelled",), is_long=True))
+        await asyncio.sleep(0)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        following = asyncio.ensure_future(backend.put("a", "following", FAR))
+        await asyncio.sleep(0)
+        goes_on.set()
+        await asyncio.wrap_future(held)
+        await following
+        await asyncio.wrap_future(backend._file._worker.run(int))  # behind all the others
+        record = await backend.get("a")
+        assert record is not None
+        assert record.value == "following"
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_statement_for_which_no_thread_starts_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails, and does not run after all with the next one, when its caller has gone on."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        await backend.put("a", "first", FAR)
+        assert backend._file is not None
+        monkeypatch.setattr(backend._file, "_slow_until", 1e18)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail_to_start)
+            with pytest.raises(BackendError, match="put failed: can't start new thread"):
+                await backend.put("a", "failed", FAR)
+        await backend.put("b", "v", FAR)
+        record = await backend.get("a")
+        assert record is not None
+        assert record.value == "first"
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+def fail_to_start(thread: threading.Thread) -> None:
+    """Do as Python where the system allows no more threads."""
+    raise RuntimeError("can't start new thread")
 
 
 def test_a_slow_statement_holds_up_the_event_loop_once(

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from longwire_backends.sqlite3.file import SQLite3File
 
 
-# ValueError: text that is not valid Unicode, and a table of somebody else.
-_FAILURES = (sqlite3.Error, ValueError)
+# ValueError: text that is not valid Unicode, and a table of somebody else. RuntimeError: no thread
+# can be started.
+_FAILURES = (sqlite3.Error, ValueError, RuntimeError)
 
 
 class SQLite3Backend(SQLBackend):

@@ -99,9 +99,11 @@ class SQLite3File:
             try:
                 if self._is_checkpoint_due():
                     await self._in_thread("PRAGMA wal_checkpoint(PASSIVE)")
-                if is_long or now < self._slow_until or not self._lock.acquire(False):
-                    return await self._in_thread(sql, parameters)
-                return self._run_here(sql, parameters)
+                # None goes past those that wait: one that was cancelled may still be among them.
+                may_run_here = not is_long and now >= self._slow_until and self._worker.is_idle()
+                if may_run_here and self._lock.acquire(False):
+                    return self._run_here(sql, parameters)
+                return await self._in_thread(sql, parameters)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > give_up_at:
                     raise

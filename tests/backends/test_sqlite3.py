@@ -572,6 +572,54 @@ def test_what_is_written_goes_into_the_database_while_it_is_in_use(tmp_path: Pat
     asyncio.run(scenario())
 
 
+@contextlib.contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    """Be on a disk that is full, as far as files of that size are concerned."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_has_room_for_what_is_written_over(tmp_path: Path) -> None:
+    """A journal that cannot grow goes into the database, and begins anew."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        for _ in range(100):
+            await backend.put("a", "v" * 3000, FAR)
+        with no_file_grows_beyond((tmp_path / "store.db-wal").stat().st_size):
+            with pytest.raises(BackendError, match="put failed: disk I/O error"):
+                await backend.put("a", "w" * 3000, FAR)
+            await backend.put("a", "x" * 3000, FAR)
+        record = await backend.get("a")
+        assert record is not None
+        assert record.value == "x" * 3000
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_checkpoint_that_fails_leaves_statements_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be no room for it, and yet all there is can be read."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        for n in range(100):
+            await backend.put(str(n), "v" * 3000, FAR)
+        monkeypatch.setattr(sqlite3_file, "_CHECKPOINT_EVERY", 1)
+        with no_file_grows_beyond(8192):
+            assert await backend.get("99")
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
 async def put_get_close(backend: SQLite3Backend, connection_id: str = "a") -> str | None:
     """Use a backend once."""
     try:

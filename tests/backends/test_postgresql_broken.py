@@ -10,6 +10,8 @@ import contextlib
 import itertools
 import os
 import signal
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -253,6 +255,55 @@ def test_an_answer_that_breaks_off(behind: PostgreSQLBackend, postgresql_proxy: 
 
     asyncio.run(scenario())
     assert works(behind)
+
+
+def _let_in_and_end(
+    listener: socket.socket, is_begun: threading.Event, is_heard: threading.Event
+) -> None:
+    """Be a server that lets one client in, reads no statement, and ends the connection."""
+    client, _ = listener.accept()
+    with client:
+        client.recv(65536)
+        client.sendall(_message(b"R", bytes(4)) + _message(b"Z", b"I"))
+        is_begun.wait(30)
+        said = b"SFATAL\0C57P01\0Mterminating connection\0\0"
+        client.sendall(_message(b"E", said))
+        client.shutdown(socket.SHUT_WR)
+        is_heard.wait(30)
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def test_a_server_that_ends_before_it_has_read_all(postgresql_driver: str) -> None:
+    """What it says is heard at once, although the statement does not go out."""
+    if postgresql_driver == "psycopg2":
+        pytest.skip("psycopg2 itself waits for the socket to take more, until the limit")
+    is_begun, is_heard = threading.Event(), threading.Event()
+
+    async def scenario(backend: PostgreSQLBackend) -> str:
+        putting = asyncio.ensure_future(backend.put("a", "v" * 30_000_000, FAR))
+        while (link := backend._connection._link) is None or link.is_usable():
+            await asyncio.sleep(0)
+        is_begun.set()
+        with pytest.raises(BackendError) as raised:
+            await putting
+        is_heard.set()
+        await backend.close()
+        return str(raised.value)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        arguments = (listener, is_begun, is_heard)
+        server = threading.Thread(target=_let_in_and_end, args=arguments, daemon=True)
+        server.start()
+        uri = f"postgresql://a@127.0.0.1:{port}/a?sslmode=disable&gssencmode=disable"
+        assert asyncio.run(scenario(PostgreSQLBackend(uri=uri))) == (
+            "postgresql: put failed: terminating connection;"
+            f" the connection to 127.0.0.1:{port} broke before an answer came"
+        )
+        server.join()
 
 
 @pytest.mark.parametrize("operation", ["get", "take"])

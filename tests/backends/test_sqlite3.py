@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FAR = 1 << 40
+SET = "UPDATE connection SET value = ?"
 
 
 class TestSQLite3Backend(BackendContract):
@@ -401,6 +402,62 @@ def test_a_loop_that_ends_in_mid_statement_breaks_nothing(tmp_path: Path) -> Non
     assert asyncio.run(get_close(backend))
 
 
+def test_no_statement_goes_past_a_cancelled_one_that_waits(tmp_path: Path) -> None:
+    """The worker may be between two: the later write of a record is the one that stays."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        await backend.put("a", "first", FAR)
+        assert backend._file is not None
+        goes_on = threading.Event()
+        held = backend._file._worker.run(goes_on.wait)
+        writing = asyncio.ensure_future(backend._file.execute(SET, ("cancelled",), is_long=True))
+        await asyncio.sleep(0)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        following = asyncio.ensure_future(backend.put("a", "following", FAR))
+        await asyncio.sleep(0)
+        goes_on.set()
+        await asyncio.wrap_future(held)
+        await following
+        await asyncio.wrap_future(backend._file._worker.run(int))  # behind all the others
+        record = await backend.get("a")
+        assert record is not None
+        assert record.value == "following"
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_statement_for_which_no_thread_starts_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails, and does not run after all with the next one, when its caller has gone on."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        await backend.put("a", "first", FAR)
+        assert backend._file is not None
+        monkeypatch.setattr(backend._file, "_slow_until", 1e18)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail_to_start)
+            with pytest.raises(BackendError, match="put failed: can't start new thread"):
+                await backend.put("a", "failed", FAR)
+        await backend.put("b", "v", FAR)
+        record = await backend.get("a")
+        assert record is not None
+        assert record.value == "first"
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+def fail_to_start(thread: threading.Thread) -> None:
+    """Do as Python where the system allows no more threads."""
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_slow_statement_holds_up_the_event_loop_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -510,6 +567,54 @@ def test_what_is_written_goes_into_the_database_while_it_is_in_use(tmp_path: Pat
         for number in range(3000):
             await backend.put(str(number % 10), "v" * 3000, FAR)
         assert (tmp_path / "store.db-wal").stat().st_size < 8_000_000
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+@contextlib.contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    """Be on a disk that is full, as far as files of that size are concerned."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_has_room_for_what_is_written_over(tmp_path: Path) -> None:
+    """A journal that cannot grow goes into the database, and begins anew."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        for _ in range(100):
+            await backend.put("a", "v" * 3000, FAR)
+        with no_file_grows_beyond((tmp_path / "store.db-wal").stat().st_size):
+            with pytest.raises(BackendError, match="put failed: disk I/O error"):
+                await backend.put("a", "w" * 3000, FAR)
+            await backend.put("a", "x" * 3000, FAR)
+        record = await backend.get("a")
+        assert record is not None
+        assert record.value == "x" * 3000
+        await backend.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_checkpoint_that_fails_leaves_statements_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be no room for it, and yet all there is can be read."""
+    backend = SQLite3Backend(tmp_path / "store.db")
+
+    async def scenario() -> None:
+        for n in range(100):
+            await backend.put(str(n), "v" * 3000, FAR)
+        monkeypatch.setattr(sqlite3_file, "_CHECKPOINT_EVERY", 1)
+        with no_file_grows_beyond(8192):
+            assert await backend.get("99")
         await backend.close()
 
     asyncio.run(scenario())

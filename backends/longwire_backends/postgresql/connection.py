@@ -291,9 +291,11 @@ async def _until_ready(fd: int, state: int, timeout: float) -> bool:
     """Wait at most `timeout` seconds, while the loop turns to other things."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[bool] = loop.create_future()
-    reading = state == READ
     try:
-        (loop.add_reader if reading else loop.add_writer)(fd, _settle, ready, True)
+        if state & READ:
+            loop.add_reader(fd, _settle, ready, True)
+        if state & WRITE:
+            loop.add_writer(fd, _settle, ready, True)
     except NotImplementedError:  # a loop of Windows that only knows its own sockets
         return await asyncio.to_thread(_is_ready, fd, state, timeout)
     timer = loop.call_later(timeout, _settle, ready, False)
@@ -301,7 +303,10 @@ async def _until_ready(fd: int, state: int, timeout: float) -> bool:
         return await ready
     finally:
         timer.cancel()
-        (loop.remove_reader if reading else loop.remove_writer)(fd)
+        if state & READ:
+            loop.remove_reader(fd)
+        if state & WRITE:
+            loop.remove_writer(fd)
 
 
 def _settle(ready: asyncio.Future[bool], is_ready: bool) -> None:
@@ -310,7 +315,7 @@ def _settle(ready: asyncio.Future[bool], is_ready: bool) -> None:
 
 
 def _select(fd: int, state: int, timeout: float) -> bool:
-    reading, writing = ([fd], []) if state == READ else ([], [fd])
+    reading, writing = [fd] if state & READ else [], [fd] if state & WRITE else []
     return any(select.select(reading, writing, writing, max(timeout, 0)))
 
 
@@ -320,7 +325,8 @@ else:  # where select fails in processes with many open files
 
     def _is_socket_ready(fd: int, state: int, timeout: float) -> bool:
         poller = select.poll()
-        poller.register(fd, select.POLLOUT if state == WRITE else select.POLLIN)
+        reading, writing = state & READ and select.POLLIN, state & WRITE and select.POLLOUT
+        poller.register(fd, reading | writing)
         return bool(poller.poll(max(timeout, 0) * 1000))
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = tuple[Any, ...]
 
-# What `Link.poll` returns; the numbers are psycopg2's.
+# What `Link.poll` returns, or `READ | WRITE` for whichever comes first; the numbers are psycopg2's.
 DONE, READ, WRITE = 0, 1, 2
 
 

@@ -46,9 +46,10 @@ class PsycopgLink:
             return self._poll_opening()
         connection = self._connection
         try:
-            if connection.flush():
-                return WRITE
+            is_sent = not connection.flush()
             connection.consume_input()
+            if not is_sent:
+                return READ | WRITE  # a server that ends the connection reads no more
         except psycopg.OperationalError:
             # What the server had said before is the better reason, and stands in a result.
             if connection.status == pq.ConnStatus.OK:

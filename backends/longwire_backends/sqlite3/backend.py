@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from longwire_backends.sqlite3.file import SQLite3File
 
 
-# ValueError: text that is not valid Unicode, and a table of somebody else.
-_FAILURES = (sqlite3.Error, ValueError)
+# ValueError: text that is not valid Unicode, and a table of somebody else. RuntimeError: no thread
+# can be started.
+_FAILURES = (sqlite3.Error, ValueError, RuntimeError)
 
 
 class SQLite3Backend(SQLBackend):
     """Keeps records, memberships and journals in three tables of one file.
 
-    The file and its tables are made at first use; its folder must exist. A file that is deleted or
-    replaced while it is in use is opened anew, so every process sees the same one.
+    The file and its tables are made at first use; its folder must exist. A file that is deleted
+    while it is in use is made anew, and every process sees the new one. Put another in its place
+    only while nobody uses it: what SQLite has beside it is of the old one.
 
     Args:
         file_path: the database file.

@@ -98,12 +98,16 @@ class SQLite3File:
         while True:
             try:
                 if self._is_checkpoint_due():
-                    await self._in_thread("PRAGMA wal_checkpoint(PASSIVE)")
-                if is_long or now < self._slow_until or not self._lock.acquire(False):
-                    return await self._in_thread(sql, parameters)
-                return self._run_here(sql, parameters)
+                    await self._checkpoint()
+                # None goes past those that wait: one that was cancelled may still be among them.
+                may_run_here = not is_long and now >= self._slow_until and self._worker.is_idle()
+                if may_run_here and self._lock.acquire(False):
+                    return self._run_here(sql, parameters)
+                return await self._in_thread(sql, parameters)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > give_up_at:
+                    # On a full disk there is room in the journal, once it is in the database.
+                    self._checkpointed = -_CHECKPOINT_EVERY
                     raise
             await asyncio.sleep(_BUSY_PAUSE)
             now = time.monotonic()
@@ -115,6 +119,11 @@ class SQLite3File:
             return False
         self._checkpointed = changes
         return True
+
+    async def _checkpoint(self) -> None:
+        # If it fails, as on a full disk, what was to be run may still succeed, or tells.
+        with contextlib.suppress(sqlite3.OperationalError):
+            await self._in_thread("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _run_here(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
         began = time.monotonic()

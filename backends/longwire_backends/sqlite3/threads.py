@@ -31,11 +31,14 @@ class Worker:
         # From here on a waiter that is cancelled does not cancel it for the others.
         future.set_running_or_notify_cancel()
         with self._lock:
-            self._calls.append((future, call))
             if not self._works:
-                Thread(target=self._work, daemon=True).start()
+                Thread(target=self._work, daemon=True).start()  # or the call is not made, ever
                 self._works = True
+            self._calls.append((future, call))
         return future
+
+    def is_idle(self) -> bool:
+        return not self._calls
 
     def _work(self) -> None:
         while True:
@@ -43,9 +46,14 @@ class Worker:
                 if not self._calls:
                     self._works = False
                     return
-                future, call = self._calls.popleft()
+                future, call = self._calls[0]
             try:
-                future.set_result(call())
+                try:
+                    result = call()
+                finally:
+                    self._calls.popleft()  # who waits for it finds nothing under way
+                future.set_result(result)
+                del result
             except Exception as error:
                 future.set_exception(error)
             del future, call  # who made them may be gone before the next come

@@ -130,9 +130,14 @@ class PostgreSQLServer:
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(how)
-            process.wait(_PATIENCE)
+        if process is None:
+            return
+        # One that is asked to stop while it recovers from a crash may never do so.
+        for signal_number in (how, signal.SIGQUIT, signal.SIGKILL):
+            process.send_signal(signal_number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE / 3)
+                return
 
     def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

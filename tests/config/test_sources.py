@@ -12,6 +12,7 @@ from longwire.config import sources
 from longwire.config.settings import load
 from longwire.config.sources import LOCAL, StoreSource
 from longwire.exceptions import ConfigurationError
+from longwire.registry import caller
 from longwire_backends.dynamodb import DynamoDBBackend
 from longwire_backends.memory import MemoryBackend
 
@@ -27,7 +28,8 @@ QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/fanout"
 
 @pytest.fixture(autouse=True)
 def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Nothing is said, and there is no region."""
+    """Nothing is said, there is no region, and no handler of this process has had an event."""
+    caller.forget(caller.latest)
     for name in (sources.DSN, sources.QUEUE, sources.DEV, "WS_MANAGEMENT_ENDPOINT", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)

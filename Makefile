@@ -126,7 +126,7 @@ types: $(VENV)/installed
 	$(BIN)/python .ci/completeness.py
 
 cov: $(VENV)/installed
-	$(BIN)/coverage run $(PYTEST)
+	$(BIN)/coverage run $(PYTEST) --cache-clear || $(BIN)/python .ci/again.py $$?
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

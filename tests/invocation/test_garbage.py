@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ from tests.invocation.test_connect import websocket
 from tests.talk import talk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.websockets import WebSocket
 
     from longwire.types import ASGIApp, Receive, Scope, Send
@@ -42,16 +45,9 @@ async def test_an_event_leaves_no_cycles_of_ours(app: ASGIApp) -> None:
     async with talk(app, lifespan="off") as client:
         await client.connect()  # makes what stays
         await client.say("a")
-        gc.collect()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with left_to_the_collector() as left:
             await client.say("b")
             await client.leave(1001)
-            gc.collect()
-            left = {_name(one) for one in gc.garbage}
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
     assert not {name for name in left if name.startswith("longwire.")}
 
 
@@ -60,16 +56,26 @@ async def test_a_connect_leaves_no_cycles_of_ours() -> None:
     async with talk(starlette, lifespan="off") as client:
         await client.connect()
         await client.leave(1001)
-        gc.collect()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with left_to_the_collector() as left:
             await client.connect()
-            gc.collect()
-            left = {_name(one) for one in gc.garbage}
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
     assert not {name for name in left if name.startswith("longwire.")}
+
+
+@contextmanager
+def left_to_the_collector() -> Iterator[set[str]]:
+    """Fill a set with the types of what was made inside and only the collector can find."""
+    left: set[str] = set()
+    gc.collect()
+    gc.freeze()  # what other tests left behind, and lose meanwhile, is none of it
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield left
+        gc.collect()
+        left.update(_name(one) for one in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.unfreeze()
 
 
 def _name(one: Any) -> str:

@@ -21,24 +21,12 @@ from longwire.apigateway.endpoint import given_endpoint, is_loopback
 from longwire.apigateway.frames import frame
 from longwire.config import settings
 from longwire.config.schema import SECONDS
-from longwire.exceptions import (
-    ConfigurationError,
-    ConnectionGoneError,
-    ManagementError,
-    RecordVersionError,
-    StoredRecordError,
-)
+from longwire.exceptions import ConfigurationError, ConnectionGoneError, ManagementError
 from longwire.fanout.result import SendResult
 from longwire.fanout.sending import all_connections, read_pages, send_many
 from longwire.registry import caller as callers
-from longwire.registry import in_process, names, record, states, targets
-from longwire.registry.departures import (
-    collected,
-    delete_damaged,
-    end_unless_new,
-    is_gone,
-    report,
-)
+from longwire.registry import in_process, memberships, names, states, targets
+from longwire.registry.departures import collected, end_unless_new, report
 from longwire.registry.standalone import Standalone
 from longwire.runtime import threads
 from longwire_backends.base import shown
@@ -60,9 +48,7 @@ if TYPE_CHECKING:
     from longwire.fanout.fan_out import Pages
     from longwire.registry.base import Post
     from longwire.registry.caller import Caller, OwnConnection
-    from longwire.registry.record import ConnectionRecord
     from longwire.types import Dumps, Frame
-    from longwire_backends import Record
 
 T = TypeVar("T")
 
@@ -263,9 +249,9 @@ class Connections:
         caller, member = self._reach(target)
         store = caller.store
         if await caller.takes_effect():
-            expires_at = await _join(caller, member)
+            expires_at = await memberships.join(caller, member)
             await store.group_add(name, member, expires_at)
-            await _check_member(caller, name, member)
+            await memberships.check(caller, name, member)
         else:
             await _nothing()
 
@@ -477,50 +463,6 @@ def _with(loaded: Settings | None, api_gateway_endpoint_url: str | None) -> Stan
     from longwire.fanout.hand_over import QueueHandOver  # nobody else pays for it
 
     return Standalone(loaded, api_gateway_endpoint_url, QueueHandOver(loaded.fanout))
-
-
-async def _join(caller: Caller, member: str) -> int:
-    """Note that a connection joins a group; return until when it may be a member."""
-    store, own = caller.store, caller.own_if(member)
-    if own is not None and own.is_over:
-        raise ConnectionGoneError(member)
-    if own is not None and own.is_unanswered:
-        return await own.join()
-    while True:
-        stored = await store.get(member)
-        if stored is None:
-            raise ConnectionGoneError(member)
-        known = await _read(caller, member, stored)
-        if known is not None and known.gone_at:
-            raise ConnectionGoneError(member)
-        if known is None or known.joined:
-            return stored.expires_at
-        known.joined = True
-        if await store.update(member, record.dumps(known), stored.expires_at, stored.version):
-            return stored.expires_at
-
-
-async def _read(caller: Caller, member: str, stored: Record) -> ConnectionRecord | None:
-    """Return a connection's record; None where others know what to make of it."""
-    if isinstance(caller.registry.backend, in_process.ServedBackend):
-        return None  # its clients have none
-    try:
-        return record.loads(stored.value)
-    except RecordVersionError:
-        return None
-    except StoredRecordError as error:
-        await delete_damaged(caller, member, error, deadline=caller.deadline)
-        raise ConnectionGoneError(member) from error
-
-
-async def _check_member(caller: Caller, group: str, member: str) -> None:
-    """End a membership again whose connection has ended while it was made."""
-    store, own = caller.store, caller.own_if(member)
-    if own is not None and own.is_unanswered:
-        return
-    if is_gone(await store.get(member)):
-        await store.group_discard(group, member)
-        raise ConnectionGoneError(member)
 
 
 async def _ask(caller: Caller, to: str, request: Callable[[], Awaitable[T]]) -> T:

@@ -25,12 +25,13 @@ $(VENV)/demo-installed: pyproject.toml
 demo: $(VENV)/demo-installed
 	$(BIN)/python examples/demo.py
 
-# As many processes as there are cores; WORKERS=0 runs all in one, as a debugger wants it.
+# All but the slow ones, which are a tenth of them and take three quarters of the time; `make cov`
+# runs all. As many processes as there are cores; WORKERS=0 runs all in one, as a debugger wants it.
 WORKERS ?= auto
 PYTEST = -m pytest -n $(WORKERS) --dist loadfile
 
 test: $(VENV)/installed
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) -m 'not slow'
 
 # A thousand clients join, crash, leave and come back at once; `make test` does it with fewer.
 storm: $(VENV)/installed

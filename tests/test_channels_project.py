@@ -20,7 +20,7 @@ from tests.parity.hosts import LongwireDev, Uvicorn
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(200)]
 PROJECT = Path(__file__).parent / "channels_project"
 TARGET = "mysite.asgi:application"
 # Prints the cookie of somebody who has logged in.

@@ -120,6 +120,7 @@ def test_every_python_block_is_run() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_app_passes_its_own_test(folder: Path) -> None:
     """The documents' tests run against the README's app, and against their own."""
     plugin = ("-p", "no:longwire", "-p", "longwire_pytest")  # wherever it is installed

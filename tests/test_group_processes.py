@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.servers.process import ServerProcess
     from tests.servers.redis import RedisServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 FAR = 1 << 40
 PROCESSES = ("ann", "bob")

@@ -420,6 +420,7 @@ def _known() -> int:
     )  # asks no lazy object of Django
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "cycles"), [("Starlette", 1000), ("Litestar", 1000)])
 async def test_connections_that_have_ended_leave_nothing(name: str, cycles: int) -> None:
     """Thousands come and go, and neither they nor their groups stay in memory."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from email.message import Message
     from types import ModuleType
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = "https://code.example/team/longwire"
 # A folder that pip and the tests make has no place in a package.
 LEFT_OUT = shutil.ignore_patterns(

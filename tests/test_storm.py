@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from longwire_backends import Backend
     from tests.servers.redis import RedisServer, StartRedis
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 ROOT = Path(__file__).parents[1]
 GROUP = "storm"

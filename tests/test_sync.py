@@ -334,9 +334,8 @@ def test_a_loop_that_stops_is_not_waited_for_for_ever(monkeypatch: pytest.Monkey
     loop.run_until_complete(event())
     thread.join()
     assert "the event loop that would have to do the work has stopped" in errors[0]
-    left = asyncio.all_tasks(loop)
-    for task in left:
+    for task in asyncio.all_tasks(loop):  # none if it has had the time to end
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(asyncio.wait([task]))
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()

@@ -23,6 +23,8 @@ from tests.documents import FILES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "tests" / "typed" / "program.py"
 

@@ -152,6 +152,7 @@ async def test_a_look_is_linear_in_the_tasks(wait: Wait, parks: bool) -> None:
     assert sum(many) < 2.5 * sum(few)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wait", "parks"), WAITS)
 async def test_ten_thousand_tasks_are_judged_while_the_loop_turns(wait: Wait, parks: bool) -> None:
     """In far fewer calls than a second has, and never many of them without a turn."""

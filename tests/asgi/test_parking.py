@@ -455,6 +455,7 @@ async def test_an_app_that_ignores_its_cancellation_is_given_up(
     assert "ignored its cancellation" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_thousands_of_events_leave_nothing_behind() -> None:
     """Neither memory, nor tasks, nor file descriptors."""

@@ -22,6 +22,8 @@ from tests.local.running import Dev
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 CHAT = """
 import os
 from starlette.applications import Starlette

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 ROOMS = """
 import asyncio, os, sys
 from starlette.applications import Starlette

@@ -26,6 +26,8 @@ from tests.deploy.wheels import invented, of_fastapi
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 APP = """
 from pathlib import Path
 

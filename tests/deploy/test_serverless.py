@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from longwire.deploy.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 OSLS = {"osls": "4.3.1"}
 FEW = plans.few()
 # Each takes seconds.

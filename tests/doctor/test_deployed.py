@@ -21,6 +21,8 @@ from tests.servers.process import ServerProcess
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ministack")
 boto3: Any = pytest.importorskip("boto3")
 

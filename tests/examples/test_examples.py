@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 both = pytest.mark.parametrize("server", [GATEWAY, UVICORN])
 

@@ -232,7 +232,7 @@ async def test_who_was_never_tried_again_is_not_said_to_be_slow() -> None:
     sending._patient_until = 0.0
     await sending.run(one_page(["a"]))
     assert (list(sending.result.failed), list(sending.result.slow)) == (["a"], [])
-    sending = fan_out(clients, seconds=0.5)
+    sending = fan_out(clients, seconds=2.0)
     await sending.run(one_page(["b"]))
     await sending.run(one_page(["c"]))
     assert (list(sending.result.failed), list(sending.result.slow)) == (["b", "c"], ["b"])

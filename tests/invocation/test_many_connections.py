@@ -17,7 +17,7 @@ from longwire_backends.memory import MemoryBackend
 from tests.lambda_events import LambdaContext, connect_event, disconnect_event, message_event
 from tests.talk import Talk, talk
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 # Connections that come through one process: `LONGWIRE_TEST_CONNECTIONS=20000` is a minute.
 CONNECTIONS = int(os.environ.get("LONGWIRE_TEST_CONNECTIONS", "4000"))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.live.account import Account
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["stack", "bucket", "table", "log group", "log group"]
 
 

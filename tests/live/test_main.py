@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.live.account import Account
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_does_nothing_unless_asked_to() -> None:
     code, said = live(without_aws())

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.live.clients import RealClient
     from tests.live.world import Place, Way
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(200)]
 pytest.importorskip("boto3")  # the probe's
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-secret"}
 

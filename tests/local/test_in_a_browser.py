@@ -14,6 +14,8 @@ from tests.local.running import Dev
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 ROOT = __file__.rpartition("/tests/")[0]
 LINES = "[...document.querySelectorAll('li')].map(line => line.textContent)"
 

@@ -6,6 +6,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -13,6 +14,8 @@ from tests.local.running import Dev
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 VERSION = """
 def handler(event, context):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Step = tuple[str, str, Sequence[str]]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 everywhere = pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.parity.hosts import Address
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 Transcript = list[Any]
 CLOSED = "closed"

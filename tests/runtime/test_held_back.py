@@ -19,7 +19,7 @@ from tests.runtime.test_after_response import GREETER, TAIL, connect, notes, pos
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 WRAPPER = """
 longwire = handler

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.managed_instance import Answer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 OK = {"statusCode": 200}
 

@@ -15,7 +15,7 @@ from tests.runtime.test_after_response import GREETER, TAIL, connect, posts, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 # What the extension falls back on is out of the way.
 PATIENT = "from longwire.runtime import extension\nextension.ENTRY_LIMIT = 60.0\n"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from longwire_backends.memory import MemoryBackend
 from tests.campaigns.chaos.campaign import campaign
 
 if TYPE_CHECKING:
     from longwire_backends import Record
+
+pytestmark = pytest.mark.slow
 
 
 def test_nothing_is_violated_whatever_goes_wrong() -> None:

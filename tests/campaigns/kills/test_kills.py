@@ -10,6 +10,7 @@ from tests.campaigns.kills import turns
 from tests.campaigns.kills.campaign import campaign
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="processes are stopped by signals"),
 ]

@@ -23,6 +23,8 @@ from tests.local.running import READY, Dev
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 APP = """
 import os, time
 

@@ -13,6 +13,8 @@ from tests.local.running import Dev
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 APP = """
 import asyncio
 

@@ -47,6 +47,7 @@ async def case(look: Look, number: int, form: str, more: str = "") -> str:
     return text
 
 
+@pytest.mark.slow
 async def test_a_conversation_as_a_test_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

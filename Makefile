@@ -28,10 +28,11 @@ demo: $(VENV)/demo-installed
 # All but the slow ones, which are a tenth of them and take three quarters of the time; `make cov`
 # runs all. As many processes as there are cores; WORKERS=0 runs all in one, as a debugger wants it.
 WORKERS ?= auto
-PYTEST = -m pytest -n $(WORKERS) --dist loadfile
+RUN = $(BIN)/python
+WHICH = -m 'not slow'
 
 test: $(VENV)/installed
-	$(BIN)/python $(PYTEST) -m 'not slow'
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(WHICH)
 
 # A thousand clients join, crash, leave and come back at once; `make test` does it with fewer.
 storm: $(VENV)/installed
@@ -127,7 +128,7 @@ types: $(VENV)/installed
 	$(BIN)/python .ci/completeness.py
 
 cov: $(VENV)/installed
-	$(BIN)/coverage run $(PYTEST) --cache-clear || $(BIN)/python .ci/again.py $$?
+	$(MAKE) test RUN='$(BIN)/python .ci/again.py $(BIN)/coverage run' WHICH=--cache-clear
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

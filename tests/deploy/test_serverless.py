@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from longwire.deploy.plan import Plan
 
+pytestmark = pytest.mark.timeout(400)  # the first run fetches osls
 OSLS = {"osls": "4.3.1"}
 FEW = plans.few()
 # Each takes seconds.

@@ -13,6 +13,7 @@ from tests.browser import Browser as Chromium
 from tests.browser import Page
 from tests.local.inspector.test_dev import APP, Browser
 from tests.local.running import Dev
+from tests.servers.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,11 +225,11 @@ def test_a_narrow_window(chromium: Chromium, dev: Dev, width: int) -> None:
 def test_a_gateway_that_starts_again(chromium: Chromium, tmp_path: Path) -> None:
     """The page finds it, and begins anew."""
     (tmp_path / "main.py").write_text(APP)
+    port = str(free_port())
     with contextlib.ExitStack() as stack:
-        with Dev(tmp_path, "main:app") as dev:
+        with Dev(tmp_path, "main:app", "--port", port) as dev:
             dev.ready()
             page = stack.enter_context(opened(chromium, dev))
-            port = dev.url.rpartition(":")[2]
             Browser(dev.url).do(do="connect")
             page.wait_for(SHOWN, 1)
         page.see("#live.off")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import subprocess
 import sys
+import traceback
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -280,3 +282,22 @@ def test_importing_longwire_loads_no_driver_and_no_framework() -> None:
         {"sqlite3", "boto3", "botocore", "redis", "psycopg", "psycopg2", "starlette", "mangum"}
         | {"websockets", "watchfiles", "anyio", "argparse", "email", "opentelemetry"}
     )
+
+
+def test_a_file_is_parsed_while_the_collector_prints_a_traceback() -> None:
+    """As for a task whose error nobody asked for; Python 3.11 parses a line for it itself."""
+    printed = []
+
+    def prints(phase: str, info: object) -> None:
+        printed.append(traceback.format_exception(error))
+
+    try:
+        raise ValueError
+    except ValueError as raised:
+        error = raised
+    gc.callbacks.append(prints)
+    try:
+        ast.parse("x = [1, 2, 3]\n" * 5000)
+    finally:
+        gc.callbacks.remove(prints)
+    assert printed

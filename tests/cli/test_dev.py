@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from longwire.cli import main as cli
 from longwire.config.sources import LOCAL_FILE
 from tests.cli.apps import CLI_APP
-from tests.local.fakes import handshake, manage
+from tests.local.fakes import frame, handshake, manage
 from tests.local.running import Dev
 from tests.local.signers import KEYS, TEMPORARY, use
 
@@ -59,6 +59,18 @@ def test_an_app_is_served_until_a_signal_comes(directory: Path, number: signal.S
     assert "secret" not in out
     assert "hello" not in out
     assert (directory / LOCAL_FILE).exists()
+
+
+def test_who_has_left_is_not_waited_for(directory: Path) -> None:
+    """Its last event is over; that its socket is still there for a moment is no news."""
+    with Dev(directory, "cli_app:app") as dev:
+        port = int(dev.ready()[1].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(handshake())
+            assert "CONNECT" in dev.line()
+            client.sendall(frame((1000).to_bytes(2), opcode=8))
+            assert [dev.line().split()[1] for _ in range(2)] == ["1000", "DISCONNECT"]
+            assert dev.stop(signal.SIGINT) == (0, "", "")
 
 
 def test_nohup_is_respected(directory: Path) -> None:

@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 
 from longwire.cli.http import NOTHING_ANSWERS
 from tests.local.running import Dev
+from tests.servers.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,7 +190,7 @@ def test_the_end_waits_for_requests_and_says_so(rooms: Path) -> None:
 
 def test_a_port_that_nobody_named_gives_way(rooms: Path) -> None:
     """The line says so, and where it is instead."""
-    options = ("--port", _free(), "--usual-http-port")
+    options = ("--port", str(free_port()), "--usual-http-port")
     with taken() as usual, Dev(rooms, "main:app", *options, usual) as dev:
         dev.ready()
         line = dev.line()
@@ -209,7 +210,7 @@ def test_a_port_that_was_named_does_not(rooms: Path) -> None:
 
 def test_the_port_of_the_websockets_is_no_other(rooms: Path) -> None:
     """Who wants one port is told how."""
-    port = _free()
+    port = str(free_port())
     with Dev(rooms, "main:app", "--port", port, "--http-port", port) as dev:
         _, err = dev.process.communicate(timeout=60)
     said = f"port {port} is that of the WebSockets; --one-port serves both on it"
@@ -267,11 +268,6 @@ def _asked(url: str) -> httpx.Response:
     """Ask until somebody listens."""
     with httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=30) as client:
         return client.get(url)
-
-
-def _free() -> str:
-    with taken() as port:
-        return port
 
 
 def test_the_options_exclude_each_other(rooms: Path) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from longwire.deploy.plan import Plan
 
-pytestmark = pytest.mark.slow
+# The first run fetches osls.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 OSLS = {"osls": "4.3.1"}
 FEW = plans.few()

@@ -44,6 +44,7 @@ class TestDynamoDBBackend(BackendContract):
     """As a server understands DynamoDB that is not made of Python."""
 
     sweeps = False
+    checks_gaps = False
 
     @pytest.fixture
     def open_backend(self, dynalite: ServerProcess, aws_keys: None) -> OpenBackend:

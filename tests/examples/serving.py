@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import re
@@ -73,9 +74,9 @@ async def served(
 
 def documented(command: str, example: str) -> list[str]:
     """Return the command line that an example's docstring names."""
-    # Not by `ast`: Python 3.11 fails when another thread prints a traceback meanwhile.
-    docstring = (ROOT / "examples" / f"{example}.py").read_text(encoding="utf-8").split('"""')[1]
-    (line,) = (line for line in docstring.splitlines() if line.startswith(f"    {command} "))
+    code = (ROOT / "examples" / f"{example}.py").read_text(encoding="utf-8")
+    lines = (ast.get_docstring(ast.parse(code)) or "").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"    {command} "))
     return shlex.split(line, comments=True)
 
 

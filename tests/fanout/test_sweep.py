@@ -298,9 +298,9 @@ async def test_it_keeps_the_rate_and_the_deadline() -> None:
         names = [f"c{number:03}" for number in range(90)]
         await w.connect(*names)
         started = time.monotonic()
-        result = await w.sweep(rate=20, timeout=0.4)
-        assert time.monotonic() - started < 2  # not the 4.5 s that all of them would take
-        assert 1 <= len(w.asked) <= 9
+        result = await w.sweep(rate=20, timeout=1.0)
+        assert time.monotonic() - started < 4  # not the 4.5 s that all of them would take
+        assert 1 <= len(w.asked) <= 21
         assert result.checked == len(w.asked)
         left = {name: result.failed.get(name) for name in names if name not in w.asked}
         assert set(left.values()) == {"not asked: there was no time left"}
@@ -326,8 +326,8 @@ async def test_ghosts_found_in_time_are_told_though_the_time_is_up() -> None:
         names = [f"c{number:03}" for number in range(30)]
         await w.connect(*names)
         w.vanish(*names)
-        result = await w.sweep(rate=20, timeout=0.4)
-        assert 1 <= result.gone <= 9
+        result = await w.sweep(rate=20, timeout=1.0)
+        assert 1 <= result.gone <= 21
         assert len(w.app.told) == result.gone
         assert (await w.sweep()).gone == 30 - result.gone
         assert sorted(w.app.told) == [end(name) for name in names]

@@ -216,7 +216,7 @@ async def test_a_timer_that_has_fired_meanwhile_has_its_run_made_anew() -> None:
 
         async def tick() -> None:
             nonlocal seen
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.0)
             seen += 100
             fired.set()
 
@@ -412,7 +412,7 @@ async def test_a_run_that_moves_while_the_store_is_at_work_is_made_anew(
 
         async def tick() -> None:
             nonlocal count
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.0)
             if backend.fired is not None:
                 backend.fired.set()
             count += 100
@@ -441,7 +441,7 @@ async def test_a_turn_that_was_taken_as_the_connection_ended_is_given_up() -> No
 
     async def app(ws: WebSocket) -> None:
         async def tick() -> None:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.0)
             if backend.fired is not None:
                 await backend.take("c-1")
                 backend.fired.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_TIMEOUT = 60.0
+# Below those that the system gives to who asks for any: such a port would be taken by another test
+# before a server has started, or while it is down for a moment.
+_PORTS = range(10_000, 32_000)
+_choose = random.SystemRandom()  # in each process of the tests, whatever they seed
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nobody listens on, and that no one gets by chance."""
+    while True:
+        port = _choose.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class ServerProcess:

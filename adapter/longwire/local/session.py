@@ -90,6 +90,11 @@ class Session:
         return self._close_status is not None
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has ended and the function has answered its last event."""
+        return self.ended and not self._steps
+
+    @property
     def close_status(self) -> CloseStatus | None:
         """How the connection has ended."""
         return self._close_status

@@ -19,6 +19,7 @@ from longwire.local.rules.errors import (
 )
 from tests.lambda_process import lambda_process
 from tests.local.running import READY, Dev
+from tests.servers.process import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,10 +162,7 @@ async def test_an_error_of_an_extension_is_named_when_the_process_ends(tmp_path:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-    return number
+    return free_port()
 
 
 def _until_it_listens(port: int) -> None:

@@ -103,11 +103,12 @@ async def test_an_inline_function_runs_on_the_loop_of_the_caller() -> None:
 @pytest.mark.anyio
 async def test_a_threaded_function_runs_in_its_own_thread() -> None:
     """The same one for every event, until it is stopped."""
+    before = set(threading.enumerate())  # a test of blocked functions may have left one
     function = ThreadFunction(async_lambda_function)
     async with function.running():
         results = [await function.invoke({"n": n}) for n in range(3)]
     assert results == [{"event": {"n": n}, "thread": "longwire-function"} for n in range(3)]
-    assert "longwire-function" not in {thread.name for thread in threading.enumerate()}
+    assert "longwire-function" not in {one.name for one in set(threading.enumerate()) - before}
 
 
 @pytest.mark.anyio
@@ -275,7 +276,9 @@ async def test_a_task_that_exits_does_not_end_the_function() -> None:
 
     async def handler(event: dict[str, Any], context: Any) -> object:
         if event.get("exit"):
-            await asyncio.wait([asyncio.create_task(leave())])
+            leaving = asyncio.create_task(leave())
+            await asyncio.wait([leaving])
+            assert isinstance(leaving.exception(), SystemExit)  # or a later test's log has it
         return event
 
     async with ThreadFunction(handler).running() as function:

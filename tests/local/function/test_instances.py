@@ -304,11 +304,11 @@ def test_a_frozen_process_stands_still(folder: Path) -> None:
         with connect(dev.ready()[1]) as client:
             pid, first = ask(client, "ticks")
             until(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "T")
-            time.sleep(0.5)  # fifty ticks, if it went on
+            time.sleep(2)  # two hundred ticks, if it went on
             _, second = ask(client, "ticks")
             until(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "T")
             dev.process.kill()
-        assert int(second) - int(first) < 25
+        assert int(second) - int(first) < 100
         until(lambda: not alive(pid))
 
 

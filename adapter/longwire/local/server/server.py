@@ -194,8 +194,8 @@ class LocalGateway:
 
     @property
     def clients(self) -> int:
-        """How many connections there are."""
-        return len(self._sessions)
+        """How many connections there are, or have events that are not over."""
+        return sum(not session.is_over for session in self._sessions.values())
 
     @property
     def sessions(self) -> Mapping[str, Session]:

@@ -7,7 +7,6 @@ compression, pipelining, cookies, client certificates, and bodies that do not fi
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
 import re
 import time
@@ -212,7 +211,6 @@ class _Pool:
         self._clock = clock
         self._idle: list[tuple[HTTPConnection, float]] = []
         self._closed = False
-        self._tired: list[HTTPConnection] = []
 
     def enter(self) -> bool:
         """Take one of the places for a request, if one is free and nobody waits for it."""
@@ -261,14 +259,6 @@ class _Pool:
 
     def _keep(self, connection: HTTPConnection) -> None:
         self._idle.append((connection, self._clock()))
-        if not self._tired:
-            # Not at once: where many requests wait it is in use again before that.
-            self.limits.loop.call_soon(self._rest, context=contextvars.Context())
-        self._tired.append(connection)
-
-    def _rest(self) -> None:
-        while self._tired:
-            self._tired.pop().rest()
 
     def close(self) -> None:
         self._closed = True

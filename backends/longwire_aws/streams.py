@@ -1,8 +1,7 @@
 """A connected socket, plain or with TLS on it: `send` and `receive`.
 
-Sockets are used directly, not through asyncio's transports: a socket that rests is known to no
-event loop, so that a fork or a new loop leaves nothing half alive behind, and one look tells
-whether the other side has closed it.
+Sockets are used directly, not through asyncio's transports: a fork or a new loop leaves nothing
+half alive behind, and one look tells whether the other side has closed one.
 """
 
 from __future__ import annotations
@@ -91,8 +90,8 @@ def _encoded(host: str) -> bytes:
 class SocketStream:
     """A connected socket, and so a `Stream` without TLS."""
 
-    # The loop learns that it is to watch a socket at the first wait, and that it need not at
-    # `rest`: telling it for each wait would cost more than all else that a wait needs.
+    # The loop watches a socket from the first wait until it is closed, or ends while nobody waits:
+    # to tell it for each wait would cost more than all else that a wait needs.
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = self
@@ -132,11 +131,6 @@ class SocketStream:
             pass  # nobody promises that what was announced is still there
         except OSError as error:
             waiter.set_exception(error)
-
-    def rest(self) -> None:
-        """Let the loop forget it, unless somebody waits."""
-        if self._waiter is None or self._waiter.done():
-            self._forget()
 
     def _forget(self) -> None:
         if self._watching is None:

@@ -152,26 +152,35 @@ class _Origin(NamedTuple):
 def _compose(
     method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
 ) -> bytes:
-    given = _given(method, *dict(headers))
-    slash = "" if target.startswith("/") else "/"
-    lines = [f"{method} {slash}{target} HTTP/1.1"]
-    if "host" not in given:
-        lines.append(host)
-    lines += map(": ".join, headers)
-    if "content-length" not in given and (body or method in ("POST", "PUT", "PATCH")):
-        lines.append(f"Content-Length: {len(body)}")
-    head = "\n".join(lines)
-    if "\0" in head or "\r" in head or head.count("\n") >= len(lines):
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    form = _form(method, names, bool(body))
+    given = "".join(values)
+    if "\r" in given or "\n" in given or "\0" in given:
         raise ValueError("the value of a header has a line break or a NUL in it")
-    return head.replace("\n", "\r\n").encode("utf-8") + b"\r\n\r\n" + body
+    return (form % (target, host, *values, len(body))).encode() + body
 
 
 @lru_cache(maxsize=64)
-def _given(method: str, *names: str) -> frozenset[str]:
-    """Return the names of headers in lower case."""
-    if not all(map(is_token, [method, *names])):
+def _form(method: str, names: tuple[str, ...], has_body: bool) -> str:
+    """Return the head of requests with these headers, for the rest to be put in with `%`."""
+    if not all(map(is_token, (method, *names))):
         raise ValueError("the method or the name of a header has characters that HTTP forbids")
-    return frozenset(map(str.lower, names))
+    given = set(map(str.lower, names))
+    needs_length = has_body or method in ("POST", "PUT", "PATCH")
+    lines = [
+        f"{_escaped(method)} %s HTTP/1.1\r\n",
+        _NOT_SHOWN if "host" in given else "Host: %s\r\n",
+        *[f"{_escaped(name)}: %s\r\n" for name in names],
+        "Content-Length: %d\r\n" if needs_length and "content-length" not in given else _NOT_SHOWN,
+    ]
+    return "".join([*lines, "\r\n"])
+
+
+_NOT_SHOWN = "%.0s"  # takes a value, and none of its characters
+
+
+def _escaped(token: str) -> str:
+    return token.replace("%", "%%")
 
 
 def _split(url: str) -> tuple[str, str]:
@@ -181,16 +190,18 @@ def _split(url: str) -> tuple[str, str]:
     end = at if at >= 0 else end
     if not (url.isascii() and url.isprintable()) or " " in url or "#" in url:
         raise ValueError(_NO_URL)
-    return (url[:end], url[end:]) if end >= 0 else (url, "")
+    if end < 0:
+        return url, "/"
+    return url[:end], url[end:] if end != at else f"/{url[end:]}"
 
 
 def _origin(url: str) -> tuple[_Origin, str]:
-    """Read a URL without its path; return also the line of the header `Host`."""
+    """Read a URL without its path; return also the value of the header `Host`."""
     match = re.fullmatch(_ORIGIN, url)
     if match is None or int(match[3] or 0) > 65535:
         raise ValueError(_NO_URL)
     tls = match[1].lower() == "https"
-    host = f"Host: {match[2]}:{match[3]}" if match[3] else f"Host: {match[2]}"
+    host = f"{match[2]}:{match[3]}" if match[3] else match[2]
     return _Origin(tls, match[2].strip("[]"), int(match[3] or (443 if tls else 80))), host
 
 

@@ -37,8 +37,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 STORES = ("memory", "sqlite3", "redis", "postgresql", "dynamodb")
 TIMES = 80  # each is counted
-# Garbage collection is left out: whether a full one comes in so few events is chance.
-WITHOUT_GC = "import gc, runpy; gc.disable(); runpy.run_module({!r}, run_name='__main__')"
+# Garbage collection is left out: whether a full one comes in so few events is chance. And all is so
+# slow here that the store would take any disk for a slow one, and use a thread.
+EVENLY = """
+import gc, runpy
+from longwire_backends.sqlite3 import file
+gc.disable()
+file._SLOW = float("inf")
+runpy.run_module({!r}, run_name="__main__")
+"""
 # What comes before each kind is counted.
 FIRST = {
     "CONNECT": ("CONNECT",),
@@ -134,7 +141,7 @@ def _count(
             "--instr-atstart=no",
             f"--callgrind-out-file={folder}/out",
         ]
-        python = [sys.executable, "-c", WITHOUT_GC.format(module), *arguments]
+        python = [sys.executable, "-c", EVENLY.format(module), *arguments]
         environ = {"PYTHONPATH": paths(program.folder)} if program.folder else {}
         environ["PYTHONHASHSEED"] = "0"
         contender = Contender([*valgrind, *python], python="valgrind", environ=environ)

@@ -38,12 +38,14 @@ ROOT = Path(__file__).parents[1]
 STORES = ("memory", "sqlite3", "redis", "postgresql", "dynamodb")
 TIMES = 80  # each is counted
 # Garbage collection is left out: whether a full one comes in so few events is chance. And all is so
-# slow here that the store would take any disk for a slow one, and use a thread.
+# slow here that stores would take any disk or server for a slow one, and wait for it otherwise.
 EVENLY = """
 import gc, runpy
+from longwire_backends.postgresql import connection
 from longwire_backends.sqlite3 import file
 gc.disable()
 file._SLOW = float("inf")
+connection._AT_ONCE *= 50
 runpy.run_module({!r}, run_name="__main__")
 """
 # What comes before each kind is counted.

@@ -11,7 +11,6 @@ import os
 import re
 import time
 import weakref
-from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from longwire_aws.http11 import (
     StaleError,
     is_token,
 )
+from longwire_aws.places import Places
 from longwire_aws.streams import connect
 from longwire_aws.timeouts import limits
 from longwire_aws.tuples import NamedTuple
@@ -91,8 +91,8 @@ class HTTPClient:
         sent, connection = False, None
         try:
             with pool.limits.within(timeout) as limit:
-                if not pool.enter():
-                    await pool.wait()
+                if not pool.places.take():
+                    await pool.places.wait()
                 try:
                     connection, idle = pool.take()
                     if connection is not None:
@@ -217,30 +217,10 @@ class _Pool:
     def __init__(self, url: str, size: int, clock: Callable[[], float], limits: Limits) -> None:
         self.origin, self.host = _origin(url)
         self.limits = limits
-        self._free = size
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.places = Places(size)
         self._clock = clock
         self._idle: list[tuple[HTTPConnection, float]] = []
         self._closed = False
-
-    def enter(self) -> bool:
-        """Take one of the places for a request, if one is free and nobody waits for it."""
-        if self._free == 0:
-            return False
-        self._free -= 1
-        return True
-
-    async def wait(self) -> None:
-        """Take the next place, in the order of coming."""
-        # A semaphore of asyncio costs each request two coroutines, also where a place is free.
-        turn = self.limits.loop.create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()  # it came together with the cancellation
-            raise
 
     def take(self) -> tuple[HTTPConnection | None, bool]:
         """Return a connection that may be used again, if any, and whether it was idle for long."""
@@ -255,21 +235,10 @@ class _Pool:
         """Give the place back; a connection that is fit for it serves others."""
         if connection is not None:
             if connection.reusable and not self._closed:
-                self._keep(connection)
+                self._idle.append((connection, self._clock()))
             else:
                 connection.close()
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
-
-    def _keep(self, connection: HTTPConnection) -> None:
-        self._idle.append((connection, self._clock()))
+        self.places.give()
 
     def close(self) -> None:
         self._closed = True

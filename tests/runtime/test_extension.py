@@ -218,7 +218,7 @@ async def test_a_response_has_not_left_while_the_runtime_is_at_work(
     work = {"one"}
     held = Hold("one", lambda seconds: None, work.__contains__)
     response = held.watch({"statusCode": 200})
-    assert held.sees
+    assert held.sees()
     if not kept:
         del response
     assert not await held.response_left(0.05)

@@ -105,7 +105,7 @@ class AfterResponse:
         deferred: Deferred,
         response_left: Callable[[float], Awaitable[bool]] = _soon,
         *,
-        sees: bool = False,
+        sees: Callable[[], bool] = lambda: False,
     ) -> None:
         self.response_left = response_left
         self.sees = sees

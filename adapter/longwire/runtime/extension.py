@@ -267,7 +267,8 @@ class _API:
         """Wait for the next invocation, which may take hours to come; None when there is none."""
         failure = ""
         for pause in RETRY_AFTER:
-            time.sleep(pause)
+            if pause:  # even to sleep for no time lets other threads go first
+                time.sleep(pause)
             try:
                 status, _, body = self._request("GET", "/event/next", {IDENTIFIER: identifier})
                 if status == 200:

@@ -73,9 +73,8 @@ class Hold:
         weakref.finalize(watched, self._leave).atexit = False
         return watched
 
-    @property
     def sees(self) -> bool:
-        """Whether a response that something around the handler holds back is seen not to leave."""
+        """Tell whether a response that something around the handler holds back is seen to stay."""
         return self._is_at_work_on(self.request_id)
 
     async def response_left(self, seconds: float) -> bool:

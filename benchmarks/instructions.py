@@ -37,8 +37,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 STORES = ("memory", "sqlite3", "redis", "postgresql", "dynamodb")
 TIMES = 80  # each is counted
-# Garbage collection is left out: whether a full one comes in so few events is chance.
-WITHOUT_GC = "import gc, runpy; gc.disable(); runpy.run_module({!r}, run_name='__main__')"
+# Garbage collection is left out: whether a full one comes in so few events is chance. And all is so
+# slow here that stores would take any disk or server for a slow one, and wait for it otherwise.
+EVENLY = """
+import gc, runpy
+from longwire_backends.postgresql import connection
+from longwire_backends.sqlite3 import file
+gc.disable()
+file._SLOW = float("inf")
+connection._AT_ONCE *= 50
+runpy.run_module({!r}, run_name="__main__")
+"""
 # What comes before each kind is counted.
 FIRST = {
     "CONNECT": ("CONNECT",),
@@ -134,7 +143,7 @@ def _count(
             "--instr-atstart=no",
             f"--callgrind-out-file={folder}/out",
         ]
-        python = [sys.executable, "-c", WITHOUT_GC.format(module), *arguments]
+        python = [sys.executable, "-c", EVENLY.format(module), *arguments]
         environ = {"PYTHONPATH": paths(program.folder)} if program.folder else {}
         environ["PYTHONHASHSEED"] = "0"
         contender = Contender([*valgrind, *python], python="valgrind", environ=environ)

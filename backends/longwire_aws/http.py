@@ -7,12 +7,10 @@ compression, pipelining, cookies, client certificates, and bodies that do not fi
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
 import re
 import time
 import weakref
-from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ from longwire_aws.http11 import (
     StaleError,
     is_token,
 )
+from longwire_aws.places import Places
 from longwire_aws.streams import connect
 from longwire_aws.timeouts import limits
 from longwire_aws.tuples import NamedTuple
@@ -92,8 +91,8 @@ class HTTPClient:
         sent, connection = False, None
         try:
             with pool.limits.within(timeout) as limit:
-                if not pool.enter():
-                    await pool.wait()
+                if not pool.places.take():
+                    await pool.places.wait()
                 try:
                     connection, idle = pool.take()
                     if connection is not None:
@@ -153,26 +152,35 @@ class _Origin(NamedTuple):
 def _compose(
     method: str, target: str, host: str, headers: Sequence[tuple[str, str]], body: bytes
 ) -> bytes:
-    given = _given(method, *dict(headers))
-    slash = "" if target.startswith("/") else "/"
-    lines = [f"{method} {slash}{target} HTTP/1.1"]
-    if "host" not in given:
-        lines.append(host)
-    lines += map(": ".join, headers)
-    if "content-length" not in given and (body or method in ("POST", "PUT", "PATCH")):
-        lines.append(f"Content-Length: {len(body)}")
-    head = "\n".join(lines)
-    if "\0" in head or "\r" in head or head.count("\n") >= len(lines):
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    form = _form(method, names, bool(body))
+    given = "".join(values)
+    if "\r" in given or "\n" in given or "\0" in given:
         raise ValueError("the value of a header has a line break or a NUL in it")
-    return head.replace("\n", "\r\n").encode("utf-8") + b"\r\n\r\n" + body
+    return (form % (target, host, *values, len(body))).encode() + body
 
 
 @lru_cache(maxsize=64)
-def _given(method: str, *names: str) -> frozenset[str]:
-    """Return the names of headers in lower case."""
-    if not all(map(is_token, [method, *names])):
+def _form(method: str, names: tuple[str, ...], has_body: bool) -> str:
+    """Return the head of requests with these headers, for the rest to be put in with `%`."""
+    if not all(map(is_token, (method, *names))):
         raise ValueError("the method or the name of a header has characters that HTTP forbids")
-    return frozenset(map(str.lower, names))
+    given = set(map(str.lower, names))
+    needs_length = has_body or method in ("POST", "PUT", "PATCH")
+    lines = [
+        f"{_escaped(method)} %s HTTP/1.1\r\n",
+        _NOT_SHOWN if "host" in given else "Host: %s\r\n",
+        *[f"{_escaped(name)}: %s\r\n" for name in names],
+        "Content-Length: %d\r\n" if needs_length and "content-length" not in given else _NOT_SHOWN,
+    ]
+    return "".join([*lines, "\r\n"])
+
+
+_NOT_SHOWN = "%.0s"  # takes a value, and none of its characters
+
+
+def _escaped(token: str) -> str:
+    return token.replace("%", "%%")
 
 
 def _split(url: str) -> tuple[str, str]:
@@ -182,16 +190,18 @@ def _split(url: str) -> tuple[str, str]:
     end = at if at >= 0 else end
     if not (url.isascii() and url.isprintable()) or " " in url or "#" in url:
         raise ValueError(_NO_URL)
-    return (url[:end], url[end:]) if end >= 0 else (url, "")
+    if end < 0:
+        return url, "/"
+    return url[:end], url[end:] if end != at else f"/{url[end:]}"
 
 
 def _origin(url: str) -> tuple[_Origin, str]:
-    """Read a URL without its path; return also the line of the header `Host`."""
+    """Read a URL without its path; return also the value of the header `Host`."""
     match = re.fullmatch(_ORIGIN, url)
     if match is None or int(match[3] or 0) > 65535:
         raise ValueError(_NO_URL)
     tls = match[1].lower() == "https"
-    host = f"Host: {match[2]}:{match[3]}" if match[3] else f"Host: {match[2]}"
+    host = f"{match[2]}:{match[3]}" if match[3] else match[2]
     return _Origin(tls, match[2].strip("[]"), int(match[3] or (443 if tls else 80))), host
 
 
@@ -207,31 +217,10 @@ class _Pool:
     def __init__(self, url: str, size: int, clock: Callable[[], float], limits: Limits) -> None:
         self.origin, self.host = _origin(url)
         self.limits = limits
-        self._free = size
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.places = Places(size)
         self._clock = clock
         self._idle: list[tuple[HTTPConnection, float]] = []
         self._closed = False
-        self._tired: list[HTTPConnection] = []
-
-    def enter(self) -> bool:
-        """Take one of the places for a request, if one is free and nobody waits for it."""
-        if self._free == 0:
-            return False
-        self._free -= 1
-        return True
-
-    async def wait(self) -> None:
-        """Take the next place, in the order of coming."""
-        # A semaphore of asyncio costs each request two coroutines, also where a place is free.
-        turn = self.limits.loop.create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()  # it came together with the cancellation
-            raise
 
     def take(self) -> tuple[HTTPConnection | None, bool]:
         """Return a connection that may be used again, if any, and whether it was idle for long."""
@@ -246,29 +235,10 @@ class _Pool:
         """Give the place back; a connection that is fit for it serves others."""
         if connection is not None:
             if connection.reusable and not self._closed:
-                self._keep(connection)
+                self._idle.append((connection, self._clock()))
             else:
                 connection.close()
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
-
-    def _keep(self, connection: HTTPConnection) -> None:
-        self._idle.append((connection, self._clock()))
-        if not self._tired:
-            # Not at once: where many requests wait it is in use again before that.
-            self.limits.loop.call_soon(self._rest, context=contextvars.Context())
-        self._tired.append(connection)
-
-    def _rest(self) -> None:
-        while self._tired:
-            self._tired.pop().rest()
+        self.places.give()
 
     def close(self) -> None:
         self._closed = True

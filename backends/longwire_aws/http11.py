@@ -62,10 +62,6 @@ class HTTPConnection:
         # Whatever there is to read, an end, a reset or stray bytes, makes it useless.
         return not self._stream.socket.has_input()
 
-    def rest(self) -> None:
-        """Let the event loop forget the connection until its next use, unless it is in use."""
-        self._stream.socket.rest()
-
     def close(self) -> None:
         self._stream.socket.close()
 

@@ -1,8 +1,7 @@
 """A connected socket, plain or with TLS on it: `send` and `receive`.
 
-Sockets are used directly, not through asyncio's transports: a socket that rests is known to no
-event loop, so that a fork or a new loop leaves nothing half alive behind, and one look tells
-whether the other side has closed it.
+Sockets are used directly, not through asyncio's transports: a fork or a new loop leaves nothing
+half alive behind, and one look tells whether the other side has closed one.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ import contextlib
 import contextvars
 import functools
 import os
+import select
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -91,12 +92,13 @@ def _encoded(host: str) -> bytes:
 class SocketStream:
     """A connected socket, and so a `Stream` without TLS."""
 
-    # The loop learns that it is to watch a socket at the first wait, and that it need not at
-    # `rest`: telling it for each wait would cost more than all else that a wait needs.
+    # The loop watches a socket from the first wait until it is closed, or ends while nobody waits:
+    # to tell it for each wait would cost more than all else that a wait needs.
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = self
         self._sock = sock
+        self._has_input = _input_of(sock)
         self._watching: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._waiter: asyncio.Future[bytes] | None = None
 
@@ -109,8 +111,8 @@ class SocketStream:
             await asyncio.get_running_loop().sock_sendall(self._sock, memoryview(data)[sent:])
 
     def receive(self) -> Awaitable[bytes]:
-        loop = asyncio.get_running_loop()
         if self._watching is None:
+            loop = asyncio.get_running_loop()
             try:
                 # Not in the context of who waits first: the connection is everybody's.
                 context = contextvars.Context()
@@ -118,7 +120,7 @@ class SocketStream:
             except NotImplementedError:  # Windows: its usual loop watches no sockets
                 return loop.sock_recv(self._sock, _CHUNK)
             self._watching = os.getpid(), loop
-        self._waiter = loop.create_future()
+        self._waiter = self._watching[1].create_future()
         return self._waiter
 
     def _read(self) -> None:
@@ -133,11 +135,6 @@ class SocketStream:
         except OSError as error:
             waiter.set_exception(error)
 
-    def rest(self) -> None:
-        """Let the loop forget it, unless somebody waits."""
-        if self._waiter is None or self._waiter.done():
-            self._forget()
-
     def _forget(self) -> None:
         if self._watching is None:
             return
@@ -149,17 +146,21 @@ class SocketStream:
 
     def has_input(self) -> bool:
         """Tell whether there is anything to read: bytes, an end or a reset."""
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
+        return bool(self._has_input())
 
     def close(self) -> None:
         self._forget()
         self._sock.close()
+
+
+def _input_of(sock: socket.socket) -> Callable[[], Sequence[object]]:
+    """Return what returns nothing as long as there is nothing to read."""
+    if sys.platform == "win32":  # where sockets may have any number, and there is no `poll`
+        return lambda: select.select([sock], [], [], 0)[0]
+    # A look with `recv` would raise an exception nearly each time.
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return functools.partial(poll.poll, 0)
 
 
 @functools.cache

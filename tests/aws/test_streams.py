@@ -7,6 +7,7 @@ import contextvars
 import itertools
 import socket
 import ssl
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
@@ -15,7 +16,7 @@ import pytest
 from longwire_aws.http import HTTPClient, TransportError
 from longwire_aws.streams import SocketStream, connect, default_tls_context
 from tests.aws.other_servers import standard_library_server
-from tests.aws.raw_server import Peer, answering, raw_server
+from tests.aws.raw_server import OK, Peer, answering, raw_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,6 +141,12 @@ class _Recording(asyncio.SelectorEventLoop):
         return super().remove_reader(fd)
 
 
+def _recording(runner: asyncio.Runner) -> _Recording:
+    loop = runner.get_loop()
+    assert isinstance(loop, _Recording)
+    return loop
+
+
 class _NotWatching(asyncio.SelectorEventLoop):
     """Watches no sockets, as the usual loop of Windows."""
 
@@ -156,20 +163,56 @@ async def _three_requests(url: str, body: bytes) -> list[bytes]:
     return answers
 
 
-def test_a_socket_is_watched_while_it_is_used_and_no_longer() -> None:
-    """Requests in a row are one use, after which the loop knows nothing of it."""
+async def _requests(client: HTTPClient, url: str) -> None:
+    for _ in range(3):
+        await client.request("POST", url, timeout=5)
 
-    async def requests(client: HTTPClient, url: str) -> None:
-        for _ in range(3):
-            await client.request("POST", url, timeout=5)
+
+def test_a_socket_is_watched_from_its_first_use_until_it_is_closed() -> None:
+    """The loop is told once for all requests, whichever run of it they are in."""
+    with standard_library_server() as url, asyncio.Runner(loop_factory=_Recording) as runner:
+        client, loop = HTTPClient(), _recording(runner)
+        for _ in range(2):
+            runner.run(_requests(client, url))
+        assert (loop.asked, len(loop.watched)) == (1, 1)
+        runner.run(client.close())
+        assert loop.watched == set()
+
+
+def test_a_socket_that_ends_while_nobody_waits_is_not_watched_any_more() -> None:
+    """The loop would call for ever; the next request finds that it has ended."""
+
+    async def end(client: HTTPClient, loop: _Recording) -> None:
+        async with raw_server(answering(OK), answering(OK)) as server:
+            await client.request("POST", server.url, timeout=5)
+            (ours,) = loop.watched
+            await server.ended[0].wait()
+            while ours in loop.watched:
+                await asyncio.sleep(0)
+            await client.request("POST", server.url, timeout=5)
+            assert server.connected == 2
+
+    with asyncio.Runner(loop_factory=_Recording) as runner:
+        client = HTTPClient()
+        runner.run(end(client, _recording(runner)))
+        runner.run(client.close())
+
+
+def test_a_socket_that_another_thread_closes_leaves_nothing_behind_in_the_loop() -> None:
+    """As garbage is collected anywhere; the next socket has the same number."""
+
+    async def drop(url: str, loop: _Recording) -> None:
+        for _ in range(2):
+            clients = [HTTPClient()]
+            await _requests(clients[0], url)
+            thread = threading.Thread(target=clients.clear)
+            thread.start()
+            thread.join()
+            assert loop.watched == set()
+        assert loop.asked == 2
 
     with standard_library_server() as url, asyncio.Runner(loop_factory=_Recording) as runner:
-        client, loop = HTTPClient(), runner.get_loop()
-        assert isinstance(loop, _Recording)
-        runner.run(requests(client, url))
-        assert loop.asked == 1
-        assert loop.watched == set()
-        runner.run(client.close())
+        runner.run(drop(url, _recording(runner)))
 
 
 @pytest.mark.parametrize("loop", [_Recording, _NotWatching])

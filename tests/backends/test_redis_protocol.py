@@ -102,8 +102,6 @@ def test_an_answer_that_does_not_end_is_refused() -> None:
 
 
 def test_a_command_is_sent_by_the_lengths_of_its_bytes() -> None:
-    assert pack(("GET", "ä\r\n", 12, b"\xff")) == (
-        b"*4\r\n$3\r\nGET\r\n$4\r\n\xc3\xa4\r\n\r\n$2\r\n12\r\n$1\r\n\xff\r\n"
-    )
+    assert pack(("GET", "ä\r\n", 12)) == (b"*3\r\n$3\r\nGET\r\n$4\r\n\xc3\xa4\r\n\r\n$2\r\n12\r\n")
     with pytest.raises(UnicodeEncodeError):
         pack(("GET", "\ud800"))

@@ -72,6 +72,34 @@ def test_nothing_is_asked_for_before_the_handler_is_done() -> None:
     invocations.asked.get(timeout=10)
 
 
+def test_nothing_is_asked_for_before_what_goes_on_behind_the_response_is_over() -> None:
+    """Whoever goes idle says so; nobody asks in turns."""
+    invocations, made = _extended()
+    going_on = ["a greeting"]
+    invocations.begin("one")
+    hold = made.hold(_context("one"), lambda seconds: None, lambda: not going_on)
+    assert hold is not None
+    with hold:
+        pass
+    with pytest.raises(queue.Empty):
+        invocations.asked.get(timeout=0.2)
+    going_on.clear()
+    made.wake()
+    invocations.asked.get(timeout=10)
+
+
+def test_what_goes_on_behind_a_response_is_let_go_with_its_time() -> None:
+    invocations, made = _extended()
+    invocations.begin("one", 0.3)
+    given: list[float] = []
+    hold = made.hold(_context("one"), given.append, lambda: False)
+    assert hold is not None
+    with hold:
+        pass
+    invocations.asked.get(timeout=10)
+    assert len(given) == 1
+
+
 def test_an_invocation_that_never_ends_is_let_go_with_its_time() -> None:
     invocations, made = _extended()
     invocations.begin("one", 0.1)
@@ -190,7 +218,7 @@ async def test_a_response_has_not_left_while_the_runtime_is_at_work(
     work = {"one"}
     held = Hold("one", lambda seconds: None, work.__contains__)
     response = held.watch({"statusCode": 200})
-    assert held.sees
+    assert held.sees()
     if not kept:
         del response
     assert not await held.response_left(0.05)

@@ -190,7 +190,7 @@ class _ConnectStep:
         if frames or record.ended or going_on:
             work = self._go_on(after) if going_on else self._greet(after)
             await after.start(work, f"greeting of {self._connection.id}")
-        elif after.sees:
+        elif after.sees():
             await after.start(self._response_left(after), f"response of {self._connection.id}")
 
     async def _forget_results(self) -> None:

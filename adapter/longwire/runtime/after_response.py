@@ -31,9 +31,13 @@ RESPONSE_TIME = 0.001
 
 
 class Deferred:
-    """The tasks of a handler that outlive the events they belong to."""
+    """The tasks of a handler that outlive the events they belong to.
+
+    `went_idle` is called, on their loop, when the last one that is going on has ended.
+    """
 
     def __init__(self) -> None:
+        self.went_idle: Callable[[], object] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -71,6 +75,8 @@ class Deferred:
             self._tell(observed, task)
         finally:  # last: when nothing is left, the process may be frozen
             self._tasks.discard(task)
+            if not self._tasks:
+                self.went_idle()
 
     def _tell(self, observed: Observed | None, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -99,7 +105,7 @@ class AfterResponse:
         deferred: Deferred,
         response_left: Callable[[float], Awaitable[bool]] = _soon,
         *,
-        sees: bool = False,
+        sees: Callable[[], bool] = lambda: False,
     ) -> None:
         self.response_left = response_left
         self.sees = sees

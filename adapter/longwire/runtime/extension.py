@@ -88,8 +88,16 @@ class Extension:
         self._alive = False
         threading.Thread(target=self._serve, name="longwire-extension", daemon=True).start()
 
-    def hold(self, context: Any, finish: Callable[[float], None]) -> Hold | None:
-        """Keep the invocation of this Lambda context open; None where that cannot be."""
+    def hold(
+        self,
+        context: Any,
+        finish: Callable[[float], None],
+        is_idle: Callable[[], bool] = lambda: True,
+    ) -> Hold | None:
+        """Keep the invocation of this Lambda context open; None where that cannot be.
+
+        For the arguments see `Hold`; whoever goes idle calls `wake`.
+        """
         request_id = getattr(context, "aws_request_id", None)
         with self._changed:
             if not (self._alive and request_id):
@@ -105,10 +113,10 @@ class Extension:
             held = self._taken if self._hold is None else self._hold.request_id
             if request_id == held:
                 return None  # a second call for one event: one thing after a response is enough
-            self._hold = Hold(request_id, finish, wake=self._wake)
+            self._hold = Hold(request_id, finish, wake=self.wake, is_idle=is_idle)
             return self._hold
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Wake the thread: once for an event, as it takes time from the handler's."""
         with self._changed:
             self._changed.notify_all()
@@ -146,11 +154,12 @@ class Extension:
         hold = self._begun(event.request_id)
         if hold is None:
             return
+        until = event.deadline - LEFT_OVER
         with self._changed:
-            left = event.deadline - time.time()
-            is_released = self._changed.wait_for(lambda: hold.is_released, left)
-        if is_released:
-            hold.finish(event.deadline - time.time() - LEFT_OVER)
+            self._changed.wait_for(lambda: hold.is_over, until - time.time())
+            self._changed.wait_for(lambda: hold.is_released, event.deadline - time.time())
+        if hold.is_released:
+            hold.finish(until - time.time())
 
     def _begun(self, request_id: str) -> Hold | None:
         """Return what a handler has begun with, as late as when it is done; None if none does."""
@@ -258,7 +267,8 @@ class _API:
         """Wait for the next invocation, which may take hours to come; None when there is none."""
         failure = ""
         for pause in RETRY_AFTER:
-            time.sleep(pause)
+            if pause:  # even to sleep for no time lets other threads go first
+                time.sleep(pause)
             try:
                 status, _, body = self._request("GET", "/event/next", {IDENTIFIER: identifier})
                 if status == 200:

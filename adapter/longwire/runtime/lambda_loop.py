@@ -54,10 +54,13 @@ class LambdaLoop:
         self._observer = observer
         self._shut_down = shut_down
         self._extension = of_this_process()
+        if self._extension is not None:
+            deferred.went_idle = self._extension.wake
         self._never_freezes = never_freezes()
         self._thread = LoopThread("longwire-app")
         # An app has blocked the loop, which has not gone on since.
         self._is_blocked = False
+        self._released_at = 0.0  # by the last event that was held; in `time.monotonic()`
         self._noting = threading.Lock()
         if self._never_freezes:
             turnstile = Turnstile()
@@ -86,6 +89,7 @@ class LambdaLoop:
                 after = AfterResponse(self._deferred, hold.response_left, sees=hold.sees)
                 return hold.watch(self._result(event, handle(after, observed), until, observed))
         finally:
+            self._released_at = time.monotonic()
             if self._extension is None or hold is None:  # else it is done behind the response
                 self._observer.flush(until - time.monotonic())
 
@@ -93,7 +97,9 @@ class LambdaLoop:
         """Let something run after the response; None where the process is frozen then."""
         if self._never_freezes:
             return Hold(getattr(context, "aws_request_id", ""), lambda seconds: None)
-        return None if self._extension is None else self._extension.hold(context, self._finish)
+        if self._extension is None:
+            return None
+        return self._extension.hold(context, self._finish, lambda: self._deferred.is_idle)
 
     def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Wait for `aclose`; raises `DeadlineError` when it takes too long."""
@@ -146,25 +152,18 @@ class LambdaLoop:
     # In the extension's thread
 
     def _finish(self, seconds: float) -> None:
-        """Wait for what goes on behind the response."""
+        """Do the last of an event: nothing goes on behind its response, or its time is up."""
         until = time.monotonic() + seconds
         # Until Lambda ends the process with its event's time, so that no later event finds it so.
         if self._is_blocked:
             self._thread.is_stuck(seconds + GRACE)
         if not self._deferred.is_idle:
-            self._wait(until - time.monotonic())
-        self._observer.flush(until - time.monotonic())
-
-    def _wait(self, seconds: float) -> None:
-        waiting = asyncio.run_coroutine_threadsafe(self._deferred.wait(), self._thread.loop)
-        try:
-            waiting.result(max(0.0, seconds))
-        except TimeoutError:
             logger.error(
                 "what goes on behind a response did not end within %.3g s; it is frozen: %s",
-                seconds,
+                time.monotonic() - self._released_at,
                 self._deferred.describe(),
             )
+        self._observer.flush(until - time.monotonic())
 
     # In the thread of a signal
 

@@ -206,14 +206,13 @@ class RedisBackend(Backend):
             0,
             limit + 1,
         )
-        page = rows[:limit]
-        if not page:
+        names = self._texts("group_members", key, rows[:limit])
+        if not names:
             return Page((), None)
         expiries = await self._execute(
-            "group_members", "ZMSCORE", self._key("group-expiry", group), *page
+            "group_members", "ZMSCORE", self._key("group-expiry", group), *names
         )
         now = self._clock()
-        names = self._texts("group_members", key, page)
         members = tuple(
             name
             for name, expiry in zip(names, expiries, strict=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from longwire_aws.places import Places
 from longwire_aws.streams import connect
 from longwire_aws.timeouts import limits
 from longwire_backends.redis.resp import Reader, ServerError, pack
@@ -40,7 +40,7 @@ class Pool:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._turns = asyncio.Semaphore(POOL_SIZE)
+        self._places = Places(POOL_SIZE)
         self._limits = limits()
         # The last one used is the first to be used again.
         self._resting: list[_Connection] = []
@@ -52,7 +52,8 @@ class Pool:
         After so many seconds it is a `TimeoutError`; waiting for a turn does not count, as the
         server is not slow where this process has too much to ask at once.
         """
-        await self._turns.acquire()
+        if not self._places.take():
+            await self._places.wait()
         has_repeated = is_sent = False
         try:
             with self._limits.within(timeout):
@@ -80,7 +81,7 @@ class Pool:
                 raise
             raise UnsentError from error
         finally:
-            self._turns.release()
+            self._places.give()
 
     def _keep(self, connection: _Connection) -> None:
         if self._closed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-Word: TypeAlias = str | int | bytes
+Word: TypeAlias = str | int
 Answer: TypeAlias = "bytes | int | ServerError | list[Answer] | None"
 
 # What has no line's end in so many bytes is no answer, and must not be collected for ever.
@@ -30,11 +30,12 @@ class ProtocolError(Exception):
 
 def pack(words: tuple[Word, ...]) -> bytes:
     """Return a command as it is sent."""
-    parts = [f"*{len(words)}\r\n".encode()]
+    parts = [f"*{len(words)}\r\n"]
     for word in words:
-        data = word if isinstance(word, bytes) else str(word).encode()
-        parts += (f"${len(data)}\r\n".encode(), data, b"\r\n")
-    return b"".join(parts)
+        text = str(word)
+        size = len(text) if text.isascii() else len(text.encode())
+        parts.append(f"${size}\r\n{text}\r\n")
+    return "".join(parts).encode()
 
 
 class Reader:

@@ -70,9 +70,6 @@ class Connection:
     def looks_alive(self) -> bool:
         return True
 
-    def rest(self) -> None:
-        pass
-
     def close(self) -> None:
         pass
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.invocation.test_connect import websocket
+from tests.lambda_events import LambdaContext
 from tests.talk import talk
 
 if TYPE_CHECKING:
@@ -49,6 +50,21 @@ async def test_an_event_leaves_no_cycles_of_ours(app: ASGIApp) -> None:
             await client.say("b")
             await client.leave(1001)
     assert not {name for name in left if name.startswith("longwire.")}
+
+
+class _Developers(LambdaContext):
+    wants_hints = True
+
+
+async def test_hints_leave_no_cycles() -> None:
+    """They keep frames of the app, and `longwire dev` collects rarely."""
+    async with talk(starlette, lifespan="off") as client:
+        await client.connect()
+        context = _Developers(client.seconds)
+        await client.handler.handle(client.message("a"), context)  # makes what stays
+        with left_to_the_collector() as left:
+            await client.handler.handle(client.message("b"), context)
+    assert not {name for name in left if name.startswith("longwire.") or "frame" in name}
 
 
 async def test_a_connect_leaves_no_cycles_of_ours() -> None:

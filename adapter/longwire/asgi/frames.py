@@ -12,10 +12,12 @@ from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _Task = asyncio.Task[Any]
 _Suspended = CoroutineType, GeneratorType, AsyncGeneratorType
+# Where asyncio has its futures in C, and the nameless type that they are awaited by.
+_FUTURES = "_asyncio"
 
 # The folders of packages that were installed, and where the standard library lies.
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -50,7 +52,7 @@ def places(tasks: Iterable[_Task]) -> frozenset[str]:
 
 def place(task: _Task) -> str:
     """Name the innermost frame that its author can change: of the app, or else of a library."""
-    frames = list(frames_of(task))
+    frames = frames_of(task)
     others = [one for one in frames if not _is_ours(one)] or frames
     own = [one for one in others if not _is_library(one)] or others
     return _named(own[-1]) if own else "unknown"
@@ -101,23 +103,24 @@ def _is_installed(path: str) -> bool:
     return path.startswith(_STANDARD) or not _INSTALLED.isdisjoint(path.split(os.sep))
 
 
-def frames_of(task: _Task) -> Iterator[FrameType]:
+def frames_of(task: _Task) -> list[FrameType]:
     """Walk the frames of a suspended task, outermost first."""
+    frames: list[FrameType | None] = []
     awaitable: object = task.get_coro()
     while True:
         if type(awaitable) is CoroutineType:  # nearly always, and nobody inherits from it
-            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+            frames.append(awaitable.cr_frame)
+            awaitable = awaitable.cr_await
         elif isinstance(awaitable, GeneratorType):
-            frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
+            frames.append(awaitable.gi_frame)
+            awaitable = awaitable.gi_yieldfrom
         elif isinstance(awaitable, AsyncGeneratorType):
-            frame, awaitable = awaitable.ag_frame, awaitable.ag_await
+            frames.append(awaitable.ag_frame)
+            awaitable = awaitable.ag_await
         elif isinstance(inner := _unwrap(awaitable), _Suspended):
             awaitable = inner
-            continue
         else:
-            return
-        if frame is not None:
-            yield frame
+            return [frame for frame in frames if frame is not None]
 
 
 def module_of(frame: FrameType) -> str:
@@ -129,6 +132,8 @@ def _unwrap(awaitable: object) -> object:
 
     Those have no attribute for what they wrap, but the garbage collector follows it.
     """
+    if type(awaitable).__module__ == _FUTURES:  # nearly always: what a task waits for
+        return awaitable
     for _ in range(3):  # anext() with a default wraps an iterator that wraps the generator
         if isinstance(awaitable, _Suspended) or asyncio.isfuture(awaitable) or awaitable is None:
             break

@@ -22,7 +22,7 @@ from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Collection, Iterable, Iterator, Set
+    from collections.abc import Callable, Collection, Iterable, Set
     from types import FrameType
 
     from longwire.asgi.reachable import Turns
@@ -191,7 +191,7 @@ async def judge(
     for task in tasks:
         await turns.step(STEPS_PER_TASK)
         quiet[task] = False
-        frames = list(_frames(task))
+        frames = _frames(task)
         if not frames or is_runnable(task):
             continue
         innermost = frames[-1]
@@ -230,9 +230,9 @@ async def _met(meeting: dict[_Task, object], run: Collection[_Task], turns: Turn
     return met
 
 
-def _frames(task: _Task) -> Iterator[FrameType]:
+def _frames(task: _Task) -> list[FrameType]:
     # Futures made in Python have a frame of their own, below the one of who awaits them.
-    return (frame for frame in frames_of(task) if module_of(frame) != FUTURES)
+    return [frame for frame in frames_of(task) if module_of(frame) != FUTURES]
 
 
 def _where(frame: FrameType) -> tuple[str, str]:
@@ -246,7 +246,7 @@ def sleeps(frames: list[FrameType]) -> bool:
 
 def waits_for_others(task: _Task, elsewhere_than: Collection[str]) -> bool:
     """Tell whether a task waits for another one, at none of these places; none that sleeps does."""
-    frames = list(_frames(task))
+    frames = _frames(task)
     if not frames or sleeps(frames):
         return False
     return is_of_an_app(task) and place(task) not in elsewhere_than

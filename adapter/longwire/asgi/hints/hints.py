@@ -6,11 +6,10 @@ the app waits again. For a `Run` it is one object with four calls; texts are all
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -74,35 +73,25 @@ class Hints:
         self._attributes: dict[int, tuple[object, _Notes]] = {}
         self._waited_at: list[_Line] | None = None
         self._suspended: set[FrameType] = set()
+        # The frames that were looked at, those of the app's own code, and whose methods they are.
+        # Most of them are still there when the app waits again.
+        self._known: set[FrameType] = set()
+        self._own: set[FrameType] = set()
+        self._selves: dict[FrameType, object] = {}
 
     def hand_over(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
         """Note what the app holds as it gets a message; `clients` wait for the client."""
-        with self._looking():
-            stacks = _stacks(main, tasks, clients)
-            self._waited_at = _waits_at(stacks, clients)
-            for frame in itertools.chain(*(stack.own for stack in stacks.values())):
-                self._variables[id(frame)] = frame, _noted(frame.f_locals)
-            for one in _objects(stacks):
-                self._attributes[id(one)] = one, _noted(values.attributes(one))
+        try:
+            self._note(self._stacks(main, tasks, clients), clients)
+        except Exception as error:
+            self._say_of(error)
 
     def park(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> None:
         """Say what will be forgotten: the app waits again, and is about to be cancelled."""
-        with self._looking():
-            stacks = _stacks(main, tasks, clients)
-            self._suspended = set(_frames(stacks))
-            _ending.add(self)
-            objects = _objects(stacks)
-            for one in objects:
-                if _expects_group_messages(one):
-                    self._say(
-                        f"consumer {type(one).__name__} waits for a channel layer that is not "
-                        "Longwire's, but nobody runs it for that between events: set "
-                        '"BACKEND": "longwire.channels.ChannelLayer" in CHANNEL_LAYERS '
-                        "(docs/channels.md)"
-                    )
-            if self._waited_at is not None:
-                self._compare(stacks, objects)
-                self._compare_places(self._waited_at, _waits_at(stacks, clients))
+        try:
+            self._look_again(self._stacks(main, tasks, clients), clients)
+        except Exception as error:
+            self._say_of(error)
 
     def swallowed(self, message: object = None) -> None:
         """Say it if the app's own code has sent something while it is being cancelled.
@@ -135,14 +124,56 @@ class Hints:
         self._suspended.clear()
         self._variables.clear()
         self._attributes.clear()
+        self._known.clear()
+        self._own.clear()
+        self._selves.clear()
 
-    @contextlib.contextmanager
-    def _looking(self) -> Iterator[None]:
-        """Let no object that is like no other disturb the event that is looked at."""
-        try:
-            yield
-        except Exception as error:
-            self._say(f"the app's variables could not be looked at: {error!r}")
+    def _stacks(self, main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> _Stacks:
+        """Return the frames of tasks; the app's first task comes first."""
+        others = tasks if len(tasks) <= MOST_TASKS else ()
+        return {task: self._stack(task) for task in dict.fromkeys((main, *clients, *others))}
+
+    def _stack(self, task: _Task) -> _Stack:
+        frames = frames_of(task)
+        if news := [frame for frame in frames if frame not in self._known]:
+            self._known.update(news)
+            self._own.update(own.among(news))
+            self._selves.update(_selves(news))
+        return _Stack(frames, [frame for frame in frames if frame in self._own])
+
+    def _objects(self, stacks: _Stacks) -> list[object]:
+        """List the objects of the app's own classes in whose methods, or a base's, it waits."""
+        if not self._selves:
+            return []
+        found = [self._selves[frame] for frame in _frames(stacks) if frame in self._selves]
+        return list({id(one): one for one in found}.values())
+
+    def _note(self, stacks: _Stacks, clients: Collection[_Task]) -> None:
+        self._waited_at = _waits_at(stacks, clients)
+        for frame in itertools.chain(*(stack.own for stack in stacks.values())):
+            self._variables[id(frame)] = frame, _noted(frame.f_locals)
+        for one in self._objects(stacks):
+            self._attributes[id(one)] = one, _noted(values.attributes(one))
+
+    def _look_again(self, stacks: _Stacks, clients: Collection[_Task]) -> None:
+        self._suspended = set(_frames(stacks))
+        _ending.add(self)
+        objects = self._objects(stacks)
+        for one in objects:
+            if _expects_group_messages(one):
+                self._say(
+                    f"consumer {type(one).__name__} waits for a channel layer that is not "
+                    "Longwire's, but nobody runs it for that between events: set "
+                    '"BACKEND": "longwire.channels.ChannelLayer" in CHANNEL_LAYERS '
+                    "(docs/channels.md)"
+                )
+        if self._waited_at is not None:
+            self._compare(stacks, objects)
+            self._compare_places(self._waited_at, _waits_at(stacks, clients))
+
+    def _say_of(self, error: Exception) -> None:
+        # An object that is like no other must not disturb the event that is looked at.
+        self._say(f"the app's variables could not be looked at: {error!r}")
 
     def _compare(self, stacks: _Stacks, objects: list[object]) -> None:
         changes = self._changed_variables(stacks)
@@ -227,16 +258,6 @@ class Hints:
 _KEPT = "state", "session"
 
 
-def _stacks(main: _Task, tasks: Collection[_Task], clients: Collection[_Task]) -> _Stacks:
-    """Return the frames of tasks; the app's first task comes first."""
-    others = tasks if len(tasks) <= MOST_TASKS else ()
-    stacks = {}
-    for task in dict.fromkeys((main, *clients, *others)):
-        frames = list(frames_of(task))
-        stacks[task] = _Stack(frames, own.among(frames))
-    return stacks
-
-
 def _frames(stacks: _Stacks) -> Iterator[FrameType]:
     return itertools.chain(*(stack.frames for stack in stacks.values()))
 
@@ -268,15 +289,15 @@ def _own_lines(stacks: list[_Stack]) -> list[_Line]:
     return list(itertools.chain(*sorted(lines)))
 
 
-def _objects(stacks: _Stacks) -> list[object]:
-    """List the objects of the app's own classes whose methods wait, or a framework's for them."""
-    found: dict[int, object] = {}
-    for frame in _frames(stacks):
-        one = frame.f_locals.get("self")
-        kind: Any = type(one)
-        if own.is_class(kind) and frame.f_code.co_varnames[:1] == ("self",):
-            found[id(one)] = one
-    return list(found.values())
+def _selves(frames: Iterable[FrameType]) -> Iterator[tuple[FrameType, object]]:
+    """Find the objects of the app's own classes in whose methods, or a base's, some frames are."""
+    for frame in frames:
+        names = frame.f_code.co_varnames
+        if names and names[0] == "self":  # `f_locals` costs more
+            one = frame.f_locals.get("self")
+            kind: Any = type(one)
+            if own.is_class(kind):
+                yield frame, one
 
 
 def _scopes(stacks: _Stacks) -> list[object]:

@@ -80,6 +80,8 @@ class Watch:
         if app.done() and self._run <= {app}:
             return ENDED
         for _ in range(LOOKS):
+            if not (self._inbox.waiters or self._inbox.told_the_end or app.done()):
+                return MOVES
             if not (self._inbox and self._inbox.waiters):
                 await self._rest()
             if (seen := self._look_at_once(app)) is not None:
@@ -93,6 +95,17 @@ class Watch:
                     continue
             return look
         return Look(None, True, tuple(self._others()), -math.inf)
+
+    def is_alone(self) -> bool:
+        """Tell whether the task that asks is all of its run, and nothing else can move it."""
+        task, run = asyncio.current_task(), self._run
+        return (
+            len(run) == 1
+            and task in run
+            and not task.cancelling()
+            and suspended.is_due(self._loop, run) is False
+            and suspended.timers(self._loop, run) == []
+        )
 
     def _look_at_once(self, app: _Task) -> Look | None:
         """Tell what shows without a closer look; None where that needs one."""
@@ -175,11 +188,15 @@ class Watch:
 
     def others(self) -> dict[_Task, str]:
         """Return where the tasks are that do not wait for the client; of many, nothing."""
+        if len(self._run) == 1:  # who waits, or is about to
+            return {}
         others = self._others()
         return {task: frames.place(task) for task in others} if len(others) <= MOST_COMPARED else {}
 
     def newly_waiting(self, before: Mapping[_Task, str]) -> list[_Task]:
         """List new tasks that wait for others where none of before did; sleepers do not."""
+        if len(self._run) == len(self._inbox.waiters):
+            return []
         others = self._others()
         if not 0 < len(others) <= MOST_COMPARED:
             return []

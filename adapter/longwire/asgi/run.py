@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 import math
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from longwire.asgi import frames, messages, noise, tasks
 from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
 from longwire.asgi.inbox import Inbox
-from longwire.asgi.quiescence import Outcome, Watch
+from longwire.asgi.quiescence import MOVES, Outcome, Watch
 from longwire.asgi.stage import WITHOUT_EFFECT, Replay, Stage, SupersededError
 from longwire.deadlines import is_hang
 from longwire.exceptions import (
@@ -88,7 +89,8 @@ class Run:
     _frames = 0  # without those of after the end
     _expected: float = math.inf  # so many are waited for
     _left_alone = False  # the app had returned before its run was stopped
-    _ended = _stopped = _is_made = _is_let_go = False
+    _ended = _stopped = _is_made = _is_called = _is_let_go = False
+    _has_gone_on = False  # in this very step, as the app was about to wait for the client
     _error: BaseException | None = None
 
     def __init__(
@@ -130,7 +132,7 @@ class Run:
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
         if not self._is_made:  # an eager task factory must not run the app before its run is made
             await asyncio.sleep(0)
-        self._began = self.loop.time()
+        self._began, self._is_called = self.loop.time(), True
         await app(scope, self._inbox.receive, self._send)
 
     # What the handler asks for, in this order. Deadlines are in the event loop's time.
@@ -155,11 +157,14 @@ class Run:
             return max(since, self._active_at) + self._linger
         return self.answer.at + WAITING_GRACE
 
-    async def until_ready(self, answered: int, deadline: float) -> Outcome | None:
+    async def until_ready(
+        self, answered: int, deadline: float, go_on: Callable[[], object] | None = None
+    ) -> Outcome | None:
         """Replay the connect step until the app is ready for a message: None, else why it is not.
 
         It is not before it has sent again the `answered` frames that had been sent when the
-        response to $connect left, unless that takes it too long.
+        response to $connect left, unless that takes it too long. `go_on` is called once it is, if
+        possible by the app itself as it is about to wait.
         """
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
@@ -171,12 +176,33 @@ class Run:
             done = self.replay.sent >= answered or _is_late(look, now, until)
             return Outcome.READY if done else until
 
+        if go_on is not None and self.hints is None:  # which look at an app that waits
+            self._inbox.on_empty = functools.partial(self._go_on_at_once, go_on)
         outcome = await self._drive(decide, deadline)
+        self._inbox.on_empty = None
+        if self._has_gone_on:
+            self._has_gone_on = False
+            return None
         if self.answer.is_closing:
             return Outcome.ENDED
         self.replay.complete = outcome is Outcome.PARKED
-        ready = outcome is Outcome.READY or (self.replay.complete and self.answer.accepted)
-        return None if ready else outcome
+        if outcome is not Outcome.READY and not (self.replay.complete and self.answer.accepted):
+            return outcome
+        if go_on is not None:
+            go_on()
+        return None
+
+    def _go_on_at_once(self, go_on: Callable[[], object]) -> bool:
+        """Go on, as the app is about to wait for the client, if nothing else of it can move."""
+        ready = (
+            self._stage is Stage.REPLAY
+            and self.answer.state is HandshakeState.ACCEPTED
+            and self._watch.is_alone()
+        )
+        if ready:
+            self._inbox.on_empty, self._has_gone_on, self.replay.complete = None, True, True
+            go_on()
+        return ready
 
     def _now(self) -> float:
         """Return the time of the event loop as it is for the app."""
@@ -247,7 +273,11 @@ class Run:
     ) -> Outcome:
         """Look at the run whenever it has changed, until its step is over."""
         since: float | None = None
-        while True:
+        if not self._is_called:
+            # In the next turn of the event loop an app mostly gets through what posts nothing.
+            posts = self._stage is Stage.REPLAY and self.replay.disconnect is None
+            await (self._watch.change(MOVES, deadline) if posts else asyncio.sleep(0))
+        while not self._has_gone_on:
             look = await self._watch.look(self._task)
             if look.outcome is not None:
                 return look.outcome
@@ -264,6 +294,7 @@ class Run:
                     self._note_cut_off(self._watch.held_by(look))
                 return decision
             await self._watch.change(look, min(decision, deadline))
+        return Outcome.READY
 
     async def stop(self, deadline: float = math.inf, give_up_at: float = math.inf) -> str:
         """End the run: let the app clean up without effect, then cancel what it left behind.
@@ -504,7 +535,8 @@ class Run:
             subprotocol=subprotocol,
             dropped_headers=tuple(dropped),
         )
-        self._watch.signal()
+        if self._is_handshake or self._inbox.waiters:
+            self._watch.signal()
 
     def _deny(
         self,
@@ -523,19 +555,21 @@ class Run:
             self._deny(self.answer.status or 403)
 
     async def _emit(self, frame: Frame) -> None:
-        match self._stage:
-            case Stage.REPLAY:
-                if self._is_foreign(asyncio.current_task()):
-                    raise self._too_late()
-                self._replay(frame)
-            case Stage.GONE if not self._hears_next:
-                raise ConnectionGoneError(self.connection_id)
-            case Stage.GONE:
-                pass
-            case _:
-                await self._send_now(frame)
-        if self._inbox.waiters or self._frames > self._expected:
-            self._watch.signal()
+        try:
+            match self._stage:
+                case Stage.REPLAY:
+                    if self._is_foreign(asyncio.current_task()):
+                        raise self._too_late()
+                    self._replay(frame)
+                case Stage.GONE if not self._hears_next:
+                    raise ConnectionGoneError(self.connection_id)
+                case Stage.GONE:
+                    pass
+                case _:
+                    await self._send_now(frame)
+        finally:
+            if self._inbox.waiters or self._frames > self._expected:
+                self._watch.signal()
 
     def _replay(self, frame: Frame) -> None:
         if self.replay.disconnect is not None:
@@ -568,8 +602,6 @@ class Run:
         except SupersededError:
             await self.give_way()
             raise ConnectionGoneError(self.connection_id) from None
-        finally:
-            self._watch.signal()
 
     async def give_way(self) -> None:
         """Stop, as somebody else goes on with its connection: whoever calls this is cancelled.

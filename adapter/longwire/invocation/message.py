@@ -77,8 +77,7 @@ async def _is_sending(connection: Connection, run: Run) -> bool:
 
 
 async def _give_all(invocation: Invocation, run: Run, messages: Iterator[Message]) -> Outcome:
-    """Give the app one message after the other, until it has ended or there are no more."""
-    run.hand_over(next(messages))
+    """Give the app what follows its first message, until it has ended or there is no more."""
     while True:
         outcome = await run.until_over(invocation.run_until, invocation.call.client_is_awaited)
         if run.ended or run.unwinding or outcome is Outcome.DEADLINE:
@@ -95,10 +94,14 @@ async def _reply(
     replies = Replies(connection, record)
     run = invocation.run(record, replies, Stage.REPLAY, "message")
     too_late, wrong = False, None
+
+    def begin() -> None:
+        replies.begin(complete=run.replay.complete)
+        run.hand_over(next(messages))
+
     try:
-        outcome = await run.until_ready(record.answered, invocation.run_until)
+        outcome = await run.until_ready(record.answered, invocation.run_until, begin)
         if outcome is None:
-            replies.begin(complete=run.replay.complete)
             outcome = await _give_all(invocation, run, messages)
             ended = run.ended
             connection.state.end()

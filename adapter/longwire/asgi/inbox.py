@@ -50,7 +50,7 @@ class Inbox:
     # Called as somebody is about to wait; tells whether something may be here by then.
     on_empty: Callable[[], bool] | None = None
 
-    def __init__(self, first: Message, on_change: Callable[[], object]) -> None:
+    def __init__(self, first: Message, on_change: Callable[[], object] = lambda: None) -> None:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
         # Of these futures, those of who waits for what comes after a message, and receives nothing.
         self._held: set[asyncio.Future[None]] = set()

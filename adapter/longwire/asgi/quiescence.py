@@ -68,6 +68,7 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._run = run
         self._inbox = inbox
+        inbox.on_change = self.signal
         self._linger = linger  # seconds ahead within which a timer matters
         self._changed: asyncio.Future[None] | None = None
         self._limits = limits()
@@ -80,8 +81,6 @@ class Watch:
         if app.done() and self._run <= {app}:
             return ENDED
         for _ in range(LOOKS):
-            if not (self._inbox.waiters or self._inbox.told_the_end or app.done()):
-                return MOVES
             if not (self._inbox and self._inbox.waiters):
                 await self._rest()
             if (seen := self._look_at_once(app)) is not None:
@@ -96,11 +95,18 @@ class Watch:
             return look
         return Look(None, True, tuple(self._others()), -math.inf)
 
+    def glance(self, app: _Task) -> Look | None:
+        """Tell what shows before the run has come to rest; mostly nothing does."""
+        if app.done():
+            return ENDED if self._run <= {app} else None
+        return None if self._inbox.waiters or self._inbox.told_the_end else MOVES
+
     def is_alone(self) -> bool:
         """Tell whether the task that asks is all of its run, and nothing else can move it."""
         task, run = asyncio.current_task(), self._run
         return (
             len(run) == 1
+            and task is not None
             and task in run
             and not task.cancelling()
             and suspended.is_due(self._loop, run) is False

@@ -122,18 +122,20 @@ class Run:
         self._linger = linger
         self._on_hand_over = on_hand_over  # called once the replay is over
         self._tasks = tasks.TaskSet(goes_on=self.lives_on)
-        self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
+        self._inbox = Inbox({"type": "websocket.connect"})
         self._watch = Watch(self._tasks, self._inbox, linger)
         tasks.install(self.loop)
         self._task = tasks.spawn(self._call(app, scope), self._tasks, f"app {connection_id}")
         self._is_made = True
-        self._task.add_done_callback(self._watch.signal)
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
         if not self._is_made:  # an eager task factory must not run the app before its run is made
             await asyncio.sleep(0)
         self._began, self._is_called = self.loop.time(), True
-        await app(scope, self._inbox.receive, self._send)
+        try:
+            await app(scope, self._inbox.receive, self._send)
+        finally:
+            self._watch.signal()
 
     # What the handler asks for, in this order. Deadlines are in the event loop's time.
 
@@ -212,6 +214,7 @@ class Run:
         """Cancel the app without effect, as somebody else goes on with its connection."""
         if not self._is_let_go:
             self._task.cancel()
+            self._watch.signal()  # an app that was never called says nothing itself
         self._unwind()
 
     def hand_over(self, message: Message) -> None:
@@ -278,7 +281,7 @@ class Run:
             posts = self._stage is Stage.REPLAY and self.replay.disconnect is None
             await (self._watch.change(MOVES, deadline) if posts else asyncio.sleep(0))
         while not self._has_gone_on:
-            look = await self._watch.look(self._task)
+            look = self._watch.glance(self._task) or await self._watch.look(self._task)
             if look.outcome is not None:
                 return look.outcome
             now = self.loop.time()
@@ -311,9 +314,9 @@ class Run:
             self.hints.park(self._task, self._tasks, self._inbox.waiters)
         self._unwind()
         app = self._task  # which is let go of, if it is stopped twice at once
-        running = [app, *self._tasks]  # to the end, or asyncio says what they raise
+        running = {app, *self._tasks}  # to the end, or asyncio says what they raise
         try:
-            if self._left_alone and not self._tasks <= {app}:
+            if self._left_alone and len(running) > 1:
                 # One that waits for the client waits for ever: nothing comes any more.
                 moving = await self._watch.moving()
                 await tasks.wait(moving, min(self._linger, deadline - self.loop.time()))
@@ -322,16 +325,17 @@ class Run:
                 await self._leave_sanic(app)
             if not self._left_alone:
                 await tasks.cancel([app], give_up_at - self.loop.time())
+            if app.done():
+                self._tasks.discard(app)  # what would do that has a turn of the loop of its own
             if self._tasks:
                 await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
         finally:  # also when nobody waits for it any longer
             self._stopped = True
-            for task in (app, *self._tasks):
-                tasks.ask_to_end(task)
-            tasks.retrieve_errors(running)
+            running |= self._tasks
+            tasks.end_all(running)
             if self.hints is not None:
                 self.hints.over()
-        given_up = [task for task in self._tasks if not task.done()]
+        given_up = [task for task in self._tasks if not task.done()] if self._tasks else None
         if app.done() and not self._is_let_go:
             self._let_go()
         return frames.describe(given_up) if given_up else ""
@@ -535,7 +539,7 @@ class Run:
             subprotocol=subprotocol,
             dropped_headers=tuple(dropped),
         )
-        if self._is_handshake or self._inbox.waiters:
+        if self._is_handshake or self.lives_on or self._inbox.waiters:
             self._watch.signal()
 
     def _deny(

@@ -46,10 +46,11 @@ class TaskSet(set[asyncio.Task[Any]]):
         if goes_on and not hasattr(asyncio.Task, "get_context"):  # before Python 3.12
             self.contexts = {}
 
-    def discard(self, task: object, /) -> None:
-        super().discard(task)
+    def forget(self, task: asyncio.Task[Any]) -> None:
+        """Take a task out that is done, with its context."""
+        self.discard(task)
         if self.contexts is not None:
-            self.contexts.pop(cast("Any", task), None)
+            self.contexts.pop(task, None)
 
     def _context_of(self, task: asyncio.Task[Any]) -> contextvars.Context:
         if self.contexts is not None:
@@ -81,16 +82,17 @@ class OwningTaskFactory:
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Future[Any]:
-        run = _owner.get()
-        if run is not None and run.contexts is not None and self._inner is None:
+        run, create = _owner.get(), self._inner or _plain_task
+        if run is None:
+            return create(loop, coro, **options)
+        if run.contexts is not None and self._inner is None:
             options.setdefault("context", contextvars.copy_context())
-        create = self._inner or _plain_task
         task = create(loop, coro, **options)
-        if run is not None and _is_task(task) and not task.done():
+        if _is_task(task) and not task.done():
             run.add(task)
             if run.contexts is not None and "context" in options:
                 run.contexts[task] = options["context"]
-            task.add_done_callback(run.discard)
+            task.add_done_callback(run.discard if run.contexts is None else run.forget)
         return task
 
 
@@ -160,10 +162,10 @@ async def cancel(running: Collection[asyncio.Task[Any]], limit: float) -> None:
             await asyncio.sleep(0)
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
     for _ in range(UNWIND_ROUNDS):
+        await asyncio.sleep(0)
         running = [task for task in running if not task.done()]
         if not running:
             return
-        await asyncio.sleep(0)
     await wait(running, min(UNWIND_LIMIT, limit))
 
 
@@ -183,12 +185,13 @@ async def wait(running: Collection[asyncio.Task[Any]], limit: float) -> None:
         await asyncio.wait(unfinished, timeout=max(0.0, limit))
 
 
-def retrieve_errors(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Keep asyncio from saying that nobody has looked at the errors of these."""
+def end_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel those that are not done; asyncio does not say that nobody looks at their errors."""
     for task in tasks:
         if task.done():
             _retrieve_error(task)
-        else:  # nobody waited for it to its end
+        else:  # nobody waits for it to its end
+            ask_to_end(task)
             task.add_done_callback(_retrieve_error)
 
 

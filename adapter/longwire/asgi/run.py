@@ -11,12 +11,12 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import itertools
 import logging
 import math
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import frames, messages, noise, tasks
@@ -33,7 +33,7 @@ from longwire.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 
     from longwire.asgi.channel import RunChannel
     from longwire.asgi.hints.hints import Hints
@@ -69,6 +69,7 @@ MOST_PLACES = 20
 SENDS_AT_ONCE = 16
 
 
+NOWHERE: frozenset[str] = frozenset()
 BETWEEN = frozenset({Stage.KEPT, Stage.UNWINDING})
 
 
@@ -78,7 +79,7 @@ class Run:
     lives_on = False  # in later events, which bring back what waits for a later message
     # What most runs leave as it is costs nothing here.
     cut_off: str = ""  # what was still busy when the step was ended, for the log
-    cut_off_at: frozenset[str] = frozenset()  # the places in the code where that was
+    cut_off_at: frozenset[str] = NOWHERE  # the places in the code where that was
     # A send that nobody answered: the app may have kept that to itself.
     hang: ManagementError | None = None
     # Tells an app's author what to know, on a developer's machine alone.
@@ -124,8 +125,8 @@ class Run:
         self._tasks = tasks.TaskSet(goes_on=self.lives_on)
         self._inbox = Inbox({"type": "websocket.connect"})
         self._watch = Watch(self._tasks, self._inbox, linger)
-        tasks.install(self.loop)
-        self._task = tasks.spawn(self._call(app, scope), self._tasks, f"app {connection_id}")
+        name = f"app {connection_id}"
+        self._task = tasks.spawn(self._call(app, scope), self._tasks, name, self.loop)
         self._is_made = True
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
@@ -135,6 +136,7 @@ class Run:
         try:
             await app(scope, self._inbox.receive, self._send)
         finally:
+            self._tasks.forget(self._task)
             self._watch.signal()
 
     # What the handler asks for, in this order. Deadlines are in the event loop's time.
@@ -309,7 +311,7 @@ class Run:
         if self._is_let_go:
             return ""
         self._left_alone = self._task.done()
-        self.cut_off, self.cut_off_at = "", frozenset()
+        self._note_cut_off(())
         if self.hints is not None and self._goes_on(deadline):
             self.hints.park(self._task, self._tasks, self._inbox.waiters)
         self._unwind()
@@ -326,7 +328,7 @@ class Run:
             if not self._left_alone:
                 await tasks.cancel([app], give_up_at - self.loop.time())
             if app.done():
-                self._tasks.discard(app)  # what would do that has a turn of the loop of its own
+                self._tasks.forget(app)  # which may never have been called
             if self._tasks:
                 await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
         finally:  # also when nobody waits for it any longer
@@ -345,11 +347,9 @@ class Run:
 
         Else the garbage collector finds it later, and looks at all runs that wait to do so.
         """
-        if self._task.cancelled():
-            # It keeps the error that cancelled it, whose traceback keeps this run.
-            with contextlib.suppress(asyncio.CancelledError):
-                self._task.exception()
-        self._error, self._is_let_go = self.error, True
+        with suppress(asyncio.CancelledError):  # which the task has kept, and it keeps this run
+            self._error = self._task.exception()
+        self._is_let_go = True
         del self._task, self._outbox
         self._inbox.on_change = _nothing
 
@@ -367,9 +367,11 @@ class Run:
             await asyncio.sleep(0)
 
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
-        places = map(frames.place, itertools.islice(held_by, MOST_PLACES)) if held_by else ()
-        self.cut_off = frames.describe(held_by) if held_by else ""
-        self.cut_off_at = frozenset(places)
+        if not held_by:
+            self.cut_off, self.cut_off_at = "", NOWHERE
+            return
+        self.cut_off = frames.describe(held_by)
+        self.cut_off_at = frozenset(map(frames.place, itertools.islice(held_by, MOST_PLACES)))
 
     def _goes_on(self, deadline: float) -> bool:
         """Tell whether the connection outlives this run, whose app waits for the client."""
@@ -394,9 +396,10 @@ class Run:
     @property
     def unwinding(self) -> bool:
         """Whether the run is over and only cleans up."""
-        # Who ends an event loop cancels what is kept on it.
-        ends = self._stage is Stage.KEPT and self._task.cancelling() > 0
-        return ends or self._stage is Stage.UNWINDING
+        if self._stage in BETWEEN:
+            # Who ends an event loop cancels what is kept on it.
+            return self._stage is Stage.UNWINDING or self._task.cancelling() > 0
+        return False
 
     @property
     def is_handshake(self) -> bool:
@@ -477,35 +480,39 @@ class Run:
     # What the app calls.
 
     async def _send(self, message: Message) -> None:
-        if self._stage in BETWEEN:
-            await self._take_turns()
-            return self._clean_up(message)
         try:
-            match self.answer.state, message.get("type"):
-                case HandshakeState.ACCEPTED, "websocket.send":
-                    await self._emit(messages.frame(message))
-                case HandshakeState.PENDING, "websocket.accept":
-                    self._accept(message)
-                case HandshakeState.PENDING, "websocket.close":
-                    self._deny(403, closed_with=(message.get("code"), message.get("reason")))
-                case HandshakeState.PENDING, "websocket.http.response.start":
-                    self._deny(messages.status(message), HandshakeState.DENYING)
-                case HandshakeState.DENYING, "websocket.http.response.body":
-                    self._go_on_denying(message)
-                case HandshakeState.ACCEPTED, "websocket.close":
-                    await self._close(message)
-                case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
-                    raise ConnectionGoneError(self.connection_id)  # as for an end by the client
-                case state, kind:
-                    raise ASGIMessageError(f"the app sent {kind!r}, but {EXPECTED[state]}")
+            if self._stage in BETWEEN:
+                self._clean_up(message)
+            elif (doing := self._do(message)) is not None:
+                await doing
         finally:
+            if self._inbox.waiters or self._frames > self._expected:
+                self._watch.signal()
             # Behind the frame, so that none of another task overtakes it; also when it raises.
-            await self._take_turns()
+            self._sends += 1
+            if self._sends % SENDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
-    async def _take_turns(self) -> None:
-        self._sends += 1
-        if self._sends % SENDS_AT_ONCE == 0:
-            await asyncio.sleep(0)
+    def _do(self, message: Message) -> Coroutine[Any, Any, None] | None:
+        """Do what a message asks for; return what is left of that to be awaited, as a rule none."""
+        match self.answer.state, message.get("type"):
+            case HandshakeState.ACCEPTED, "websocket.send":
+                return self._emit(messages.frame(message))
+            case HandshakeState.PENDING, "websocket.accept":
+                self._accept(message)
+            case HandshakeState.PENDING, "websocket.close":
+                self._deny(403, closed_with=(message.get("code"), message.get("reason")))
+            case HandshakeState.PENDING, "websocket.http.response.start":
+                self._deny(messages.status(message), HandshakeState.DENYING)
+            case HandshakeState.DENYING, "websocket.http.response.body":
+                self._go_on_denying(message)
+            case HandshakeState.ACCEPTED, "websocket.close":
+                return self._close(message)
+            case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
+                raise ConnectionGoneError(self.connection_id)  # as for an end by the client
+            case state, kind:
+                raise ASGIMessageError(f"the app sent {kind!r}, but {EXPECTED[state]}")
+        return None
 
     def _clean_up(self, message: Message) -> None:
         """Do nothing for an app that cleans up; raise for all else, which reaches nobody."""
@@ -558,24 +565,18 @@ class Run:
         if not message.get("more_body", False):
             self._deny(self.answer.status or 403)
 
-    async def _emit(self, frame: Frame) -> None:
-        try:
-            match self._stage:
-                case Stage.REPLAY:
-                    if self._is_foreign(asyncio.current_task()):
-                        raise self._too_late()
-                    self._replay(frame)
-                case Stage.GONE if not self._hears_next:
-                    raise ConnectionGoneError(self.connection_id)
-                case Stage.GONE:
-                    pass
-                case _:
-                    await self._send_now(frame)
-        finally:
-            if self._inbox.waiters or self._frames > self._expected:
-                self._watch.signal()
+    def _emit(self, frame: Frame) -> Coroutine[Any, Any, None] | None:
+        if self._stage is Stage.REPLAY:
+            return self._replay(frame)
+        if self._stage is not Stage.GONE:
+            return self._send_now(frame)
+        if not self._hears_next:
+            raise ConnectionGoneError(self.connection_id)
+        return None
 
     def _replay(self, frame: Frame) -> None:
+        if self._is_foreign(asyncio.current_task()):
+            raise self._too_late()
         if self.replay.disconnect is not None:
             message, sent, tolerated_until = self.replay.disconnect
             if self.replay.sent >= sent and self.loop.time() >= tolerated_until:

@@ -77,46 +77,64 @@ class OwningTaskFactory:
     """Creates tasks as the loop's earlier factory did, and adds each to the run that asked."""
 
     def __init__(self, inner: _Factory | None) -> None:
-        self._inner = inner
+        self._create = inner or _plain_task
+        self._is_plain = inner is None  # so that it takes a context
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Future[Any]:
-        run, create = _owner.get(), self._inner or _plain_task
+        run = _owner.get()
         if run is None:
-            return create(loop, coro, **options)
-        if run.contexts is not None and self._inner is None:
-            options.setdefault("context", contextvars.copy_context())
-        task = create(loop, coro, **options)
+            return self._create(loop, coro, **options)
+        task = self.create(run, loop, coro, **options)
         if _is_task(task) and not task.done():
             run.add(task)
-            if run.contexts is not None and "context" in options:
-                run.contexts[task] = options["context"]
             task.add_done_callback(run.discard if run.contexts is None else run.forget)
         return task
 
+    def create(
+        self,
+        run: TaskSet,
+        loop: asyncio.AbstractEventLoop,
+        coro: Coroutine[Any, Any, Any],
+        **options: Any,
+    ) -> asyncio.Future[Any]:
+        """Create a task of a run, which has yet to be added to it."""
+        if run.contexts is None or not self._is_plain:
+            return self._create(loop, coro, **options)
+        context = options.setdefault("context", contextvars.copy_context())
+        task = self._create(loop, coro, **options)
+        run.contexts[cast("Any", task)] = context
+        return task
 
-def install(loop: asyncio.AbstractEventLoop) -> None:
+
+def install(loop: asyncio.AbstractEventLoop) -> OwningTaskFactory:
     """Make the loop keep track of runs; once more is no error."""
-    inner = loop.get_task_factory()
-    if not isinstance(inner, OwningTaskFactory):
-        factory: Any = OwningTaskFactory(inner)  # the stub's type is generic in the result
-        loop.set_task_factory(factory)
+    inner: Any = loop.get_task_factory()  # the stub's type is generic in the result
+    if isinstance(inner, OwningTaskFactory):
+        return inner
+    factory: Any = OwningTaskFactory(inner)
+    loop.set_task_factory(factory)
+    return cast("OwningTaskFactory", factory)
 
 
-def spawn(coro: Coroutine[Any, Any, None], run: TaskSet, name: str) -> asyncio.Task[None]:
-    """Start a task of a run in a context of its own."""
+def spawn(
+    coro: Coroutine[Any, Any, None], run: TaskSet, name: str, loop: asyncio.AbstractEventLoop
+) -> asyncio.Task[None]:
+    """Start a task of a run in a context of its own; whoever does has it taken out again."""
     context = contextvars.copy_context()
     context.run(_owner.set, run)
-    return context.run(asyncio.get_running_loop().create_task, coro, name=name)
+    task = cast("asyncio.Task[None]", context.run(install(loop).create, run, loop, coro))
+    task.set_name(name)
+    run.add(task)
+    return task
 
 
 def spawn_lifespan(coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Start the lifespan of an app; the tasks that it creates are the loop's `workers`."""
     loop = asyncio.get_running_loop()
-    install(loop)
     workers = _workers.setdefault(loop, TaskSet())
-    task = spawn(coro, workers, "lifespan")
+    task = spawn(coro, workers, "lifespan", loop)
     workers.discard(task)
     return task
 

@@ -567,10 +567,10 @@ class Run:
 
     def _emit(self, frame: Frame) -> Coroutine[Any, Any, None] | None:
         if self._stage is Stage.REPLAY:
-            return self._replay(frame)
-        if self._stage is not Stage.GONE:
+            self._replay(frame)
+        elif self._stage is not Stage.GONE:
             return self._send_now(frame)
-        if not self._hears_next:
+        elif not self._hears_next:
             raise ConnectionGoneError(self.connection_id)
         return None
 

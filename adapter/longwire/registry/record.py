@@ -86,6 +86,12 @@ class ConnectionRecord:
         """Whether the app has ended it, so that nobody is told of an end any more."""
         return self.ended or self.ending_at > 0.0
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether its connect step and its greeting are over, and no end has been noted."""
+        under_way = self.greeting or self.greeting_until or self.connecting_until
+        return not (under_way or self.ending_at or self.ended)
+
     def is_new(self, now: float) -> bool:
         """Tell whether API Gateway may not know it yet: it takes a moment after the response."""
         left_at = max(self.responded_at, self.leaving_until)

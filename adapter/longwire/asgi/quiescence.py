@@ -110,7 +110,7 @@ class Watch:
             and task in run
             and not task.cancelling()
             and suspended.is_due(self._loop, run) is False
-            and suspended.timers(self._loop, run) == []
+            and suspended.sees_no_timer(self._loop, run)
         )
 
     def _look_at_once(self, app: _Task) -> Look | None:

@@ -281,7 +281,8 @@ class Longwire:
             try:
                 times = Deadlines.of(context)
                 # Not observed: what it starts goes on when this event has long been over.
-                await self._lifespans.current().startup(deadlines.left(times.run))
+                if not (lifespan := self._lifespans.current()).is_up:
+                    await lifespan.startup(deadlines.left(times.run))
                 with Observing(observed):
                     departures = EventDepartures(self._application, raw, context, times)
                     call = Call(raw, context, times, observed.ending, departures, after)

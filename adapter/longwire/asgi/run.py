@@ -23,7 +23,7 @@ from longwire.asgi import frames, messages, noise, tasks
 from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
 from longwire.asgi.inbox import Inbox
 from longwire.asgi.quiescence import MOVES, Outcome, Watch
-from longwire.asgi.stage import WITHOUT_EFFECT, Replay, Stage, SupersededError
+from longwire.asgi.stage import BETWEEN, WITHOUT_EFFECT, Replay, Stage, SupersededError
 from longwire.deadlines import is_hang
 from longwire.exceptions import (
     ASGIMessageError,
@@ -33,6 +33,7 @@ from longwire.exceptions import (
 )
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 
     from longwire.asgi.channel import RunChannel
@@ -70,7 +71,6 @@ SENDS_AT_ONCE = 16
 
 
 NOWHERE: frozenset[str] = frozenset()
-BETWEEN = frozenset({Stage.KEPT, Stage.UNWINDING})
 
 
 class Run:
@@ -104,6 +104,7 @@ class Run:
         connection_id: str,
         linger: float,
         on_hand_over: Callable[[], object] = lambda: None,
+        context: contextvars.Context | None = None,
     ) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._active_at = self.loop.time()  # when it last did something for the client
@@ -126,7 +127,7 @@ class Run:
         self._inbox = Inbox({"type": "websocket.connect"})
         self._watch = Watch(self._tasks, self._inbox, linger)
         name = f"app {connection_id}"
-        self._task = tasks.spawn(self._call(app, scope), self._tasks, name, self.loop)
+        self._task = tasks.spawn(self._call(app, scope), self._tasks, name, self.loop, context)
         self._is_made = True
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:

@@ -289,6 +289,8 @@ def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[Timer] |
         return list(run.timers) if loop in _recorded else None
     if len(scheduled) > _MOST_TIMERS:
         return None
+    if not scheduled:
+        return []
     if len(scheduled) <= _FEW_TIMERS:
         by_run = _sort_by_run(scheduled)
     else:
@@ -434,12 +436,11 @@ def _sort_by_run(
 ) -> dict[int, list[Timer]] | None:
     by_run: dict[int, list[Timer]] = {}
     for timer in scheduled:
-        if timer.cancelled():
-            continue
         context = getattr(timer, CONTEXT, None)
-        if context is None:
+        if context is None and not timer.cancelled():
             return None
-        if (run := owned.owner(context)) is not None:
+        run = None if context is None else owned.owner(context)
+        if run is not None and not timer.cancelled():
             by_run.setdefault(id(run), []).append(timer)
     return by_run
 

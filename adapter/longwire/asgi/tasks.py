@@ -119,10 +119,14 @@ def install(loop: asyncio.AbstractEventLoop) -> OwningTaskFactory:
 
 
 def spawn(
-    coro: Coroutine[Any, Any, None], run: TaskSet, name: str, loop: asyncio.AbstractEventLoop
+    coro: Coroutine[Any, Any, None],
+    run: TaskSet,
+    name: str,
+    loop: asyncio.AbstractEventLoop,
+    context: contextvars.Context | None = None,
 ) -> asyncio.Task[None]:
-    """Start a task of a run in a context of its own; whoever does has it taken out again."""
-    context = contextvars.copy_context()
+    """Start a task of a run in a copy of a context; whoever does has it taken out again."""
+    context = contextvars.copy_context() if context is None else context
     context.run(_owner.set, run)
     task = cast("asyncio.Task[None]", context.run(install(loop).create, run, loop, coro))
     task.set_name(name)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import math
@@ -22,7 +23,8 @@ from longwire.asgi.state import ScopeState
 from longwire.invocation.connection import Connection, Gate
 from longwire.invocation.outcome import log_cut_off
 from longwire.invocation.state import OwnState
-from longwire.registry.caller import Caller, Calling
+from longwire.registry import caller as callers
+from longwire.registry.caller import Caller
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -235,16 +237,18 @@ class Invocation:
             connection.update_state,
             self.settings.state_limit if self.settings.state else None,
         )
-        with Calling(caller):
-            run = kind(
-                self._application.app,
-                asgi_scope,
-                outbox,
-                stage=stage,
-                connection_id=connection.id,
-                linger=self.settings.linger,
-                on_hand_over=state.restore,
-            )
+        context = contextvars.copy_context()
+        context.run(callers.current.set, caller)
+        run = kind(
+            self._application.app,
+            asgi_scope,
+            outbox,
+            stage=stage,
+            connection_id=connection.id,
+            linger=self.settings.linger,
+            on_hand_over=state.restore,
+            context=context,
+        )
         connection.begin(run, state, gate, None if gate is None else record)
         return run
 

@@ -85,7 +85,7 @@ class Talk:
 
 def old_record() -> str:
     """Return what a store keeps of a connection that has been there for long."""
-    handshake = Handshake("wss", "/", "", (), None, None, (), None)
+    handshake = Handshake("wss", "/", "", "", None, None, (), None)
     return record.dumps(record.ConnectionRecord(handshake), exclude_headers=frozenset())
 
 

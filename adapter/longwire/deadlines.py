@@ -69,7 +69,7 @@ class Deadlines(NamedTuple):
 
 
 def _margin(seconds: float) -> float:
-    return min(MARGIN, seconds * MARGIN_PART)
+    return MARGIN if seconds * MARGIN_PART > MARGIN else seconds * MARGIN_PART
 
 
 def left(deadline: float) -> float:

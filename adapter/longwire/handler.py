@@ -25,7 +25,7 @@ from longwire.config import settings
 from longwire.deadlines import Deadlines
 from longwire.exceptions import ConfigurationError, LongwireError
 from longwire.invocation.connect import connect
-from longwire.invocation.disconnect import collect_departures, disconnect
+from longwire.invocation.disconnect import EventDepartures, disconnect
 from longwire.invocation.invocation import TELL_TIME, Application, Call
 from longwire.invocation.message import message
 from longwire.observability.event import Observed, Observing
@@ -259,7 +259,7 @@ class Longwire:
             deadline = times.send
         else:
             deadline = time.monotonic() + (sweep.TIMEOUT if timeout is None else timeout)
-        departures = collect_departures(self._application, {}, context, times)
+        departures = EventDepartures(self._application, {}, context, times)
         if endpoint_url is None:
             endpoint = self._api.configured_endpoint()
         else:
@@ -281,9 +281,10 @@ class Longwire:
             try:
                 times = Deadlines.of(context)
                 # Not observed: what it starts goes on when this event has long been over.
-                await self._lifespans.current().startup(deadlines.left(times.run))
+                if not (lifespan := self._lifespans.current()).is_up:
+                    await lifespan.startup(deadlines.left(times.run))
                 with Observing(observed):
-                    departures = collect_departures(self._application, raw, context, times)
+                    departures = EventDepartures(self._application, raw, context, times)
                     call = Call(raw, context, times, observed.ending, departures, after)
                     return await self._answer(call)
             except LongwireError as error:
@@ -319,7 +320,7 @@ class Longwire:
         else:
             answer = await self._answer_http(call)
         departures = call.departures
-        if call.after is not None and (departures.found or departures.is_delivering):
+        if call.after is not None and departures:
             await call.after.start(departures.tell(), "ends that were found")
         else:
             await departures.tell(TELL_TIME)
@@ -380,7 +381,7 @@ class Longwire:
         raw, endpoint, loop = self._latest or ({}, self._api.configured_endpoint(), None)
 
         async def tell(departed: Sequence[Departure]) -> None:
-            departures = collect_departures(self._application, raw, None, None)
+            departures = EventDepartures(self._application, raw, None, None)
             departures.found.update(dict.fromkeys(departed))
             await self._lifespans.current().startup(TELL_TIME)
             await departures.tell(TELL_TIME)
@@ -389,7 +390,7 @@ class Longwire:
             self._api.at(endpoint, tell=tell),
             time.monotonic() + timeout,
             loop=loop,
-            deliveries=collect_departures(self._application, raw, None, None).deliveries,
+            deliveries=EventDepartures(self._application, raw, None, None).deliveries,
         )
 
 

@@ -171,7 +171,7 @@ async def test_the_timers_of_a_run_are_known_by_their_names(
     loop = asyncio.get_running_loop()
     run = tasks.TaskSet()
     tasks.install(loop)
-    task = tasks.spawn(asyncio.sleep(60), run, "it")
+    task = tasks.spawn(asyncio.sleep(60), run, "it", loop)
     while is_runnable(task):
         await asyncio.sleep(0)
     assert len(timers(loop, run) or ()) == 1

@@ -239,6 +239,54 @@ async def test_a_replay_swallows_what_the_connect_step_did() -> None:
     assert client.did == [("swallowed", "x"), "reply"]
 
 
+@pytest.mark.parametrize("is_alone", [True, False])
+async def test_an_app_that_is_alone_goes_on_in_its_own_receive(*, is_alone: bool) -> None:
+    """A timer might still move it, so who has set one is looked at when it waits."""
+    client, went_on_in = Recorder(), []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        if not is_alone:
+            asyncio.get_running_loop().call_later(60, print)
+        message = await receive()
+        await send({"type": "websocket.send", "text": message["text"]})
+        await receive()
+
+    def go_on() -> None:
+        went_on_in.append(asyncio.current_task())
+        run.hand_over({"type": "websocket.receive", "text": "a"})
+
+    run = _run(app, client, Stage.REPLAY)
+    app_task = run._task
+    assert await run.until_ready(0, _deadline(), go_on) is None
+    assert await run.until_over(_deadline()) is Outcome.PARKED
+    await run.stop()
+    assert client.did == ["a"]
+    assert went_on_in == [app_task if is_alone else asyncio.current_task()]
+
+
+async def test_an_app_that_has_cancelled_itself_is_cancelled_before_its_message() -> None:
+    """As it would be by any other wait."""
+    client = Recorder()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+    def go_on() -> None:
+        run.hand_over({"type": "websocket.receive", "text": "a"})
+
+    run = _run(app, client, Stage.REPLAY)
+    assert await run.until_ready(0, _deadline(), go_on) is Outcome.ENDED
+    await run.stop()
+    assert client.did == []
+
+
 async def test_sends_raise_once_the_client_is_gone() -> None:
     """ASGI 2.4: an OSError."""
     caught: list[BaseException] = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire.asgi import tasks
 from longwire.asgi.frames import describe
-from longwire.asgi.suspended import is_runnable
+from longwire.asgi.suspended import is_due, is_runnable
 from tests.asgi import waits
 from tests.asgi.waits import BUSY, QUIET, is_quiet, on_sleep, on_task, suspended
 
@@ -52,3 +54,29 @@ async def test_a_finished_task_waits_for_nothing() -> None:
     await task
     assert not is_runnable(task)
     assert describe([task]).endswith("in unknown")
+
+
+async def test_among_many_only_what_is_yet_to_be_called_is_due() -> None:
+    """Each asks in a callback of its own, which does not count any more."""
+    loop, due = asyncio.get_running_loop(), []
+    runs = [tasks.TaskSet() for _ in range(200)]
+
+    def context_of(run: tasks.TaskSet) -> contextvars.Context:
+        context = contextvars.copy_context()
+        context.run(tasks._owner.set, run)
+        return context
+
+    def ask(number: int) -> None:
+        due.append(is_due(loop, runs[number]))
+        if number == 70:  # from now on one of the first has something to be called again
+            loop.call_soon(ask, 7, context=context_of(runs[7]))
+            due.append(is_due(loop, runs[7]))
+
+    for number, run in enumerate(runs):
+        loop.call_soon(ask, number, context=context_of(run))
+    loop.call_soon(ask, 5, context=context_of(runs[5]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    expected = [False] * 203
+    expected[5] = expected[71] = True
+    assert due == expected

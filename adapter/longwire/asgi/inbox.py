@@ -47,8 +47,10 @@ class Inbox:
     """What the app is to receive, and which of its tasks wait for more."""
 
     channel: Channel | None = None  # of a channel layer, for an app that has asked for one
+    # Called as somebody is about to wait; tells whether something may be here by then.
+    on_empty: Callable[[], bool] | None = None
 
-    def __init__(self, first: Message, on_change: Callable[[], object]) -> None:
+    def __init__(self, first: Message, on_change: Callable[[], object] = lambda: None) -> None:
         self.waiters: dict[asyncio.Task[Any], asyncio.Future[None]] = {}  # inside `receive()`
         # Of these futures, those of who waits for what comes after a message, and receives nothing.
         self._held: set[asyncio.Future[None]] = set()
@@ -112,7 +114,9 @@ class Inbox:
         while not self._messages:
             if self.is_closed:
                 await self.refuse()
-            await self._wait()
+            self.waited = True
+            if self.on_empty is None or not self.on_empty():
+                await self._wait()
         message = self._messages.popleft()
         if message["type"] != "websocket.connect":
             self.count()
@@ -156,7 +160,6 @@ class Inbox:
         task = asyncio.current_task()
         if task is None:
             raise ASGIMessageError("receive() was called outside a task")
-        self.waited = True
         self.waiters[task] = waiter = asyncio.get_running_loop().create_future()
         self.on_change()
         try:

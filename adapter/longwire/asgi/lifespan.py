@@ -107,6 +107,11 @@ class Lifespan:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
+    @property
+    def is_up(self) -> bool:
+        """Whether nobody has to wait for its startup, as for nearly every event."""
+        return self._mode == "off" or self._started.done()
+
     async def startup(self, timeout: float) -> None:
         """Run the app's startup; whoever calls while it runs waits for the same one.
 
@@ -114,7 +119,7 @@ class Lifespan:
         """
         if self._mode == "off":
             return
-        if self._started.done():  # as for nearly every event; a wait would take a timer
+        if self._started.done():
             return self._started.result()
         if self._task is None:
             self._inbox.put_nowait({"type": "lifespan.startup"})

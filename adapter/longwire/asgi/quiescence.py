@@ -68,6 +68,7 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._run = run
         self._inbox = inbox
+        inbox.on_change = self.signal
         self._linger = linger  # seconds ahead within which a timer matters
         self._changed: asyncio.Future[None] | None = None
         self._limits = limits()
@@ -93,6 +94,24 @@ class Watch:
                     continue
             return look
         return Look(None, True, tuple(self._others()), -math.inf)
+
+    def glance(self, app: _Task) -> Look | None:
+        """Tell what shows before the run has come to rest; mostly nothing does."""
+        if app.done():
+            return ENDED if self._run <= {app} else None
+        return None if self._inbox.waiters or self._inbox.told_the_end else MOVES
+
+    def is_alone(self) -> bool:
+        """Tell whether the task that asks is all of its run, and nothing else can move it."""
+        task, run = asyncio.current_task(), self._run
+        return (
+            len(run) == 1
+            and task is not None
+            and task in run
+            and not task.cancelling()
+            and suspended.is_due(self._loop, run) is False
+            and suspended.sees_no_timer(self._loop, run)
+        )
 
     def _look_at_once(self, app: _Task) -> Look | None:
         """Tell what shows without a closer look; None where that needs one."""
@@ -175,11 +194,15 @@ class Watch:
 
     def others(self) -> dict[_Task, str]:
         """Return where the tasks are that do not wait for the client; of many, nothing."""
+        if len(self._run) == 1:  # who waits, or is about to
+            return {}
         others = self._others()
         return {task: frames.place(task) for task in others} if len(others) <= MOST_COMPARED else {}
 
     def newly_waiting(self, before: Mapping[_Task, str]) -> list[_Task]:
         """List new tasks that wait for others where none of before did; sleepers do not."""
+        if len(self._run) == len(self._inbox.waiters):
+            return []
         others = self._others()
         if not 0 < len(others) <= MOST_COMPARED:
             return []

@@ -11,18 +11,19 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import itertools
 import logging
 import math
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import frames, messages, noise, tasks
 from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
 from longwire.asgi.inbox import Inbox
-from longwire.asgi.quiescence import Outcome, Watch
-from longwire.asgi.stage import WITHOUT_EFFECT, Replay, Stage, SupersededError
+from longwire.asgi.quiescence import MOVES, Outcome, Watch
+from longwire.asgi.stage import BETWEEN, WITHOUT_EFFECT, Replay, Stage, SupersededError
 from longwire.deadlines import is_hang
 from longwire.exceptions import (
     ASGIMessageError,
@@ -32,7 +33,8 @@ from longwire.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    import contextvars
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 
     from longwire.asgi.channel import RunChannel
     from longwire.asgi.hints.hints import Hints
@@ -68,7 +70,7 @@ MOST_PLACES = 20
 SENDS_AT_ONCE = 16
 
 
-BETWEEN = frozenset({Stage.KEPT, Stage.UNWINDING})
+NOWHERE: frozenset[str] = frozenset()
 
 
 class Run:
@@ -77,7 +79,7 @@ class Run:
     lives_on = False  # in later events, which bring back what waits for a later message
     # What most runs leave as it is costs nothing here.
     cut_off: str = ""  # what was still busy when the step was ended, for the log
-    cut_off_at: frozenset[str] = frozenset()  # the places in the code where that was
+    cut_off_at: frozenset[str] = NOWHERE  # the places in the code where that was
     # A send that nobody answered: the app may have kept that to itself.
     hang: ManagementError | None = None
     # Tells an app's author what to know, on a developer's machine alone.
@@ -88,7 +90,8 @@ class Run:
     _frames = 0  # without those of after the end
     _expected: float = math.inf  # so many are waited for
     _left_alone = False  # the app had returned before its run was stopped
-    _ended = _stopped = _is_made = _is_let_go = False
+    _ended = _stopped = _is_made = _is_called = _is_let_go = False
+    _has_gone_on = False  # in this very step, as the app was about to wait for the client
     _error: BaseException | None = None
 
     def __init__(
@@ -101,6 +104,7 @@ class Run:
         connection_id: str,
         linger: float,
         on_hand_over: Callable[[], object] = lambda: None,
+        context: contextvars.Context | None = None,
     ) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._active_at = self.loop.time()  # when it last did something for the client
@@ -120,18 +124,21 @@ class Run:
         self._linger = linger
         self._on_hand_over = on_hand_over  # called once the replay is over
         self._tasks = tasks.TaskSet(goes_on=self.lives_on)
-        self._inbox = Inbox({"type": "websocket.connect"}, lambda: self._watch.signal())
+        self._inbox = Inbox({"type": "websocket.connect"})
         self._watch = Watch(self._tasks, self._inbox, linger)
-        tasks.install(self.loop)
-        self._task = tasks.spawn(self._call(app, scope), self._tasks, f"app {connection_id}")
+        name = f"app {connection_id}"
+        self._task = tasks.spawn(self._call(app, scope), self._tasks, name, self.loop, context)
         self._is_made = True
-        self._task.add_done_callback(self._watch.signal)
 
     async def _call(self, app: ASGIApp, scope: Scope) -> None:
         if not self._is_made:  # an eager task factory must not run the app before its run is made
             await asyncio.sleep(0)
-        self._began = self.loop.time()
-        await app(scope, self._inbox.receive, self._send)
+        self._began, self._is_called = self.loop.time(), True
+        try:
+            await app(scope, self._inbox.receive, self._send)
+        finally:
+            self._tasks.forget(self._task)
+            self._watch.signal()
 
     # What the handler asks for, in this order. Deadlines are in the event loop's time.
 
@@ -155,11 +162,14 @@ class Run:
             return max(since, self._active_at) + self._linger
         return self.answer.at + WAITING_GRACE
 
-    async def until_ready(self, answered: int, deadline: float) -> Outcome | None:
+    async def until_ready(
+        self, answered: int, deadline: float, go_on: Callable[[], object] | None = None
+    ) -> Outcome | None:
         """Replay the connect step until the app is ready for a message: None, else why it is not.
 
         It is not before it has sent again the `answered` frames that had been sent when the
-        response to $connect left, unless that takes it too long.
+        response to $connect left, unless that takes it too long. `go_on` is called once it is, if
+        possible by the app itself as it is about to wait.
         """
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
@@ -171,12 +181,33 @@ class Run:
             done = self.replay.sent >= answered or _is_late(look, now, until)
             return Outcome.READY if done else until
 
+        if go_on is not None and self.hints is None:  # which look at an app that waits
+            self._inbox.on_empty = functools.partial(self._go_on_at_once, go_on)
         outcome = await self._drive(decide, deadline)
+        self._inbox.on_empty = None
+        if self._has_gone_on:
+            self._has_gone_on = False
+            return None
         if self.answer.is_closing:
             return Outcome.ENDED
         self.replay.complete = outcome is Outcome.PARKED
-        ready = outcome is Outcome.READY or (self.replay.complete and self.answer.accepted)
-        return None if ready else outcome
+        if outcome is not Outcome.READY and not (self.replay.complete and self.answer.accepted):
+            return outcome
+        if go_on is not None:
+            go_on()
+        return None
+
+    def _go_on_at_once(self, go_on: Callable[[], object]) -> bool:
+        """Go on, as the app is about to wait for the client, if nothing else of it can move."""
+        ready = (
+            self._stage is Stage.REPLAY
+            and self.answer.state is HandshakeState.ACCEPTED
+            and self._watch.is_alone()
+        )
+        if ready:
+            self._inbox.on_empty, self._has_gone_on, self.replay.complete = None, True, True
+            go_on()
+        return ready
 
     def _now(self) -> float:
         """Return the time of the event loop as it is for the app."""
@@ -186,6 +217,7 @@ class Run:
         """Cancel the app without effect, as somebody else goes on with its connection."""
         if not self._is_let_go:
             self._task.cancel()
+            self._watch.signal()  # an app that was never called says nothing itself
         self._unwind()
 
     def hand_over(self, message: Message) -> None:
@@ -247,8 +279,12 @@ class Run:
     ) -> Outcome:
         """Look at the run whenever it has changed, until its step is over."""
         since: float | None = None
-        while True:
-            look = await self._watch.look(self._task)
+        if not self._is_called:
+            # In the next turn of the event loop an app mostly gets through what posts nothing.
+            posts = self._stage is Stage.REPLAY and self.replay.disconnect is None
+            await (self._watch.change(MOVES, deadline) if posts else asyncio.sleep(0))
+        while not self._has_gone_on:
+            look = self._watch.glance(self._task) or await self._watch.look(self._task)
             if look.outcome is not None:
                 return look.outcome
             now = self.loop.time()
@@ -264,6 +300,7 @@ class Run:
                     self._note_cut_off(self._watch.held_by(look))
                 return decision
             await self._watch.change(look, min(decision, deadline))
+        return Outcome.READY
 
     async def stop(self, deadline: float = math.inf, give_up_at: float = math.inf) -> str:
         """End the run: let the app clean up without effect, then cancel what it left behind.
@@ -275,14 +312,14 @@ class Run:
         if self._is_let_go:
             return ""
         self._left_alone = self._task.done()
-        self.cut_off, self.cut_off_at = "", frozenset()
+        self._note_cut_off(())
         if self.hints is not None and self._goes_on(deadline):
             self.hints.park(self._task, self._tasks, self._inbox.waiters)
         self._unwind()
         app = self._task  # which is let go of, if it is stopped twice at once
-        running = [app, *self._tasks]  # to the end, or asyncio says what they raise
+        running = {app, *self._tasks}  # to the end, or asyncio says what they raise
         try:
-            if self._left_alone and not self._tasks <= {app}:
+            if self._left_alone and len(running) > 1:
                 # One that waits for the client waits for ever: nothing comes any more.
                 moving = await self._watch.moving()
                 await tasks.wait(moving, min(self._linger, deadline - self.loop.time()))
@@ -291,16 +328,17 @@ class Run:
                 await self._leave_sanic(app)
             if not self._left_alone:
                 await tasks.cancel([app], give_up_at - self.loop.time())
+            if app.done():
+                self._tasks.forget(app)  # which may never have been called
             if self._tasks:
                 await tasks.cancel(list(self._tasks), give_up_at - self.loop.time())
         finally:  # also when nobody waits for it any longer
             self._stopped = True
-            for task in (app, *self._tasks):
-                tasks.ask_to_end(task)
-            tasks.retrieve_errors(running)
+            running |= self._tasks
+            tasks.end_all(running)
             if self.hints is not None:
                 self.hints.over()
-        given_up = [task for task in self._tasks if not task.done()]
+        given_up = [task for task in self._tasks if not task.done()] if self._tasks else None
         if app.done() and not self._is_let_go:
             self._let_go()
         return frames.describe(given_up) if given_up else ""
@@ -310,11 +348,9 @@ class Run:
 
         Else the garbage collector finds it later, and looks at all runs that wait to do so.
         """
-        if self._task.cancelled():
-            # It keeps the error that cancelled it, whose traceback keeps this run.
-            with contextlib.suppress(asyncio.CancelledError):
-                self._task.exception()
-        self._error, self._is_let_go = self.error, True
+        with suppress(asyncio.CancelledError):  # which the task has kept, and it keeps this run
+            self._error = self._task.exception()
+        self._is_let_go = True
         del self._task, self._outbox
         self._inbox.on_change = _nothing
 
@@ -332,9 +368,11 @@ class Run:
             await asyncio.sleep(0)
 
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
-        places = map(frames.place, itertools.islice(held_by, MOST_PLACES)) if held_by else ()
-        self.cut_off = frames.describe(held_by) if held_by else ""
-        self.cut_off_at = frozenset(places)
+        if not held_by:
+            self.cut_off, self.cut_off_at = "", NOWHERE
+            return
+        self.cut_off = frames.describe(held_by)
+        self.cut_off_at = frozenset(map(frames.place, itertools.islice(held_by, MOST_PLACES)))
 
     def _goes_on(self, deadline: float) -> bool:
         """Tell whether the connection outlives this run, whose app waits for the client."""
@@ -359,9 +397,10 @@ class Run:
     @property
     def unwinding(self) -> bool:
         """Whether the run is over and only cleans up."""
-        # Who ends an event loop cancels what is kept on it.
-        ends = self._stage is Stage.KEPT and self._task.cancelling() > 0
-        return ends or self._stage is Stage.UNWINDING
+        if self._stage in BETWEEN:
+            # Who ends an event loop cancels what is kept on it.
+            return self._stage is Stage.UNWINDING or self._task.cancelling() > 0
+        return False
 
     @property
     def is_handshake(self) -> bool:
@@ -442,35 +481,39 @@ class Run:
     # What the app calls.
 
     async def _send(self, message: Message) -> None:
-        if self._stage in BETWEEN:
-            await self._take_turns()
-            return self._clean_up(message)
         try:
-            match self.answer.state, message.get("type"):
-                case HandshakeState.ACCEPTED, "websocket.send":
-                    await self._emit(messages.frame(message))
-                case HandshakeState.PENDING, "websocket.accept":
-                    self._accept(message)
-                case HandshakeState.PENDING, "websocket.close":
-                    self._deny(403, closed_with=(message.get("code"), message.get("reason")))
-                case HandshakeState.PENDING, "websocket.http.response.start":
-                    self._deny(messages.status(message), HandshakeState.DENYING)
-                case HandshakeState.DENYING, "websocket.http.response.body":
-                    self._go_on_denying(message)
-                case HandshakeState.ACCEPTED, "websocket.close":
-                    await self._close(message)
-                case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
-                    raise ConnectionGoneError(self.connection_id)  # as for an end by the client
-                case state, kind:
-                    raise ASGIMessageError(f"the app sent {kind!r}, but {EXPECTED[state]}")
+            if self._stage in BETWEEN:
+                self._clean_up(message)
+            elif (doing := self._do(message)) is not None:
+                await doing
         finally:
+            if self._inbox.waiters or self._frames > self._expected:
+                self._watch.signal()
             # Behind the frame, so that none of another task overtakes it; also when it raises.
-            await self._take_turns()
+            self._sends += 1
+            if self._sends % SENDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
-    async def _take_turns(self) -> None:
-        self._sends += 1
-        if self._sends % SENDS_AT_ONCE == 0:
-            await asyncio.sleep(0)
+    def _do(self, message: Message) -> Coroutine[Any, Any, None] | None:
+        """Do what a message asks for; return what is left of that to be awaited, as a rule none."""
+        match self.answer.state, message.get("type"):
+            case HandshakeState.ACCEPTED, "websocket.send":
+                return self._emit(messages.frame(message))
+            case HandshakeState.PENDING, "websocket.accept":
+                self._accept(message)
+            case HandshakeState.PENDING, "websocket.close":
+                self._deny(403, closed_with=(message.get("code"), message.get("reason")))
+            case HandshakeState.PENDING, "websocket.http.response.start":
+                self._deny(messages.status(message), HandshakeState.DENYING)
+            case HandshakeState.DENYING, "websocket.http.response.body":
+                self._go_on_denying(message)
+            case HandshakeState.ACCEPTED, "websocket.close":
+                return self._close(message)
+            case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
+                raise ConnectionGoneError(self.connection_id)  # as for an end by the client
+            case state, kind:
+                raise ASGIMessageError(f"the app sent {kind!r}, but {EXPECTED[state]}")
+        return None
 
     def _clean_up(self, message: Message) -> None:
         """Do nothing for an app that cleans up; raise for all else, which reaches nobody."""
@@ -504,7 +547,8 @@ class Run:
             subprotocol=subprotocol,
             dropped_headers=tuple(dropped),
         )
-        self._watch.signal()
+        if self._is_handshake or self.lives_on or self._inbox.waiters:
+            self._watch.signal()
 
     def _deny(
         self,
@@ -522,22 +566,18 @@ class Run:
         if not message.get("more_body", False):
             self._deny(self.answer.status or 403)
 
-    async def _emit(self, frame: Frame) -> None:
-        match self._stage:
-            case Stage.REPLAY:
-                if self._is_foreign(asyncio.current_task()):
-                    raise self._too_late()
-                self._replay(frame)
-            case Stage.GONE if not self._hears_next:
-                raise ConnectionGoneError(self.connection_id)
-            case Stage.GONE:
-                pass
-            case _:
-                await self._send_now(frame)
-        if self._inbox.waiters or self._frames > self._expected:
-            self._watch.signal()
+    def _emit(self, frame: Frame) -> Coroutine[Any, Any, None] | None:
+        if self._stage is Stage.REPLAY:
+            self._replay(frame)
+        elif self._stage is not Stage.GONE:
+            return self._send_now(frame)
+        elif not self._hears_next:
+            raise ConnectionGoneError(self.connection_id)
+        return None
 
     def _replay(self, frame: Frame) -> None:
+        if self._is_foreign(asyncio.current_task()):
+            raise self._too_late()
         if self.replay.disconnect is not None:
             message, sent, tolerated_until = self.replay.disconnect
             if self.replay.sent >= sent and self.loop.time() >= tolerated_until:
@@ -568,8 +608,6 @@ class Run:
         except SupersededError:
             await self.give_way()
             raise ConnectionGoneError(self.connection_id) from None
-        finally:
-            self._watch.signal()
 
     async def give_way(self) -> None:
         """Stop, as somebody else goes on with its connection: whoever calls this is cancelled.

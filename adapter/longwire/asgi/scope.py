@@ -16,6 +16,8 @@ from longwire.exceptions import StoredRecordError
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from longwire.apigateway.events import ConnectEvent, Pairs, RequestContext
     from longwire.types import LambdaEvent, Scope
 
@@ -37,7 +39,7 @@ class Handshake(NamedTuple):
     scheme: str
     path: str
     query_string: str  # percent-encoded, as ASGI wants it
-    headers: Pairs  # lower-case names, in order, repeats included
+    headers: str  # names, in lower case, and values in turn, a line each; repeats included
     client: str | None
     server: tuple[str, int] | None
     subprotocols: tuple[str, ...]
@@ -63,7 +65,7 @@ def handshake(event: ConnectEvent, *, path: str, path_query: str | None) -> Hand
         scheme=scheme,
         path=path,
         query_string=urlencode([pair for pair in event.query if pair[0] != path_query]),
-        headers=headers,
+        headers=_lines(headers),
         client=event.context.source_ip,
         server=_server(event.context.domain_name, first.get("x-forwarded-port"), scheme),
         subprotocols=_subprotocols(headers) if "sec-websocket-protocol" in first else (),
@@ -127,11 +129,16 @@ def dump(
 ) -> dict[str, Any]:
     """Return what JSON can hold, without these headers and query parameters."""
     offered_is_excluded = "sec-websocket-protocol" in exclude_headers
+    headers = handshake.headers
+    if exclude_headers and headers:
+        every = iter(headers.split("\n"))
+        pairs = zip(every, every, strict=True)
+        headers = _lines([pair for pair in pairs if pair[0] not in exclude_headers])
     return {
         "scheme": handshake.scheme,
         "path": handshake.path,
         "query_string": _without(handshake.query_string, exclude_query),
-        "headers": [pair for pair in handshake.headers if pair[0] not in exclude_headers],
+        "headers": headers,
         "client": handshake.client,
         "server": handshake.server,
         "subprotocols": () if offered_is_excluded else handshake.subprotocols,
@@ -142,12 +149,12 @@ def dump(
 def load(stored: Any) -> Handshake:
     """Return the handshake that was dumped; raises `StoredRecordError` for anything else."""
     try:
-        headers, server, subprotocols = stored["headers"], stored["server"], stored["subprotocols"]
+        server, subprotocols = stored["server"], stored["subprotocols"]
         handshake = Handshake(
             scheme=stored["scheme"],
             path=stored["path"],
             query_string=stored["query_string"],
-            headers=tuple([(name, value) for name, value in headers]),
+            headers=stored["headers"],
             client=stored["client"],
             server=None if server is None else (server[0], server[1]),
             subprotocols=tuple(subprotocols),
@@ -155,7 +162,7 @@ def load(stored: Any) -> Handshake:
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise StoredRecordError(f"the stored scope is not one of ours: {error!r}") from error
-    lists = type(headers) is type(subprotocols) is list and type(server) in (list, NoneType)
+    lists = type(subprotocols) is list and type(server) in (list, NoneType)
     # Its text must not have a value in it, which may be a secret.
     if not (lists and _is_ours(handshake)):
         raise StoredRecordError("the stored scope is not one of ours: it holds a wrong value")
@@ -170,7 +177,7 @@ def _is_ours(of: Handshake) -> bool:
     """Tell whether all values are such as `handshake` makes them."""
     if of.scheme not in ("ws", "wss"):
         return False
-    texts = [of.path, of.query_string, *of.subprotocols]
+    texts = [of.headers, of.path, of.query_string, *of.subprotocols]
     if of.client is not None:
         texts.append(of.client)
     if of.server is not None:
@@ -182,8 +189,10 @@ def _is_ours(of: Handshake) -> bool:
     if type(since) is not int or not 0 <= since < MANY:
         return False
     try:
-        "".join(chain(texts, chain.from_iterable(of.headers))).encode()
+        "".join(texts).encode()
     except (TypeError, UnicodeEncodeError):  # no str; half of a surrogate pair
+        return False
+    if of.headers and of.headers.count("\n") % 2 == 0:
         return False
     return of.path.startswith("/") and of.query_string.isascii()
 
@@ -228,12 +237,23 @@ def _subprotocols(headers: Pairs) -> tuple[str, ...]:
     return tuple(name for part in offered.split(",") if (name := part.strip()))
 
 
-def _headers(pairs: Pairs) -> list[tuple[bytes, bytes]]:
+def _lines(headers: Sequence[tuple[str, str]]) -> str:
+    """Return headers as one text, which is stored and read faster than each by itself."""
+    lines = "\n".join(chain.from_iterable(headers))
+    if headers and lines.count("\n") != 2 * len(headers) - 1:
+        # HTTP has none in a header: a value that goes on in another line is the same with a space.
+        lines = "\n".join(part.replace("\n", " ") for part in chain.from_iterable(headers))
+    return lines
+
+
+def _headers(lines: str) -> list[tuple[bytes, bytes]]:
     """Return the headers as they were on the wire, with those that API Gateway takes out."""
     try:
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+        parts = lines.encode("latin-1").split(b"\n") if lines else []
     except UnicodeEncodeError:
-        headers = [(_bytes(name), _bytes(value)) for name, value in pairs]
+        parts = [_bytes(part) for part in lines.split("\n")]
+    every = iter(parts)
+    headers = list(zip(every, every, strict=True))
     names = dict(headers)
     headers += [pair for pair in UPGRADE if pair[0] not in names]
     return headers

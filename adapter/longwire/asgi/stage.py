@@ -20,7 +20,9 @@ class Stage(enum.Enum):
     UNWINDING = enum.auto()  # the run is over and cleans up: nothing takes effect
 
 
-WITHOUT_EFFECT = frozenset({Stage.REPLAY, Stage.KEPT, Stage.UNWINDING})
+# Not sets: an enumeration's members have a slow hash.
+BETWEEN = Stage.KEPT, Stage.UNWINDING
+WITHOUT_EFFECT = Stage.REPLAY, *BETWEEN
 
 
 class Replay:

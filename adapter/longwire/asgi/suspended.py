@@ -118,8 +118,7 @@ def any_runnable(tasks: Iterable[_Task]) -> bool:
 def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool | None:
     """Tell whether the event loop is about to call something that a run has asked for.
 
-    None where the loop does not show it. Where it is about to call much, what it has called in this
-    turn may count, too.
+    None where the loop does not show it.
     """
     ready = getattr(loop, READY, None)
     if ready is None:
@@ -128,13 +127,17 @@ def is_due(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool | None:
         known = _due.get(loop)
         if known is None:
             known = _due[loop] = _Due()
-            loop.call_soon(_due.pop, loop, None)
+            loop.call_soon(_due.pop, loop, None, context=_NOBODYS)
         return known.has(run, ready)
     for handle in tuple(ready):  # a copy at once: threads add to it at any time
         context = getattr(handle, CONTEXT, None)
         if context is not None and owned.owner(context) is run:
             return True
     return False
+
+
+# In this, what is called for nobody's run.
+_NOBODYS = contextvars.Context()
 
 
 class _Due:
@@ -144,23 +147,29 @@ class _Due:
     """
 
     def __init__(self) -> None:
-        self._runs: set[int] = set()  # the ids of their sets of tasks
+        self._noted = 0  # how many have been looked at, which all are called in this order
+        self._last_of: dict[int, int] = {}  # of those, the last of each run, by its set's id
         self._last: object = None  # that has been looked at
 
     def has(self, run: owned.TaskSet, ready: deque[object]) -> bool:
         """Tell whether this run is among them, by now."""
-        last = ready[-1]
+        owners: list[owned.TaskSet | None] = []
+        newest: object = None
         try:
             for handle in reversed(ready):
                 if handle is self._last:
                     break
+                newest = newest or handle
                 context = getattr(handle, CONTEXT, None)
-                if context is not None and (owner := owned.owner(context)) is not None:
-                    self._runs.add(id(owner))
+                owners.append(None if context is None else owned.owner(context))
         except RuntimeError:  # a thread has added one meanwhile
             return True
-        self._last = last
-        return id(run) in self._runs
+        for owner in reversed(owners):
+            if owner is not None:
+                self._last_of[id(owner)] = self._noted
+            self._noted += 1
+        self._last = newest or self._last
+        return self._last_of.get(id(run), -1) >= self._noted - len(ready)
 
 
 _due: dict[asyncio.AbstractEventLoop, _Due] = {}
@@ -260,6 +269,15 @@ def _joins_by_completion(frames: list[FrameType]) -> bool:
     )
 
 
+def sees_no_timer(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
+    """Tell whether a run surely has set no timer; False where that would take long to see."""
+    scheduled = getattr(loop, SCHEDULED, None)
+    known = _sorted.get(loop)
+    if known is not None and not known.is_current(scheduled):
+        return False  # many have set some in this very turn, and each would look through all
+    return timers(loop, run) == []
+
+
 def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[Timer] | None:
     """List the timers that a run has set, directly or by `sleep`, `timeout` and their like.
 
@@ -271,12 +289,14 @@ def timers(loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> list[Timer] |
         return list(run.timers) if loop in _recorded else None
     if len(scheduled) > _MOST_TIMERS:
         return None
+    if not scheduled:
+        return []
     if len(scheduled) <= _FEW_TIMERS:
         by_run = _sort_by_run(scheduled)
     else:
         known = _sorted.get(loop)
         if known is None:
-            loop.call_soon(_sorted.pop, loop, None)
+            loop.call_soon(_sorted.pop, loop, None, context=_NOBODYS)
         if known is None or not known.is_current(scheduled):
             known = _Sorted(_sort_by_run(scheduled), scheduled, len(scheduled), scheduled[0])
             _sorted[loop] = known
@@ -400,11 +420,11 @@ class _Sorted(NamedTuple):
     length: int  # so one of this length
     first: asyncio.TimerHandle  # with this at its head has the same timers as it had
 
-    def is_current(self, scheduled: list[asyncio.TimerHandle]) -> bool:
+    def is_current(self, scheduled: object) -> bool:
         return (
             scheduled is self.scheduled
-            and len(scheduled) == self.length
-            and scheduled[0] is self.first
+            and len(self.scheduled) == self.length
+            and self.scheduled[0] is self.first
         )
 
 
@@ -416,12 +436,11 @@ def _sort_by_run(
 ) -> dict[int, list[Timer]] | None:
     by_run: dict[int, list[Timer]] = {}
     for timer in scheduled:
-        if timer.cancelled():
-            continue
         context = getattr(timer, CONTEXT, None)
-        if context is None:
+        if context is None and not timer.cancelled():
             return None
-        if (run := owned.owner(context)) is not None:
+        run = None if context is None else owned.owner(context)
+        if run is not None and not timer.cancelled():
             by_run.setdefault(id(run), []).append(timer)
     return by_run
 

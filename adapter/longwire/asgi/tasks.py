@@ -46,10 +46,11 @@ class TaskSet(set[asyncio.Task[Any]]):
         if goes_on and not hasattr(asyncio.Task, "get_context"):  # before Python 3.12
             self.contexts = {}
 
-    def discard(self, task: object, /) -> None:
-        super().discard(task)
+    def forget(self, task: asyncio.Task[Any]) -> None:
+        """Take a task out that is done, with its context."""
+        self.discard(task)
         if self.contexts is not None:
-            self.contexts.pop(cast("Any", task), None)
+            self.contexts.pop(task, None)
 
     def _context_of(self, task: asyncio.Task[Any]) -> contextvars.Context:
         if self.contexts is not None:
@@ -76,45 +77,68 @@ class OwningTaskFactory:
     """Creates tasks as the loop's earlier factory did, and adds each to the run that asked."""
 
     def __init__(self, inner: _Factory | None) -> None:
-        self._inner = inner
+        self._create = inner or _plain_task
+        self._is_plain = inner is None  # so that it takes a context
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Future[Any]:
         run = _owner.get()
-        if run is not None and run.contexts is not None and self._inner is None:
-            options.setdefault("context", contextvars.copy_context())
-        create = self._inner or _plain_task
-        task = create(loop, coro, **options)
-        if run is not None and _is_task(task) and not task.done():
+        if run is None:
+            return self._create(loop, coro, **options)
+        task = self.create(run, loop, coro, **options)
+        if _is_task(task) and not task.done():
             run.add(task)
-            if run.contexts is not None and "context" in options:
-                run.contexts[task] = options["context"]
-            task.add_done_callback(run.discard)
+            task.add_done_callback(run.discard if run.contexts is None else run.forget)
+        return task
+
+    def create(
+        self,
+        run: TaskSet,
+        loop: asyncio.AbstractEventLoop,
+        coro: Coroutine[Any, Any, Any],
+        **options: Any,
+    ) -> asyncio.Future[Any]:
+        """Create a task of a run, which has yet to be added to it."""
+        if run.contexts is None or not self._is_plain:
+            return self._create(loop, coro, **options)
+        context = options.setdefault("context", contextvars.copy_context())
+        task = self._create(loop, coro, **options)
+        run.contexts[cast("Any", task)] = context
         return task
 
 
-def install(loop: asyncio.AbstractEventLoop) -> None:
+def install(loop: asyncio.AbstractEventLoop) -> OwningTaskFactory:
     """Make the loop keep track of runs; once more is no error."""
-    inner = loop.get_task_factory()
-    if not isinstance(inner, OwningTaskFactory):
-        factory: Any = OwningTaskFactory(inner)  # the stub's type is generic in the result
-        loop.set_task_factory(factory)
+    inner: Any = loop.get_task_factory()  # the stub's type is generic in the result
+    if isinstance(inner, OwningTaskFactory):
+        return inner
+    factory: Any = OwningTaskFactory(inner)
+    loop.set_task_factory(factory)
+    return cast("OwningTaskFactory", factory)
 
 
-def spawn(coro: Coroutine[Any, Any, None], run: TaskSet, name: str) -> asyncio.Task[None]:
-    """Start a task of a run in a context of its own."""
-    context = contextvars.copy_context()
+def spawn(
+    coro: Coroutine[Any, Any, None],
+    run: TaskSet,
+    name: str,
+    loop: asyncio.AbstractEventLoop,
+    context: contextvars.Context | None = None,
+) -> asyncio.Task[None]:
+    """Start a task of a run in a copy of a context; whoever does has it taken out again."""
+    context = contextvars.copy_context() if context is None else context
     context.run(_owner.set, run)
-    return context.run(asyncio.get_running_loop().create_task, coro, name=name)
+    task = cast("asyncio.Task[None]", context.run(install(loop).create, run, loop, coro))
+    task.set_name(name)
+    run.add(task)
+    return task
 
 
 def spawn_lifespan(coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Start the lifespan of an app; the tasks that it creates are the loop's `workers`."""
     loop = asyncio.get_running_loop()
-    install(loop)
     workers = _workers.setdefault(loop, TaskSet())
-    task = spawn(coro, workers, "lifespan")
+    task = spawn(coro, workers, "lifespan", loop)
     workers.discard(task)
     return task
 
@@ -160,10 +184,10 @@ async def cancel(running: Collection[asyncio.Task[Any]], limit: float) -> None:
             await asyncio.sleep(0)
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
     for _ in range(UNWIND_ROUNDS):
+        await asyncio.sleep(0)
         running = [task for task in running if not task.done()]
         if not running:
             return
-        await asyncio.sleep(0)
     await wait(running, min(UNWIND_LIMIT, limit))
 
 
@@ -183,12 +207,13 @@ async def wait(running: Collection[asyncio.Task[Any]], limit: float) -> None:
         await asyncio.wait(unfinished, timeout=max(0.0, limit))
 
 
-def retrieve_errors(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Keep asyncio from saying that nobody has looked at the errors of these."""
+def end_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel those that are not done; asyncio does not say that nobody looks at their errors."""
     for task in tasks:
         if task.done():
             _retrieve_error(task)
-        else:  # nobody waited for it to its end
+        else:  # nobody waits for it to its end
+            ask_to_end(task)
             task.add_done_callback(_retrieve_error)
 
 

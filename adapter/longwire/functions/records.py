@@ -38,7 +38,7 @@ async def _connect(event: ConnectEvent, store: Store, ttl: int, answer: Answer) 
     connection_id = event.context.connection_id
     # Nobody reads what the client has sent, which may hold secrets.
     handshake = scope.handshake(event, path="/", path_query=None)._replace(
-        query_string="", headers=(), subprotocols=()
+        query_string="", headers="", subprotocols=()
     )
     # Until its handshake is answered, nobody may take the connection for one that is gone. Nobody
     # sees here when the answer leaves, so nobody may until it surely has.

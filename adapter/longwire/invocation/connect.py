@@ -119,9 +119,9 @@ class _ConnectStep:
             if status != 200 or (self._record.ended and not settled):
                 await self._forget_results()
         departures = self._call.departures
-        if after is not None and (departures.found or departures.is_delivering):
+        if departures and after is not None:
             await after.start(departures.tell(), "others that are gone")
-        else:
+        elif departures:
             await departures.tell()
         self._call.ending.status = status
         if status == 200 and run.answer.subprotocol:
@@ -166,7 +166,8 @@ class _ConnectStep:
         # Anything slow goes first: the record says when the response leaves.
         if self._conversing is None or going_on:
             await self._stop()
-        await self._call.departures.tell(TELL_TIME)
+        if self._call.departures:
+            await self._call.departures.tell(TELL_TIME)
         record.greeting = self._greeting.frames
         record.responded_at = time.time()
         # Nobody sees here when it leaves.

@@ -94,6 +94,7 @@ class Connection:
     _unsaved: ConnectionRecord | None = None
     _new: ConnectionRecord | None = None  # of a connect step, stored or not
     _last: Record | None = None  # what was last read
+    _locks: tuple[asyncio.Lock, asyncio.Lock] | None = None
 
     def __init__(
         self,
@@ -117,8 +118,6 @@ class Connection:
             api.backend, times.store, functools.partial(CutOff, connection_id, times.run)
         )
         self._is_new = is_new
-        self._ending = asyncio.Lock()
-        self._saving = asyncio.Lock()
 
     def begin(
         self,
@@ -131,6 +130,12 @@ class Connection:
         self._run, self.state, self._unsaved, self._new = run, state, unsaved, unsaved
         if gate is not None:
             self._gate = weakref.ref(gate)
+
+    def _lock(self, *, saves: bool) -> asyncio.Lock:
+        """Return what is held while it is saved, or ended; most events need neither."""
+        if self._locks is None:
+            self._locks = asyncio.Lock(), asyncio.Lock()
+        return self._locks[saves]
 
     # The record
 
@@ -212,7 +217,7 @@ class Connection:
 
     async def update_state(self, change: Callable[[ConnectionRecord], bool]) -> None:
         """Change what its scope keeps, in the record as it was last read or is yet to be stored."""
-        async with self._saving:
+        async with self._lock(saves=True):
             if self.is_unanswered and self._new is not None:
                 change(self._new)
                 return
@@ -279,7 +284,7 @@ class Connection:
 
     async def lose(self) -> bool:
         """Note that the client has proved to be gone; tell whether this event tells the app."""
-        async with self._ending:
+        async with self._lock(saves=False):
             if not self.ended:
                 try:
                     if await self.take() is None:
@@ -315,7 +320,7 @@ class Connection:
 
         Whoever is cancelled here can do it again.
         """
-        async with self._ending:
+        async with self._lock(saves=False):
             if not self.ended:
                 self._is_ending = True
                 await self.forget()
@@ -345,7 +350,7 @@ class Connection:
 
     async def answer(self, answered: ConnectionRecord | None) -> None:
         """Store the record that is answered with, after any that joining a group has stored."""
-        async with self._saving:
+        async with self._lock(saves=True):
             self._unsaved = None
             if answered is not None:
                 await self.save(answered)
@@ -358,7 +363,7 @@ class Connection:
             await self.forget()
 
     async def join(self) -> int:
-        async with self._saving:
+        async with self._lock(saves=True):
             if self._unsaved is not None:
                 self._unsaved.joined = True
                 joined = copy(self._unsaved)

@@ -39,40 +39,45 @@ async def disconnect(
     if record is not None and not record.has_ended:
         gone = messages.disconnect(event.code, event.reason)
         await tell(invocation, record, gone, "told")
-    await call.departures.tell()
+    if call.departures:
+        await call.departures.tell()
     return {"statusCode": 200}
 
 
-def collect_departures(
-    application: Application, like: LambdaEvent, context: Any, times: Deadlines | None
-) -> Departures:
-    """Make what collects an event's departures; the app is told by events `like` that one.
+class EventDepartures(Departures):
+    """Those of an event: the app is told by events `like` that one.
 
     Without the times of an event, as much as an event has is left for each of them.
     """
 
-    async def tell_one(departure: Departure, found: Departures) -> None:
+    def __init__(
+        self, application: Application, like: LambdaEvent, context: Any, times: Deadlines | None
+    ) -> None:
+        super().__init__(math.inf if times is None else times.run)
+        self._application, self._like = application, like
+        self._context, self._times = context, times
+        # What is sent by a channel layer is delivered by nobody's run; without an event, also by
+        # nobody in whose context asgiref finds a thread that waits: its runs may outlive that.
+        self._runs_in = contextvars.Context() if times is None else contextvars.copy_context()
+
+    def _call(self, raw: LambdaEvent) -> Call:
+        times = self._times or Deadlines.of(self._context)
+        # How this ends says nothing about the event that has found it.
+        return Call(raw, self._context, times, Ending(), self, None)
+
+    async def tell_one(self, departure: Departure) -> None:
         to = departure.connection_id
         try:
-            raw = events.lost(to, like)
+            raw = events.lost(to, self._like)
             event = events.DisconnectEvent(events.parse(raw).context, 1006, "")
-            endpoint = departure.endpoint or application.api.endpoint_of(event.context)
-            # How this ends says nothing about the event that has found it.
-            call = Call(raw, context, times or Deadlines.of(context), Ending(), found, None)
-            await disconnect(application, call, event, endpoint)
+            endpoint = departure.endpoint or self._application.api.endpoint_of(event.context)
+            await disconnect(self._application, self._call(raw), event, endpoint)
         except LongwireError as error:
             logger.error("connection %s: its end was not told: %s", to, error)
         except Exception as error:  # of somebody's own store: the others are told all the same
             logger.error("connection %s: its end was not told", to, exc_info=error)
 
-    def new_deliveries(found: Departures) -> Deliveries:
+    def new_deliveries(self) -> Deliveries:
         from longwire.invocation.deliveries import Deliveries  # nobody else pays for it
 
-        of_event = times or Deadlines.of(context)
-        call = Call(like, context, of_event, Ending(), found, None)
-        return Deliveries(application, call, in_context)
-
-    # What is sent by a channel layer is delivered by nobody's run; without an event, also by nobody
-    # in whose context asgiref finds a thread that waits: its runs may outlive that.
-    in_context = contextvars.Context() if times is None else contextvars.copy_context()
-    return Departures(tell_one, math.inf if times is None else times.run, new_deliveries)
+        return Deliveries(self._application, self._call(self._like), self._runs_in)

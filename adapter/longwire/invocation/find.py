@@ -39,8 +39,8 @@ async def find(invocation: Invocation, request: RequestContext) -> ConnectionRec
         StoredRecordError: nobody can read it.
     """
     record = await _read(invocation, request)
-    if record is None:
-        return None
+    if record is None or record.is_settled:
+        return record
     record = await speak(invocation.connection, record, request)
     if record is None:
         invocation.call.ending.note("closed")

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import logging
 import math
 import time
@@ -21,11 +23,12 @@ from longwire.asgi.state import ScopeState
 from longwire.invocation.connection import Connection, Gate
 from longwire.invocation.outcome import log_cut_off
 from longwire.invocation.state import OwnState
-from longwire.registry.caller import Caller, Calling
+from longwire.registry import caller as callers
+from longwire.registry.caller import Caller
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from longwire.apigateway.events import RequestContext
     from longwire.asgi.lasting import LastingRun
@@ -66,35 +69,34 @@ class Departures:
     Before that, what the app has sent to others by a channel layer is delivered.
     """
 
-    def __init__(
-        self,
-        tell_one: Callable[[Departure, Departures], Awaitable[None]],
-        deadline: float,
-        new_deliveries: Callable[[Departures], ChannelDeliveries],
-    ) -> None:
+    _deliveries: ChannelDeliveries | None = None
+    _telling = False
+
+    def __init__(self, deadline: float) -> None:
         self.found: Departed = {}  # of whom the app has not been told yet
-        self._tell_one = tell_one
         self._deadline = deadline
-        self._new_deliveries = new_deliveries
-        self._deliveries: ChannelDeliveries | None = None
-        self._telling = False
+
+    async def tell_one(self, departure: Departure) -> None:
+        """Tell the app of one; only what is no error of this event's may be raised."""
+        raise NotImplementedError
+
+    def new_deliveries(self) -> ChannelDeliveries:
+        """Make what delivers by a channel layer."""
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        return bool(self.found) or self.is_delivering
 
     def deliveries(self) -> ChannelDeliveries:
         """Return what is on its way by a channel layer."""
         if self._deliveries is None:
-            self._deliveries = self._new_deliveries(self)
+            self._deliveries = self.new_deliveries()
         return self._deliveries
 
     def lend_deliveries(self) -> Callable[[], ChannelDeliveries | None]:
         """Return what returns them; None once nobody else keeps this."""
         # A caller may outlive its event for a moment, and must not keep the app alive.
-        weak = weakref.ref(self)
-
-        def deliveries() -> ChannelDeliveries | None:
-            departures = weak()
-            return None if departures is None else departures.deliveries()
-
-        return deliveries
+        return functools.partial(_deliveries_of, weakref.ref(self))
 
     @property
     def is_delivering(self) -> bool:
@@ -119,9 +121,14 @@ class Departures:
                     return
                 departure = next(iter(self.found))
                 del self.found[departure]
-                await self._tell_one(departure, self)
+                await self.tell_one(departure)
         finally:
             self._telling = False
+
+
+def _deliveries_of(weak: weakref.ref[Departures]) -> ChannelDeliveries | None:
+    departures = weak()
+    return None if departures is None else departures.deliveries()
 
 
 class Call(NamedTuple):
@@ -230,16 +237,18 @@ class Invocation:
             connection.update_state,
             self.settings.state_limit if self.settings.state else None,
         )
-        with Calling(caller):
-            run = kind(
-                self._application.app,
-                asgi_scope,
-                outbox,
-                stage=stage,
-                connection_id=connection.id,
-                linger=self.settings.linger,
-                on_hand_over=state.restore,
-            )
+        context = contextvars.copy_context()
+        context.run(callers.current.set, caller)
+        run = kind(
+            self._application.app,
+            asgi_scope,
+            outbox,
+            stage=stage,
+            connection_id=connection.id,
+            linger=self.settings.linger,
+            on_hand_over=state.restore,
+            context=context,
+        )
         connection.begin(run, state, gate, None if gate is None else record)
         return run
 

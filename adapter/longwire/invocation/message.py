@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import Stage
@@ -15,7 +15,7 @@ from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import Replies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from longwire.apigateway.events import MessageEvent, RequestContext
     from longwire.asgi.run import Run
@@ -46,13 +46,14 @@ async def message(
     except StoredRecordError as error:
         logger.error("connection %s: deleted: %s", connection.id, error)
         await connection.end()
-    await call.departures.tell()
+    if call.departures:
+        await call.departures.tell()
     return {"statusCode": 200}
 
 
-async def give(
+def give(
     invocation: Invocation, request: RequestContext, messages: Iterator[Message], find: Find
-) -> None:
+) -> Coroutine[Any, Any, None]:
     """Run the app for messages of its connection, whose record `find` finds.
 
     With `replay` only the first is given, as each has a turn of its own.
@@ -60,9 +61,8 @@ async def give(
     if invocation.kept_runs is not None:
         from longwire.invocation import replay  # nobody else pays for it
 
-        await replay.message(invocation, request, next(messages), find)
-    elif (record := await find(invocation, request)) is not None:
-        await _reply(invocation, record, messages)
+        return replay.message(invocation, request, next(messages), find)
+    return _reply(invocation, request, messages, find)
 
 
 async def _is_sending(connection: Connection, run: Run) -> bool:
@@ -77,8 +77,7 @@ async def _is_sending(connection: Connection, run: Run) -> bool:
 
 
 async def _give_all(invocation: Invocation, run: Run, messages: Iterator[Message]) -> Outcome:
-    """Give the app one message after the other, until it has ended or there are no more."""
-    run.hand_over(next(messages))
+    """Give the app what follows its first message, until it has ended or there is no more."""
     while True:
         outcome = await run.until_over(invocation.run_until, invocation.call.client_is_awaited)
         if run.ended or run.unwinding or outcome is Outcome.DEADLINE:
@@ -89,16 +88,23 @@ async def _give_all(invocation: Invocation, run: Run, messages: Iterator[Message
 
 
 async def _reply(
-    invocation: Invocation, record: ConnectionRecord, messages: Iterator[Message]
+    invocation: Invocation, request: RequestContext, messages: Iterator[Message], find: Find
 ) -> None:
+    record = await find(invocation, request)
+    if record is None:
+        return
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
     run = invocation.run(record, replies, Stage.REPLAY, "message")
     too_late, wrong = False, None
+
+    def begin() -> None:
+        replies.begin(complete=run.replay.complete)
+        run.hand_over(next(messages))
+
     try:
-        outcome = await run.until_ready(record.answered, invocation.run_until)
+        outcome = await run.until_ready(record.answered, invocation.run_until, begin)
         if outcome is None:
-            replies.begin(complete=run.replay.complete)
             outcome = await _give_all(invocation, run, messages)
             ended = run.ended
             connection.state.end()

@@ -43,10 +43,11 @@ def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
     """Log how a run ended, where its author should know."""
     if run.hints is not None:
         _tell_of_close(run, connection_id, "closed", "1000")
-    if run.hang is not None and run.error is None:
+    error = run.error
+    if run.hang is not None and error is None:
         logger.error("connection %s: the app went on after this: %s", connection_id, run.hang)
-    if run.error is not None and not is_disconnect(run.error):
-        logger.error("connection %s: the app raised", connection_id, exc_info=run.error)
+    if error is not None and not is_disconnect(error):
+        logger.error("connection %s: the app raised", connection_id, exc_info=error)
     elif outcome is Outcome.DEADLINE:
         logger.error(
             "connection %s: the app was still running at the deadline and was cancelled; "
@@ -99,8 +100,7 @@ def log_cut_off(run: Run, connection_id: str, when: str) -> None:
 def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | None = None) -> None:
     """Note how a run has ended; `otherwise` is the word for an end without an error."""
     error = run.error
-    refuses = not run.answer.accepted and _raised_status(error) is not None
-    if error is not None and not refuses and not is_disconnect(error):
+    if error is not None and _is_raised(run, error):
         ending.note("raised", error)
     elif outcome is Outcome.DEADLINE:
         ending.note("deadline")
@@ -115,6 +115,12 @@ def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | No
         ending.note("closed" if run.answer.state is HandshakeState.CLOSED else "returned")
     else:
         ending.note("accepted" if run.is_handshake else "parked")
+
+
+def _is_raised(run: Run, error: BaseException) -> bool:
+    """Tell whether an error is neither a refusal nor says that the client is gone."""
+    refuses = not run.answer.accepted and _raised_status(error) is not None
+    return not (refuses or is_disconnect(error))
 
 
 def _raised_status(error: BaseException | None) -> int | None:

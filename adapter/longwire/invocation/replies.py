@@ -33,7 +33,8 @@ class Replies:
         data = self._connection.encode(frame)
         if self._may_repeat and await self._repeats(frame):
             return False
-        await self._connection.state.store()  # before the client can act on this
+        if self._connection.state.has_changed():
+            await self._connection.state.store()  # before the client can act on this
         await self._connection.post(data)
         return True
 

@@ -72,15 +72,19 @@ class OwnState:
 
     async def store(self) -> None:
         """Store what has changed so far; what goes wrong with that is left to `keep`."""
-        if self._is_over or self._store_fails:
-            return
-        self._take()
-        if self._pending is NOTHING and self._storing is None:
+        if not self.has_changed():
             return
         async with self._one_by_one():  # also if another frame's store has what this one follows
             changed, self._pending = self._pending, NOTHING
             if changed is not NOTHING:
                 await self._try(changed)
+
+    def has_changed(self) -> bool:
+        """Tell whether there is anything that `store` has to do."""
+        if self._is_over or self._store_fails:
+            return False
+        self._take()
+        return self._pending is not NOTHING or self._storing is not None
 
     async def _try(self, changed: Changed) -> None:
         try:

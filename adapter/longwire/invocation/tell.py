@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from longwire.asgi.stage import Stage
@@ -27,9 +28,9 @@ async def tell(
     run = invocation.run(record, ClosedOutbox(), Stage.REPLAY, "disconnect")
     run.expect_disconnect(message, sum(record.sent.values()))
     try:
-        outcome = await run.until_ready(record.answered, invocation.run_until)
+        gone = functools.partial(run.mark_gone, message)
+        outcome = await run.until_ready(record.answered, invocation.run_until, gone)
         if outcome is None:
-            run.mark_gone(message)
             outcome = await run.until_over(invocation.run_until)
         log_ending(run, outcome, connection.id)
         note_ending(invocation.call.ending, run, outcome, word)

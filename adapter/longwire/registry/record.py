@@ -86,6 +86,12 @@ class ConnectionRecord:
         """Whether the app has ended it, so that nobody is told of an end any more."""
         return self.ended or self.ending_at > 0.0
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether its connect step and its greeting are over, and no end has been noted."""
+        under_way = self.greeting or self.greeting_until or self.connecting_until
+        return not (under_way or self.ending_at or self.ended)
+
     def is_new(self, now: float) -> bool:
         """Tell whether API Gateway may not know it yet: it takes a moment after the response."""
         left_at = max(self.responded_at, self.leaving_until)
@@ -111,6 +117,8 @@ def digest(frame: Frame) -> str:
 
 # `json.dumps` makes an encoder each time, where the separators are not its own.
 _encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
+# Without `json.loads`, which also looks for blanks, as none of ours has.
+_decode: Callable[[str], tuple[Any, int]] = json.JSONDecoder().raw_decode
 
 
 def dumps(
@@ -126,28 +134,13 @@ def dumps(
     handshake = scope.dump(
         record.handshake, exclude_headers=exclude_headers, exclude_query=exclude_query
     )
-    stored: dict[str, Any] = {
-        "v": VERSION,
-        "scope": handshake,
-        "answered": record.answered,
-        "sent": record.sent,
-        "greeting": [_dump_frame(frame) for frame in record.greeting],
-        "greeting_until": record.greeting_until,
-        "connecting_until": record.connecting_until,
-        "spoken": record.spoken,
-        "ending_at": record.ending_at,
-        "responded_at": record.responded_at,
-        "leaving_until": record.leaving_until,
-        "joined": record.joined,
-        "gone_at": record.gone_at,
-        "left": record.left_groups,
-        "state": record.state,
-        "session": record.session,
-        "ended": record.ended,
-        "began_at": record.began_at,
+    stored = {"v": VERSION, "scope": handshake}
+    stored |= {
+        _KEYS[name]: value for name, value in vars(record).items() if value and name in _KEYS
     }
-    filled = {key: value for key, value in stored.items() if value}
-    return _encode(filled)
+    if record.greeting:
+        stored["greeting"] = [_dump_frame(frame) for frame in record.greeting]
+    return _encode(stored)
 
 
 def loads(value: str) -> ConnectionRecord:
@@ -155,7 +148,9 @@ def loads(value: str) -> ConnectionRecord:
     try:
         if len(value) > MAX_SIZE:
             raise ValueError(f"over {MAX_SIZE} characters")
-        stored = json.loads(value)
+        stored, end = _decode(value)
+        if end != len(value):
+            raise ValueError("something follows it")
         version = stored["v"]
         if type(version) is not int:
             raise TypeError("the version is no number")
@@ -166,29 +161,14 @@ def loads(value: str) -> ConnectionRecord:
         handshake = scope.load(stored["scope"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoredRecordError(f"a stored record is not readable: {error!r}") from error
-    for key, one in stored.items():
-        fits = _FITS.get(key)
-        if fits is not None and not fits(one):  # without what it is, which may be a secret
+    known = {key: one for key, one in stored.items() if key in _FITS}
+    for key, one in known.items():
+        if not _FITS[key](one):  # without what it is, which may be a secret
             raise StoredRecordError(f"a stored record is not readable: {key!r} has a wrong value")
-    return ConnectionRecord(
-        handshake,
-        stored.get("answered", 0),
-        stored.get("sent", {}),
-        [_load_frame(frame) for frame in stored.get("greeting", ())],
-        stored.get("greeting_until", 0.0),
-        stored.get("connecting_until", 0.0),
-        stored.get("spoken", False),
-        stored.get("ending_at", 0.0),
-        stored.get("responded_at", 0.0),
-        stored.get("leaving_until", 0.0),
-        stored.get("joined", False),
-        stored.get("gone_at", 0.0),
-        tuple(stored.get("left", ())),
-        stored.get("state", {}),
-        stored.get("session", {}),
-        stored.get("ended", False),
-        stored.get("began_at", 0.0),
-    )
+    if "greeting" in known:
+        known["greeting"] = [_load_frame(frame) for frame in known["greeting"]]
+    known[LEFT] = tuple(known.pop("left", ()))
+    return ConnectionRecord(handshake, **known)
 
 
 def texts(value: object) -> bool:
@@ -255,6 +235,11 @@ _FITS: dict[str, Callable[[object], bool]] = {
     "ended": _is_flag,
     "began_at": _is_time,
 }
+
+
+# The attributes, by the keys of what is stored.
+LEFT = "left_groups"
+_KEYS = {key: key for key in _FITS} | {LEFT: "left"}
 
 
 def _dump_frame(frame: Frame) -> dict[str, str]:

@@ -71,7 +71,7 @@ class CallersLoop:
                 self._runner = self._begin()
             # Not `Runner.run`: its guard against Ctrl-C costs a fifth of an event.
             try:
-                return self._runner.get_loop().run_until_complete(handle(None, None))
+                return _run(self._runner.get_loop(), handle(None, None))
             finally:
                 self._observer.flush()
 
@@ -111,6 +111,26 @@ class CallersLoop:
         with contextlib.suppress(AttributeError):  # uvloop's looks after itself
             loop.close = _leave_open  # type: ignore[method-assign]
         of_the_parent.append(loop)
+
+
+def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a loop until some work is done, and not a turn longer, as `run_until_complete` would."""
+
+    async def work_and_stop() -> Any:
+        try:
+            return await work
+        finally:
+            loop.stop()
+
+    task = loop.create_task(work_and_stop())
+    try:
+        while not task.done():  # one that was interrupted once may stop the loop, too
+            loop.run_forever()
+    except BaseException:
+        if task.done() and not task.cancelled():
+            task.exception()  # which is raised here already
+        raise
+    return task.result()
 
 
 _open: weakref.WeakSet[CallersLoop] = weakref.WeakSet()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from longwire.types import Frame, Message
 
 
@@ -38,19 +40,21 @@ class SupersededError(Exception):
     """Another event has told the app, or is telling it, that the client is gone."""
 
 
-class Outbox(Protocol):
-    """What a run may do to its client: the counterpart of the `Inbox`."""
+if TYPE_CHECKING:
 
-    def swallow(self, frame: Frame) -> None:
-        """Note that the replayed connect step has sent this frame again."""
+    class Outbox(Protocol):
+        """What a run may do to its client: the counterpart of the `Inbox`."""
 
-    async def send(self, frame: Frame) -> bool:
-        """Send a frame; False when the connect step had already sent it.
+        def swallow(self, frame: Frame) -> None:
+            """Note that the replayed connect step has sent this frame again."""
 
-        Raises:
-            ConnectionGoneError: the client is gone, and this run is the one to tell the app.
-            SupersededError: the client is gone, and another run tells the app.
-        """
+        async def send(self, frame: Frame) -> bool:
+            """Send a frame; False when the connect step had already sent it.
 
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection; no error when it has ended already."""
+            Raises:
+                ConnectionGoneError: the client is gone, and this run is the one to tell the app.
+                SupersededError: the client is gone, and another run tells the app.
+            """
+
+        async def close(self, code: int, reason: str) -> None:
+            """End the connection; no error when it has ended already."""

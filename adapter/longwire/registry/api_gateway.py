@@ -11,7 +11,7 @@ from longwire.apigateway.slow_clients import PATIENCE
 from longwire.config.settings import Settings, make_backend
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import count_post
-from longwire.registry.base import Departure, GoneIds, Post, Registry
+from longwire.registry.base import Departure, GoneIds, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from longwire.apigateway.events import RequestContext
     from longwire.apigateway.management import ConnectionInfo, Management
     from longwire.apigateway.signing import SigningTransport
-    from longwire.registry.base import HandOver
+    from longwire.registry.base import HandOver, Post
     from longwire.types import Frame
     from longwire_aws.http import HTTPClient
     from longwire_aws.signed import Transport

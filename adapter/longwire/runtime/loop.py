@@ -12,12 +12,13 @@ import contextlib
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import EventLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import Protocol
 
     from longwire.observability.observer import Observer
     from longwire.runtime.after_response import Deferred, Handle
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
     Shutdown = Callable[..., Coroutine[Any, Any, None]]
 
 
-class HandlerLoop(Protocol):
-    """Runs the coroutines of one handler."""
+if TYPE_CHECKING:
 
-    def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
-        """Handle one event: `handle` is given where its work goes on behind the response."""
+    class HandlerLoop(Protocol):
+        """Runs the coroutines of one handler."""
 
-    def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do what `aclose` does while no event is handled; a later one begins anew."""
+        def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
+            """Handle one event: `handle` is given where its work goes on behind the response."""
+
+        def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
+            """Do what `aclose` does while no event is handled; a later one begins anew."""
 
 
 def handler_loop(

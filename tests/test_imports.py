@@ -86,7 +86,7 @@ print(*sys.modules)
 # All that a process loads for the three events of a connection whose app says nothing. A new one is
 # a decision: each takes about 0.2 ms of a cold start, and what is in it.
 LOADED = """
-apigateway apigateway.endpoint apigateway.events apigateway.frames apigateway.slow_clients
+apigateway apigateway.endpoint apigateway.events apigateway.frames
 asgi asgi.frames asgi.handshake asgi.inbox asgi.lifespan asgi.messages asgi.noise
 asgi.quiescence asgi.reachable asgi.run asgi.scope asgi.stage asgi.state asgi.suspended asgi.tasks
 asgi.values config config.backends config.dsn config.schema config.settings deadlines exceptions

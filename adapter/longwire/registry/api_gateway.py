@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from longwire.apigateway.endpoint import given_endpoint, management_endpoint
 from longwire.apigateway.frames import Binary, encode
-from longwire.apigateway.slow_clients import PATIENCE
 from longwire.config.settings import Settings, make_backend
+from longwire.deadlines import PATIENCE
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import count_post
 from longwire.registry.base import Departure, GoneIds, Registry

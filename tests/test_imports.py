@@ -143,6 +143,38 @@ def test_an_event_loads_nothing_heavy_of_python() -> None:
     assert (_loads_in_events("import asyncio, ssl\n") - base) & HEAVY == set()
 
 
+ON_LAMBDA = """
+import os, sys
+from longwire import Longwire
+from longwire_aws.streams import default_tls_context
+
+async def app(scope, receive, send):
+    pass
+
+endpoint, of_environment = sys.argv[1:]
+os.environ.update(AWS_LAMBDA_RUNTIME_API="127.0.0.1:1", WS_MANAGEMENT_ENDPOINT=of_environment)
+Longwire(app, ws_config={"backend": "memory", "api_gateway_endpoint_url": endpoint or None})
+print(default_tls_context.cache_info().currsize)
+"""
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "of_environment", "read"),
+    [
+        ("", "", True),
+        ("https://a.example/prod", "", True),
+        ("http://127.0.0.1:1", "", False),
+        ("", "http://127.0.0.1:1", False),
+        ("", "no URL", False),
+    ],
+)
+def test_on_lambda_certificates_are_read_before_the_first_event(
+    endpoint: str, of_environment: str, read: bool
+) -> None:
+    """They take longer than the rest of it, but not where it speaks to an emulator."""
+    assert int(_run(ON_LAMBDA, endpoint, of_environment)) == read
+
+
 CONNECT = """
 import asyncio, sys
 from longwire_aws.streams import connect

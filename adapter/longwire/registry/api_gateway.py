@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +13,7 @@ from longwire.deadlines import PATIENCE
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import count_post
 from longwire.registry.base import Departure, GoneIds, Registry
+from longwire_aws.endpoints import is_https
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -102,6 +104,16 @@ class APIGateway:
                 self.transport, slow_client=self.slow_client, on_post=count_post
             )
         return self._management
+
+    def prepare_tls(self) -> None:
+        """Read the certificates that requests to AWS are checked with: 20 ms of CPU or more."""
+        from longwire_aws.streams import default_tls_context
+
+        # The first event says what is wrong with either.
+        with contextlib.suppress(ConfigurationError, OSError):
+            endpoint = self.configured_endpoint()
+            if endpoint is None or is_https(endpoint):
+                default_tls_context()
 
     def at(
         self,

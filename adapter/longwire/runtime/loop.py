@@ -51,12 +51,16 @@ def handler_loop(
     On Lambda `close` is called before a snapshot, and `shut_down`, with the seconds it may take,
     before a process ends; elsewhere `abandon` for a handler that nobody has closed.
     """
-    # Which tells Lambda's runtime client where its events are.
-    if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    if is_on_lambda():
         from longwire.runtime.lambda_loop import LambdaLoop  # nobody else pays for it
 
         return LambdaLoop(deferred, observer, close, shut_down)
     return CallersLoop(observer, abandon)
+
+
+def is_on_lambda() -> bool:
+    """Tell whether this is a process of Lambda's, or of what stands in for it."""
+    return "AWS_LAMBDA_RUNTIME_API" in os.environ  # where its runtime client gets the events
 
 
 class CallersLoop:

@@ -19,10 +19,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import frames, messages, noise, tasks
-from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
+from longwire.asgi.handshake import EXPECTED, HandshakeAnswer
 from longwire.asgi.inbox import Inbox
-from longwire.asgi.quiescence import Outcome, Watch
-from longwire.asgi.stage import WITHOUT_EFFECT, Replay, Stage, SupersededError
+from longwire.asgi.quiescence import Watch
+from longwire.asgi.stage import WITHOUT_EFFECT, Replay, SupersededError
 from longwire.deadlines import is_hang
 from longwire.exceptions import (
     ASGIMessageError,
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from longwire.asgi.channel import RunChannel
+    from longwire.asgi.handshake import HandshakeState
     from longwire.asgi.hints.hints import Hints
-    from longwire.asgi.quiescence import Look
-    from longwire.asgi.stage import Outbox
+    from longwire.asgi.quiescence import Look, Outcome
+    from longwire.asgi.stage import Outbox, Stage
     from longwire.types import ASGIApp, Frame, Message, Scope
 
     # What to make of a run that is not at rest: its step is over with this outcome, or is to be
@@ -68,7 +69,7 @@ MOST_PLACES = 20
 SENDS_AT_ONCE = 16
 
 
-BETWEEN = frozenset({Stage.KEPT, Stage.UNWINDING})
+BETWEEN = frozenset({"kept", "unwinding"})
 
 
 class Run:
@@ -106,14 +107,14 @@ class Run:
         self._active_at = self.loop.time()  # when it last did something for the client
         # When the app was called, or was given a message once more, had nothing been skipped.
         self._began = self._active_at
-        self.answer: HandshakeAnswer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
+        self.answer: HandshakeAnswer = HandshakeAnswer("pending", self._active_at)
         self.replay: Replay = Replay()
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         # Of the scope, for an app that wants to know whether it is only repeating.
         self._told = scope.get("extensions", {}).get("longwire", {})
         self._enter(stage)
-        self._is_handshake = stage is Stage.CONNECT
+        self._is_handshake = stage == "connect"
         # Where tasks waited when the message was handed over, but not for the client.
         self._before: Mapping[asyncio.Task[Any], str] = {}
         self.connection_id = connection_id
@@ -140,12 +141,12 @@ class Run:
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
             until = self._answer_until(since if look.waits else None, patient)
-            return Outcome.UNANSWERED if _is_late(look, now, until) else until
+            return "unanswered" if _is_late(look, now, until) else until
 
         return await self._drive(decide, deadline)
 
     def _answer_until(self, since: float | None, patient: bool) -> float:
-        if self.answer.state is HandshakeState.PENDING:
+        if self.answer.state == "pending":
             return math.inf
         if not self.answer.accepted:
             return self.answer.at + WORKING_GRACE
@@ -164,18 +165,18 @@ class Run:
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
             if self.answer.is_closing:
-                return Outcome.ENDED
+                return "ended"
             if since is None or not look.waits or not self.answer.accepted:
                 return math.inf
             until = max(since, self.answer.at) + self._linger
             done = self.replay.sent >= answered or _is_late(look, now, until)
-            return Outcome.READY if done else until
+            return "ready" if done else until
 
         outcome = await self._drive(decide, deadline)
         if self.answer.is_closing:
-            return Outcome.ENDED
-        self.replay.complete = outcome is Outcome.PARKED
-        ready = outcome is Outcome.READY or (self.replay.complete and self.answer.accepted)
+            return "ended"
+        self.replay.complete = outcome == "parked"
+        ready = outcome == "ready" or (self.replay.complete and self.answer.accepted)
         return None if ready else outcome
 
     def _now(self) -> float:
@@ -191,7 +192,7 @@ class Run:
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
         self._on_hand_over()
-        self._enter(Stage.LIVE)
+        self._enter("live")
         if self.hints is not None:
             self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
         self.deliver(message)
@@ -215,10 +216,10 @@ class Run:
 
         Not to one that is kept: who tells its app goes on with it for that.
         """
-        if self._stage not in (Stage.GONE, *BETWEEN):
-            if self._stage is Stage.REPLAY:
+        if self._stage not in ("gone", *BETWEEN):
+            if self._stage == "replay":
                 self._on_hand_over()
-            self._enter(Stage.GONE)
+            self._enter("gone")
             self._inbox.deliver(message)
 
     async def until_over(
@@ -234,11 +235,11 @@ class Run:
             # A frame under way has a deadline of its own, and is not cut off.
             if since is not None and look.waits and not self._sending.locked():
                 until = max(since, self._active_at) + self._linger
-            return Outcome.CUT_OFF if _is_late(look, now, until) else until
+            return "cut_off" if _is_late(look, now, until) else until
 
         outcome = await self._drive(decide, deadline, on_waiting)
-        if outcome is Outcome.PARKED:
-            is_last = self._stage is Stage.LIVE and not self.lives_on
+        if outcome == "parked":
+            is_last = self._stage == "live" and not self.lives_on
             self._note_cut_off(self._watch.newly_waiting(self._before) if is_last else ())
         return outcome
 
@@ -258,9 +259,9 @@ class Run:
                     on_waiting()
             decision = decide(look, now, since)
             if isinstance(decision, float) and now >= deadline:
-                decision = Outcome.DEADLINE
+                decision = "deadline"
             if not isinstance(decision, float):
-                if decision in (Outcome.UNANSWERED, Outcome.CUT_OFF, Outcome.DEADLINE):
+                if decision in ("unanswered", "cut_off", "deadline"):
                     self._note_cut_off(self._watch.held_by(look))
                 return decision
             await self._watch.change(look, min(decision, deadline))
@@ -339,12 +340,12 @@ class Run:
     def _goes_on(self, deadline: float) -> bool:
         """Tell whether the connection outlives this run, whose app waits for the client."""
         waits = self.answer.accepted and self._inbox.waiters and not self._inbox
-        has_acted = self._stage in (Stage.CONNECT, Stage.LIVE)
+        has_acted = self._stage in ("connect", "live")
         return bool(waits) and has_acted and not self.ended and self.loop.time() < deadline
 
     def _unwind(self) -> None:
         self._ended = self.ended
-        self._enter(Stage.UNWINDING)
+        self._enter("unwinding")
         self._inbox.close()
 
     def _enter(self, stage: Stage) -> None:
@@ -360,8 +361,8 @@ class Run:
     def unwinding(self) -> bool:
         """Whether the run is over and only cleans up."""
         # Who ends an event loop cancels what is kept on it.
-        ends = self._stage is Stage.KEPT and self._task.cancelling() > 0
-        return ends or self._stage is Stage.UNWINDING
+        ends = self._stage == "kept" and self._task.cancelling() > 0
+        return ends or self._stage == "unwinding"
 
     @property
     def is_handshake(self) -> bool:
@@ -371,7 +372,7 @@ class Run:
     @property
     def disconnect_delivered(self) -> bool:
         """Whether the app is being told that its client is gone."""
-        return self._stage is Stage.GONE
+        return self._stage == "gone"
 
     # For a channel layer
 
@@ -401,7 +402,7 @@ class Run:
     @property
     def repeats_connect(self) -> bool:
         """Whether the app does again what it did before the first message."""
-        return self._stage is Stage.REPLAY and not self._inbox.number
+        return self._stage == "replay" and not self._inbox.number
 
     async def close(self) -> None:
         """Close the connection as the app itself does; no error when it is closed."""
@@ -429,7 +430,7 @@ class Run:
         """Whether the app has ended the conversation, by closing, returning or raising."""
         if self.unwinding:
             return self._ended
-        return self._task.done() or self.answer.state is HandshakeState.CLOSED
+        return self._task.done() or self.answer.state == "closed"
 
     @property
     def error(self) -> BaseException | None:
@@ -447,19 +448,19 @@ class Run:
             return self._clean_up(message)
         try:
             match self.answer.state, message.get("type"):
-                case HandshakeState.ACCEPTED, "websocket.send":
+                case "accepted", "websocket.send":
                     await self._emit(messages.frame(message))
-                case HandshakeState.PENDING, "websocket.accept":
+                case "pending", "websocket.accept":
                     self._accept(message)
-                case HandshakeState.PENDING, "websocket.close":
+                case "pending", "websocket.close":
                     self._deny(403, closed_with=(message.get("code"), message.get("reason")))
-                case HandshakeState.PENDING, "websocket.http.response.start":
-                    self._deny(messages.status(message), HandshakeState.DENYING)
-                case HandshakeState.DENYING, "websocket.http.response.body":
+                case "pending", "websocket.http.response.start":
+                    self._deny(messages.status(message), "denying")
+                case "denying", "websocket.http.response.body":
                     self._go_on_denying(message)
-                case HandshakeState.ACCEPTED, "websocket.close":
+                case "accepted", "websocket.close":
                     await self._close(message)
-                case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
+                case "closed", _ if self._inbox.told_the_end:
                     raise ConnectionGoneError(self.connection_id)  # as for an end by the client
                 case state, kind:
                     raise ASGIMessageError(f"the app sent {kind!r}, but {EXPECTED[state]}")
@@ -498,7 +499,7 @@ class Run:
     def _accept(self, message: Message) -> None:
         subprotocol, dropped = messages.accepted(message)
         self.answer = HandshakeAnswer(
-            HandshakeState.ACCEPTED,
+            "accepted",
             self.loop.time(),
             accepted=True,
             subprotocol=subprotocol,
@@ -509,13 +510,13 @@ class Run:
     def _deny(
         self,
         status: int,
-        state: HandshakeState = HandshakeState.CLOSED,
+        state: HandshakeState = "closed",
         closed_with: tuple[object, object] | None = None,
     ) -> None:
         now = self.loop.time()
         self.answer = HandshakeAnswer(state, now, status=status, closed_with=closed_with)
         self._watch.signal()
-        if state is HandshakeState.CLOSED:
+        if state == "closed":
             self._inbox.deliver(messages.lost())
 
     def _go_on_denying(self, message: Message) -> None:
@@ -524,13 +525,13 @@ class Run:
 
     async def _emit(self, frame: Frame) -> None:
         match self._stage:
-            case Stage.REPLAY:
+            case "replay":
                 if self._is_foreign(asyncio.current_task()):
                     raise self._too_late()
                 self._replay(frame)
-            case Stage.GONE if not self._hears_next:
+            case "gone" if not self._hears_next:
                 raise ConnectionGoneError(self.connection_id)
-            case Stage.GONE:
+            case "gone":
                 pass
             case _:
                 await self._send_now(frame)
@@ -552,7 +553,7 @@ class Run:
         outbox = self._outbox  # a task of somebody else may wait here for longer than the run is
         try:
             async with self._sending:
-                if self._stage is Stage.KEPT:  # its turn has ended meanwhile
+                if self._stage == "kept":  # its turn has ended meanwhile
                     return
                 self._frames += 1
                 if await outbox.send(frame):
@@ -586,16 +587,16 @@ class Run:
             code = 1000
         if not isinstance(code, int):
             raise ASGIMessageError(f"websocket.close: code is {code!r}, not an int")
-        if self._stage is Stage.GONE:
+        if self._stage == "gone":
             return  # as under uvicorn: the client was faster
         if not isinstance(reason, str):
             reason = ""  # FastAPI gives the list of validation errors
         before = self.answer
-        self.answer = before._replace(state=HandshakeState.CLOSED, closed_with=(code, reason))
+        self.answer = before._replace(state="closed", closed_with=(code, reason))
         self._watch.signal()
         outbox = self._outbox
         try:
-            if self._stage is not Stage.REPLAY and self.ended:
+            if self._stage != "replay" and self.ended:
                 async with self._sending:
                     await outbox.close(code, reason)
         except SupersededError:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Literal, Protocol
 
     from longwire.types import Frame, Message
 
-
-class Stage(enum.Enum):
+    # Names: members of an enumeration take ten times as long to be looked up and to be hashed.
+    Stage = Literal[
+        "connect",  # the first run: effects are real
+        "replay",  # the connect step once more: effects are swallowed
+        "live",  # a message has been handed over
+        "kept",  # between two events: nothing takes effect, and it must not move
+        "gone",  # the client has left: `send()` raises
+        "unwinding",  # the run is over and cleans up: nothing takes effect
+    ]
     """Where a run stands in the life of its connection; decides what `send()` does."""
 
-    CONNECT = enum.auto()  # the first run: effects are real
-    REPLAY = enum.auto()  # the connect step once more: effects are swallowed
-    LIVE = enum.auto()  # a message has been handed over
-    KEPT = enum.auto()  # between two events: nothing takes effect, and it must not move
-    GONE = enum.auto()  # the client has left: `send()` raises
-    UNWINDING = enum.auto()  # the run is over and cleans up: nothing takes effect
 
-
-WITHOUT_EFFECT = frozenset({Stage.REPLAY, Stage.KEPT, Stage.UNWINDING})
+WITHOUT_EFFECT: frozenset[Stage] = frozenset({"replay", "kept", "unwinding"})
 
 
 class Replay:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longwire.asgi.stage import Stage
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import ClosedOutbox
 
@@ -24,7 +23,7 @@ async def tell(
 
         return await replay.tell(invocation, record, message, word)
     connection = invocation.connection
-    run = invocation.run(record, ClosedOutbox(), Stage.REPLAY, "disconnect")
+    run = invocation.run(record, ClosedOutbox(), "replay", "disconnect")
     run.expect_disconnect(message, sum(record.sent.values()))
     try:
         outcome = await run.until_ready(record.answered, invocation.run_until)

@@ -22,7 +22,8 @@ ANY_REGION = "us-east-1"
 _PORTS = {"http": 80, "https": 443}
 _OF_NAMES = frozenset(ascii_letters + digits + "._~-")
 _OF_IPV6 = frozenset(digits + "abcdefABCDEF:.")
-_OF_REGIONS = frozenset(ascii_lowercase + digits + "-")
+_OF_LABELS = frozenset(ascii_lowercase + digits + "-")
+_OF_WORDS = frozenset(ascii_lowercase)
 _NOT_IN_PATHS = frozenset(" #?")
 
 
@@ -58,10 +59,6 @@ PARTITIONS = (
     Partition("aws-iso-f", "us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
 )
 COMMERCIAL = Partition("aws", "", "amazonaws.com", "api.aws")
-
-# How AWS names regions: what hosts of AWS have in the place of one. Not any word, since somebody's
-# bucket may be called "x.execute-api", which makes it x.execute-api.s3.amazonaws.com.
-REGION_NAME = r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+"
 
 
 def partition_of(region: str) -> Partition:
@@ -117,7 +114,23 @@ def is_https(url: str) -> bool:
 
 def is_region(text: str) -> bool:
     """Tell whether text can be a region, which becomes a part of host names."""
-    return text != "" and _OF_REGIONS.issuperset(text)
+    return is_label(text)
+
+
+def is_region_name(text: str) -> bool:
+    """Tell whether AWS may call a region so: what its hosts have in the place of one.
+
+    Not any word: somebody's bucket may be called "x.execute-api", which makes it
+    x.execute-api.s3.amazonaws.com.
+    """
+    *words, number = text.split("-")
+    are_words = all(word != "" and _OF_WORDS.issuperset(word) for word in words)
+    return are_words and len(words) > 1 and len(words[0]) > 1 and is_number(number, len(number))
+
+
+def is_label(text: str) -> bool:
+    """Tell whether text can be a part of the names of AWS's hosts, between dots."""
+    return text != "" and _OF_LABELS.issuperset(text)
 
 
 def environment_region(environ: Mapping[str, str]) -> str | None:

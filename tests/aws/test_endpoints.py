@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from importlib import resources
 from typing import Any
 
@@ -11,11 +10,11 @@ import pytest
 
 from longwire_aws.endpoints import (
     COMMERCIAL,
-    REGION_NAME,
     dns_suffix,
     environment_endpoint,
     environment_region,
     is_http_url,
+    is_region_name,
     partition_of,
 )
 
@@ -81,7 +80,7 @@ def test_each_region_that_botocore_knows_has_the_domains_that_it_knows(
         assert ours.dual_stack == theirs["outputs"]["dualStackDnsSuffix"], region
         assert ours.name == theirs["id"].replace("aws-us-gov", COMMERCIAL.name)
         place = not region.endswith("-global")
-        assert bool(re.fullmatch(REGION_NAME, region)) is place, region
+        assert is_region_name(region) is place, region
 
 
 @pytest.mark.parametrize(

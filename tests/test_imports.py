@@ -194,14 +194,14 @@ def test_a_connection_does_not_load_what_names_beyond_ascii_take() -> None:
 
 # Prints the classes of ours that take longest to make.
 SLOW = """
-import dataclasses, typing
+import dataclasses, enum, typing
 slow = []
 for name, module in [*sys.modules.items()]:
     for one in [*vars(module).values()] if name.startswith("longwire") else ():
         if isinstance(one, type) and one.__module__ == name:
             annotations = one.__dict__.get("__annotations__", {}).values()
             if (dataclasses.is_dataclass(one) or typing.ForwardRef in map(type, annotations)
-                or vars(one).get("_is_protocol")):
+                or vars(one).get("_is_protocol") or issubclass(one, enum.Enum)):
                 slow.append(one)
 print(slow)
 """
@@ -210,7 +210,8 @@ print(slow)
 def test_what_each_event_loads_has_no_class_that_takes_long_to_make() -> None:
     """A dataclass takes 0.5 ms or more, a tuple of `typing` five times what one of ours takes.
 
-    A protocol, of which only mypy knows what it is for, is one for `if TYPE_CHECKING`.
+    An enumeration takes 0.1 ms, and each look at a member five times that at a string. A protocol,
+    of which only mypy knows what it is for, is one for `if TYPE_CHECKING`.
     """
     events = json.dumps([connect_event(), message_event("hi"), disconnect_event()])
     assert _run(EVENTS + SLOW, events).splitlines()[-1] == "[]"

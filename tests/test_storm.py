@@ -24,7 +24,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from longwire import Connections, SlowClientError
-from longwire.apigateway.slow_clients import PATIENCE
+from longwire.deadlines import PATIENCE
 from longwire_backends import Page
 from longwire_backends.redis.backend import RedisBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend

@@ -38,6 +38,8 @@ NO_ROUTE = (
 
 # Without a Lambda context: the time that API Gateway waits for an integration, in seconds.
 DEFAULT_TIME = 29.0
+# Seconds for one client that does not read, if not told else.
+PATIENCE = 2.0
 # What is left of an event's time when everything of ours is over: seconds, and as a part of a short
 # event's time.
 MARGIN = 0.5

@@ -36,6 +36,7 @@ from longwire.registry.caller import Caller, Calling
 from longwire.runtime.after_response import AfterResponse, Deferred
 from longwire.runtime.loop import (
     handler_loop,
+    is_on_lambda,
     loop_of_child,
     of_the_parent,
     refuse_running_loop,
@@ -112,6 +113,8 @@ class Longwire:
         self._loop = handler_loop(
             self._deferred, self._observer, self.close, self._shut_down, self._lifespans.shutdown
         )
+        if is_on_lambda():  # which starts a process with more CPU, or long before its first event
+            self._api.prepare_tls()
         # The last event that was about a connection, its endpoint, and the loop it was handled on.
         self._latest: tuple[LambdaEvent, str, asyncio.AbstractEventLoop | None] | None = None
         self._weak_caller = weakref.WeakMethod(self.caller)

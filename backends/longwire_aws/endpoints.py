@@ -1,11 +1,14 @@
 """Where an AWS service is, and in which region.
 
+What a cold start has to check is checked without `re`, which takes longer to compile a pattern than
+to import a module.
+
 https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 """
 
 from __future__ import annotations
 
-import re
+from string import ascii_letters, ascii_lowercase, digits
 from typing import TYPE_CHECKING
 
 from longwire_aws.tuples import NamedTuple
@@ -16,11 +19,23 @@ if TYPE_CHECKING:
 # With another server than AWS's the region may not matter, but a signature has one.
 ANY_REGION = "us-east-1"
 
-# Compiled (and kept) by `re` at first use; what says `(?i)` takes more than twice as long for it.
-_HTTP_URL = (
-    r"[Hh][Tt][Tt][Pp][Ss]?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?"
-    r"(?:/[!\"$->@-~]*)?"
-)
+_PORTS = {"http": 80, "https": 443}
+_OF_NAMES = frozenset(ascii_letters + digits + "._~-")
+_OF_IPV6 = frozenset(digits + "abcdefABCDEF:.")
+_OF_LABELS = frozenset(ascii_lowercase + digits + "-")
+_OF_WORDS = frozenset(ascii_lowercase)
+_NOT_IN_PATHS = frozenset(" #?")
+
+
+class Origin(NamedTuple):
+    """What a connection is made to."""
+
+    tls: bool
+    host: str  # without brackets
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Partition(NamedTuple):
@@ -45,10 +60,6 @@ PARTITIONS = (
 )
 COMMERCIAL = Partition("aws", "", "amazonaws.com", "api.aws")
 
-# How AWS names regions: what hosts of AWS have in the place of one. Not any word, since somebody's
-# bucket may be called "x.execute-api", which makes it x.execute-api.s3.amazonaws.com.
-REGION_NAME = r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+"
-
 
 def partition_of(region: str) -> Partition:
     """Return the partition of a region; "aws-cn-global" and the like are what botocore calls one.
@@ -68,8 +79,32 @@ def dns_suffix(region: str) -> str:
 
 def is_http_url(text: str) -> bool:
     """Tell whether text is an http or https URL with a host, and with nothing after its path."""
-    match = re.fullmatch(_HTTP_URL, text)
-    return match is not None and int(match[1] or 1) in range(1, 65536)
+    at = text.find("/", text.find("://") + 3)
+    origin, path = (text[:at], text[at:]) if at >= 0 else (text, "")
+    if not (path.isascii() and path.isprintable() and _NOT_IN_PATHS.isdisjoint(path)):
+        return False
+    return read_origin(origin) is not None
+
+
+def read_origin(text: str) -> Origin | None:
+    """Read an http or https URL that has nothing after host and port; None if it is none."""
+    scheme, _, place = text.partition("://")
+    default = _PORTS.get(scheme.lower())
+    at = -1 if place.endswith("]") else place.rfind(":")
+    host, port = (place[:at], place[at + 1 :]) if at >= 0 else (place, str(default))
+    known = _OF_NAMES
+    if host.startswith("[") and host.endswith("]"):
+        host, known = host[1:-1], _OF_IPV6
+    if default is None or not host or not known.issuperset(host):
+        return None
+    if not is_number(port, 5) or not 0 < int(port) < 65536:
+        return None
+    return Origin(default == 443, host, int(port))
+
+
+def is_number(text: str, most: int) -> bool:
+    """Tell whether text is nothing but digits, at most so many."""
+    return text.isascii() and text.isdecimal() and len(text) <= most
 
 
 def is_https(url: str) -> bool:
@@ -79,7 +114,23 @@ def is_https(url: str) -> bool:
 
 def is_region(text: str) -> bool:
     """Tell whether text can be a region, which becomes a part of host names."""
-    return re.fullmatch(r"[a-z0-9-]+", text) is not None
+    return is_label(text)
+
+
+def is_region_name(text: str) -> bool:
+    """Tell whether AWS may call a region so: what its hosts have in the place of one.
+
+    Not any word: somebody's bucket may be called "x.execute-api", which makes it
+    x.execute-api.s3.amazonaws.com.
+    """
+    *words, number = text.split("-")
+    are_words = all(word != "" and _OF_WORDS.issuperset(word) for word in words)
+    return are_words and len(words) > 1 and len(words[0]) > 1 and is_number(number, len(number))
+
+
+def is_label(text: str) -> bool:
+    """Tell whether text can be a part of the names of AWS's hosts, between dots."""
+    return text != "" and _OF_LABELS.issuperset(text)
 
 
 def environment_region(environ: Mapping[str, str]) -> str | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 import weakref
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from longwire_aws.endpoints import Origin, read_origin
 from longwire_aws.http11 import (
     HTTPConnection,
     MalformedError,
@@ -24,7 +24,6 @@ from longwire_aws.http11 import (
 from longwire_aws.places import Places
 from longwire_aws.streams import connect
 from longwire_aws.timeouts import limits
-from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from longwire_aws.timeouts import Limits
 
 __all__ = ["HTTPClient", "Response", "TransportError", "TransportTimeoutError"]
-
-# Compiled (and kept) by `re` at first use.
-_ORIGIN = r"([Hh][Tt][Tt][Pp][Ss]?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?"
 
 _NO_URL = "the URL is not an absolute http:// or https:// URL in plain ASCII"
 
@@ -131,22 +127,13 @@ class HTTPClient:
             pool = self._pools[start] = _Pool(start, self._pool_size, self._clock, limits())
         return pool
 
-    async def _connect(self, origin: _Origin) -> HTTPConnection:
+    async def _connect(self, origin: Origin) -> HTTPConnection:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 return HTTPConnection(await connect(origin.host, origin.port, tls=origin.tls))
         except TimeoutError as error:
             detail = f"{origin}: no connection within {self._connect_timeout:.3g} s"
             raise TransportTimeoutError(detail, sent=False) from error
-
-
-class _Origin(NamedTuple):
-    tls: bool
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def _compose(
@@ -195,14 +182,12 @@ def _split(url: str) -> tuple[str, str]:
     return url[:end], url[end:] if end != at else f"/{url[end:]}"
 
 
-def _origin(url: str) -> tuple[_Origin, str]:
+def _origin(url: str) -> tuple[Origin, str]:
     """Read a URL without its path; return also the value of the header `Host`."""
-    match = re.fullmatch(_ORIGIN, url)
-    if match is None or int(match[3] or 0) > 65535:
+    origin = read_origin(url)
+    if origin is None:
         raise ValueError(_NO_URL)
-    tls = match[1].lower() == "https"
-    host = f"{match[2]}:{match[3]}" if match[3] else match[2]
-    return _Origin(tls, match[2].strip("[]"), int(match[3] or (443 if tls else 80))), host
+    return origin, url.partition("://")[2]
 
 
 def _reason(error: OSError | MalformedError) -> str:

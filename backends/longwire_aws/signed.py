@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from longwire_aws import sigv4
 from longwire_aws.credentials import CredentialsError, CredentialsSource
@@ -13,6 +13,7 @@ from longwire_aws.errors import are_keys_expired, is_clock_wrong, read_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Protocol
 
     from longwire_aws.http import Response
 
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
 _FROZEN = 60.0
 
 
-class Transport(Protocol):
-    """What sends requests: `longwire_aws.http.HTTPClient`, or something in memory."""
+if TYPE_CHECKING:
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        *,
-        timeout: float,
-    ) -> Response: ...
+    class Transport(Protocol):
+        """What sends requests: `longwire_aws.http.HTTPClient`, or something in memory."""
+
+        async def request(
+            self,
+            method: str,
+            url: str,
+            headers: Sequence[tuple[str, str]] = (),
+            body: bytes = b"",
+            *,
+            timeout: float,
+        ) -> Response: ...
 
 
 class SignedClient:

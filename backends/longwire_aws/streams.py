@@ -14,11 +14,12 @@ import os
 import select
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Sequence
+    from typing import Protocol
 
 _CHUNK = 64 * 1024
 
@@ -26,15 +27,17 @@ T = TypeVar("T")
 _Address = tuple[Any, int, int, str, Any]
 
 
-class Stream(Protocol):
-    """Bytes out and in."""
+if TYPE_CHECKING:
 
-    socket: SocketStream
+    class Stream(Protocol):
+        """Bytes out and in."""
 
-    async def send(self, data: bytes) -> None: ...
+        socket: SocketStream
 
-    def receive(self) -> Awaitable[bytes]:
-        """Return some bytes, or none at the end."""
+        async def send(self, data: bytes) -> None: ...
+
+        def receive(self) -> Awaitable[bytes]:
+            """Return some bytes, or none at the end."""
 
 
 async def connect(host: str, port: int, *, tls: bool | ssl.SSLContext) -> Stream:

@@ -6,22 +6,25 @@ import asyncio
 import contextvars
 import math
 import weakref
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Protocol
 
 # Seconds between two looks: that many limits which pass one after the other cost no look each.
 _PAUSE = 0.01
 
 
-class Expiring(Protocol):
-    """What is to be told that a time has come, unless it is taken out before."""
+if TYPE_CHECKING:
 
-    when: float  # by the loop's clock
+    class Expiring(Protocol):
+        """What is to be told that a time has come, unless it is taken out before."""
 
-    def expire(self) -> None: ...
+        when: float  # by the loop's clock
+
+        def expire(self) -> None: ...
 
 
 class Limits:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longwire_aws.errors import read_refusal
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from longwire_aws.http import Response
 
+_OF_NAMES = frozenset(ascii_letters + digits + "_.-")
 _TTL_ATTRIBUTE = "expires_at"
 _NO_TTL = "this server knows no TTL: items that have expired will stay"
 # What the keys of records begin with, and all of their sort key.
@@ -45,8 +46,12 @@ _RECORDS, _RECORD = "connection#", "record"
 _KEYS = [("pk", "HASH"), ("sk", "RANGE")]
 # How DynamoDB says that a table's keys have other names or types than the request's.
 _OTHER_KEYS = (
-    "(?i)key element|key schema|missing the key|mismatch for key|conditions on the keys|"
-    "does not match schema type"
+    "key element",
+    "key schema",
+    "missing the key",
+    "mismatch for key",
+    "conditions on the keys",
+    "does not match schema type",
 )
 
 # Seconds that `create` waits for a table, and between two looks.
@@ -88,7 +93,7 @@ class DynamoDBBackend(Backend):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(clock=clock)
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}|arn:[!-~]{1,1000}", table_name):
+        if not _is_table(table_name):
             raise ConfigurationError(
                 "table_name: expected 3 to 255 letters, digits, '_', '-' and '.', or an ARN, "
                 f"got {shown(table_name)}"
@@ -442,7 +447,7 @@ class DynamoDBBackend(Backend):
             return BackendError(self.name, operation, self._no_table())
         if code == "ValidationException" and "Item size" in message:
             return RecordTooLargeError(self.name, operation, message)
-        if code == "ValidationException" and re.search(_OTHER_KEYS, message):
+        if code == "ValidationException" and any(text in message.lower() for text in _OTHER_KEYS):
             return BackendError(self.name, operation, f"{self._other_keys()} ({message})")
         return BackendError(self.name, operation, self._service.explain(response))
 
@@ -464,6 +469,12 @@ class DynamoDBBackend(Backend):
     def _not_dynamodb(self, operation: str) -> BackendError:
         detail = f"the answer is not one of DynamoDB: is something else at {self._url}?"
         return BackendError(self.name, operation, detail)
+
+
+def _is_table(name: str) -> bool:
+    if name.startswith("arn:"):
+        return name.isascii() and name.isprintable() and " " not in name and 4 < len(name) <= 1004
+    return 3 <= len(name) <= 255 and _OF_NAMES.issuperset(name)
 
 
 def _region_of(table_name: str, region_name: str | None) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 from longwire_backends.base import Backend, ConfigurationError, Page, Record, new_version, shown
@@ -220,7 +219,8 @@ def _page(rows: Sequence[Any], limit: int) -> Page:
 
 def checked_table(table_name: str, limit: int | None = None) -> str:
     """Return the name if it can be quoted as it is, and has at most `limit` characters."""
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", table_name) and len(table_name) <= (limit or 1000):
+    is_name = table_name.isascii() and table_name.isidentifier()
+    if is_name and len(table_name) <= (limit or 1000):
         return table_name
     at_most = f"at most {limit} " if limit else ""
     raise ConfigurationError(

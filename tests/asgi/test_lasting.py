@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.asgi.lasting import LastingRun
-from longwire.asgi.quiescence import Outcome
-from longwire.asgi.stage import Stage
 
 if TYPE_CHECKING:
     from longwire.types import Receive, Scope, Send
@@ -47,12 +45,12 @@ def _deadline() -> float:
 async def _replayed(app: Any, *given: tuple[str | None, float, int]) -> list[str | bytes]:
     """Repeat messages, each for so long and until so many frames were sent, then give "now"."""
     client = Client()
-    run = LastingRun(app, {}, client, stage=Stage.REPLAY, connection_id="c=", linger=2.0)
+    run = LastingRun(app, {}, client, stage="replay", connection_id="c=", linger=2.0)
     for text, seconds, frames in given:
         message = None if text is None else _message(text)
         assert await run.repeat(message, seconds, frames, _deadline())
     run.hand_over(_message("now"))
-    assert await run.until_over(_deadline()) in (Outcome.PARKED, Outcome.ENDED)
+    assert await run.until_over(_deadline()) in ("parked", "ended")
     await run.stop()
     return client.got
 
@@ -173,7 +171,7 @@ async def test_no_frame_leaves_once_the_end_of_a_turn_is_written() -> None:
         await receive()
 
     client = Client()
-    run = LastingRun(app, {}, client, stage=Stage.LIVE, connection_id="c=", linger=0.05)
+    run = LastingRun(app, {}, client, stage="live", connection_id="c=", linger=0.05)
 
     async def write(number: int, *, done: bool) -> bool:
         sends[number].set_result(None)

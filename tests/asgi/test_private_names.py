@@ -16,9 +16,7 @@ import pytest
 
 from longwire.asgi import suspended as names
 from longwire.asgi import tasks
-from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Run
-from longwire.asgi.stage import Stage
 from longwire.asgi.suspended import is_runnable, timers
 from tests.asgi import waits
 from tests.asgi.test_run import ACCEPT, Recorder
@@ -27,6 +25,7 @@ from tests.asgi.waits import BUSY, QUIET, World, is_bounded, is_quiet, suspended
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from longwire.asgi.quiescence import Outcome
     from longwire.types import ASGIApp, Receive, Scope, Send
 
     Judge = Callable[[asyncio.Task[Any], Any], bool]
@@ -337,7 +336,7 @@ def test_a_step_does_not_end_before_its_tasks_have(
     client = Recorder()
 
     async def main() -> None:
-        run = Run(app, {}, client, stage=Stage.CONNECT, connection_id="c=", linger=0.5)
+        run = Run(app, {}, client, stage="connect", connection_id="c=", linger=0.5)
         await run.until_answer(asyncio.get_running_loop().time() + 20, patient=True)
         await run.stop()
 
@@ -356,10 +355,10 @@ def test_an_app_alone_parks_at_once_where_timers_are_hidden() -> None:
             await receive()
 
     async def main() -> Outcome:
-        run = Run(app, {}, Recorder(), stage=Stage.CONNECT, connection_id="c=", linger=20.0)
+        run = Run(app, {}, Recorder(), stage="connect", connection_id="c=", linger=20.0)
         outcome = await run.until_answer(asyncio.get_running_loop().time() + 20, patient=True)
         await run.stop()
         return outcome
 
     with asyncio.Runner(loop_factory=HiddenTimers) as runner:
-        assert runner.run(main()) is Outcome.PARKED
+        assert runner.run(main()) == "parked"

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from longwire.asgi.handshake import HandshakeState
 from longwire.asgi.messages import disconnect
-from longwire.asgi.quiescence import REST_ROUNDS, Outcome
+from longwire.asgi.quiescence import REST_ROUNDS
 from longwire.asgi.run import Run
-from longwire.asgi.stage import Stage
 from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
 if TYPE_CHECKING:
+    from longwire.asgi.stage import Stage
     from longwire.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +47,7 @@ class Recorder:
         self.did.append((code, reason))
 
 
-def _run(app: Any, client: Recorder, stage: Stage = Stage.CONNECT, linger: float = 2.0) -> Run:
+def _run(app: Any, client: Recorder, stage: Stage = "connect", linger: float = 2.0) -> Run:
     return Run(app, {}, client, stage=stage, connection_id="c=", linger=linger)
 
 
@@ -190,7 +189,7 @@ async def test_receive_after_an_own_close_is_a_disconnect_with_its_code() -> Non
         got.append(await receive())
 
     run = _run(app, Recorder())
-    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=False) == "parked"
     await run.stop()
     assert got == [disconnect(4000, "bye")]
     assert run.ended
@@ -232,10 +231,10 @@ async def test_a_replay_swallows_what_the_connect_step_did() -> None:
         await receive()
         await send({"type": "websocket.send", "text": "reply"})
 
-    run = _run(app, client, Stage.REPLAY)
+    run = _run(app, client, "replay")
     assert await run.until_ready(1, _deadline()) is None
     run.hand_over({"type": "websocket.receive", "text": "a"})
-    assert await run.until_over(_deadline()) is Outcome.ENDED
+    assert await run.until_over(_deadline()) == "ended"
     assert client.did == [("swallowed", "x"), "reply"]
 
 
@@ -257,10 +256,10 @@ async def test_an_app_that_is_alone_goes_on_in_its_own_receive(*, is_alone: bool
         went_on_in.append(asyncio.current_task())
         run.hand_over({"type": "websocket.receive", "text": "a"})
 
-    run = _run(app, client, Stage.REPLAY)
+    run = _run(app, client, "replay")
     app_task = run._task
     assert await run.until_ready(0, _deadline(), go_on) is None
-    assert await run.until_over(_deadline()) is Outcome.PARKED
+    assert await run.until_over(_deadline()) == "parked"
     await run.stop()
     assert client.did == ["a"]
     assert went_on_in == [app_task if is_alone else asyncio.current_task()]
@@ -281,8 +280,8 @@ async def test_an_app_that_has_cancelled_itself_is_cancelled_before_its_message(
     def go_on() -> None:
         run.hand_over({"type": "websocket.receive", "text": "a"})
 
-    run = _run(app, client, Stage.REPLAY)
-    assert await run.until_ready(0, _deadline(), go_on) is Outcome.ENDED
+    run = _run(app, client, "replay")
+    assert await run.until_ready(0, _deadline(), go_on) == "ended"
     await run.stop()
     assert client.did == []
 
@@ -301,10 +300,10 @@ async def test_sends_raise_once_the_client_is_gone() -> None:
             caught.append(error)
         await send(CLOSE)
 
-    run = _run(app, Recorder(), Stage.REPLAY)
+    run = _run(app, Recorder(), "replay")
     assert await run.until_ready(0, _deadline()) is None
     run.mark_gone(disconnect(1001, ""))
-    assert await run.until_over(_deadline()) is Outcome.ENDED
+    assert await run.until_over(_deadline()) == "ended"
     assert [type(error) for error in caught] == [ConnectionGoneError]
     assert run.error is None
 
@@ -330,7 +329,7 @@ async def test_nothing_takes_effect_while_a_run_unwinds(messages: list[dict[str,
             await send(messages[1])
 
     run = _run(app, client)
-    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=False) == "parked"
     await run.stop()
     assert client.did == []
     assert run.error is None
@@ -351,7 +350,7 @@ async def test_receive_while_a_run_unwinds_is_a_cancellation() -> None:
                 rounds += 1
 
     run = _run(app, Recorder())
-    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=False) == "parked"
     await run.stop()
     assert rounds == 3
 
@@ -370,7 +369,7 @@ async def test_an_app_that_never_stops_receiving_does_not_block_the_loop() -> No
 
     over = asyncio.Event()
     run = _run(app, Recorder())
-    assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=False) == "parked"
     assert "app c=" in await run.stop()
     over.set()
 
@@ -426,11 +425,11 @@ async def test_a_message_on_its_way_to_a_cancelled_receive_goes_to_the_next() ->
         await send({"type": "websocket.send", "text": message["text"]})
 
     cancel: list[asyncio.Task[None]] = []
-    run = _run(app, client, Stage.REPLAY)
+    run = _run(app, client, "replay")
     assert await run.until_ready(0, _deadline()) is None
     run.hand_over({"type": "websocket.receive", "text": "a"})
     cancel[0].cancel()
-    assert await run.until_over(_deadline()) is Outcome.ENDED
+    assert await run.until_over(_deadline()) == "ended"
     assert client.did == ["a"]
 
 
@@ -446,9 +445,9 @@ async def test_runs_on_one_loop_do_not_share_their_tasks() -> None:
         await task
 
     noisy = _run(busy, Recorder())
-    assert await noisy.until_answer(_deadline(), patient=False) is Outcome.UNANSWERED
+    assert await noisy.until_answer(_deadline(), patient=False) == "unanswered"
     calm = _run(_park, Recorder())
-    assert await calm.until_answer(_deadline(), patient=False) is Outcome.PARKED
+    assert await calm.until_answer(_deadline(), patient=False) == "parked"
     await calm.stop()
     await noisy.stop()
 
@@ -466,7 +465,7 @@ async def test_an_earlier_task_factory_is_still_used() -> None:
     loop.set_task_factory(factory)
     try:
         run = _run(_park, Recorder())
-        assert await run.until_answer(_deadline(), patient=False) is Outcome.PARKED
+        assert await run.until_answer(_deadline(), patient=False) == "parked"
         await run.stop()
     finally:
         loop.set_task_factory(before)
@@ -488,8 +487,8 @@ async def test_a_task_that_never_waits_does_not_hang_the_run() -> None:
             await asyncio.sleep(0)
 
     run = _run(app, Recorder(), linger=0.05)
-    assert await run.until_answer(_deadline(), patient=False) is Outcome.UNANSWERED
-    assert await run.until_over(_deadline()) is Outcome.CUT_OFF
+    assert await run.until_answer(_deadline(), patient=False) == "unanswered"
+    assert await run.until_over(_deadline()) == "cut_off"
     assert re.search(r"_spin", run.cut_off)
     await run.stop()
 
@@ -499,7 +498,7 @@ async def test_answers_are_read_off_the_run() -> None:
     _, run = await _send_all({"type": "websocket.accept", "subprotocol": "chat"})
     answer = run.answer
     assert (answer.state, answer.accepted, answer.subprotocol, answer.status) == (
-        HandshakeState.ACCEPTED,
+        "accepted",
         True,
         "chat",
         None,
@@ -538,8 +537,8 @@ async def test_an_answer_wakes_who_waits_for_it(
     for _ in range(REST_ROUNDS + 5):  # until it is no longer looked at
         await asyncio.sleep(0)
     answering.set()
-    assert await outcome is Outcome.UNANSWERED
-    assert run.answer.state is not HandshakeState.PENDING
+    assert await outcome == "unanswered"
+    assert run.answer.state != "pending"
     await run.stop()
 
 
@@ -554,12 +553,12 @@ async def test_a_close_after_accept_wakes_who_waits() -> None:
         await asyncio.Event().wait()
 
     closing = asyncio.Event()
-    run = _run(app, Recorder(), Stage.REPLAY)
+    run = _run(app, Recorder(), "replay")
     outcome = asyncio.create_task(run.until_ready(0, _deadline()))
     for _ in range(REST_ROUNDS + 5):
         await asyncio.sleep(0)
     closing.set()
-    assert await outcome is Outcome.ENDED
+    assert await outcome == "ended"
     await run.stop()
 
 
@@ -574,9 +573,9 @@ async def test_a_replay_that_waits_no_longer_is_not_looked_at_all_the_time() -> 
         waiting.cancel()
         await asyncio.sleep(0.2)
 
-    run = _run(app, Recorder(), Stage.REPLAY, linger=0.05)
+    run = _run(app, Recorder(), "replay", linger=0.05)
     clock = Clock(run)
-    assert await run.until_ready(1, _deadline()) is Outcome.ENDED
+    assert await run.until_ready(1, _deadline()) == "ended"
     assert clock.looks < 10
 
 
@@ -609,22 +608,22 @@ class Nothing(Recorder):
 async def test_an_app_that_sends_without_end_lets_the_loop_turn(message: dict[str, Any]) -> None:
     """While it connects, its deadline holds, and it can be cancelled."""
     run = _run(_forever(message, ASGIMessageError), Nothing())
-    assert await run.until_answer(_deadline(0.05), patient=True) is Outcome.DEADLINE
+    assert await run.until_answer(_deadline(0.05), patient=True) == "deadline"
     assert await run.stop() == ""
 
 
 async def test_a_replay_that_sends_without_end_lets_the_loop_turn() -> None:
     """Nothing of it reaches a socket that would make it wait."""
-    run = _run(_forever(SEND, ASGIMessageError), Nothing(), Stage.REPLAY)
-    assert await run.until_ready(1, _deadline(0.05)) is Outcome.DEADLINE
+    run = _run(_forever(SEND, ASGIMessageError), Nothing(), "replay")
+    assert await run.until_ready(1, _deadline(0.05)) == "deadline"
     assert await run.stop() == ""
 
 
 async def test_an_app_that_sends_to_a_gone_client_without_end_lets_the_loop_turn() -> None:
     """Each send raises; the app does not care."""
-    run = _run(_forever(SEND, OSError), Nothing(), Stage.REPLAY)
+    run = _run(_forever(SEND, OSError), Nothing(), "replay")
     run.mark_gone(disconnect(1006, ""))
-    assert await run.until_over(_deadline(0.05)) is Outcome.DEADLINE
+    assert await run.until_over(_deadline(0.05)) == "deadline"
     assert await run.stop() == ""
 
 
@@ -641,7 +640,7 @@ async def test_an_app_that_sends_without_end_as_it_cleans_up_lets_the_loop_turn(
                 await send(SEND)
 
     run = _run(app, Nothing())
-    assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=True) == "parked"
     await run.stop(give_up_at=_deadline(0.05))
     await asyncio.sleep(0.05)
     assert run.error is None
@@ -680,7 +679,7 @@ async def test_a_long_chain_of_tasks_ends_with_its_run() -> None:
         never.set()
 
     run = _run(app, Nothing())
-    assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=True) == "parked"
     assert await run.stop() == ""
     assert all(task.done() for task in chain)
 
@@ -708,13 +707,13 @@ async def test_a_frame_under_way_is_not_cut_off() -> None:
 
     client = Slow()
     run = _run(app, client, linger=0.05)
-    assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=True) == "parked"
     run.hand_over({"type": "websocket.receive", "text": "a"})
     over = asyncio.create_task(run.until_over(_deadline()))
     await asyncio.sleep(0.2)
     assert not over.done()
     client.sent.set_result(None)
-    assert await over is Outcome.PARKED
+    assert await over == "parked"
     await run.stop()
     assert client.did == ["x"]
 
@@ -731,12 +730,12 @@ async def test_what_others_have_sent_in_time_is_sent_after_the_run() -> None:
 
     client = Slow()
     run = _run(app, client)
-    assert await run.until_answer(_deadline(), patient=True) is Outcome.PARKED
+    assert await run.until_answer(_deadline(), patient=True) == "parked"
     send = sends.pop()
     run.hand_over({"type": "websocket.receive", "text": "a"})
     sending = asyncio.gather(send(SEND), send({**SEND, "text": "y"}), send(CLOSE))
     await asyncio.sleep(0)
-    assert await run.until_over(_deadline()) is Outcome.ENDED
+    assert await run.until_over(_deadline()) == "ended"
     await run.stop()
     client.sent.set_result(None)
     await sending
@@ -763,7 +762,7 @@ async def test_many_runs_come_to_rest_within_a_few_turns_of_the_loop() -> None:
     runs = [_run(app, Nothing()) for _ in range(300)]
     outcomes = await asyncio.gather(*(run.until_answer(_deadline(), patient=True) for run in runs))
     counting.cancel()
-    assert set(outcomes) == {Outcome.PARKED}
+    assert set(outcomes) == {"parked"}
     assert turns < 10
     for run in runs:
         await run.stop()

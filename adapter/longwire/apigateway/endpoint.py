@@ -9,19 +9,18 @@ from urllib.parse import quote
 
 from longwire.exceptions import ConfigurationError
 from longwire_aws.endpoints import (
-    REGION_NAME,
     dns_suffix,
     environment_endpoint,
     environment_region,
     is_http_url,
+    is_label,
     is_region,
+    is_region_name,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Compiled (and kept) by `re` at first use.
-_API_HOST = rf"[a-z0-9-]+\.execute-api\.({REGION_NAME})\.([a-z0-9.-]+)"
 # What AWS's SDKs read: emulators set it.
 _AS_SDK = "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"
 LOOPBACK = r"(?i)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$)"
@@ -129,8 +128,10 @@ def signing_region(url: str, region_name: str | None, environ: Mapping[str, str]
 @functools.lru_cache(maxsize=16)
 def _region_in(host: str) -> str | None:
     """Return the region that API Gateway's own host names have in them, at its own domain."""
-    found = re.fullmatch(_API_HOST, host)
-    return found[1] if found and dns_suffix(found[1]) == found[2] else None
+    api, _, place = host.partition(".execute-api.")
+    region, _, domain = place.partition(".")
+    fits = is_label(api) and is_region_name(region) and dns_suffix(region) == domain
+    return region if fits else None
 
 
 def _region(domain_name: str, environ: Mapping[str, str]) -> str:

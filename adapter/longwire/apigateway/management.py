@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from longwire.apigateway.frames import MAX_MESSAGE
-from longwire.apigateway.slow_clients import PATIENCE, SlowClients, patient_until
-from longwire.deadlines import NO_ROUTE
+from longwire.apigateway.slow_clients import SlowClients, patient_until
+from longwire.deadlines import NO_ROUTE, PATIENCE
 from longwire.exceptions import (
     NOT_SENT,
     ConfigurationError,

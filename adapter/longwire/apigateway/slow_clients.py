@@ -19,8 +19,7 @@ import math
 
 from longwire_aws.tuples import NamedTuple
 
-# Seconds for one client, if not told else; and as a part of what a request, or a send to many, has.
-PATIENCE = 2.0
+# The time for one client, as a part of what a request, or a send to many, has.
 PATIENCE_PART = 0.5
 # So many different connections, refused in a row, are too many requests. If a tenth of all do not
 # read, a thousand posts meet that by chance once, and a fan-out is slowed down for 40 ms.

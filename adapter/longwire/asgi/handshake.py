@@ -5,18 +5,20 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
 
 from __future__ import annotations
 
-import enum
+from typing import TYPE_CHECKING
 
 from longwire_aws.tuples import NamedTuple
 
+if TYPE_CHECKING:
+    from typing import Literal
 
-class HandshakeState(enum.Enum):
+    HandshakeState = Literal[
+        "pending",
+        "accepted",
+        "denying",
+        "closed",  # refused, or accepted and then closed
+    ]
     """How far the app's answer to `websocket.connect` has come."""
-
-    PENDING = enum.auto()
-    ACCEPTED = enum.auto()
-    DENYING = enum.auto()
-    CLOSED = enum.auto()  # refused, or accepted and then closed
 
 
 class HandshakeAnswer(NamedTuple):
@@ -41,14 +43,12 @@ class HandshakeAnswer(NamedTuple):
     @property
     def is_closing(self) -> bool:
         """Whether the app has ended the connection, or is about to have refused it."""
-        return self.state in (HandshakeState.DENYING, HandshakeState.CLOSED)
+        return self.state in ("denying", "closed")
 
 
-EXPECTED = {
-    HandshakeState.PENDING: (
-        "ASGI expects websocket.accept, websocket.close or a denial response now"
-    ),
-    HandshakeState.ACCEPTED: "ASGI expects websocket.send or websocket.close now",
-    HandshakeState.DENYING: "ASGI expects websocket.http.response.body now",
-    HandshakeState.CLOSED: "the connection is closed",
+EXPECTED: dict[HandshakeState, str] = {
+    "pending": "ASGI expects websocket.accept, websocket.close or a denial response now",
+    "accepted": "ASGI expects websocket.send or websocket.close now",
+    "denying": "ASGI expects websocket.http.response.body now",
+    "closed": "the connection is closed",
 }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import ASGIMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Protocol
 
     from longwire.types import Message
 
@@ -24,23 +25,25 @@ _NOBODY: Mapping[asyncio.Task[Any], object] = {}
 _current: ContextVar[tuple[Inbox | None, int]] = ContextVar("longwire_message", default=(None, 0))
 
 
-class Channel(Protocol):
-    """What a channel layer has for the app."""
+if TYPE_CHECKING:
 
-    @property
-    def waiters(self) -> Mapping[asyncio.Task[Any], object]:
-        """The tasks that wait for a message."""
+    class Channel(Protocol):
+        """What a channel layer has for the app."""
 
-    @property
-    def is_heard(self) -> bool:
-        """Whether somebody is about to get a message."""
+        @property
+        def waiters(self) -> Mapping[asyncio.Task[Any], object]:
+            """The tasks that wait for a message."""
 
-    @property
-    def moves(self) -> bool:
-        """Whether that is so, or the app has one in hand."""
+        @property
+        def is_heard(self) -> bool:
+            """Whether somebody is about to get a message."""
 
-    def put(self, message: Message, *, counts: bool) -> None:
-        """Give the app a message; `counts` says that a journal has it among its messages."""
+        @property
+        def moves(self) -> bool:
+            """Whether that is so, or the app has one in hand."""
+
+        def put(self, message: Message, *, counts: bool) -> None:
+            """Give the app a message; `counts` says that a journal has it among its messages."""
 
 
 class Inbox:

@@ -12,9 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from longwire.asgi import suspended
-from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Run
-from longwire.asgi.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -78,7 +76,7 @@ class LastingRun(Run):
             look = await self._watch.look(self._task)
             arrival = self._began + seconds
             if look.outcome is not None:
-                self.replay.complete = look.outcome is Outcome.PARKED
+                self.replay.complete = look.outcome == "parked"
                 return self.replay.complete and self._is_ready(arrival)
             now, move = self._now(), look.next_move
             until = self._began + MOST_SKIPPED
@@ -121,7 +119,7 @@ class LastingRun(Run):
     @property
     def repeats(self) -> bool:
         """Whether it does again what it has done before."""
-        return self._stage is Stage.REPLAY
+        return self._stage == "replay"
 
     @property
     def message_number(self) -> int:
@@ -151,19 +149,19 @@ class LastingRun(Run):
         """End its turn, while no frame is under way; if that is done, none leaves any more."""
         async with self._sending:
             if is_done := await end():
-                self._enter(Stage.KEPT)
+                self._enter("kept")
         return is_done
 
     def keep(self) -> None:
         """Let it wait, between two events, without any effect."""
-        self._enter(Stage.KEPT)
+        self._enter("kept")
         self._context = contextvars.copy_context()  # of the event
 
     def stands_still(self) -> bool:
         """Tell whether it has been kept and has not moved since it came to rest."""
         return (
             self._kept_at is not None
-            and self._stage is Stage.KEPT
+            and self._stage == "kept"
             and self.loop is asyncio.get_running_loop()
             and self._kept_at.lasts(self.loop, self._tasks)
         )
@@ -172,6 +170,6 @@ class LastingRun(Run):
         """Go on with it in another event, with its outbox; a hand-over follows."""
         self._outbox = outbox
         self._is_handshake = False
-        self._enter(Stage.REPLAY)
+        self._enter("replay")
         if self._context is not None:
             self._tasks.pass_on(self._context, contextvars.copy_context())

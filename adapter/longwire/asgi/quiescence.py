@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,19 @@ from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Set
+    from typing import Literal
 
     from longwire.asgi.inbox import Inbox
+
+    Outcome = Literal[
+        "ended",  # the app returned or raised
+        "parked",  # it waits for the client and nothing else can move soon
+        "cut_off",  # it waits for the client; other tasks stayed busy for too long
+        "unanswered",  # the response must leave now, the run may go on
+        "ready",  # in a replay: the message can be handed over, the run goes on
+        "deadline",
+    ]
+    """Why a step is over."""
 
 _Task = asyncio.Task[Any]
 
@@ -35,21 +45,10 @@ _STEPS_PER_TIMER = 2
 LOOKS = 3
 
 
-class Outcome(enum.Enum):
-    """Why a step is over."""
-
-    ENDED = enum.auto()  # the app returned or raised
-    PARKED = enum.auto()  # it waits for the client and nothing else can move soon
-    CUT_OFF = enum.auto()  # it waits for the client; other tasks stayed busy for too long
-    UNANSWERED = enum.auto()  # the response must leave now, the run may go on
-    READY = enum.auto()  # in a replay: the message can be handed over, the run goes on
-    DEADLINE = enum.auto()
-
-
 class Look(NamedTuple):
     """What a run is seen to do."""
 
-    outcome: Outcome | None  # ENDED or PARKED; None while it may still move by itself
+    outcome: Outcome | None  # ended or parked; None while it may still move by itself
     waits: bool = False  # the app waits for the client, but other tasks keep it from parking
     busy: tuple[_Task, ...] = ()  # these tasks, which may move soon
     # When one of them can move at the earliest, in the event loop's time: minus infinity when
@@ -58,7 +57,7 @@ class Look(NamedTuple):
 
 
 # What most looks see.
-ENDED, PARKED, MOVES = Look(Outcome.ENDED), Look(Outcome.PARKED), Look(None)
+ENDED, PARKED, MOVES = Look("ended"), Look("parked"), Look(None)
 
 
 class Watch:

@@ -20,10 +20,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import frames, messages, noise, tasks
-from longwire.asgi.handshake import EXPECTED, HandshakeAnswer, HandshakeState
+from longwire.asgi.handshake import EXPECTED, HandshakeAnswer
 from longwire.asgi.inbox import Inbox
-from longwire.asgi.quiescence import MOVES, Outcome, Watch
-from longwire.asgi.stage import BETWEEN, WITHOUT_EFFECT, Replay, Stage, SupersededError
+from longwire.asgi.quiescence import MOVES, Watch
+from longwire.asgi.stage import BETWEEN, WITHOUT_EFFECT, Replay, SupersededError
 from longwire.deadlines import is_hang
 from longwire.exceptions import (
     ASGIMessageError,
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 
     from longwire.asgi.channel import RunChannel
+    from longwire.asgi.handshake import HandshakeState
     from longwire.asgi.hints.hints import Hints
-    from longwire.asgi.quiescence import Look
-    from longwire.asgi.stage import Outbox
+    from longwire.asgi.quiescence import Look, Outcome
+    from longwire.asgi.stage import Outbox, Stage
     from longwire.types import ASGIApp, Frame, Message, Scope
 
     # What to make of a run that is not at rest: its step is over with this outcome, or is to be
@@ -110,14 +111,14 @@ class Run:
         self._active_at = self.loop.time()  # when it last did something for the client
         # When the app was called, or was given a message once more, had nothing been skipped.
         self._began = self._active_at
-        self.answer: HandshakeAnswer = HandshakeAnswer(HandshakeState.PENDING, self._active_at)
+        self.answer: HandshakeAnswer = HandshakeAnswer("pending", self._active_at)
         self.replay: Replay = Replay()
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent
         # Of the scope, for an app that wants to know whether it is only repeating.
         self._told = scope.get("extensions", {}).get("longwire", {})
         self._enter(stage)
-        self._is_handshake = stage is Stage.CONNECT
+        self._is_handshake = stage == "connect"
         # Where tasks waited when the message was handed over, but not for the client.
         self._before: Mapping[asyncio.Task[Any], str] = {}
         self.connection_id = connection_id
@@ -147,12 +148,12 @@ class Run:
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
             until = self._answer_until(since if look.waits else None, patient)
-            return Outcome.UNANSWERED if _is_late(look, now, until) else until
+            return "unanswered" if _is_late(look, now, until) else until
 
         return await self._drive(decide, deadline)
 
     def _answer_until(self, since: float | None, patient: bool) -> float:
-        if self.answer.state is HandshakeState.PENDING:
+        if self.answer.state == "pending":
             return math.inf
         if not self.answer.accepted:
             return self.answer.at + WORKING_GRACE
@@ -174,12 +175,12 @@ class Run:
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
             if self.answer.is_closing:
-                return Outcome.ENDED
+                return "ended"
             if since is None or not look.waits or not self.answer.accepted:
                 return math.inf
             until = max(since, self.answer.at) + self._linger
             done = self.replay.sent >= answered or _is_late(look, now, until)
-            return Outcome.READY if done else until
+            return "ready" if done else until
 
         if go_on is not None and self.hints is None:  # which look at an app that waits
             self._inbox.on_empty = functools.partial(self._go_on_at_once, go_on)
@@ -189,9 +190,9 @@ class Run:
             self._has_gone_on = False
             return None
         if self.answer.is_closing:
-            return Outcome.ENDED
-        self.replay.complete = outcome is Outcome.PARKED
-        if outcome is not Outcome.READY and not (self.replay.complete and self.answer.accepted):
+            return "ended"
+        self.replay.complete = outcome == "parked"
+        if outcome != "ready" and not (self.replay.complete and self.answer.accepted):
             return outcome
         if go_on is not None:
             go_on()
@@ -200,9 +201,7 @@ class Run:
     def _go_on_at_once(self, go_on: Callable[[], object]) -> bool:
         """Go on, as the app is about to wait for the client, if nothing else of it can move."""
         ready = (
-            self._stage is Stage.REPLAY
-            and self.answer.state is HandshakeState.ACCEPTED
-            and self._watch.is_alone()
+            self._stage == "replay" and self.answer.state == "accepted" and self._watch.is_alone()
         )
         if ready:
             self._inbox.on_empty, self._has_gone_on, self.replay.complete = None, True, True
@@ -223,7 +222,7 @@ class Run:
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
         self._on_hand_over()
-        self._enter(Stage.LIVE)
+        self._enter("live")
         if self.hints is not None:
             self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
         self.deliver(message)
@@ -247,10 +246,10 @@ class Run:
 
         Not to one that is kept: who tells its app goes on with it for that.
         """
-        if self._stage not in (Stage.GONE, *BETWEEN):
-            if self._stage is Stage.REPLAY:
+        if self._stage not in ("gone", *BETWEEN):
+            if self._stage == "replay":
                 self._on_hand_over()
-            self._enter(Stage.GONE)
+            self._enter("gone")
             self._inbox.deliver(message)
 
     async def until_over(
@@ -266,11 +265,11 @@ class Run:
             # A frame under way has a deadline of its own, and is not cut off.
             if since is not None and look.waits and not self._sending.locked():
                 until = max(since, self._active_at) + self._linger
-            return Outcome.CUT_OFF if _is_late(look, now, until) else until
+            return "cut_off" if _is_late(look, now, until) else until
 
         outcome = await self._drive(decide, deadline, on_waiting)
-        if outcome is Outcome.PARKED:
-            is_last = self._stage is Stage.LIVE and not self.lives_on
+        if outcome == "parked":
+            is_last = self._stage == "live" and not self.lives_on
             self._note_cut_off(self._watch.newly_waiting(self._before) if is_last else ())
         return outcome
 
@@ -281,7 +280,7 @@ class Run:
         since: float | None = None
         if not self._is_called:
             # In the next turn of the event loop an app mostly gets through what posts nothing.
-            posts = self._stage is Stage.REPLAY and self.replay.disconnect is None
+            posts = self._stage == "replay" and self.replay.disconnect is None
             await (self._watch.change(MOVES, deadline) if posts else asyncio.sleep(0))
         while not self._has_gone_on:
             look = self._watch.glance(self._task) or await self._watch.look(self._task)
@@ -294,13 +293,13 @@ class Run:
                     on_waiting()
             decision = decide(look, now, since)
             if isinstance(decision, float) and now >= deadline:
-                decision = Outcome.DEADLINE
+                decision = "deadline"
             if not isinstance(decision, float):
-                if decision in (Outcome.UNANSWERED, Outcome.CUT_OFF, Outcome.DEADLINE):
+                if decision in ("unanswered", "cut_off", "deadline"):
                     self._note_cut_off(self._watch.held_by(look))
                 return decision
             await self._watch.change(look, min(decision, deadline))
-        return Outcome.READY
+        return "ready"
 
     async def stop(self, deadline: float = math.inf, give_up_at: float = math.inf) -> str:
         """End the run: let the app clean up without effect, then cancel what it left behind.
@@ -377,12 +376,12 @@ class Run:
     def _goes_on(self, deadline: float) -> bool:
         """Tell whether the connection outlives this run, whose app waits for the client."""
         waits = self.answer.accepted and self._inbox.waiters and not self._inbox
-        has_acted = self._stage in (Stage.CONNECT, Stage.LIVE)
+        has_acted = self._stage in ("connect", "live")
         return bool(waits) and has_acted and not self.ended and self.loop.time() < deadline
 
     def _unwind(self) -> None:
         self._ended = self.ended
-        self._enter(Stage.UNWINDING)
+        self._enter("unwinding")
         self._inbox.close()
 
     def _enter(self, stage: Stage) -> None:
@@ -399,7 +398,7 @@ class Run:
         """Whether the run is over and only cleans up."""
         if self._stage in BETWEEN:
             # Who ends an event loop cancels what is kept on it.
-            return self._stage is Stage.UNWINDING or self._task.cancelling() > 0
+            return self._stage == "unwinding" or self._task.cancelling() > 0
         return False
 
     @property
@@ -410,7 +409,7 @@ class Run:
     @property
     def disconnect_delivered(self) -> bool:
         """Whether the app is being told that its client is gone."""
-        return self._stage is Stage.GONE
+        return self._stage == "gone"
 
     # For a channel layer
 
@@ -440,7 +439,7 @@ class Run:
     @property
     def repeats_connect(self) -> bool:
         """Whether the app does again what it did before the first message."""
-        return self._stage is Stage.REPLAY and not self._inbox.number
+        return self._stage == "replay" and not self._inbox.number
 
     async def close(self) -> None:
         """Close the connection as the app itself does; no error when it is closed."""
@@ -468,7 +467,7 @@ class Run:
         """Whether the app has ended the conversation, by closing, returning or raising."""
         if self.unwinding:
             return self._ended
-        return self._task.done() or self.answer.state is HandshakeState.CLOSED
+        return self._task.done() or self.answer.state == "closed"
 
     @property
     def error(self) -> BaseException | None:
@@ -497,19 +496,19 @@ class Run:
     def _do(self, message: Message) -> Coroutine[Any, Any, None] | None:
         """Do what a message asks for; return what is left of that to be awaited, as a rule none."""
         match self.answer.state, message.get("type"):
-            case HandshakeState.ACCEPTED, "websocket.send":
+            case "accepted", "websocket.send":
                 return self._emit(messages.frame(message))
-            case HandshakeState.PENDING, "websocket.accept":
+            case "pending", "websocket.accept":
                 self._accept(message)
-            case HandshakeState.PENDING, "websocket.close":
+            case "pending", "websocket.close":
                 self._deny(403, closed_with=(message.get("code"), message.get("reason")))
-            case HandshakeState.PENDING, "websocket.http.response.start":
-                self._deny(messages.status(message), HandshakeState.DENYING)
-            case HandshakeState.DENYING, "websocket.http.response.body":
+            case "pending", "websocket.http.response.start":
+                self._deny(messages.status(message), "denying")
+            case "denying", "websocket.http.response.body":
                 self._go_on_denying(message)
-            case HandshakeState.ACCEPTED, "websocket.close":
+            case "accepted", "websocket.close":
                 return self._close(message)
-            case HandshakeState.CLOSED, _ if self._inbox.told_the_end:
+            case "closed", _ if self._inbox.told_the_end:
                 raise ConnectionGoneError(self.connection_id)  # as for an end by the client
             case state, kind:
                 raise ASGIMessageError(f"the app sent {kind!r}, but {EXPECTED[state]}")
@@ -541,7 +540,7 @@ class Run:
     def _accept(self, message: Message) -> None:
         subprotocol, dropped = messages.accepted(message)
         self.answer = HandshakeAnswer(
-            HandshakeState.ACCEPTED,
+            "accepted",
             self.loop.time(),
             accepted=True,
             subprotocol=subprotocol,
@@ -553,13 +552,13 @@ class Run:
     def _deny(
         self,
         status: int,
-        state: HandshakeState = HandshakeState.CLOSED,
+        state: HandshakeState = "closed",
         closed_with: tuple[object, object] | None = None,
     ) -> None:
         now = self.loop.time()
         self.answer = HandshakeAnswer(state, now, status=status, closed_with=closed_with)
         self._watch.signal()
-        if state is HandshakeState.CLOSED:
+        if state == "closed":
             self._inbox.deliver(messages.lost())
 
     def _go_on_denying(self, message: Message) -> None:
@@ -567,9 +566,9 @@ class Run:
             self._deny(self.answer.status or 403)
 
     def _emit(self, frame: Frame) -> Coroutine[Any, Any, None] | None:
-        if self._stage is Stage.REPLAY:
+        if self._stage == "replay":
             self._replay(frame)
-        elif self._stage is not Stage.GONE:
+        elif self._stage != "gone":
             return self._send_now(frame)
         elif not self._hears_next:
             raise ConnectionGoneError(self.connection_id)
@@ -592,7 +591,7 @@ class Run:
         outbox = self._outbox  # a task of somebody else may wait here for longer than the run is
         try:
             async with self._sending:
-                if self._stage is Stage.KEPT:  # its turn has ended meanwhile
+                if self._stage == "kept":  # its turn has ended meanwhile
                     return
                 self._frames += 1
                 if await outbox.send(frame):
@@ -624,16 +623,16 @@ class Run:
             code = 1000
         if not isinstance(code, int):
             raise ASGIMessageError(f"websocket.close: code is {code!r}, not an int")
-        if self._stage is Stage.GONE:
+        if self._stage == "gone":
             return  # as under uvicorn: the client was faster
         if not isinstance(reason, str):
             reason = ""  # FastAPI gives the list of validation errors
         before = self.answer
-        self.answer = before._replace(state=HandshakeState.CLOSED, closed_with=(code, reason))
+        self.answer = before._replace(state="closed", closed_with=(code, reason))
         self._watch.signal()
         outbox = self._outbox
         try:
-            if self._stage is not Stage.REPLAY and self.ended:
+            if self._stage != "replay" and self.ended:
                 async with self._sending:
                     await outbox.close(code, reason)
         except SupersededError:

@@ -6,7 +6,6 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket-connection-
 from __future__ import annotations
 
 import functools
-import re
 from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 UPGRADE = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
 
 # C0, DEL and C1.
-CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
+CONTROL_CHARACTERS = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 
 
 class RefusedPathError(ValueError):
@@ -217,7 +216,7 @@ def _only_path(given: list[str]) -> str:
         raise RefusedPathError(f"it names {len(given)} paths{_PATH_QUERY}")
     if not given[0].startswith("/"):
         raise RefusedPathError(f"its path does not begin with '/'{_PATH_QUERY}")
-    if CONTROL_CHARACTERS.search(given[0]):
+    if not CONTROL_CHARACTERS.isdisjoint(given[0]):
         raise RefusedPathError(f"its path holds control characters{_PATH_QUERY}")
     return given[0]
 

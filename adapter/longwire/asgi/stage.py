@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Literal, Protocol
+
     from longwire.types import Frame, Message
 
-
-class Stage(enum.Enum):
+    # Names: members of an enumeration take ten times as long to be looked up and to be hashed.
+    Stage = Literal[
+        "connect",  # the first run: effects are real
+        "replay",  # the connect step once more: effects are swallowed
+        "live",  # a message has been handed over
+        "kept",  # between two events: nothing takes effect, and it must not move
+        "gone",  # the client has left: `send()` raises
+        "unwinding",  # the run is over and cleans up: nothing takes effect
+    ]
     """Where a run stands in the life of its connection; decides what `send()` does."""
 
-    CONNECT = enum.auto()  # the first run: effects are real
-    REPLAY = enum.auto()  # the connect step once more: effects are swallowed
-    LIVE = enum.auto()  # a message has been handed over
-    KEPT = enum.auto()  # between two events: nothing takes effect, and it must not move
-    GONE = enum.auto()  # the client has left: `send()` raises
-    UNWINDING = enum.auto()  # the run is over and cleans up: nothing takes effect
 
-
-# Not sets: an enumeration's members have a slow hash.
-BETWEEN = Stage.KEPT, Stage.UNWINDING
-WITHOUT_EFFECT = Stage.REPLAY, *BETWEEN
+BETWEEN: frozenset[Stage] = frozenset({"kept", "unwinding"})
+WITHOUT_EFFECT: frozenset[Stage] = BETWEEN | {"replay"}
 
 
 class Replay:
@@ -40,19 +40,21 @@ class SupersededError(Exception):
     """Another event has told the app, or is telling it, that the client is gone."""
 
 
-class Outbox(Protocol):
-    """What a run may do to its client: the counterpart of the `Inbox`."""
+if TYPE_CHECKING:
 
-    def swallow(self, frame: Frame) -> None:
-        """Note that the replayed connect step has sent this frame again."""
+    class Outbox(Protocol):
+        """What a run may do to its client: the counterpart of the `Inbox`."""
 
-    async def send(self, frame: Frame) -> bool:
-        """Send a frame; False when the connect step had already sent it.
+        def swallow(self, frame: Frame) -> None:
+            """Note that the replayed connect step has sent this frame again."""
 
-        Raises:
-            ConnectionGoneError: the client is gone, and this run is the one to tell the app.
-            SupersededError: the client is gone, and another run tells the app.
-        """
+        async def send(self, frame: Frame) -> bool:
+            """Send a frame; False when the connect step had already sent it.
 
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection; no error when it has ended already."""
+            Raises:
+                ConnectionGoneError: the client is gone, and this run is the one to tell the app.
+                SupersededError: the client is gone, and another run tells the app.
+            """
+
+        async def close(self, code: int, reason: str) -> None:
+            """End the connection; no error when it has ended already."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from longwire.apigateway.slow_clients import PATIENCE
 from longwire.config import backends
 from longwire.config.schema import FANOUT, FANOUT_KEYS, OWN, STORES, Key, StoreParams
+from longwire.deadlines import PATIENCE
 from longwire.exceptions import ConfigurationError
 from longwire_aws.tuples import NamedTuple
 from longwire_backends.base import Backend, shown

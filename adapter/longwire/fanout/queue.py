@@ -19,11 +19,11 @@ from longwire.exceptions import ConfigurationError, QueueError
 from longwire_aws.credentials import CredentialsError, are_in_environment
 from longwire_aws.endpoints import (
     ANY_REGION,
-    REGION_NAME,
     environment_region,
     is_http_url,
     is_https,
     is_region,
+    is_region_name,
     partition_of,
 )
 from longwire_aws.errors import Refusal, advice, is_throttled, read_refusal
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 # How AWS's own hosts have the region: of today, FIPS, dual-stack, VPC endpoints, and of old.
 _HOST = (
-    rf"(?:[a-z0-9-]+\.)?sqs(?:-fips)?\.(?P<region>{REGION_NAME})\.(?:vpce\.)?(?P<domain>.+)"
-    rf"|(?P<old_region>{REGION_NAME})\.queue\.(?P<old_domain>.+)"
+    r"(?:[a-z0-9-]+\.)?sqs(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?:vpce\.)?(?P<domain>.+)"
+    r"|(?P<old_region>[a-z0-9-]+)\.queue\.(?P<old_domain>.+)"
 )
 
 _BUSY = Backoff(first=0.05, longest=3.2)
@@ -239,7 +239,8 @@ def _region_in(host: str) -> str | None:
         return None
     region, domain = found["region"] or found["old_region"], found["domain"] or found["old_domain"]
     partition = partition_of(region)
-    return region if domain in (partition.dns_suffix, partition.dual_stack) else None
+    is_own = domain in (partition.dns_suffix, partition.dual_stack)
+    return region if is_own and is_region_name(region) else None
 
 
 def _last(code: str) -> str:

@@ -10,8 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from longwire.asgi import messages, scope
-from longwire.asgi.quiescence import Outcome
-from longwire.asgi.stage import Stage, SupersededError
+from longwire.asgi.stage import SupersededError
 from longwire.exceptions import BackendError, ConnectionGoneError
 from longwire.invocation.ending import end_unless_spoken
 from longwire.invocation.greeting import Greeting, end_connect_step, owe, release_greeting
@@ -24,6 +23,7 @@ from longwire.registry.record import ConnectionRecord
 if TYPE_CHECKING:
     from longwire.apigateway.events import ConnectEvent
     from longwire.asgi.lasting import LastingRun
+    from longwire.asgi.quiescence import Outcome
     from longwire.invocation.conversing import Conversing
     from longwire.runtime.after_response import AfterResponse
     from longwire.types import LambdaResponse
@@ -88,13 +88,14 @@ class _ConnectStep:
         self._stopped = asyncio.Event()
         # With `replay`, its turn begins if it goes on behind the response.
         self._conversing: Conversing | None = None
-        connect = record, self._greeting, Stage.CONNECT, "connect", self._greeting
+        greeting = self._greeting
         if invocation.kept_runs is None:
-            self._run = invocation.run(*connect)
+            self._run = invocation.run(record, greeting, "connect", "connect", greeting)
         else:
-            self._run = run = invocation.lasting_run(*connect)
+            run = invocation.lasting_run(record, greeting, "connect", "connect", greeting)
+            self._run = run
             self._conversing = _new_conversing(invocation, run, record)
-        self._outcome = Outcome.UNANSWERED
+        self._outcome: Outcome = "unanswered"
 
     async def respond(self) -> LambdaResponse:
         run, after, connection = self._run, self._call.after, self._connection
@@ -105,7 +106,7 @@ class _ConnectStep:
             note_ending(self._call.ending, run, outcome)
             if answer == 200:
                 settled = await self._accepted(outcome)
-            elif after is not None and outcome is Outcome.UNANSWERED:
+            elif after is not None and outcome == "unanswered":
                 await after.start(self._clean_up(), f"refusal of {connection.id}")
                 settled = True
             status = answer
@@ -150,10 +151,10 @@ class _ConnectStep:
         record.answered = self._greeting.sent
         if self._conversing is not None:
             record.began_at = time.time() - self._conversing.run.age
-        if self._conversing is not None and outcome is Outcome.PARKED:
+        if self._conversing is not None and outcome == "parked":
             self._outcome, self._conversing.at_rest = outcome, True
             self._conversing.run.note_rest()
-        going_on = outcome is Outcome.UNANSWERED
+        going_on = outcome == "unanswered"
         if after is not None:
             await self._answer_and_go_on(after, going_on=going_on)
             return going_on

@@ -12,7 +12,7 @@ import math
 import time
 import weakref
 from copy import copy
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from longwire import deadlines
 from longwire.apigateway.frames import encode
@@ -31,6 +31,7 @@ from longwire.registry.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Protocol
 
     from longwire.asgi.channel import RunChannel
     from longwire.asgi.run import Run
@@ -61,13 +62,15 @@ _greeters: weakref.WeakValueDictionary[tuple[str, float], Connection] = (
 )
 
 
-class Gate(Protocol):
-    """What holds frames back until the response to the handshake has left."""
+if TYPE_CHECKING:
 
-    is_open: bool
+    class Gate(Protocol):
+        """What holds frames back until the response to the handshake has left."""
 
-    async def push(self, frame: Frame) -> None:
-        """Send a frame that no replay sends again, as soon as it may be sent."""
+        is_open: bool
+
+        async def push(self, frame: Frame) -> None:
+            """Send a frame that no replay sends again, as soon as it may be sent."""
 
 
 def _none() -> None:

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from longwire import deadlines
-from longwire.asgi.quiescence import Outcome
 from longwire.asgi.stage import SupersededError
 from longwire.exceptions import BackendError
 from longwire.invocation.kept_runs import KeptRun
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from longwire.asgi.lasting import LastingRun
+    from longwire.asgi.quiescence import Outcome
     from longwire.invocation.connection import Connection
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.invocation import Invocation
@@ -173,7 +173,7 @@ class Conversing:
             given = turn.given
             outcome = await run.until_over(self._invocation.run_until, on_waiting)
             is_over = run.ended or run.unwinding or run.disconnect_delivered
-            if is_over or outcome is Outcome.DEADLINE:
+            if is_over or outcome == "deadline":
                 return outcome
             if turn.given == given and await self._rests(given, outcome):
                 return outcome
@@ -182,7 +182,7 @@ class Conversing:
         """End the turn, or give the run its next message; tell whether nothing is left to do."""
         run, turn, attendant = self.run, self.turn, self._attendant
         assert attendant is not None
-        if parked := outcome is Outcome.PARKED:
+        if parked := outcome == "parked":
             run.note_rest()
         takes = attendant.takes or not self.has_given_own
         try:
@@ -213,7 +213,7 @@ class Conversing:
 
     def _sent(self, outcome: Outcome) -> FramesSent | None:
         """Return what a replay is to send again; None where that hangs on how long things take."""
-        if self.count is None or self._given != 1 or outcome is not Outcome.PARKED:
+        if self.count is None or self._given != 1 or outcome != "parked":
             return None
         return self.count.take()
 
@@ -225,7 +225,7 @@ class Conversing:
     async def keep_or_stop(self, outcome: Outcome, greeting: Greeting | None = None) -> None:
         """Keep the run if another event may go on with it, else stop it."""
         invocation = self._invocation
-        if not self.at_rest or outcome is not Outcome.PARKED or self.run.unwinding:
+        if not self.at_rest or outcome != "parked" or self.run.unwinding:
             self._end()
             return await invocation.stop(self.run)
         assert invocation.caller is not None

@@ -20,7 +20,7 @@ from longwire.asgi import scope
 from longwire.asgi.messages import is_disconnect
 from longwire.asgi.run import Run
 from longwire.asgi.state import ScopeState
-from longwire.invocation.connection import Connection, Gate
+from longwire.invocation.connection import Connection
 from longwire.invocation.outcome import log_cut_off
 from longwire.invocation.state import OwnState
 from longwire.registry import caller as callers
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from longwire.asgi.stage import Outbox, Stage
     from longwire.config.settings import Settings
     from longwire.deadlines import Deadlines
+    from longwire.invocation.connection import Gate
     from longwire.invocation.kept_runs import KeptRun, KeptRuns
     from longwire.observability.event import Ending
     from longwire.registry.api_gateway import APIGateway

@@ -6,8 +6,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from longwire.asgi.quiescence import Outcome
-from longwire.asgi.stage import Stage
 from longwire.exceptions import DeadlineError, StoredRecordError
 from longwire.invocation.find import find
 from longwire.invocation.invocation import Application, Call, Invocation
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from longwire.apigateway.events import MessageEvent, RequestContext
+    from longwire.asgi.quiescence import Outcome
     from longwire.asgi.run import Run
     from longwire.invocation.connection import Connection
     from longwire.registry.record import ConnectionRecord
@@ -80,7 +79,7 @@ async def _give_all(invocation: Invocation, run: Run, messages: Iterator[Message
     """Give the app what follows its first message, until it has ended or there is no more."""
     while True:
         outcome = await run.until_over(invocation.run_until, invocation.call.client_is_awaited)
-        if run.ended or run.unwinding or outcome is Outcome.DEADLINE:
+        if run.ended or run.unwinding or outcome == "deadline":
             return outcome
         if (further := next(messages, None)) is None:
             return outcome
@@ -95,7 +94,7 @@ async def _reply(
         return
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
-    run = invocation.run(record, replies, Stage.REPLAY, "message")
+    run = invocation.run(record, replies, "replay", "message")
     too_late, wrong = False, None
 
     def begin() -> None:
@@ -112,11 +111,11 @@ async def _reply(
             logger.warning(
                 "connection %s: the app did not come to wait for this message (%s)",
                 connection.id,
-                run.answer.words or outcome.name.lower(),
+                run.answer.words or outcome,
             )
             # One that streams on and never waits takes no messages, as under a server.
-            too_late = outcome is Outcome.DEADLINE and not run.streams
-            ended = outcome is not Outcome.DEADLINE and not await _is_sending(connection, run)
+            too_late = outcome == "deadline" and not run.streams
+            ended = outcome != "deadline" and not await _is_sending(connection, run)
         log_ending(run, outcome, connection.id)
         note_ending(call.ending, run, outcome)
         if ended:

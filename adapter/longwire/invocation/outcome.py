@@ -6,11 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from longwire.asgi import noise
-from longwire.asgi.handshake import HandshakeState
 from longwire.asgi.messages import is_disconnect, is_named
-from longwire.asgi.quiescence import Outcome
 
 if TYPE_CHECKING:
+    from longwire.asgi.quiescence import Outcome
     from longwire.asgi.run import Run
     from longwire.observability.event import Ending, Word
 
@@ -27,10 +26,10 @@ def handshake_status(run: Run, outcome: Outcome, connection_id: str) -> int:
     if status is not None:
         return _refusal(status, connection_id)
     where = f"connection {connection_id}: the app"
-    if outcome is Outcome.DEADLINE:
+    if outcome == "deadline":
         logger.error("%s has not accepted by the deadline; it waits in %s", where, run.cut_off)
         return 504
-    if outcome is Outcome.PARKED:
+    if outcome == "parked":
         logger.error("%s waits for a message before it has accepted; refused", where)
     elif run.error is None:
         logger.error("%s returned before it had accepted; refused", where)
@@ -48,16 +47,16 @@ def log_ending(run: Run, outcome: Outcome, connection_id: str) -> None:
         logger.error("connection %s: the app went on after this: %s", connection_id, run.hang)
     if error is not None and not is_disconnect(error):
         logger.error("connection %s: the app raised", connection_id, exc_info=error)
-    elif outcome is Outcome.DEADLINE:
+    elif outcome == "deadline":
         logger.error(
             "connection %s: the app was still running at the deadline and was cancelled; "
             "it waited in %s",
             connection_id,
             run.cut_off,
         )
-    elif outcome is Outcome.CUT_OFF:
+    elif outcome == "cut_off":
         log_cut_off(run, connection_id, "while the app waited for the client")
-    elif outcome is Outcome.PARKED and run.cut_off:
+    elif outcome == "parked" and run.cut_off:
         logger.log(
             noise.level("begun", run.cut_off_at),
             "connection %s: cancelled tasks that this message has begun, as only a later one could "
@@ -102,7 +101,7 @@ def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | No
     error = run.error
     if error is not None and _is_raised(run, error):
         ending.note("raised", error)
-    elif outcome is Outcome.DEADLINE:
+    elif outcome == "deadline":
         ending.note("deadline")
     elif otherwise is not None:
         ending.note(otherwise)
@@ -112,7 +111,7 @@ def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | No
         # It unwinds before it is stopped where another event tells the app.
         ending.note("gone")
     elif run.ended:
-        ending.note("closed" if run.answer.state is HandshakeState.CLOSED else "returned")
+        ending.note("closed" if run.answer.state == "closed" else "returned")
     else:
         ending.note("accepted" if run.is_handshake else "parked")
 

@@ -13,8 +13,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from longwire.asgi.quiescence import Outcome
-from longwire.asgi.stage import Stage
 from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
 from longwire.invocation.conversing import Conversing, ensure_turn, insist
 from longwire.invocation.kept_runs import end
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from longwire.apigateway.events import RequestContext
+    from longwire.asgi.quiescence import Outcome
     from longwire.invocation.invocation import Invocation
     from longwire.invocation.kept_runs import KeptRun
     from longwire.observability.event import Word
@@ -162,7 +161,7 @@ async def _converse(
     invocation: Invocation, conversing: Conversing, word: Word | None = None
 ) -> None:
     """Give the app its message, and what comes in meanwhile."""
-    outcome = Outcome.DEADLINE
+    outcome: Outcome = "deadline"
     try:
         async with conversing:
             outcome = await _give(invocation, conversing, word)
@@ -241,10 +240,11 @@ async def _begin_anew(
     connection = invocation.connection
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end
     replies = ClosedOutbox() if ends else TurnReplies(invocation, record, turn)
-    run = invocation.lasting_run(record, replies, Stage.REPLAY, "disconnect" if ends else "message")
+    run = invocation.lasting_run(record, replies, "replay", "disconnect" if ends else "message")
     count = replies.count if isinstance(replies, TurnReplies) else None
     conversing = Conversing(invocation, run, turn, record, count)
-    outcome, at = Outcome.DEADLINE, None
+    outcome: Outcome = "deadline"
+    at: int | None = None
     if isinstance(replies, TurnReplies) and turn.conversation.begun > 1:
         replies.begin(complete=True)
     try:

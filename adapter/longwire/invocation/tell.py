@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from longwire.asgi.stage import Stage
 from longwire.invocation.outcome import log_ending, note_ending
 from longwire.invocation.replies import ClosedOutbox
 
@@ -25,7 +24,7 @@ async def tell(
 
         return await replay.tell(invocation, record, message, word)
     connection = invocation.connection
-    run = invocation.run(record, ClosedOutbox(), Stage.REPLAY, "disconnect")
+    run = invocation.run(record, ClosedOutbox(), "replay", "disconnect")
     run.expect_disconnect(message, sum(record.sent.values()))
     try:
         gone = functools.partial(run.mark_gone, message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from longwire_aws.tuples import NamedTuple
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import TracebackType
-    from typing import Self
+    from typing import Protocol, Self
 
 Word = Literal[
     "accepted",  # the client is connected, and the app waits for it
@@ -63,14 +63,16 @@ class Ending:
             self.on_raised(error)
 
 
-class Span(Protocol):
-    """A span of OpenTelemetry that is about one event."""
+if TYPE_CHECKING:
 
-    def current(self) -> AbstractContextManager[object]:
-        """Let it be the current span."""
+    class Span(Protocol):
+        """A span of OpenTelemetry that is about one event."""
 
-    def end(self, record: EventRecord) -> None:
-        """End it with what is told of its event."""
+        def current(self) -> AbstractContextManager[object]:
+            """Let it be the current span."""
+
+        def end(self, record: EventRecord) -> None:
+            """End it with what is told of its event."""
 
 
 class Observed:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Self
 
 from longwire.apigateway.endpoint import given_endpoint, management_endpoint
 from longwire.apigateway.frames import Binary, encode
-from longwire.apigateway.slow_clients import PATIENCE
 from longwire.config.settings import Settings, make_backend
+from longwire.deadlines import PATIENCE
 from longwire.exceptions import ConfigurationError
 from longwire.observability.event import count_post
-from longwire.registry.base import Departure, GoneIds, Post, Registry
+from longwire.registry.base import Departure, GoneIds, Registry
+from longwire_aws.endpoints import is_https
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from longwire.apigateway.events import RequestContext
     from longwire.apigateway.management import ConnectionInfo, Management
     from longwire.apigateway.signing import SigningTransport
-    from longwire.registry.base import HandOver
+    from longwire.registry.base import HandOver, Post
     from longwire.types import Frame
     from longwire_aws.http import HTTPClient
     from longwire_aws.signed import Transport
@@ -103,6 +105,16 @@ class APIGateway:
                 self.transport, slow_client=self.slow_client, on_post=count_post
             )
         return self._management
+
+    def prepare_tls(self) -> None:
+        """Read the certificates that requests to AWS are checked with: 20 ms of CPU or more."""
+        from longwire_aws.streams import default_tls_context
+
+        # The first event says what is wrong with either.
+        with contextlib.suppress(ConfigurationError, OSError):
+            endpoint = self.configured_endpoint()
+            if endpoint is None or is_https(endpoint):
+                default_tls_context()
 
     def at(
         self,

@@ -6,12 +6,13 @@ its clients itself (`in_process.py`). Channels calls such a thing a channel laye
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from typing import Protocol
 
     from longwire.apigateway.frames import Binary
     from longwire.apigateway.management import ConnectionInfo
@@ -25,61 +26,62 @@ if TYPE_CHECKING:
 MAX_GONE_IDS = 10_000
 
 
-class Post(Protocol):
-    """Sends one certain frame to a connection."""
+if TYPE_CHECKING:
 
-    async def __call__(self, connection_id: str, *, deadline: float, patient: bool = True) -> None:
-        """Send it.
+    class Post(Protocol):
+        """Sends one certain frame to a connection."""
 
-        Args:
-            patient: repeat it for a while when it is refused (429).
+        async def __call__(
+            self, connection_id: str, *, deadline: float, patient: bool = True
+        ) -> None:
+            """Send it.
 
-        Raises:
-            ConnectionGoneError: the connection no longer exists.
-            SlowClientError: its client does not read; not `final` while it is worth another try.
-            ManagementError: anything else; `status` is 429 when there were too many.
-        """
+            Args:
+                patient: repeat it for a while when it is refused (429).
 
+            Raises:
+                ConnectionGoneError: the connection no longer exists.
+                SlowClientError: its client does not read; not `final` if it is worth another try.
+                ManagementError: anything else; `status` is 429 when there were too many.
+            """
 
-class Clients(Protocol):
-    """Who is connected. Deadlines are in seconds of `time.monotonic()`."""
+    class Clients(Protocol):
+        """Who is connected. Deadlines are in seconds of `time.monotonic()`."""
 
-    def prepare(self, frame: Frame, connection_id: str = "") -> Post:
-        """Return what sends this frame, to `connection_id` or to many.
+        def prepare(self, frame: Frame, connection_id: str = "") -> Post:
+            """Return what sends this frame, to `connection_id` or to many.
 
-        Raises:
-            ASGIMessageError, MessageTooLargeError: it cannot be sent.
-            ConfigurationError: there is no way to send anything.
-        """
+            Raises:
+                ASGIMessageError, MessageTooLargeError: it cannot be sent.
+                ConfigurationError: there is no way to send anything.
+            """
 
-    async def info(
-        self, connection_id: str, *, deadline: float, patient: bool = True
-    ) -> ConnectionInfo:
-        """Tell about a connection; raises as a `Post` does."""
+        async def info(
+            self, connection_id: str, *, deadline: float, patient: bool = True
+        ) -> ConnectionInfo:
+            """Tell about a connection; raises as a `Post` does."""
 
-    async def close(self, connection_id: str, *, deadline: float) -> None:
-        """End a connection; raises as a `Post` does."""
+        async def close(self, connection_id: str, *, deadline: float) -> None:
+            """End a connection; raises as a `Post` does."""
 
+    class LiveState(Protocol):
+        """What a connection's app keeps, where that app runs."""
 
-class LiveState(Protocol):
-    """What a connection's app keeps, where that app runs."""
+        def read(self) -> dict[str, Any]:
+            """Return a copy of what JSON can hold of it."""
 
-    def read(self) -> dict[str, Any]:
-        """Return a copy of what JSON can hold of it."""
+        async def change(self, changes: Changes) -> None:
+            """Change it, key by key.
 
-    async def change(self, changes: Changes) -> None:
-        """Change it, key by key.
+            Raises:
+                StateError: it would be too large.
+            """
 
-        Raises:
-            StateError: it would be too large.
-        """
+    class OwnedState(LiveState, Protocol):
+        """That of an event's own connection, which is stored later than it changes."""
 
-
-class OwnedState(LiveState, Protocol):
-    """That of an event's own connection, which is stored later than it changes."""
-
-    async def store(self) -> None:
-        """Store what has changed so far, before somebody is told of it."""
+        async def store(self) -> None:
+            """Store what has changed so far, before somebody is told of it."""
 
 
 class Departure(NamedTuple):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from longwire import deadlines
 from longwire.exceptions import ConfigurationError
 from longwire.registry.store import Store
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from longwire.registry.base import Departed, OwnedState, Registry
     from longwire.types import Frame, Message
 
@@ -20,119 +22,118 @@ NO_STORE = (
 )
 
 
-class Results(Protocol):
-    """What `longwire.once` has got in a run."""
+if TYPE_CHECKING:
 
-    async def get(self, key: str, factory: Callable[[], Any]) -> Any:
-        """Return the result that belongs here; raises as `longwire.once`."""
+    class Results(Protocol):
+        """What `longwire.once` has got in a run."""
 
+        async def get(self, key: str, factory: Callable[[], Any]) -> Any:
+            """Return the result that belongs here; raises as `longwire.once`."""
 
-class OwnChannel(Protocol):
-    """A run's end of a channel layer."""
+    class OwnChannel(Protocol):
+        """A run's end of a channel layer."""
 
-    groups: set[str]
-    is_taken: bool
+        groups: set[str]
+        is_taken: bool
 
-    def __len__(self) -> int:
-        """Return how many messages its app has yet to receive."""
+        def __len__(self) -> int:
+            """Return how many messages its app has yet to receive."""
 
-    def put(self, message: Message, *, counts: bool) -> None:
-        """Give the app a message; `counts` says that a journal has it among its messages."""
+        def put(self, message: Message, *, counts: bool) -> None:
+            """Give the app a message; `counts` says that a journal has it among its messages."""
 
-    async def receive(self) -> Message:
-        """Return the next message."""
+        async def receive(self) -> Message:
+            """Return the next message."""
 
+    class ChannelDeliveries(Protocol):
+        """Messages of a channel layer on their way to consumers that are not running."""
 
-class ChannelDeliveries(Protocol):
-    """Messages of a channel layer on their way to consumers that are not running."""
+        @property
+        def is_busy(self) -> bool:
+            """Whether something is on its way."""
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether something is on its way."""
+        async def settle(self) -> None:
+            """Wait until all are delivered, or the deadline."""
 
-    async def settle(self) -> None:
-        """Wait until all are delivered, or the deadline."""
+        def put(
+            self, connection_id: str, endpoint: str, message: Message, expires_at: float, most: int
+        ) -> bool:
+            """Have a connection's app run for a message; False if `most` are on their way to it.
 
-    def put(
-        self, connection_id: str, endpoint: str, message: Message, expires_at: float, most: int
-    ) -> bool:
-        """Have a connection's app run for a message; False if `most` are on their way to it.
+            `expires_at` is in `time.monotonic()`.
+            """
 
-        `expires_at` is in `time.monotonic()`.
+        async def finish(self) -> None:
+            """Do so where no event does it at its end, and what an event does then."""
+
+    class OwnConnection(Protocol):
+        """The connection of the event in which somebody calls, as `Connections` sees it.
+
+        Attributes:
+            accepted: the app has accepted it.
+            has_effect: what the app does counts: not in a replay, nor while it unwinds.
+            unwinding: its run is over.
+            goes_on_after_event: its run is over, and it is not.
+            is_over: it has ended: the app is told so, or has ended it itself.
+            is_unanswered: its handshake has no answer yet, so that nobody else can end it.
+            greets: frames to it have to wait for the response to its handshake.
+            left_groups: the groups in which it was, once it has ended.
+            state: what its app keeps.
+            results: what `longwire.once` has got in its run; None without `replay`.
+            channel: returns its run's end of a channel layer.
+            gives_own: its app gets in this run what it sends to itself by a channel layer.
         """
 
-    async def finish(self) -> None:
-        """Do so where no event does it at its end, and what an event does then."""
+        id: str
+        left_groups: tuple[str, ...]
 
+        @property
+        def state(self) -> OwnedState: ...
+        @property
+        def results(self) -> Results | None: ...
 
-class OwnConnection(Protocol):
-    """The connection of the event in which somebody calls, as `Connections` sees it.
+        def channel(self) -> OwnChannel: ...
+        @property
+        def gives_own(self) -> bool: ...
+        @property
+        def accepted(self) -> bool: ...
+        @property
+        def has_effect(self) -> bool: ...
+        @property
+        def unwinding(self) -> bool: ...
+        @property
+        def goes_on_after_event(self) -> bool: ...
+        @property
+        def is_over(self) -> bool: ...
+        @property
+        def is_unanswered(self) -> bool: ...
+        @property
+        def greets(self) -> bool: ...
 
-    Attributes:
-        accepted: the app has accepted it.
-        has_effect: what the app does counts: not in a replay, nor while it unwinds.
-        unwinding: its run is over.
-        goes_on_after_event: its run is over, and it is not.
-        is_over: it has ended: the app is told so, or has ended it itself.
-        is_unanswered: its handshake has no answer yet, so that nobody else can end it.
-        greets: frames to it have to wait for the response to its handshake.
-        left_groups: the groups in which it was, once it has ended.
-        state: what its app keeps.
-        results: what `longwire.once` has got in its run; None without `replay`.
-        channel: returns its run's end of a channel layer.
-        gives_own: its app gets in this run what it sends to itself by a channel layer.
-    """
+        async def takes_effect(self) -> bool:
+            """Tell whether what the app does now counts, once it is sure that it may do it.
 
-    id: str
-    left_groups: tuple[str, ...]
+            Whoever may not, as another event goes on with the connection, is cancelled here.
+            """
 
-    @property
-    def state(self) -> OwnedState: ...
-    @property
-    def results(self) -> Results | None: ...
+        async def greet(self, frame: Frame) -> None:
+            """Send a frame once the response to the handshake has left.
 
-    def channel(self) -> OwnChannel: ...
-    @property
-    def gives_own(self) -> bool: ...
-    @property
-    def accepted(self) -> bool: ...
-    @property
-    def has_effect(self) -> bool: ...
-    @property
-    def unwinding(self) -> bool: ...
-    @property
-    def goes_on_after_event(self) -> bool: ...
-    @property
-    def is_over(self) -> bool: ...
-    @property
-    def is_unanswered(self) -> bool: ...
-    @property
-    def greets(self) -> bool: ...
+            Raises:
+                ManagementError: the app has not accepted the connection.
+            """
 
-    async def takes_effect(self) -> bool:
-        """Tell whether what the app does now counts, once it is sure that it may do it.
+        async def join(self) -> int:
+            """Make sure that there is a record before the handshake is answered; return its expiry.
 
-        Whoever may not, as another event goes on with the connection, is cancelled here.
-        """
+            Without one, a member that cannot be reached yet would be taken for one that is gone.
+            """
 
-    async def greet(self, frame: Frame) -> None:
-        """Send a frame once the response to the handshake has left.
+        async def lose(self) -> bool:
+            """Note that the client has proved to be gone; tell whether this event tells the app."""
 
-        Raises:
-            ManagementError: the app has not accepted the connection.
-        """
-
-    async def join(self) -> int:
-        """Make sure that there is a record before the handshake is answered; return its expiry.
-
-        Without one, a member that cannot be reached yet would be taken for one that is gone.
-        """
-
-    async def lose(self) -> bool:
-        """Note that the client has proved to be gone; tell whether this event tells the app."""
-
-    async def close(self) -> None:
-        """Close it as the app itself does; no error when it is closed."""
+        async def close(self) -> None:
+            """Close it as the app itself does; no error when it is closed."""
 
 
 class Caller:

@@ -26,7 +26,7 @@ from longwire.apigateway.management import ConnectionInfo
 from longwire.asgi.messages import is_disconnect
 from longwire.asgi.state import change, values_of
 from longwire.exceptions import ConnectionGoneError, ManagementError
-from longwire.registry.base import GoneIds, Post, Registry
+from longwire.registry.base import GoneIds, Registry
 from longwire.registry.caller import Caller
 from longwire.runtime.threads import running_loop
 from longwire_backends.base import Page, Record
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from longwire.asgi.state import Changes
+    from longwire.registry.base import Post
     from longwire.types import Frame, Message, Scope, Send
 
 logger: logging.Logger = logging.getLogger("longwire")

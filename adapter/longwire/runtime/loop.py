@@ -12,12 +12,13 @@ import contextlib
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from longwire.exceptions import EventLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import Protocol
 
     from longwire.observability.observer import Observer
     from longwire.runtime.after_response import Deferred, Handle
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
     Shutdown = Callable[..., Coroutine[Any, Any, None]]
 
 
-class HandlerLoop(Protocol):
-    """Runs the coroutines of one handler."""
+if TYPE_CHECKING:
 
-    def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
-        """Handle one event: `handle` is given where its work goes on behind the response."""
+    class HandlerLoop(Protocol):
+        """Runs the coroutines of one handler."""
 
-    def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do what `aclose` does while no event is handled; a later one begins anew."""
+        def handle(self, event: LambdaEvent, context: Any, handle: Handle) -> Any:
+            """Handle one event: `handle` is given where its work goes on behind the response."""
+
+        def close(self, aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
+            """Do what `aclose` does while no event is handled; a later one begins anew."""
 
 
 def handler_loop(
@@ -48,12 +51,16 @@ def handler_loop(
     On Lambda `close` is called before a snapshot, and `shut_down`, with the seconds it may take,
     before a process ends; elsewhere `abandon` for a handler that nobody has closed.
     """
-    # Which tells Lambda's runtime client where its events are.
-    if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    if is_on_lambda():
         from longwire.runtime.lambda_loop import LambdaLoop  # nobody else pays for it
 
         return LambdaLoop(deferred, observer, close, shut_down)
     return CallersLoop(observer, abandon)
+
+
+def is_on_lambda() -> bool:
+    """Tell whether this is a process of Lambda's, or of what stands in for it."""
+    return "AWS_LAMBDA_RUNTIME_API" in os.environ  # where its runtime client gets the events
 
 
 class CallersLoop:

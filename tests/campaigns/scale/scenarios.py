@@ -7,7 +7,7 @@ import contextlib
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.apigateway.slow_clients import PATIENCE
+from longwire.deadlines import PATIENCE
 from longwire.exceptions import BackendError
 from tests.campaigns.chaos.clock import BEGIN
 from tests.campaigns.scale import facts, money

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from longwire import Connections, Longwire
-from longwire.apigateway.slow_clients import PATIENCE
+from longwire.deadlines import PATIENCE
 from longwire_backends.dynamodb import DynamoDBBackend
 from tests.campaigns.chaos.clock import BEGIN, Clock, SimulatedLoop
 from tests.campaigns.scale import edge, facts

@@ -262,7 +262,7 @@ class Turn:
                 raise
             return True
         if done:
-            self.conversation.add(*entry)
+            self.conversation.add_own(entry)
             return True
         return await self._find(position, entry)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    from longwire.invocation.conversing import Conversing
     from longwire_backends import Backend
 
 pytestmark = pytest.mark.anyio
@@ -466,8 +467,8 @@ async def test_a_reply_that_comes_after_its_turn_was_taken_over_is_an_error() ->
         await first.connect()
         saying = asyncio.create_task(first.say("a"))
         await begun.wait()
-        attendant = first.handler._kept_runs._attendants[first.connection_id]  # type: ignore[union-attr]
-        async with attendant._turn._appending:  # as if its process stood still
+        conversing = first.handler._kept_runs._at_work[first.connection_id]  # type: ignore[union-attr]
+        async with conversing.turn._appending:  # as if its process stood still
             assert await second.say("b") == {"statusCode": 200}
             done.set()
         with pytest.raises(DeadlineError):
@@ -504,12 +505,16 @@ async def test_a_connect_step_that_has_lost_its_turn_sends_no_reply() -> None:
         await begun.wait()
         runs = first.handler._kept_runs
         assert runs is not None
-        attendant = runs._attendants[first.connection_id]
-        async with attendant._turn._appending:  # as if its process stood still
+        conversing = runs._at_work[first.connection_id]
+        async with conversing.turn._appending:  # as if its process stood still
             assert await second.say("b") == {"statusCode": 200}
             done.set()
         await first.handler._deferred.wait()
         assert first.frames == ["b 2"]
+
+
+def is_attended(conversing: Conversing) -> bool:
+    return conversing._attendant is not None and conversing._attendant._task is not None
 
 
 async def test_long_turns_on_two_event_loops_are_looked_after_each_on_its_own() -> None:
@@ -537,9 +542,7 @@ async def test_long_turns_on_two_event_loops_are_looked_after_each_on_its_own() 
         ]
         runs = first.handler._kept_runs
         assert runs is not None
-        while not (
-            len(runs._attendants) == 6 and all(one._task for one in runs._attendants.values())
-        ):
+        while not (len(runs._at_work) == 6 and all(map(is_attended, runs._at_work.values()))):
             await asyncio.sleep(0.01)
         more = [asyncio.create_task(client.say("more")) for client in clients]
         await asyncio.sleep(0.1)
@@ -604,7 +607,7 @@ async def test_what_was_streamed_before_a_turn_was_taken_over_is_not_sent_again(
         runs = first.handler._kept_runs
         assert runs is not None
         # As if it stood still, but for what it sends within its lease.
-        async with runs._attendants[first.connection_id]._turn._appending:
+        async with runs._at_work[first.connection_id].turn._appending:
             assert await second.say("x") == {"statusCode": 200}
         with pytest.raises(DeadlineError):
             await starting
@@ -663,8 +666,8 @@ async def test_who_has_lost_its_turn_does_nothing_more(
         runs = first.handler._kept_runs
         assert runs is not None
         # As if it stood still: it does not look whether its turn is over.
-        monkeypatch.setattr(runs._attendants[first.connection_id], "wake", lambda: None)
-        async with runs._attendants[first.connection_id]._turn._appending:
+        monkeypatch.setattr(runs._at_work[first.connection_id]._attendant, "wake", lambda: None)
+        async with runs._at_work[first.connection_id].turn._appending:
             assert await second.say("b") == {"statusCode": 200}
             resumed.set()
             await asyncio.sleep(0)

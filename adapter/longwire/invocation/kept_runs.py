@@ -17,11 +17,11 @@ from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from longwire.asgi.lasting import LastingRun
+    from longwire.invocation.conversing import Conversing
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.state import OwnState
     from longwire.registry.caller import Caller
     from longwire.registry.record import ConnectionRecord
-    from longwire.replay.attendant import Attendant
     from longwire.replay.results import OnceResults
     from longwire.replay.turn import Turn
     from longwire.types import Scope
@@ -65,46 +65,43 @@ class KeptRuns:
     """Those of one handler, and the turns that are taken in this process."""
 
     def __init__(self) -> None:
-        self._attendants: dict[str, Attendant] = {}  # of the runs at work, by connection id
+        self._at_work: dict[str, Conversing] = {}  # by connection id, until it is kept or ends
         # Those that the last look has seen, for each event loop that has a timer for the next one.
-        self._young: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[Attendant]] = (
+        self._young: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[Conversing]] = (
             weakref.WeakKeyDictionary()
         )
-        # Done once what has the turn is kept, or ends; by connection id.
-        self.at_work: dict[str, asyncio.Future[None]] = {}
         self._runs: dict[str, KeptRun] = {}  # the oldest first
         self._size = 0
 
     # The turns that are taken
 
-    def begin_turn(self, connection_id: str, attendant: Attendant) -> None:
-        """Note whose turn it is; the attendant begins once the turn takes long."""
-        self._attendants[connection_id] = attendant
-        loop = asyncio.get_running_loop()
-        if loop not in self._young:  # one timer for all: most turns are short
-            self._look_again(loop, set())
+    def begin_turn(self, connection_id: str, conversing: Conversing) -> None:
+        """Note whose turn it is; it is attended to once it takes long."""
+        self._at_work[connection_id] = conversing
+        if conversing.loop not in self._young:  # one timer for all: most turns are short
+            self._look_again(conversing.loop, set())
 
-    def _look_again(self, loop: asyncio.AbstractEventLoop, young: set[Attendant]) -> None:
+    def _look_again(self, loop: asyncio.AbstractEventLoop, young: set[Conversing]) -> None:
         self._young[loop] = young
         loop.call_later(LOOK_AFTER, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to attend turns that were there at the last look."""
         old = self._young.pop(loop)
-        young = {one for one in tuple(self._attendants.values()) if one.loop is loop}
-        for attendant in old & young:
-            attendant.begin()
+        young = {one for one in tuple(self._at_work.values()) if one.loop is loop}
+        for conversing in old & young:
+            conversing.attend()
         if young:
             self._look_again(loop, young)
 
-    def end_turn(self, connection_id: str, attendant: Attendant) -> None:
-        if self._attendants.get(connection_id) is attendant:
-            del self._attendants[connection_id]
+    def end_turn(self, connection_id: str, conversing: Conversing) -> None:
+        if self._at_work.get(connection_id) is conversing:
+            del self._at_work[connection_id]
 
     def wake(self, connection_id: str) -> None:
         """Say to whose turn it is, if that is in this process, that there is a message."""
-        if (attendant := self._attendants.get(connection_id)) is not None:
-            attendant.wake()
+        if (conversing := self._at_work.get(connection_id)) is not None:
+            conversing.wake()
 
     # The runs that are kept
 
@@ -125,9 +122,9 @@ class KeptRuns:
 
     async def take_next(self, connection_id: str, position: int) -> KeptRun | None:
         """Take out a run whose turn has just ended at a position; another one is ended."""
-        at_work = self.at_work.get(connection_id)
-        if at_work is not None and at_work.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait({at_work}, timeout=KEEP_LIMIT)
+        at_work = self._at_work.get(connection_id)
+        if at_work is not None and at_work.loop is asyncio.get_running_loop():
+            await asyncio.wait({at_work.over()}, timeout=KEEP_LIMIT)
         kept = self.take(connection_id)
         if kept is None:
             return None

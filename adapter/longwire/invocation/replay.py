@@ -58,7 +58,8 @@ class TurnReplies(Replies):
             self.count.add(frame)
 
     async def send(self, frame: Frame) -> bool:
-        await ensure_turn(self._turn, self._connection)
+        if not self._turn.is_sure:
+            await ensure_turn(self._turn, self._connection)
         is_sent = await super().send(frame)
         if is_sent and self.count is not None:
             self.count.add(frame)

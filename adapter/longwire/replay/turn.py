@@ -143,20 +143,34 @@ class Turn:
 
         With `takes`, one is begun with if none has been.
         """
+        if (told := self.next_begun()) is not None:
+            return told
         conversation = self.conversation
         async with self._appending:
-            while True:
-                self._check()
+            while (told := self.next_begun()) is None:
                 # Also one whose entry was written though its answer was an error.
                 if self.given < conversation.begun:
-                    if time.monotonic() < self._until:
-                        self.given += 1
-                        return conversation.messages[self.given - 1]
                     await self._lease(conversation.begun)  # it was stopped, or its answer was late
                 elif takes and conversation.waiting:
                     await self._lease(conversation.begun + 1)
                 else:
-                    return None
+                    break
+        return told
+
+    def next_begun(self) -> Told | None:
+        """Return the same if it is begun with, and the turn surely ours. Raises `TurnLostError`."""
+        self._check()
+        if self.given < self.conversation.begun and time.monotonic() < self._until:
+            self.given += 1
+            return self.conversation.messages[self.given - 1]
+        return None
+
+    def may_rest(self, given: int, *, whoever_waits: bool = False) -> bool:
+        """Tell whether no message after the first `given` has come, for all that is known."""
+        conversation = self.conversation
+        if not (given == self.given == conversation.begun):
+            return False
+        return whoever_waits or not conversation.waiting
 
     async def rest(
         self,
@@ -167,12 +181,9 @@ class Turn:
         whoever_waits: bool = False,
     ) -> bool:
         """End the turn if no message after the first `given` has come. Raises `TurnLostError`."""
-        conversation = self.conversation
         async with self._appending:
             self._check()
-            if not (given == self.given == conversation.begun):
-                return False
-            if conversation.waiting and not whoever_waits:
+            if not self.may_rest(given, whoever_waits=whoever_waits):
                 return False
             self.at_rest = await self._append(self._rest_entry(sent, parked=parked))
             return self.at_rest
@@ -188,10 +199,15 @@ class Turn:
         counted = self.given_at, self.count_frames()
         return journal.rest_entry(self.owner, begun, *counted, sent, parked=parked)
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is ours, whatever others do."""
+        return self.is_ours and time.monotonic() < self._until
+
     async def ensure(self) -> None:
         """Make sure that the turn is still ours, if it may not be. Raises `TurnLostError`."""
-        self._check()
-        if time.monotonic() >= self._until:
+        if not self.is_sure:
+            self._check()
             await self.renew()
 
     async def renew(self) -> None:

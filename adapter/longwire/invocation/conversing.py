@@ -109,12 +109,14 @@ class Conversing:
     ) -> None:
         assert self._attendant is not None
         await self._attendant.stop()
+        if self.at_rest and not self._connection.ended:
+            return
+        if self.turn.is_lost:
+            return  # who has it sees to the rest
         with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
-            if self.turn.is_lost:
-                return  # who has it sees to the rest
             if self._connection.ended:
                 await self.turn.drop()
-            elif not self.at_rest:
+            else:
                 await self.turn.give_up()
 
     async def ensure_turn(self) -> None:

@@ -174,7 +174,9 @@ async def _converse(
 
 def _check_done(invocation: Invocation, conversing: Conversing) -> None:
     """Raise `DeadlineError` if the app is not through with the message of this event."""
-    if invocation.connection.ended or (conversing.run.ended and not conversing.turn.is_lost):
+    if conversing.at_rest or invocation.connection.ended:
+        return
+    if conversing.run.ended and not conversing.turn.is_lost:
         return
     if not conversing.has_given_own:
         raise DeadlineError("its turn was over before the app had this message")

@@ -141,12 +141,12 @@ def rest_entry(
 
     `parked` says that only the client could move the app then.
     """
-    now = time.time()
-    compared = f',{sent.frames},"{sent.digest}"' if sent else ""
-    facts = f"{begun},{'true' if parked else 'false'},{given_at!r},{now!r},{frames}{compared}"
-    rest = Rest(begun, parked, given_at, now, frames, sent)
+    rest = Rest(begun, parked, given_at, time.time(), frames, sent)
+    text = f"{begun},{'true' if parked else 'false'},{given_at!r},{rest.at!r},{frames}"
+    if sent is not None:
+        text += f',{sent.frames},"{sent.digest}"'
     return JournalEntry(
-        f'[{VERSION},"{REST}","{owner}",{facts}]',
+        f'[{VERSION},"{REST}","{owner}",{text}]',
         lambda conversation: conversation.add_rest(owner, rest),
     )
 
@@ -162,16 +162,19 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 def _dump(message: Message) -> str:
     """Return what an entry says of a message, in JSON."""
+    text = message.get("text")
+    if text is not None:
+        return _dump_text(text)
     if message["type"] == "websocket.disconnect":
         return f'"end",{_encode(message["code"])},{_encode(message.get("reason", ""))}'
     if message["type"] == CHANNEL_MESSAGE:
         from longwire.replay.packing import pack  # nobody else pays for it
 
         return f'"channel",{_encode(pack(message["message"]))}'
-    data = message.get("bytes")
-    if data is not None:
-        return f'"bytes","{base64.b64encode(data).decode()}"'
-    text = message["text"]
+    return f'"bytes","{base64.b64encode(message["bytes"]).decode()}"'
+
+
+def _dump_text(text: str) -> str:
     encoded = _encode(text)
     if len(encoded) <= len(text) * (10 + MOST_ESCAPES) // 10 + 64:
         try:
@@ -299,12 +302,13 @@ class Conversation:
             raise ValueError("a message that is there twice")
         if not 0 <= told.at < MOST_TIME:
             raise ValueError("a message of no time")
-        if until and self.waiting:
+        number = len(self.messages)
+        if until and number > self.begun:
             raise ValueError("a turn that leaves messages out")
         self.messages.append(told)
-        self._numbers[owner] = len(self.messages)
+        self._numbers[owner] = number = number + 1
         if until:
-            self._give_turn(owner, until, len(self.messages))
+            self._give_turn(owner, until, number)
 
     def add_lease(self, owner: str, until: float, begun: int, frames: int) -> None:
         if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):

@@ -123,8 +123,7 @@ class Turn:
         until = time.monotonic() + LEASE_TIME
         entry = journal.message_entry(self.owner, time.time() + LEASE_TIME, told)
         try:
-            async with self._appending:
-                taken = await self._append(entry)
+            taken = await self._append(entry)  # nobody else appends while a run is kept
         except TurnLostError:
             return False
         if taken:
@@ -195,9 +194,8 @@ class Turn:
                 await self._append(self._rest_entry())
 
     def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> JournalEntry:
-        begun = self.conversation.begun
-        counted = self.given_at, self.count_frames()
-        return journal.rest_entry(self.owner, begun, *counted, sent, parked=parked)
+        begun, frames = self.conversation.begun, self.count_frames()
+        return journal.rest_entry(self.owner, begun, self.given_at, frames, sent, parked=parked)
 
     @property
     def is_sure(self) -> bool:

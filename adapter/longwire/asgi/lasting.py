@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from longwire.asgi import suspended
+from longwire.asgi.handshake import HandshakeState
 from longwire.asgi.quiescence import Outcome
 from longwire.asgi.run import Run
 from longwire.asgi.stage import Stage
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from longwire.asgi.stage import Outbox
     from longwire.asgi.suspended import Standstill
     from longwire.types import Message
+
+OVER = Stage.GONE, Stage.UNWINDING
 
 # A replay does not wait for timers, but no event was longer than this, in seconds.
 MOST_SKIPPED = 900.0
@@ -45,6 +48,13 @@ class LastingRun(Run):
     def age(self) -> float:
         """For how many seconds the app has run."""
         return self.loop.time() - self._began
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no more messages."""
+        if self._stage in OVER:
+            return True
+        return self.answer.state is HandshakeState.CLOSED or self._task.done()
 
     def has_received_all(self) -> bool:
         """Tell whether no message is there that the app has not received."""

@@ -20,7 +20,8 @@ class Stage(enum.Enum):
     UNWINDING = enum.auto()  # the run is over and cleans up: nothing takes effect
 
 
-WITHOUT_EFFECT = frozenset({Stage.REPLAY, Stage.KEPT, Stage.UNWINDING})
+# A tuple, as the hash of a member is a call of Python code.
+WITHOUT_EFFECT = Stage.REPLAY, Stage.KEPT, Stage.UNWINDING
 
 
 class Replay:

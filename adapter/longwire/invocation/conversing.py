@@ -172,8 +172,7 @@ class Conversing:
         while True:
             given = turn.given
             outcome = await run.until_over(self._invocation.run_until, on_waiting)
-            is_over = run.ended or run.unwinding or run.disconnect_delivered
-            if is_over or outcome is Outcome.DEADLINE:
+            if outcome is Outcome.DEADLINE or run.is_over:
                 return outcome
             if turn.given == given and await self._rests(given, outcome):
                 return outcome

@@ -142,17 +142,18 @@ class KeptRuns:
         self._size += kept.turn.conversation.size
         if older is not None:
             await end(older)
-        while self._is_full():
-            evicted = self.take(next(iter(self._runs)))
-            assert evicted is not None
+        while (evicted := self._take_too_many()) is not None:
             await end(evicted)
 
-    def _is_full(self) -> bool:
+    def _take_too_many(self) -> KeptRun | None:
+        """Take out the oldest if there is no room for all."""
         if not self._runs:
-            return False
-        oldest = next(iter(self._runs.values()))
-        too_old = time.monotonic() - oldest.since > MOST_AGE
-        return too_old or len(self._runs) > MOST_RUNS or self._size > MOST_SIZE
+            return None
+        name, oldest = next(iter(self._runs.items()))
+        too_many = len(self._runs) > MOST_RUNS or self._size > MOST_SIZE
+        if too_many or time.monotonic() - oldest.since > MOST_AGE:
+            return self.take(name)
+        return None
 
     async def end_all(self) -> None:
         """End all runs, as their process ends, or is to be copied."""

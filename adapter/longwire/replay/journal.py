@@ -256,7 +256,8 @@ class Conversation:
             self._read(kind, owner, rest)
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
             raise self._not_ours(error) from None
-        self._count(entry)
+        self.position += 1
+        self.size += len(entry)
 
     def add_own(self, entry: JournalEntry) -> None:
         """Note the next entry, which has been appended here."""
@@ -266,16 +267,14 @@ class Conversation:
             entry.apply(self)
         except ValueError as error:
             raise self._not_ours(error) from None
-        return self._count(entry.text)
+        self.position += 1
+        self.size += len(entry.text)
+        return None
 
     def _not_ours(self, error: Exception) -> StoredRecordError:
         # Its text must not have a value in it, which may be a secret.
         detail = f"entry {self.position + 1} of its journal is not one of ours"
         return StoredRecordError(f"{detail} ({type(error).__name__})")
-
-    def _count(self, entry: str) -> None:
-        self.position += 1
-        self.size += len(entry)
 
     def _read(self, kind: str, owner: str, rest: list[Any]) -> None:
         match kind, rest:

@@ -68,7 +68,7 @@ MOST_PLACES = 20
 SENDS_AT_ONCE = 16
 
 
-BETWEEN = Stage.KEPT, Stage.UNWINDING
+BETWEEN = frozenset({Stage.KEPT, Stage.UNWINDING})
 
 
 class Run:
@@ -360,9 +360,9 @@ class Run:
     @property
     def unwinding(self) -> bool:
         """Whether the run is over and only cleans up."""
-        if self._stage is Stage.KEPT:  # who ends an event loop cancels what is kept on it
-            return self._task.cancelling() > 0
-        return self._stage is Stage.UNWINDING
+        # Who ends an event loop cancels what is kept on it.
+        ends = self._stage is Stage.KEPT and self._task.cancelling() > 0
+        return ends or self._stage is Stage.UNWINDING
 
     @property
     def is_handshake(self) -> bool:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import enum
 
+from longwire.asgi.stage import quick
 from longwire_aws.tuples import NamedTuple
 
 
+@quick
 class HandshakeState(enum.Enum):
     """How far the app's answer to `websocket.connect` has come."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from longwire.asgi.suspended import Standstill
     from longwire.types import Message
 
-OVER = Stage.GONE, Stage.UNWINDING
+OVER = frozenset({Stage.GONE, Stage.UNWINDING})
 
 # A replay does not wait for timers, but no event was longer than this, in seconds.
 MOST_SKIPPED = 900.0

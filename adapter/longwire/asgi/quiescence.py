@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import frames, suspended, tasks
 from longwire.asgi.reachable import Turns
+from longwire.asgi.stage import quick
 from longwire_aws.timeouts import limits
 from longwire_aws.tuples import NamedTuple
 
@@ -35,6 +36,7 @@ _STEPS_PER_TIMER = 2
 LOOKS = 3
 
 
+@quick
 class Outcome(enum.Enum):
     """Why a step is over."""
 

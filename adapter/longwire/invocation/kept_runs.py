@@ -11,13 +11,12 @@ import contextlib
 import logging
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from longwire.asgi.lasting import LastingRun
-    from longwire.invocation.conversing import Conversing
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.state import OwnState
     from longwire.registry.caller import Caller
@@ -61,13 +60,29 @@ class KeptRun(NamedTuple):
         return self.greeting is not None and self.greeting.is_owed
 
 
+class AtWork(Protocol):
+    """What has the turn of a connection."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    def attend(self) -> None:
+        """Look for messages of others from now on, as the turn takes long."""
+
+    def wake(self) -> None:
+        """Say, on whichever event loop, that there is a message."""
+
+    def over(self) -> asyncio.Future[None]:
+        """Return what is done once the run is kept, or has ended."""
+
+
 class KeptRuns:
     """Those of one handler, and the turns that are taken in this process."""
 
     def __init__(self) -> None:
-        self._at_work: dict[str, Conversing] = {}  # by connection id, until it is kept or ends
+        self._at_work: dict[str, AtWork] = {}  # by connection id, until it is kept or ends
         # Those that the last look has seen, for each event loop that has a timer for the next one.
-        self._young: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[Conversing]] = (
+        self._young: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[AtWork]] = (
             weakref.WeakKeyDictionary()
         )
         self._runs: dict[str, KeptRun] = {}  # the oldest first
@@ -75,13 +90,13 @@ class KeptRuns:
 
     # The turns that are taken
 
-    def begin_turn(self, connection_id: str, conversing: Conversing) -> None:
+    def begin_turn(self, connection_id: str, at_work: AtWork) -> None:
         """Note whose turn it is; it is attended to once it takes long."""
-        self._at_work[connection_id] = conversing
-        if conversing.loop not in self._young:  # one timer for all: most turns are short
-            self._look_again(conversing.loop, set())
+        self._at_work[connection_id] = at_work
+        if at_work.loop not in self._young:  # one timer for all: most turns are short
+            self._look_again(at_work.loop, set())
 
-    def _look_again(self, loop: asyncio.AbstractEventLoop, young: set[Conversing]) -> None:
+    def _look_again(self, loop: asyncio.AbstractEventLoop, young: set[AtWork]) -> None:
         self._young[loop] = young
         loop.call_later(LOOK_AFTER, self._look, loop)
 
@@ -89,19 +104,19 @@ class KeptRuns:
         """Begin to attend turns that were there at the last look."""
         old = self._young.pop(loop)
         young = {one for one in tuple(self._at_work.values()) if one.loop is loop}
-        for conversing in old & young:
-            conversing.attend()
+        for at_work in old & young:
+            at_work.attend()
         if young:
             self._look_again(loop, young)
 
-    def end_turn(self, connection_id: str, conversing: Conversing) -> None:
-        if self._at_work.get(connection_id) is conversing:
+    def end_turn(self, connection_id: str, at_work: AtWork) -> None:
+        if self._at_work.get(connection_id) is at_work:
             del self._at_work[connection_id]
 
     def wake(self, connection_id: str) -> None:
         """Say to whose turn it is, if that is in this process, that there is a message."""
-        if (conversing := self._at_work.get(connection_id)) is not None:
-            conversing.wake()
+        if (at_work := self._at_work.get(connection_id)) is not None:
+            at_work.wake()
 
     # The runs that are kept
 

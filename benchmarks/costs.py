@@ -108,8 +108,8 @@ def measure_message(events: Events) -> Message:
             count = 0.0
             if instructions.is_there():
                 counted = instructions.Counted(OURS, "longwire")
-                kinds = ("MESSAGE",)
-                count = instructions.count_events(counted, management, store, kinds)["MESSAGE"]
+                orders = {"MESSAGE": instructions.FIRST["MESSAGE"]}
+                count = instructions.count_events(counted, management, store, orders)["MESSAGE"]
             return Message(events.message, events.paused, count, sample(store, management))
 
 

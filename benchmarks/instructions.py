@@ -2,7 +2,8 @@
 
     python -m benchmarks.run --rows instructions [--stores redis,sqlite3] [--before COMMIT]
 
-Usually of requests and of events with the store in memory. They repeat to about 1 %, whatever else
+Usually of requests and of events with the store in memory; of a message also with `replay`, where
+its process has kept the run, against the same without. They repeat to about 1 %, whatever else
 the machine does; the kernel's are not among them. Valgrind knows no SHA instructions, so that what
 is signed counts more than it costs.
 """
@@ -19,13 +20,14 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.race import Contender, Measured
+from benchmarks.rows.replay import WARM_AIMS
 from benchmarks.servers import quick_connections, quick_dynamodb, running
 from benchmarks.setup import paths
 from benchmarks.stores import open_stores
-from benchmarks.table import BEFORE, OURS, Aim, Pair, show, show_head
+from benchmarks.table import BEFORE, OURS, SHOWN, Aim, Pair, show, show_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +56,8 @@ FIRST = {
     "MESSAGE": ("CONNECT", "MESSAGE"),
     "DISCONNECT": ("CONNECT", "DISCONNECT", "CONNECT"),
 }
+# The last one ends the runs that were kept.
+OF_A_KEPT_RUN = {"MESSAGE": ("CONNECT", "DISCONNECT", "CONNECT", "MESSAGE"), "DISCONNECT": ()}
 MESSAGE, WITH_SERVER, ON_A_FILE = map(Aim, (2.2, 2.4, 3.0))
 REQUESTS = {"POST": Aim(1.3), "GET": Aim(1.4)}
 
@@ -94,6 +98,8 @@ def compare(setup: Setup) -> None:
                     aims = {kind: MESSAGE if kind == "MESSAGE" else other for kind in FIRST}
                     counting = partial(count_events, management=management, store=store)
                     show_counts(store.name, programs, counting, aims)
+                    if store.name in WARM_AIMS:
+                        compare_warm(programs[1:], management, store)
     return None
 
 
@@ -115,13 +121,32 @@ def show_counts(
         show(row, found, aim, 1e-3)
 
 
+def compare_warm(programs: Sequence[Counted], management: Server, store: Store) -> None:
+    """Show a message that goes on with a kept run, with `replay`, against one without.
+
+    It counts up to 5 % too much: each 70 ms it is looked for turns that take long, and in so much
+    time valgrind does a few events only.
+    """
+
+    def count(config: Mapping[str, Any], program: Counted) -> Mapping[str, float]:
+        return count_events(program, management, store._replace(config=config), OF_A_KEPT_RUN)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        each = [pool.map(partial(count, config), programs) for config in ({}, {"replay": True})]
+        both = dict(zip(programs, zip(*each, strict=True), strict=True))
+    show_head(f"{store.name}, with replay, thousands", "without")
+    for row, aim in (("MESSAGE", WARM_AIMS[store.name]), ("DISCONNECT", SHOWN)):
+        found = {one.name: Pair([base[row]], [with_[row]]) for one, (base, with_) in both.items()}
+        show(row, found, aim, 1e-3)
+
+
 def count_events(
-    program: Counted, management: Server, store: Store, kinds: Sequence[str] = tuple(FIRST)
+    program: Counted, management: Server, store: Store, orders: Mapping[str, Sequence[str]] = FIRST
 ) -> dict[str, float]:
-    """Return the instructions of one event of each kind."""
+    """Return the instructions of one event of each kind, after what comes before it."""
     arguments = store.arguments("longwire", management.address, store.port)
     command = ["benchmarks.measured", "warm", program.adapter, arguments]
-    return _count(program, command, {kind: FIRST[kind] for kind in kinds})
+    return _count(program, command, orders)
 
 
 def count_requests(program: Counted, urls: tuple[str, str]) -> dict[str, float]:

@@ -26,7 +26,7 @@ class MemoryBackend(Backend):
         self._records: dict[str, Record] = {}
         self._groups: dict[str, dict[str, int]] = {}
         # Each with its expiry.
-        self._journals: dict[str, tuple[tuple[str, ...], int]] = {}
+        self._journals: dict[str, tuple[list[str], int]] = {}
         self._versions = itertools.count(1)
 
     async def put(self, connection_id: str, value: str, expires_at: int) -> str:
@@ -84,15 +84,19 @@ class MemoryBackend(Backend):
         )
 
     async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
-        entries = await self.journal(connection_id)
+        entries = self._entries(connection_id)
         if position != len(entries) + 1:
             return False
-        self._journals[connection_id] = ((*entries, value), expires_at)
+        entries.append(value)
+        self._journals[connection_id] = (entries, expires_at)
         return True
 
     async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
-        entries, expires_at = self._journals.get(connection_id, ((), 0))
-        return entries[after:] if expires_at > self._clock() else ()
+        return tuple(self._entries(connection_id)[after:])
+
+    def _entries(self, connection_id: str) -> list[str]:
+        journal = self._journals.get(connection_id)
+        return journal[0] if journal and journal[1] > self._clock() else []
 
     async def drop_journal(self, connection_id: str) -> None:
         self._journals.pop(connection_id, None)

@@ -67,6 +67,17 @@ async def test_hints_leave_no_cycles() -> None:
     assert not {name for name in left if name.startswith("longwire.") or "frame" in name}
 
 
+@pytest.mark.parametrize("app", [plain, starlette])
+async def test_an_event_that_goes_on_with_a_kept_run_leaves_no_cycles_of_ours(app: ASGIApp) -> None:
+    async with talk(app, lifespan="off", replay=True) as client:
+        await client.connect()
+        await client.say("a")
+        with left_to_the_collector() as left:
+            await client.say("b")
+            await client.say("c")
+    assert not {name for name in left if name.startswith("longwire.")}
+
+
 async def test_a_connect_leaves_no_cycles_of_ours() -> None:
     """With a greeting behind its response, too."""
     async with talk(starlette, lifespan="off") as client:

@@ -281,7 +281,7 @@ async def test_nothing_is_left_of_connections_that_have_ended() -> None:
         assert backend._journals == {}
         runs = first.handler._kept_runs
         assert runs is not None
-        assert (runs._runs, runs._size, runs._attendants) == ({}, 0, {})
+        assert (runs._runs, runs._size, runs._at_work) == ({}, 0, {})
     gc.collect()
 
 

@@ -14,6 +14,7 @@ from longwire import Connections, Longwire
 from longwire.channels import ChannelLayer
 from longwire.exceptions import BackendError, DeadlineError
 from longwire.invocation import replay
+from longwire.invocation.conversing import Conversing
 from longwire.invocation.kept_runs import KeptRuns
 from longwire.replay import journal, turn
 from longwire_backends.memory import MemoryBackend
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
     from longwire_backends import Backend
 
 pytestmark = pytest.mark.anyio
+
+
+def at_work(client: Talk) -> Conversing:
+    """Return what has the turn of a client's connection in its process."""
+    runs = client.handler._kept_runs
+    assert runs is not None
+    found = runs._at_work[client.connection_id]
+    assert isinstance(found, Conversing)
+    return found
 
 
 class Counter:
@@ -466,8 +476,7 @@ async def test_a_reply_that_comes_after_its_turn_was_taken_over_is_an_error() ->
         await first.connect()
         saying = asyncio.create_task(first.say("a"))
         await begun.wait()
-        attendant = first.handler._kept_runs._attendants[first.connection_id]  # type: ignore[union-attr]
-        async with attendant._turn._appending:  # as if its process stood still
+        async with at_work(first).turn._appending:  # as if its process stood still
             assert await second.say("b") == {"statusCode": 200}
             done.set()
         with pytest.raises(DeadlineError):
@@ -502,14 +511,19 @@ async def test_a_connect_step_that_has_lost_its_turn_sends_no_reply() -> None:
         await first.connect()
         assert await first.say("a") == {"statusCode": 200}  # the connect step's run has it
         await begun.wait()
-        runs = first.handler._kept_runs
-        assert runs is not None
-        attendant = runs._attendants[first.connection_id]
-        async with attendant._turn._appending:  # as if its process stood still
+        async with at_work(first).turn._appending:  # as if its process stood still
             assert await second.say("b") == {"statusCode": 200}
             done.set()
         await first.handler._deferred.wait()
         assert first.frames == ["b 2"]
+
+
+def is_attended(client: Talk) -> bool:
+    runs = client.handler._kept_runs
+    if runs is None or client.connection_id not in runs._at_work:
+        return False
+    attendant = at_work(client)._attendant
+    return attendant is not None and attendant._task is not None
 
 
 async def test_long_turns_on_two_event_loops_are_looked_after_each_on_its_own() -> None:
@@ -535,11 +549,7 @@ async def test_long_turns_on_two_event_loops_are_looked_after_each_on_its_own() 
             asyncio.create_task(asyncio.to_thread(asyncio.run, talk_on(clients[start : start + 3])))
             for start in (0, 3)
         ]
-        runs = first.handler._kept_runs
-        assert runs is not None
-        while not (
-            len(runs._attendants) == 6 and all(one._task for one in runs._attendants.values())
-        ):
+        while not all(map(is_attended, clients)):
             await asyncio.sleep(0.01)
         more = [asyncio.create_task(client.say("more")) for client in clients]
         await asyncio.sleep(0.1)
@@ -601,10 +611,8 @@ async def test_what_was_streamed_before_a_turn_was_taken_over_is_not_sent_again(
         await first.connect()
         starting = asyncio.create_task(first.say("go"))
         await first.server.until(lambda: len(first.frames) > 3)
-        runs = first.handler._kept_runs
-        assert runs is not None
         # As if it stood still, but for what it sends within its lease.
-        async with runs._attendants[first.connection_id]._turn._appending:
+        async with at_work(first).turn._appending:
             assert await second.say("x") == {"statusCode": 200}
         with pytest.raises(DeadlineError):
             await starting
@@ -660,11 +668,9 @@ async def test_who_has_lost_its_turn_does_nothing_more(
         await first.connect()
         saying = asyncio.create_task(first.say("a"))
         await begun.wait()
-        runs = first.handler._kept_runs
-        assert runs is not None
         # As if it stood still: it does not look whether its turn is over.
-        monkeypatch.setattr(runs._attendants[first.connection_id], "wake", lambda: None)
-        async with runs._attendants[first.connection_id]._turn._appending:
+        monkeypatch.setattr(at_work(first)._attendant, "wake", lambda: None)
+        async with at_work(first).turn._appending:
             assert await second.say("b") == {"statusCode": 200}
             resumed.set()
             await asyncio.sleep(0)

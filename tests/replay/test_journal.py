@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from longwire.asgi.inbox import CHANNEL_MESSAGE
 from longwire.exceptions import RecordVersionError, StoredRecordError
 from longwire.replay import journal
 from longwire.replay.journal import (
@@ -106,6 +107,35 @@ def test_an_end_is_known_as_one() -> None:
 
 
 # Turns
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "websocket.receive", "text": 'half \ud83d, and "quotes"'},
+        {"type": "websocket.receive", "bytes": b"\x00"},
+        {"type": CHANNEL_MESSAGE, "message": {"type": "a.b", "of": [b"", {"n": 0.5}]}},
+    ],
+    ids=["text", "bytes", "channel"],
+)
+@pytest.mark.parametrize("sent", [None, FramesSent(2, "0f")], ids=["not compared", "compared"])
+def test_who_appends_an_entry_knows_the_same_as_who_reads_it(
+    message: Message, sent: FramesSent | None
+) -> None:
+    entries = (
+        journal.lease_entry("a", 9.5, 0),
+        journal.rest_entry("a", 0, 7.25, 1, parked=True),
+        journal.message_entry("b", 10.1, Told(5, message)),
+        journal.once_entry("b", Result(1, "key", {"n": [1]})),
+        journal.message_entry("c", 0.0, END),
+        journal.lease_entry("b", 20.0, 2, 3),
+        journal.rest_entry("b", 2, 19.3, 4, sent),
+    )
+    here, elsewhere = Conversation(), Conversation()
+    for entry in entries:
+        here.add_own(entry)
+        elsewhere.add(entry.text)
+        assert state(here) == state(elsewhere)
 
 
 def test_a_lease_keeps_a_turn_or_begins_with_the_next_message() -> None:

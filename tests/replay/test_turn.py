@@ -184,7 +184,8 @@ def test_a_lease_that_is_over_is_taken_over_once(play: Play) -> None:
         taking = [asyncio.create_task(take(other, other.owner, seconds=5.0)) for other in others]
         done, _ = await asyncio.wait(taking, return_when=asyncio.FIRST_COMPLETED)
 
-        assert [task.result() for task in done] == [True]
+        # Whose message it has begun with may learn so at once.
+        assert [task.result() for task in done].count(True) == 1
         assert 2.5 < time.monotonic() - began < 3.5
         (first,) = [other for other in others if other.is_ours]
         assert await first.begin_next(takes=False) == told(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from longwire.asgi.suspended import Standstill
     from longwire.types import Message
 
+OVER = frozenset({"gone", "unwinding"})
+
 # A replay does not wait for timers, but no event was longer than this, in seconds.
 MOST_SKIPPED = 900.0
 
@@ -43,6 +45,13 @@ class LastingRun(Run):
     def age(self) -> float:
         """For how many seconds the app has run."""
         return self.loop.time() - self._began
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no more messages."""
+        if self._stage in OVER:
+            return True
+        return self.answer.state == "closed" or self._task.done()
 
     def has_received_all(self) -> bool:
         """Tell whether no message is there that the app has not received."""

@@ -230,7 +230,8 @@ class Run:
     def deliver(self, message: Message) -> None:
         """Give the app a further message of its client."""
         self._active_at = self.loop.time()
-        self._before = self._watch.others()
+        if not self.lives_on:  # else they may yet go on
+            self._before = self._watch.others()
         self._inbox.deliver(message)
 
     def expect_disconnect(self, message: Message, sent: int) -> None:

@@ -330,14 +330,16 @@ class Standstill(NamedTuple):
 
     def lasts(self, loop: asyncio.AbstractEventLoop, run: owned.TaskSet) -> bool:
         """Tell whether none of the run has moved since, and none is about to."""
-        if run != self.positions.keys() or any_runnable(run):
+        if len(run) != len(self.positions) or is_due(loop, run) is not False:
             return False
-        if is_due(loop, run) is not False:
-            return False
-        if any(awaited_future(task) is not future for task, future in self.positions.items()):
-            return False
+        for task, before in self.positions.items():
+            future = awaited_future(task)
+            if future is None or future is not before or future.done() or task not in run:
+                return False
+        if not self.timers:
+            return self.timers is not None
         now = loop.time()
-        return self.timers is not None and all(timer.when() > now for timer in self.timers)
+        return all(timer.when() > now for timer in self.timers)
 
 
 def record_timers(loop: asyncio.AbstractEventLoop) -> None:

@@ -83,7 +83,7 @@ class Conversing:
         self.run = run
         self._record = record
         self._attendant: Attendant | None = None
-        self._over: asyncio.Future[None] = run.loop.create_future()
+        self._over: asyncio.Future[None] | None = None
         self.count = count
         self._given = 0  # messages
         self.results: OnceResults = results or OnceResults(turn, run)
@@ -98,8 +98,7 @@ class Conversing:
             self.turn, self.give, self.run.abandon, self.run.has_received_all, takes_until
         )
         self._connection.ensure_turn = self.ensure_turn
-        self._runs.begin_turn(self._connection.id, self._attendant)
-        self._runs.at_work[self._connection.id] = self._over
+        self._runs.begin_turn(self._connection.id, self)
         return self
 
     async def __aexit__(
@@ -109,14 +108,15 @@ class Conversing:
         traceback: TracebackType | None,
     ) -> None:
         assert self._attendant is not None
-        self._runs.end_turn(self._connection.id, self._attendant)
         await self._attendant.stop()
+        if self.at_rest and not self._connection.ended:
+            return
+        if self.turn.is_lost:
+            return  # who has it sees to the rest
         with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
-            if self.turn.is_lost:
-                return  # who has it sees to the rest
             if self._connection.ended:
                 await self.turn.drop()
-            elif not self.at_rest:
+            else:
                 await self.turn.give_up()
 
     async def ensure_turn(self) -> None:
@@ -134,7 +134,7 @@ class Conversing:
         """Give the app the message with which this turn has begun, and take others from now on."""
         assert self._attendant is not None
         try:
-            told = await self.turn.begin_next(takes=False)
+            told = self.turn.next_begun() or await self.turn.begin_next(takes=False)
         except TurnLostError:
             return self.run.abandon()
         if told is not None:
@@ -172,8 +172,7 @@ class Conversing:
         while True:
             given = turn.given
             outcome = await run.until_over(self._invocation.run_until, on_waiting)
-            is_over = run.ended or run.unwinding or run.disconnect_delivered
-            if is_over or outcome == "deadline":
+            if outcome == "deadline" or run.is_over:
                 return outcome
             if turn.given == given and await self._rests(given, outcome):
                 return outcome
@@ -186,13 +185,13 @@ class Conversing:
             run.note_rest()
         takes = attendant.takes or not self.has_given_own
         try:
-            if (told := await turn.begin_next(takes=takes)) is not None:
-                self.give(told)
-            else:
+            if turn.may_rest(given, whoever_waits=not takes):
                 sent = self._sent(outcome)
                 self.at_rest = await run.rest(
                     lambda: turn.rest(given, sent, parked=parked, whoever_waits=not takes)
                 )
+            elif (told := await turn.begin_next(takes=takes)) is not None:
+                self.give(told)
         except TurnLostError:
             run.abandon()
         except BackendError as error:
@@ -249,8 +248,30 @@ class Conversing:
             self._end()
 
     def _end(self) -> None:
-        self.run.hears_the_end = None
-        if self._runs.at_work.get(self._connection.id) is self._over:
-            del self._runs.at_work[self._connection.id]
-        if not self._over.done():
+        self._runs.end_turn(self._connection.id, self)
+        # What else refers to this would be garbage that only a collection finds.
+        self.run.hears_the_end = self._connection.ensure_turn = self._attendant = None
+        if self._over is not None and not self._over.done():
             self._over.set_result(None)
+
+    # For others of this process
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self.run.loop
+
+    def attend(self) -> None:
+        """Look for messages of others from now on, as the turn takes long."""
+        if (attendant := self._attendant) is not None:
+            attendant.begin()
+
+    def wake(self) -> None:
+        """Say, on whichever event loop, that there is a message."""
+        if (attendant := self._attendant) is not None:  # until it is over, maybe in a thread
+            attendant.wake()
+
+    def over(self) -> asyncio.Future[None]:
+        """Return what is done once the run is kept, or has ended."""
+        if self._over is None:
+            self._over = self.loop.create_future()
+        return self._over

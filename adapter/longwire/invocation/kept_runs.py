@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from longwire_aws.tuples import NamedTuple
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from longwire.invocation.state import OwnState
     from longwire.registry.caller import Caller
     from longwire.registry.record import ConnectionRecord
-    from longwire.replay.attendant import Attendant
     from longwire.replay.results import OnceResults
     from longwire.replay.turn import Turn
     from longwire.types import Scope
@@ -61,50 +60,63 @@ class KeptRun(NamedTuple):
         return self.greeting is not None and self.greeting.is_owed
 
 
+class AtWork(Protocol):
+    """What has the turn of a connection."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    def attend(self) -> None:
+        """Look for messages of others from now on, as the turn takes long."""
+
+    def wake(self) -> None:
+        """Say, on whichever event loop, that there is a message."""
+
+    def over(self) -> asyncio.Future[None]:
+        """Return what is done once the run is kept, or has ended."""
+
+
 class KeptRuns:
     """Those of one handler, and the turns that are taken in this process."""
 
     def __init__(self) -> None:
-        self._attendants: dict[str, Attendant] = {}  # of the runs at work, by connection id
+        self._at_work: dict[str, AtWork] = {}  # by connection id, until it is kept or ends
         # Those that the last look has seen, for each event loop that has a timer for the next one.
-        self._young: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[Attendant]] = (
+        self._young: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[AtWork]] = (
             weakref.WeakKeyDictionary()
         )
-        # Done once what has the turn is kept, or ends; by connection id.
-        self.at_work: dict[str, asyncio.Future[None]] = {}
         self._runs: dict[str, KeptRun] = {}  # the oldest first
         self._size = 0
 
     # The turns that are taken
 
-    def begin_turn(self, connection_id: str, attendant: Attendant) -> None:
-        """Note whose turn it is; the attendant begins once the turn takes long."""
-        self._attendants[connection_id] = attendant
-        loop = asyncio.get_running_loop()
-        if loop not in self._young:  # one timer for all: most turns are short
-            self._look_again(loop, set())
+    def begin_turn(self, connection_id: str, at_work: AtWork) -> None:
+        """Note whose turn it is; it is attended to once it takes long."""
+        self._at_work[connection_id] = at_work
+        if at_work.loop not in self._young:  # one timer for all: most turns are short
+            self._look_again(at_work.loop, set())
 
-    def _look_again(self, loop: asyncio.AbstractEventLoop, young: set[Attendant]) -> None:
+    def _look_again(self, loop: asyncio.AbstractEventLoop, young: set[AtWork]) -> None:
         self._young[loop] = young
         loop.call_later(LOOK_AFTER, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to attend turns that were there at the last look."""
         old = self._young.pop(loop)
-        young = {one for one in tuple(self._attendants.values()) if one.loop is loop}
-        for attendant in old & young:
-            attendant.begin()
+        young = {one for one in tuple(self._at_work.values()) if one.loop is loop}
+        for at_work in old & young:
+            at_work.attend()
         if young:
             self._look_again(loop, young)
 
-    def end_turn(self, connection_id: str, attendant: Attendant) -> None:
-        if self._attendants.get(connection_id) is attendant:
-            del self._attendants[connection_id]
+    def end_turn(self, connection_id: str, at_work: AtWork) -> None:
+        if self._at_work.get(connection_id) is at_work:
+            del self._at_work[connection_id]
 
     def wake(self, connection_id: str) -> None:
         """Say to whose turn it is, if that is in this process, that there is a message."""
-        if (attendant := self._attendants.get(connection_id)) is not None:
-            attendant.wake()
+        if (at_work := self._at_work.get(connection_id)) is not None:
+            at_work.wake()
 
     # The runs that are kept
 
@@ -125,9 +137,9 @@ class KeptRuns:
 
     async def take_next(self, connection_id: str, position: int) -> KeptRun | None:
         """Take out a run whose turn has just ended at a position; another one is ended."""
-        at_work = self.at_work.get(connection_id)
-        if at_work is not None and at_work.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait({at_work}, timeout=KEEP_LIMIT)
+        at_work = self._at_work.get(connection_id)
+        if at_work is not None and at_work.loop is asyncio.get_running_loop():
+            await asyncio.wait({at_work.over()}, timeout=KEEP_LIMIT)
         kept = self.take(connection_id)
         if kept is None:
             return None
@@ -145,17 +157,18 @@ class KeptRuns:
         self._size += kept.turn.conversation.size
         if older is not None:
             await end(older)
-        while self._is_full():
-            evicted = self.take(next(iter(self._runs)))
-            assert evicted is not None
+        while (evicted := self._take_too_many()) is not None:
             await end(evicted)
 
-    def _is_full(self) -> bool:
+    def _take_too_many(self) -> KeptRun | None:
+        """Take out the oldest if there is no room for all."""
         if not self._runs:
-            return False
-        oldest = next(iter(self._runs.values()))
-        too_old = time.monotonic() - oldest.since > MOST_AGE
-        return too_old or len(self._runs) > MOST_RUNS or self._size > MOST_SIZE
+            return None
+        name, oldest = next(iter(self._runs.items()))
+        too_many = len(self._runs) > MOST_RUNS or self._size > MOST_SIZE
+        if too_many or time.monotonic() - oldest.since > MOST_AGE:
+            return self.take(name)
+        return None
 
     async def end_all(self) -> None:
         """End all runs, as their process ends, or is to be copied."""

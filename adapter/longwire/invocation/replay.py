@@ -57,7 +57,8 @@ class TurnReplies(Replies):
             self.count.add(frame)
 
     async def send(self, frame: Frame) -> bool:
-        await ensure_turn(self._turn, self._connection)
+        if not self._turn.is_sure:
+            await ensure_turn(self._turn, self._connection)
         is_sent = await super().send(frame)
         if is_sent and self.count is not None:
             self.count.add(frame)
@@ -172,7 +173,9 @@ async def _converse(
 
 def _check_done(invocation: Invocation, conversing: Conversing) -> None:
     """Raise `DeadlineError` if the app is not through with the message of this event."""
-    if invocation.connection.ended or (conversing.run.ended and not conversing.turn.is_lost):
+    if conversing.at_rest or invocation.connection.ended:
+        return
+    if conversing.run.ended and not conversing.turn.is_lost:
         return
     if not conversing.has_given_own:
         raise DeadlineError("its turn was over before the app had this message")

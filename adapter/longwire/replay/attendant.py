@@ -56,12 +56,13 @@ class Attendant:
         self._takes_until = takes_until
         self._is_open = False
         self._stopping = False
-        self._woken = asyncio.Event()
+        self._woken: asyncio.Event  # once it has begun, as few do
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Begin, if it has not: most turns are over before that."""
         if self._task is None and not self._stopping:
+            self._woken = asyncio.Event()
             self._task = self._context.run(self.loop.create_task, self._attend())
 
     @property
@@ -82,14 +83,15 @@ class Attendant:
                 self.loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
-        self._woken.set()
         self.begin()
+        if self._task is not None:
+            self._woken.set()
 
     async def stop(self) -> None:
         """Stop, but not before what it has begun is done."""
         self._stopping = True
-        self._woken.set()
         if self._task is not None:
+            self._woken.set()
             await self._task
 
     async def _next(self) -> Told | None:

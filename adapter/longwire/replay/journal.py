@@ -26,7 +26,7 @@ from longwire.exceptions import RecordVersionError, StoredRecordError
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from longwire.types import Message
 
@@ -54,7 +54,7 @@ class Told(NamedTuple):
     def size(self) -> int:
         """Characters, or bytes, of its payload."""
         if self.message["type"] == CHANNEL_MESSAGE:
-            return len(_encode(_dump(self.message)))
+            return len(_dump(self.message))
         return len(self.message.get("text") or self.message.get("bytes") or "")
 
     @property
@@ -93,21 +93,39 @@ class FramesSent(NamedTuple):
     digest: str
 
 
+class Rest(NamedTuple):
+    """How a turn has ended; both times are in epoch seconds."""
+
+    begun: int  # so many messages the app had been given
+    parked: bool  # only the client could move it then
+    given_at: float  # the last of them
+    at: float
+    frames: int  # it had sent so many in all
+    sent: FramesSent | None  # in this turn
+
+
 class JournalEntry(NamedTuple):
     """An entry that is to be appended."""
 
     text: str
-    parts: list[Any] | None  # what its JSON gives back, where that can be shared
+    # Has a conversation do what it does when it reads the text, where that need not be read.
+    apply: Callable[[Conversation], None] | None = None
 
 
 def message_entry(owner: str, until: float, told: Told) -> JournalEntry:
     """Return the entry of a message; `until` is 0 where the turn is somebody else's."""
-    return _entry(MESSAGE, owner, until, told.at, *_dump(told.message))
+    text = f'[{VERSION},"{MESSAGE}","{owner}",{until!r},{told.at},{_dump(told.message)}]'
+    if told.message["type"] == CHANNEL_MESSAGE:
+        return JournalEntry(text)  # others may have been sent the very same
+    return JournalEntry(text, lambda conversation: conversation.add_message(owner, until, told))
 
 
 def lease_entry(owner: str, until: float, begun: int, frames: int = 0) -> JournalEntry:
     """Return the entry of a lease; so many frames have been sent."""
-    return _entry(LEASE, owner, until, begun, frames)
+    text = f'[{VERSION},"{LEASE}","{owner}",{until!r},{begun},{frames}]'
+    return JournalEntry(
+        text, lambda conversation: conversation.add_lease(owner, until, begun, frames)
+    )
 
 
 def rest_entry(
@@ -123,42 +141,49 @@ def rest_entry(
 
     `parked` says that only the client could move the app then.
     """
-    return _entry(REST, owner, begun, parked, given_at, time.time(), frames, *(sent or ()))
+    rest = Rest(begun, parked, given_at, time.time(), frames, sent)
+    text = f"{begun},{'true' if parked else 'false'},{given_at!r},{rest.at!r},{frames}"
+    if sent is not None:
+        text += f',{sent.frames},"{sent.digest}"'
+    return JournalEntry(
+        f'[{VERSION},"{REST}","{owner}",{text}]',
+        lambda conversation: conversation.add_rest(owner, rest),
+    )
 
 
 def once_entry(owner: str, result: Result) -> JournalEntry:
     """Raises `ValueError` or `TypeError` for a value that JSON cannot hold."""
-    # The app may change the value that it got.
-    return _entry(ONCE, owner, *result)._replace(parts=None)
+    # It is read from its text: the app may change the value that it got.
+    return JournalEntry(_encode([VERSION, ONCE, owner, *result]))
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def _entry(*parts: Any) -> JournalEntry:
-    entry = [VERSION, *parts]
-    return JournalEntry(_encode(entry), entry)
-
-
-def _dump(message: Message) -> tuple[Any, ...]:
+def _dump(message: Message) -> str:
+    """Return what an entry says of a message, in JSON."""
+    text = message.get("text")
+    if text is not None:
+        return _dump_text(text)
     if message["type"] == "websocket.disconnect":
-        return "end", message["code"], message.get("reason", "")
+        return f'"end",{_encode(message["code"])},{_encode(message.get("reason", ""))}'
     if message["type"] == CHANNEL_MESSAGE:
         from longwire.replay.packing import pack  # nobody else pays for it
 
-        return "channel", pack(message["message"])
-    data = message.get("bytes")
-    if data is not None:
-        return "bytes", base64.b64encode(data).decode()
-    text = message["text"]
-    if len(_encode(text)) <= len(text) * (10 + MOST_ESCAPES) // 10 + 64:
+        return f'"channel",{_encode(pack(message["message"]))}'
+    return f'"bytes","{base64.b64encode(message["bytes"]).decode()}"'
+
+
+def _dump_text(text: str) -> str:
+    encoded = _encode(text)
+    if len(encoded) <= len(text) * (10 + MOST_ESCAPES) // 10 + 64:
         try:
             text.encode()
         except UnicodeEncodeError:  # half of a surrogate pair, which no store can keep
             pass
         else:
-            return "text", text
-    return "utf-8", base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
+            return f'"text",{encoded}'
+    return f'"utf-8","{base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()}"'
 
 
 def _load(form: str, data: Any, reason: str | None = None) -> Message:
@@ -230,25 +255,37 @@ class Conversation:
                 raise ValueError("nobody's entry")
             self._read(kind, owner, rest)
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-            # Its text must not have a value in it, which may be a secret.
-            detail = f"entry {self.position + 1} of its journal is not one of ours"
-            raise StoredRecordError(f"{detail} ({type(error).__name__})") from None
+            raise self._not_ours(error) from None
         self.position += 1
         self.size += len(entry)
+
+    def add_own(self, entry: JournalEntry) -> None:
+        """Note the next entry, which has been appended here."""
+        if entry.apply is None:
+            return self.add(entry.text)
+        try:
+            entry.apply(self)
+        except ValueError as error:
+            raise self._not_ours(error) from None
+        self.position += 1
+        self.size += len(entry.text)
+        return None
+
+    def _not_ours(self, error: Exception) -> StoredRecordError:
+        # Its text must not have a value in it, which may be a secret.
+        detail = f"entry {self.position + 1} of its journal is not one of ours"
+        return StoredRecordError(f"{detail} ({type(error).__name__})")
 
     def _read(self, kind: str, owner: str, rest: list[Any]) -> None:
         match kind, rest:
             case "M", [float(until) | int(until), int(at), str(form), *data]:
-                self._add_message(owner, float(until), Told(at, _load(form, *data)))
+                self.add_message(owner, float(until), Told(at, _load(form, *data)))
             case "L", [float(until) | int(until), int(begun), int(frames)]:
-                if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
-                    raise ValueError("a lease of another message")
-                self._give_turn(owner, float(until), begun, frames)
+                self.add_lease(owner, float(until), begun, frames)
             case "R", [int(begun), bool(parked), given_at, now, int(frames), *sent]:
                 compared = FramesSent(*sent) if sent else None
-                self._rest_after(owner, begun, parked, float(given_at), float(now), frames)
-                if compared is not None:
-                    self.sent[begun] = compared
+                rested = Rest(begun, parked, float(given_at), float(now), frames, compared)
+                self.add_rest(owner, rested)
             case "O", [int(number), str(key), value]:
                 self._check_owner(owner)
                 if not 0 <= number <= self.begun:
@@ -257,17 +294,39 @@ class Conversation:
             case _:
                 raise ValueError(f"an entry of the kind {kind!r}")
 
-    def _add_message(self, owner: str, until: float, told: Told) -> None:
+    # What each of them says; raises `ValueError` for what cannot follow here.
+
+    def add_message(self, owner: str, until: float, told: Told) -> None:
         if owner in self._numbers:
             raise ValueError("a message that is there twice")
         if not 0 <= told.at < MOST_TIME:
             raise ValueError("a message of no time")
-        if until and self.waiting:
+        number = len(self.messages)
+        if until and number > self.begun:
             raise ValueError("a turn that leaves messages out")
         self.messages.append(told)
-        self._numbers[owner] = len(self.messages)
+        self._numbers[owner] = number = number + 1
         if until:
-            self._give_turn(owner, until, len(self.messages))
+            self._give_turn(owner, until, number)
+
+    def add_lease(self, owner: str, until: float, begun: int, frames: int) -> None:
+        if not self.begun <= begun <= min(self.begun + 1, len(self.messages)):
+            raise ValueError("a lease of another message")
+        self._give_turn(owner, until, begun, frames)
+
+    def add_rest(self, owner: str, rest: Rest) -> None:
+        self._check_owner(owner)
+        begun = rest.begun
+        if begun != self.begun:
+            raise ValueError("a rest after another message")
+        self._rest = rest.at, rest.frames
+        if begun:
+            last = self.given[-1]
+            self.given[-1] = Given(last.arrived_at, rest.given_at, last.frames)
+        self.rested[begun] = rest.parked
+        if rest.sent is not None:
+            self.sent[begun] = rest.sent
+        self.owner, self.until = "", 0.0
 
     def _give_turn(self, owner: str, until: float, begun: int, frames: int = 0) -> None:
         if begun > self.begun:
@@ -283,19 +342,6 @@ class Conversation:
         elif not begun:  # the connect part goes on
             self.rested.pop(0, None)
         self.owner, self.until = owner, until
-
-    def _rest_after(
-        self, owner: str, begun: int, parked: bool, given_at: float, now: float, frames: int
-    ) -> None:
-        self._check_owner(owner)
-        if begun != self.begun:
-            raise ValueError("a rest after another message")
-        self._rest = now, frames
-        if begun:
-            last = self.given[-1]
-            self.given[-1] = Given(last.arrived_at, given_at, last.frames)
-        self.rested[begun] = parked
-        self.owner, self.until = "", 0.0
 
     def _check_owner(self, owner: str) -> None:
         """Raise for an entry of somebody whose turn it is not."""

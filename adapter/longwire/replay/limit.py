@@ -31,15 +31,19 @@ def log_full(connection_id: str, limit: int) -> None:
 
 def warn_if_near(connection_id: str, conversation: Conversation, limit: int) -> None:
     """Warn with the message that is begun with, if it is the one that comes near a limit."""
-    told = conversation.messages[conversation.begun - 1]
-    most = WARN_AT * MOST_SIZE
-    is_near = conversation.size - told.size < most <= conversation.size
-    if conversation.begun == math.ceil(WARN_AT * limit) or is_near:
+    if conversation.begun == math.ceil(WARN_AT * limit) or _comes_near_the_size(conversation):
         logger.warning(
             "connection %s: its journal will soon be full, and the connection be closed then: %s",
             connection_id,
             _named(limit),
         )
+
+
+def _comes_near_the_size(conversation: Conversation) -> bool:
+    most = WARN_AT * MOST_SIZE
+    if conversation.size < most:
+        return False
+    return conversation.size - conversation.messages[conversation.begun - 1].size < most
 
 
 def _named(limit: int) -> str:

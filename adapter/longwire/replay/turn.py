@@ -123,8 +123,7 @@ class Turn:
         until = time.monotonic() + LEASE_TIME
         entry = journal.message_entry(self.owner, time.time() + LEASE_TIME, told)
         try:
-            async with self._appending:
-                taken = await self._append(entry)
+            taken = await self._append(entry)  # nobody else appends while a run is kept
         except TurnLostError:
             return False
         if taken:
@@ -143,20 +142,34 @@ class Turn:
 
         With `takes`, one is begun with if none has been.
         """
+        if (told := self.next_begun()) is not None:
+            return told
         conversation = self.conversation
         async with self._appending:
-            while True:
-                self._check()
+            while (told := self.next_begun()) is None:
                 # Also one whose entry was written though its answer was an error.
                 if self.given < conversation.begun:
-                    if time.monotonic() < self._until:
-                        self.given += 1
-                        return conversation.messages[self.given - 1]
                     await self._lease(conversation.begun)  # it was stopped, or its answer was late
                 elif takes and conversation.waiting:
                     await self._lease(conversation.begun + 1)
                 else:
-                    return None
+                    break
+        return told
+
+    def next_begun(self) -> Told | None:
+        """Return the same if it is begun with, and the turn surely ours. Raises `TurnLostError`."""
+        self._check()
+        if self.given < self.conversation.begun and time.monotonic() < self._until:
+            self.given += 1
+            return self.conversation.messages[self.given - 1]
+        return None
+
+    def may_rest(self, given: int, *, whoever_waits: bool = False) -> bool:
+        """Tell whether no message after the first `given` has come, for all that is known."""
+        conversation = self.conversation
+        if not (given == self.given == conversation.begun):
+            return False
+        return whoever_waits or not conversation.waiting
 
     async def rest(
         self,
@@ -167,12 +180,9 @@ class Turn:
         whoever_waits: bool = False,
     ) -> bool:
         """End the turn if no message after the first `given` has come. Raises `TurnLostError`."""
-        conversation = self.conversation
         async with self._appending:
             self._check()
-            if not (given == self.given == conversation.begun):
-                return False
-            if conversation.waiting and not whoever_waits:
+            if not self.may_rest(given, whoever_waits=whoever_waits):
                 return False
             self.at_rest = await self._append(self._rest_entry(sent, parked=parked))
             return self.at_rest
@@ -184,14 +194,18 @@ class Turn:
                 await self._append(self._rest_entry())
 
     def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> JournalEntry:
-        begun = self.conversation.begun
-        counted = self.given_at, self.count_frames()
-        return journal.rest_entry(self.owner, begun, *counted, sent, parked=parked)
+        begun, frames = self.conversation.begun, self.count_frames()
+        return journal.rest_entry(self.owner, begun, self.given_at, frames, sent, parked=parked)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is ours, whatever others do."""
+        return self.is_ours and time.monotonic() < self._until
 
     async def ensure(self) -> None:
         """Make sure that the turn is still ours, if it may not be. Raises `TurnLostError`."""
-        self._check()
-        if time.monotonic() >= self._until:
+        if not self.is_sure:
+            self._check()
             await self.renew()
 
     async def renew(self) -> None:
@@ -262,7 +276,7 @@ class Turn:
                 raise
             return True
         if done:
-            self.conversation.add(*entry)
+            self.conversation.add_own(entry)
             return True
         return await self._find(position, entry)
 

@@ -55,6 +55,20 @@ async def test_a_body_and_headers_arrive_as_given() -> None:
     ]
 
 
+async def test_percent_signs_arrive_as_given() -> None:
+    """They are characters of methods, names and values as others are."""
+    requests: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        requests.append(await peer.request())
+        await peer.reply()
+
+    async with raw_server(script) as server:
+        await HTTPClient().request("%s", f"{server.url}/%25s", [("%d", "%s")], timeout=5)
+    host = server.url.removeprefix("http://")
+    assert requests == [f"%s /%25s HTTP/1.1\r\nHost: {host}\r\n%d: %s\r\n\r\n".encode()]
+
+
 async def test_the_caller_may_name_host_and_length() -> None:
     """Headers that are given are not added again."""
     requests: list[bytes] = []

@@ -35,12 +35,15 @@ class CutOff:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not isinstance(error, asyncio.CancelledError):
-            return
+        if isinstance(error, asyncio.CancelledError):
+            self.log(error, self._begun)
+
+    def log(self, error: asyncio.CancelledError, began: float) -> None:
+        """Log it if it may well have hung; it began at a time in `time.monotonic()`."""
         now = time.monotonic()
-        if now >= self._deadline and now - self._begun >= SLOW:
+        if now >= self._deadline and now - began >= SLOW:
             why = deadlines.doing(error) or self._hint
-            what, waited = self._what, now - self._begun
+            what, waited = self._what, now - began
             logger.error(
                 "connection %s: %s: no answer within %.3g s%s", self._id, what, waited, why
             )

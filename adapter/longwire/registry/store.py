@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from longwire import deadlines
@@ -12,9 +13,16 @@ from longwire.observability.event import count_store_request
 from longwire_aws.timeouts import limits
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from longwire_backends import Backend, Page, Record
 
-    Guard = Callable[[str], AbstractContextManager[None]]
+    class CutOffRequest(Protocol):
+        """A request that is cancelled with who waits for it."""
+
+        def log(self, error: asyncio.CancelledError, began: float) -> None:
+            """Log it if its author should know; it began at a time in `time.monotonic()`."""
+
 
 T = TypeVar("T")
 Answer = Coroutine[Any, Any, T]
@@ -22,24 +30,25 @@ Answer = Coroutine[Any, Any, T]
 HINT = "; the server is overloaded, stopped or locked, or no route leads to it"
 
 
-def _unguarded(what: str) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
 class Store:
     """The methods of a `Backend` (see there), each of which answers before a deadline or fails.
 
-    `guard` wraps each request, to see which of them was cut off.
+    `cut_off` makes of the name of a request what tells that it was cut off.
     """
 
-    def __init__(self, backend: Backend, deadline: float, guard: Guard = _unguarded) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        deadline: float,
+        cut_off: Callable[[str], CutOffRequest] | None = None,
+    ) -> None:
         self.backend = backend
         self.deadline = deadline
-        self._guard = guard
+        self._cut_off = cut_off
 
     def until(self, deadline: float) -> Store:
         """Return the same store with another deadline."""
-        return Store(self.backend, deadline, self._guard)
+        return Store(self.backend, deadline, self._cut_off)
 
     def put(self, connection_id: str, value: str, expires_at: int) -> Answer[str]:
         return self._ask("put", self.backend.put(connection_id, value, expires_at))
@@ -88,15 +97,19 @@ class Store:
 
     async def _ask(self, operation: str, answer: Awaitable[T]) -> T:
         count_store_request()
-        left = deadlines.left(self.deadline)
-        with self._guard(f"{self.backend.name}: {operation}"):
-            try:
-                with limits().within(left) as limit:
-                    return await answer
-            except TimeoutError as error:
-                if not limit.expired:
-                    raise
-                detail = f"no answer within the {left:.3g} s that were left of the event's time"
-                if left:
-                    detail += deadlines.doing(error.__cause__ or error.__context__) or HINT
-                raise BackendError(self.backend.name, operation, detail) from error
+        began = time.monotonic()
+        left = max(0.0, self.deadline - began)
+        try:
+            with limits().within(left) as limit:
+                return await answer
+        except TimeoutError as error:
+            if not limit.expired:
+                raise
+            detail = f"no answer within the {left:.3g} s that were left of the event's time"
+            if left:
+                detail += deadlines.doing(error.__cause__ or error.__context__) or HINT
+            raise BackendError(self.backend.name, operation, detail) from error
+        except asyncio.CancelledError as error:
+            if self._cut_off is not None:
+                self._cut_off(f"{self.backend.name}: {operation}").log(error, began)
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -560,11 +561,28 @@ async def test_what_sqs_failed_to_take_is_sent_again() -> None:
 async def test_what_sqs_cannot_take_in_time_is_an_error() -> None:
     """The deadline is the end of it."""
     async with CannedServer(answer("01", ("2", "ServiceUnavailable", False))) as server:
-        sent = await ask(server, timeout=0.3)
+        sent = await ask(server, timeout=1.0)
     assert len(server.requests) > 1
     # A server that always says that it has the other two does not confuse.
     assert sent.queued == (0, 1)
     assert "ServiceUnavailable: said" in str(sent.errors[2])
+
+
+@pytest.mark.anyio
+async def test_a_pause_that_takes_too_long_does_not_hide_what_sqs_said() -> None:
+    """As on a busy machine, or in a process that was frozen meanwhile."""
+    loop, deadline = asyncio.get_running_loop(), by(2.0)
+
+    def pause_for_all_that_is_left() -> float:
+        loop.call_soon(lambda: time.sleep(max(0.0, deadline - time.monotonic())))
+        return 0.0
+
+    async with CannedServer(answer("", ("0", "ServiceUnavailable", False))) as server:
+        queue = Queue(f"{server.url}/123456789012/name", random=pause_for_all_that_is_left)
+        sent = await queue.send([dumps(PART)], deadline=deadline)
+        await queue.close()
+    assert "ServiceUnavailable: said" in str(sent.errors[0])
+    assert len(server.requests) == 1
 
 
 @pytest.mark.anyio

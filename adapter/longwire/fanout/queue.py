@@ -115,9 +115,12 @@ class Queue:
             return Sent((), {})
         waiting = dict(enumerate(bodies))
         errors: dict[int, QueueError] = {}
+        failures: _Failures = {}
 
         async def attempt() -> _Failures:
-            nonlocal waiting
+            nonlocal waiting, failures
+            if failures and time.monotonic() >= deadline:
+                return failures  # the pause took longer; what SQS has said is why they are here
             failures = await self._attempt(waiting, deadline)
             errors.update({i: each.error for i, each in failures.items() if not each.backoff})
             failures = {i: each for i, each in failures.items() if each.backoff}

@@ -308,8 +308,8 @@ def _text(value: object, where: str) -> str:
 
 def _optional(source: dict[str, Any], key: str, kind: type[_T], where: str) -> _T | None:
     value = source.get(key)
-    if value is None:
-        return None
+    if value is None or type(value) is kind:
+        return value
     if not isinstance(value, kind) or isinstance(value, bool):
         raise EventError(f"{where}{key} is {_kind(value)}; expected {_NAMES[kind]}")
     return value

@@ -63,7 +63,7 @@ def handshake(event: ConnectEvent, *, path: str, path_query: str | None) -> Hand
     return Handshake(
         scheme=scheme,
         path=path,
-        query_string=urlencode([pair for pair in event.query if pair[0] != path_query]),
+        query_string=_query_string(event.query, path_query),
         headers=_lines(headers),
         client=event.context.source_ip,
         server=_server(event.context.domain_name, first.get("x-forwarded-port"), scheme),
@@ -194,6 +194,11 @@ def _is_ours(of: Handshake) -> bool:
     if of.headers and of.headers.count("\n") % 2 == 0:
         return False
     return of.path.startswith("/") and of.query_string.isascii()
+
+
+def _query_string(query: Pairs, path_query: str | None) -> str:
+    pairs = [pair for pair in query if pair[0] != path_query]
+    return urlencode(pairs) if pairs else ""
 
 
 def _without(query_string: str, names: frozenset[str]) -> str:

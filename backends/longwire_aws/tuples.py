@@ -46,6 +46,8 @@ else:
                 raise TypeError(f"{type(self).__name__} has no field {', '.join(changes)}")
             return made
 
+        __replace__ = _replace  # for `copy.replace`, from Python 3.13 on
+
         def _asdict(self):
             return dict(zip(self._fields, self, strict=True))
 

@@ -68,6 +68,7 @@ def test_it_is_made_of_another() -> None:
     ours: Any = Ours("a")
     with pytest.raises(TypeError, match="Ours has no field scheme"):
         ours._replace(scheme="https")
+    assert ours.__replace__(port=1) == ("a", 1)  # what `copy.replace` calls
 
 
 def test_copies_are_of_its_class() -> None:

@@ -28,8 +28,8 @@ class Places:
         self._waiting.append(place)
         try:
             await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+        except BaseException:  # cancelled, or closed by whoever drives it without a task
+            if not (place.cancel() or place.cancelled()):
                 self.give()  # it came together with the cancellation
             raise
 

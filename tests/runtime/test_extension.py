@@ -100,6 +100,20 @@ def test_what_goes_on_behind_a_response_is_let_go_with_its_time() -> None:
     assert len(given) == 1
 
 
+def test_a_handler_that_is_done_in_the_last_moment_is_not_held_until_its_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though something goes on: with the event's time Lambda would end the process."""
+    monkeypatch.setattr(extension, "LEFT_OVER", 60.0)
+    invocations, made = _extended()
+    invocations.begin("one", 60.0)
+    hold = made.hold(_context("one"), lambda seconds: None, lambda: False)
+    assert hold is not None
+    with hold, pytest.raises(queue.Empty):
+        invocations.asked.get(timeout=0.1)
+    invocations.asked.get(timeout=10)
+
+
 def test_an_invocation_that_never_ends_is_let_go_with_its_time() -> None:
     invocations, made = _extended()
     invocations.begin("one", 0.1)

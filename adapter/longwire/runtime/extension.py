@@ -157,7 +157,9 @@ class Extension:
         until = event.deadline - LEFT_OVER
         with self._changed:
             self._changed.wait_for(lambda: hold.is_over, until - time.time())
-            self._changed.wait_for(lambda: hold.is_released, event.deadline - time.time())
+            # Who releases it while work goes on wakes nobody.
+            while not hold.is_released and time.time() < event.deadline:
+                self._changed.wait(LOOK_EVERY)
         if hold.is_released:
             hold.finish(until - time.time())
 

@@ -34,7 +34,7 @@ WHICH = -m 'not slow'
 test: $(VENV)/installed
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(WHICH)
 
-# A thousand clients join, crash, leave and come back at once; `make test` does it with fewer.
+# A thousand clients join, crash, leave and come back at once; `make cov` does it with fewer.
 storm: $(VENV)/installed
 	LONGWIRE_TEST_STORM=1000 $(BIN)/python -m pytest tests/test_storm.py
 

@@ -62,7 +62,7 @@ class HTTPConnection:
     def looks_alive(self) -> bool:
         """Tell whether an idle connection is still open, as far as this side can know."""
         # Whatever there is to read, an end, a reset or stray bytes, makes it useless.
-        return not self._stream.socket.has_input()
+        return not self._stream.has_input()
 
     def close(self) -> None:
         self._stream.socket.close()

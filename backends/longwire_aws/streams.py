@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         def receive(self) -> Awaitable[bytes]:
             """Return some bytes, or none at the end."""
 
+        def has_input(self) -> bool:
+            """Tell whether there is anything to read: bytes, an end or a reset."""
+
 
 async def connect(host: str, port: int, *, tls: bool | ssl.SSLContext) -> Stream:
     """Connect to the first of the host's addresses that answers; `tls` may say how, too."""
@@ -148,7 +151,6 @@ class SocketStream:
             loop.remove_reader(self._sock.fileno())
 
     def has_input(self) -> bool:
-        """Tell whether there is anything to read: bytes, an end or a reset."""
         return bool(self._has_input())
 
     def close(self) -> None:
@@ -209,6 +211,10 @@ class _TLSStream:
         except self._ssl.SSLEOFError as error:
             # Without TLS's own goodbye nobody can tell an end from a cut.
             raise ConnectionResetError("the server cut the TLS connection") from error
+
+    def has_input(self) -> bool:
+        # What came in one piece with an answer, as a goodbye may, has been read off the socket.
+        return bool(self._incoming.pending or self._tls.pending()) or self.socket.has_input()
 
     async def _run(self, step: Callable[[], T]) -> T:
         while True:

@@ -71,6 +71,26 @@ async def test_an_idle_tls_connection_that_was_closed_is_replaced(
 
 
 @pytest.mark.usefixtures("_trusted")
+async def test_bytes_behind_an_answer_over_tls_are_no_answer_to_the_next_request(
+    server_context: ssl.SSLContext,
+) -> None:
+    """Though they came in one piece with it, and so are no longer in the socket."""
+
+    async def answer_twice(peer: Peer) -> None:
+        await peer.request()
+        await peer.reply(OK)  # a record of its own
+        await peer.reply(OK.replace(b"200", b"408"))
+        await peer.gone()
+
+    async with raw_server(answer_twice, answering(OK), tls=server_context) as server:
+        client = HTTPClient()
+        for _ in range(2):
+            assert (await client.request("POST", server.url, timeout=5)).status == 200
+        assert server.connected == 2
+        await client.close()
+
+
+@pytest.mark.usefixtures("_trusted")
 async def test_a_body_may_end_with_the_goodbye_of_tls(server_context: ssl.SSLContext) -> None:
     """An answer until the end is complete when TLS says that it is the end."""
     script = answering(b"HTTP/1.1 200 OK\r\n\r\nbye")

@@ -154,7 +154,7 @@ class _Connection:
 
     def is_alive(self) -> bool:
         """Tell whether it is open, as far as this side can know, with nothing to read on it."""
-        return not self._stream.socket.has_input()
+        return not self._stream.has_input()
 
     def close(self) -> None:
         self._stream.socket.close()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 NEEDS_AN_ACCOUNT = "needs an AWS account"
 LINES = sorted(
     {

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from longwire import WSConfig
     from longwire.types import LambdaEvent, Receive, Scope, Send
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 # Of an event, in all.
 SECONDS = 1.3

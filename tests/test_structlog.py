@@ -12,7 +12,7 @@ from longwire.testing import Gateway
 if TYPE_CHECKING:
     from longwire.types import Receive, Scope, Send
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:

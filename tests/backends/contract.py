@@ -399,6 +399,7 @@ class BackendContract:
         clock.now += 30
         assert await members(backend, "g") == []
 
+    @pytest.mark.slow
     async def test_a_crowd_is_listed_in_pages(
         self, backend: Backend, clock: Clock, crowd: int
     ) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.servers.postgresql import PostgreSQLServer, Proxy
 
-pytestmark = pytest.mark.usefixtures("postgresql_driver")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("postgresql_driver")]
 
 FAR = 1 << 40
 _names = itertools.count()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from longwire.deploy.plan import Plan
 
 # The first test of each tool runs it for all plans.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 FEW = plans.few()
 EXECUTE_API = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/1"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 APP = """
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute

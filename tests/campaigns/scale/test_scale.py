@@ -20,6 +20,8 @@ from tests.campaigns.scale.gateway import Region
 from tests.campaigns.scale.scenarios import Crowd, Reached
 from tests.campaigns.scale.sqs import Queue
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[3] / "docs" / "large-groups.md"
 FIVE = Function(at_once=5)
 # As little as that most of what a few thousand want is over it.

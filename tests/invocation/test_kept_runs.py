@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
+    from longwire.types import Receive, Scope, Send
+
 pytestmark = pytest.mark.anyio
 
 
@@ -433,6 +435,38 @@ async def test_a_run_that_moves_while_the_store_is_at_work_is_made_anew(
     assert client.frames == ["1 a", "2 b"]
     assert calls == 2
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_an_app_may_change_the_messages_that_it_receives() -> None:
+    """A run that is made anew is given them as they were."""
+    backend = SlowToTake()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+
+        async def tick() -> None:
+            await asyncio.sleep(1.0)
+            if backend.fired is not None:
+                backend.fired.set()
+
+        ticking = asyncio.create_task(tick())
+        texts: list[str] = []
+        while (message := await receive())["type"] == "websocket.receive":
+            texts.append(message["text"])
+            message.clear()
+            await send({"type": "websocket.send", "text": " ".join(texts)})
+        await ticking
+
+    async with talk(app, replay=True, backend=backend, linger=0.05) as client:
+        await client.connect()
+        await client.say("a")
+        backend.fired = asyncio.Event()
+        assert await asyncio.wait_for(client.say("b"), 10) == OK
+        await client.leave()
+    assert client.frames == ["a", "a b"]
 
 
 async def test_a_turn_that_was_taken_as_the_connection_ended_is_given_up() -> None:

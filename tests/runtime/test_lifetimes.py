@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from longwire import Longwire
 from tests.connections_server import ConnectionsServer
+from tests.lambda_events import LambdaContext, connect_event
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from longwire.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
@@ -259,3 +263,27 @@ print("goes on")
 def test_a_forked_child_can_be_terminated_alone() -> None:
     """On Lambda, too: multiprocessing does so. Its parent does not take the signal for its own."""
     assert run(APP + TERMINATED) == "goes on\n"
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_handler_whose_event_was_interrupted_is_closed(error: type[BaseException]) -> None:
+    """What is left of the event ends on the loop that runs the app's shutdown."""
+    told: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            raise error
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.sleep(0.05)
+        told.append("shutdown")
+        await send({"type": "lifespan.shutdown.complete"})
+
+    handler = Longwire(
+        app, ws_config={"backend": "memory", "api_gateway_endpoint_url": "http://127.0.0.1:1"}
+    )
+    with pytest.raises(error):
+        handler(connect_event("c="), LambdaContext())
+    handler.close()
+    assert told == ["shutdown"]

@@ -17,11 +17,11 @@ from longwire.asgi.run import Run
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from longwire.asgi.stage import Outbox
+    from longwire.asgi.stage import Outbox, Stage
     from longwire.asgi.suspended import Standstill
     from longwire.types import Message
 
-OVER = frozenset({"gone", "unwinding"})
+OVER: frozenset[Stage] = frozenset({"gone", "unwinding"})
 
 # A replay does not wait for timers, but no event was longer than this, in seconds.
 MOST_SKIPPED = 900.0

@@ -100,14 +100,14 @@ class Watch:
             return ENDED if self._run <= {app} else None
         return None if self._inbox.waiters or self._inbox.told_the_end else MOVES
 
-    def is_alone(self) -> bool:
-        """Tell whether the task that asks is all of its run, and nothing else can move it."""
-        task, run = asyncio.current_task(), self._run
+    def is_alone(self, app: _Task) -> bool:
+        """Tell whether the app's first task asks, is all of its run, and nothing can move it."""
+        run = self._run
         return (
             len(run) == 1
-            and task is not None
-            and task in run
-            and not task.cancelling()
+            and app in run
+            and asyncio.current_task() is app
+            and not app.cancelling()
             and suspended.is_due(self._loop, run) is False
             and suspended.sees_no_timer(self._loop, run)
         )

@@ -201,7 +201,9 @@ class Run:
     def _go_on_at_once(self, go_on: Callable[[], object]) -> bool:
         """Go on, as the app is about to wait for the client, if nothing else of it can move."""
         ready = (
-            self._stage == "replay" and self.answer.state == "accepted" and self._watch.is_alone()
+            self._stage == "replay"
+            and self.answer.state == "accepted"
+            and self._watch.is_alone(self._task)
         )
         if ready:
             self._inbox.on_empty, self._has_gone_on, self.replay.complete = None, True, True

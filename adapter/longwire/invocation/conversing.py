@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from longwire import deadlines
+from longwire.asgi.inbox import CHANNEL_MESSAGE
 from longwire.asgi.stage import SupersededError
 from longwire.exceptions import BackendError
 from longwire.invocation.kept_runs import KeptRun
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from longwire.replay.divergence import FrameCount
     from longwire.replay.journal import FramesSent, Told
     from longwire.replay.turn import Turn
+    from longwire.types import Message
 
 logger: logging.Logger = logging.getLogger("longwire")
 
@@ -60,6 +63,13 @@ async def ensure_turn(turn: Turn, connection: Connection) -> None:
         await insist(connection, turn.ensure)  # an app would take an error for the end
     except TurnLostError:
         raise SupersededError from None
+
+
+def for_app(message: Message) -> Message:
+    """Return a copy of what the journal has: an app may change what it receives."""
+    if message["type"] == CHANNEL_MESSAGE:
+        return copy.deepcopy(message)
+    return dict(message)
 
 
 class Conversing:
@@ -152,9 +162,9 @@ class Conversing:
         warn_if_near(self._connection.id, self.turn.conversation, limit)
         if told.is_end:
             self._connection.ended = True  # who has told it has its record
-            self.run.mark_gone(told.message)
+            self.run.mark_gone(for_app(told.message))
         else:
-            (give or self.run.deliver)(told.message)
+            (give or self.run.deliver)(for_app(told.message))
 
     async def _hears_the_end(self) -> bool:
         """Wait for a moment until the end has come to this run, though a frame was faster."""

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from longwire.exceptions import BackendError, DeadlineError, StoredRecordError
-from longwire.invocation.conversing import Conversing, ensure_turn, insist
+from longwire.invocation.conversing import Conversing, ensure_turn, for_app, insist
 from longwire.invocation.kept_runs import end
 from longwire.invocation.replies import ClosedOutbox, Replies
 from longwire.replay.divergence import FrameCount, log_diverged
@@ -288,5 +288,5 @@ async def _replay(
             return number
         if count is not None:
             count.compare(invocation.connection.id, number, conversation.sent.get(number))
-        before, earlier = given.at, conversation.messages[number].message
+        before, earlier = given.at, for_app(conversation.messages[number].message)
     return None

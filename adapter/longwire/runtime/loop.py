@@ -122,18 +122,21 @@ class CallersLoop:
 
 def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
     """Run a loop until some work is done, and not a turn longer, as `run_until_complete` would."""
+    is_awaited = True
 
     async def work_and_stop() -> Any:
         try:
             return await work
         finally:
-            loop.stop()
+            if is_awaited:
+                loop.stop()
 
     task = loop.create_task(work_and_stop())
     try:
-        while not task.done():  # one that was interrupted once may stop the loop, too
+        while not task.done():  # an app may stop the loop, too
             loop.run_forever()
     except BaseException:
+        is_awaited = False  # its end must not stop the loop for whoever runs it next
         if task.done() and not task.cancelled():
             task.exception()  # which is raised here already
         raise

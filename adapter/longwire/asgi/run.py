@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 import logging
 import math
 import sys
@@ -51,10 +50,6 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("longwire")
 
-# Where Sanic runs a handler of a WebSocket, and the turns of the event loop that it needs to end.
-SANIC = ("sanic.app", "Sanic._websocket_handler")
-ROUNDS_OF_SANIC = 20
-
 # How long the response to $connect waits after `accept`, in seconds: for an app that waits for the
 # client while other tasks of it are busy, and for one that is still working itself.
 WAITING_GRACE = 0.1
@@ -62,9 +57,6 @@ WORKING_GRACE = 1.0
 
 # An app that has sent nothing for so long, in seconds, is no stream but slow.
 STREAM_PAUSE = 1.0
-
-# Of many tasks that are cut off, so few are looked at to see whether that has been said.
-MOST_PLACES = 20
 
 # An app that sends without end, and never waits, lets the event loop turn this often: the greeting
 # and a replay reach no socket that would make it wait.
@@ -327,7 +319,9 @@ class Run:
                 await tasks.wait(moving, min(self._linger, deadline - self.loop.time()))
                 self._note_cut_off([task for task in moving if not task.done()])
             if "sanic" in sys.modules:
-                await self._leave_sanic(app)
+                from longwire.asgi import sanic  # nobody else pays for it
+
+                await sanic.leave(app, self._inbox)
             if not self._left_alone:
                 await tasks.cancel([app], give_up_at - self.loop.time())
             if app.done():
@@ -356,25 +350,11 @@ class Run:
         del self._task, self._outbox
         self._inbox.on_change = _nothing
 
-    async def _leave_sanic(self, app: asyncio.Task[None]) -> None:
-        """End an app of Sanic by another exception: what it does when it is cancelled fails.
-
-        It calls `end_connection`, which its WebSocket has under its own server only.
-        """
-        if not frames.is_inside(app, SANIC):
-            return
-        self._inbox.abandon()
-        for _ in range(ROUNDS_OF_SANIC):
-            if app.done():
-                return
-            await asyncio.sleep(0)
-
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
         if not held_by:
             self.cut_off, self.cut_off_at = "", NOWHERE
             return
-        self.cut_off = frames.describe(held_by)
-        self.cut_off_at = frozenset(map(frames.place, itertools.islice(held_by, MOST_PLACES)))
+        self.cut_off, self.cut_off_at = frames.describe(held_by), frames.places(held_by)
 
     def _goes_on(self, deadline: float) -> bool:
         """Tell whether the connection outlives this run, whose app waits for the client."""

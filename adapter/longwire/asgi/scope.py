@@ -256,9 +256,8 @@ def _headers(lines: str) -> list[tuple[bytes, bytes]]:
         parts = lines.encode("latin-1").split(b"\n") if lines else []
     except UnicodeEncodeError:
         parts = [_bytes(part) for part in lines.split("\n")]
-    every = iter(parts)
-    headers = list(zip(every, every, strict=True))
-    names = dict(headers)
+    names = parts[::2]
+    headers = list(zip(names, parts[1::2], strict=True))
     headers += [pair for pair in UPGRADE if pair[0] not in names]
     return headers
 

@@ -162,10 +162,11 @@ def _input_of(sock: socket.socket) -> Callable[[], Sequence[object]]:
     """Return what returns nothing as long as there is nothing to read."""
     if sys.platform == "win32":  # where sockets may have any number, and there is no `poll`
         return lambda: select.select([sock], [], [], 0)[0]
-    # A look with `recv` would raise an exception nearly each time.
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return functools.partial(poll.poll, 0)
+    else:
+        # A look with `recv` would raise an exception nearly each time.
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return functools.partial(poll.poll, 0)
 
 
 @functools.cache

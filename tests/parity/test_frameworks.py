@@ -196,6 +196,8 @@ def _parameters() -> Iterator[object]:
                 mark = [pytest.mark.xfail(reason=reason, strict=False)]
             else:
                 mark = []
+            if "processes" in host:
+                mark.append(pytest.mark.slow)
             yield pytest.param(host, name, marks=mark, id=f"{host}-{name}")
 
 

@@ -17,7 +17,7 @@ from longwire.exceptions import ASGIMessageError, ConnectionGoneError
 
 if TYPE_CHECKING:
     from longwire.asgi.stage import Stage
-    from longwire.types import Receive, Scope, Send
+    from longwire.types import ASGIApp, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
@@ -265,9 +265,21 @@ async def test_an_app_that_is_alone_goes_on_in_its_own_receive(*, is_alone: bool
     assert went_on_in == [app_task if is_alone else asyncio.current_task()]
 
 
+async def _ends_before_its_message(app: ASGIApp) -> None:
+    """Give a replayed app a message as soon as it waits for it; it ends, and has sent nothing."""
+
+    def go_on() -> None:
+        run.hand_over({"type": "websocket.receive", "text": "a"})
+
+    client = Recorder()
+    run = _run(app, client, "replay")
+    assert await run.until_ready(0, _deadline(), go_on) == "ended"
+    await run.stop()
+    assert client.did == []
+
+
 async def test_a_task_that_an_app_has_left_behind_is_given_no_message() -> None:
     """The app has returned, and its connection with it."""
-    client = Recorder()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         async def read() -> None:
@@ -277,18 +289,11 @@ async def test_a_task_that_an_app_has_left_behind_is_given_no_message() -> None:
         await send(ACCEPT)
         scope["reader"] = asyncio.create_task(read())
 
-    def go_on() -> None:
-        run.hand_over({"type": "websocket.receive", "text": "a"})
-
-    run = _run(app, client, "replay")
-    assert await run.until_ready(0, _deadline(), go_on) == "ended"
-    await run.stop()
-    assert client.did == []
+    await _ends_before_its_message(app)
 
 
 async def test_an_app_that_has_cancelled_itself_is_cancelled_before_its_message() -> None:
     """As it would be by any other wait."""
-    client = Recorder()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -298,13 +303,7 @@ async def test_an_app_that_has_cancelled_itself_is_cancelled_before_its_message(
         task.cancel()
         await send({"type": "websocket.send", "text": (await receive())["text"]})
 
-    def go_on() -> None:
-        run.hand_over({"type": "websocket.receive", "text": "a"})
-
-    run = _run(app, client, "replay")
-    assert await run.until_ready(0, _deadline(), go_on) == "ended"
-    await run.stop()
-    assert client.did == []
+    await _ends_before_its_message(app)
 
 
 async def test_sends_raise_once_the_client_is_gone() -> None:

@@ -244,15 +244,18 @@ def _body(event: LambdaEvent) -> str | bytes:
 
 
 def _connect_event(context: RequestContext, event: LambdaEvent) -> ConnectEvent:
-    headers, more = _twice(event, "multiValueHeaders", "headers")
+    headers, others = _twice(event, "multiValueHeaders", "headers")
     headers = [(name.lower(), value) for name, value in headers]
-    more = [(name.lower(), value) for name, value in more]
-    origins = {value for name, value in headers + more if name == "origin"}
-    names = dict(headers)
-    headers += [pair for pair in more if pair[0] not in names]
-    query, more = _twice(event, "multiValueQueryStringParameters", "queryStringParameters")
-    known = set(query)
-    query += [pair for pair in more if pair not in known]
+    origins = {value for name, value in headers if name == "origin"}
+    if others:
+        others = [(name.lower(), value) for name, value in others]
+        origins |= {value for name, value in others if name == "origin"}
+        names = dict(headers)
+        headers += [pair for pair in others if pair[0] not in names]
+    query, others = _twice(event, "multiValueQueryStringParameters", "queryStringParameters")
+    if others:
+        known = set(query)
+        query += [pair for pair in others if pair not in known]
     return ConnectEvent(context, tuple(headers), tuple(query), frozenset(origins))
 
 
@@ -262,8 +265,13 @@ def _twice(event: LambdaEvent, all_key: str, last_key: str) -> tuple[_Pairs, _Pa
     API Gateway sends both. What only the second has, or has differently, is what it returns second.
     """
     every, last = _optional(event, all_key, dict, ""), _optional(event, last_key, dict, "")
-    if every and last and _are_last_of(every, last):
-        last = None
+    if every and last:
+        if every == {name: [value] for name, value in last.items()}:  # as mostly
+            pairs = [(name, last[name]) for name in every]
+            if are_texts(chain.from_iterable(pairs)):
+                return pairs, []
+        if _are_last_of(every, last):
+            last = None
     return _pairs(every, all_key) if every else [], _pairs(last, last_key) if last else []
 
 

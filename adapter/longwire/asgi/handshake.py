@@ -46,6 +46,9 @@ class HandshakeAnswer(NamedTuple):
         return self.state in ("denying", "closed")
 
 
+PENDING = HandshakeAnswer("pending", at=0.0)
+"""Where every run begins; when that was does not matter."""
+
 EXPECTED: dict[HandshakeState, str] = {
     "pending": "ASGI expects websocket.accept, websocket.close or a denial response now",
     "accepted": "ASGI expects websocket.send or websocket.close now",

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi import frames, messages, noise, tasks
-from longwire.asgi.handshake import EXPECTED, HandshakeAnswer
+from longwire.asgi.handshake import EXPECTED, PENDING, HandshakeAnswer
 from longwire.asgi.inbox import Inbox
 from longwire.asgi.quiescence import MOVES, Watch
 from longwire.asgi.stage import BETWEEN, WITHOUT_EFFECT, Replay, SupersededError
@@ -103,7 +103,7 @@ class Run:
         self._active_at = self.loop.time()  # when it last did something for the client
         # When the app was called, or was given a message once more, had nothing been skipped.
         self._began = self._active_at
-        self.answer: HandshakeAnswer = HandshakeAnswer("pending", self._active_at)
+        self.answer: HandshakeAnswer = PENDING
         self.replay: Replay = Replay()
         self._outbox = outbox
         self._sending = asyncio.Lock()  # frames leave in the order in which they were sent

@@ -54,16 +54,15 @@ def handshake(event: ConnectEvent, *, path: str, path_query: str | None) -> Hand
     Raises:
         RefusedPathError: it is given more than once, or is no path.
     """
-    headers = event.headers
+    headers, query = event.headers, event.query
     first = dict(reversed(headers))
-    given = [value for name, value in event.query if name == path_query]
-    if given:
+    if given := [value for name, value in query if name == path_query] if query else None:
         path = _only_path(given)
     scheme = "ws" if first.get("x-forwarded-proto") in ("http", "ws") else "wss"
     return Handshake(
         scheme=scheme,
         path=path,
-        query_string=_query_string(event.query, path_query),
+        query_string=_query_string(query, path_query) if query else "",
         headers=_lines(headers),
         client=event.context.source_ip,
         server=_server(event.context.domain_name, first.get("x-forwarded-port"), scheme),

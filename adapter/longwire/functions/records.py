@@ -43,9 +43,9 @@ async def _connect(event: ConnectEvent, store: Store, ttl: int, answer: Answer) 
     # Until its handshake is answered, nobody may take the connection for one that is gone. Nobody
     # sees here when the answer leaves, so nobody may until it surely has.
     until = time.time() + deadlines.left(store.deadline)
-    known = record.ConnectionRecord(
-        handshake, connecting_until=until, leaving_until=until, joined=True
-    )
+    known = record.ConnectionRecord(handshake)
+    known.connecting_until = known.leaving_until = until
+    known.joined = True
 
     async def save() -> None:
         await store.put(connection_id, record.dumps(known), int(time.time()) + ttl)

@@ -33,48 +33,31 @@ NEW_CONNECTION = 2.0
 class ConnectionRecord:
     """A connection between two of its events; all times are in epoch seconds.
 
-    Written out, as a dataclass of this size is a tenth of what the first event of a process costs.
+    No dataclass, which is a tenth of what the first event of a process costs, and what most
+    connections leave as it is costs nothing here.
     """
 
-    def __init__(
-        self,
-        handshake: Handshake,  # what the scope is made of
-        answered: int = 0,  # how many frames the connect step had sent when its response left
-        # How often it has sent what, by the digests of frames.
-        sent: dict[str, int] | None = None,
-        greeting: list[Frame] | None = None,  # what the client has to get first
-        greeting_until: float = 0.0,  # somebody is delivering the greeting until then
-        connecting_until: float = 0.0,  # the connect step may still send until then
-        spoken: bool = False,  # the client has spoken meanwhile
-        ending_at: float = 0.0,  # when it ended the connection, unless the client had spoken before
-        responded_at: float = 0.0,  # when its handshake was answered
-        leaving_until: float = 0.0,  # that answer may be held back, and leave until then
-        joined: bool = False,  # it may be in groups, or have been
-        gone_at: float = 0.0,  # when it proved to be gone: whoever takes the record tells the app
-        left_groups: tuple[str, ...] = (),  # the groups in which it was then
+    answered: int = 0  # how many frames the connect step had sent when its response left
+    greeting_until: float = 0.0  # somebody is delivering the greeting until then
+    connecting_until: float = 0.0  # the connect step may still send until then
+    spoken: bool = False  # the client has spoken meanwhile
+    ending_at: float = 0.0  # when it ended the connection, unless the client had spoken before
+    responded_at: float = 0.0  # when its handshake was answered
+    leaving_until: float = 0.0  # that answer may be held back, and leave until then
+    joined: bool = False  # it may be in groups, or have been
+    gone_at: float = 0.0  # when it proved to be gone: whoever takes the record tells the app
+    left_groups: tuple[str, ...] = ()  # the groups in which it was then
+    ended: bool = False  # by the app; it is deleted after the greeting
+    began_at: float = 0.0  # with `replay`: when the app was first called
+
+    def __init__(self, handshake: Handshake) -> None:
+        self.handshake = handshake  # what the scope is made of
+        # How often the connect step has sent what, by the digests of frames.
+        self.sent: dict[str, int] = {}
+        self.greeting: list[Frame] = []  # what the client has to get first
         # What has changed in these two parts of its scope since the connect part.
-        state: Entries | None = None,
-        session: Entries | None = None,
-        ended: bool = False,  # by the app; it is deleted after the greeting
-        began_at: float = 0.0,  # with `replay`: when the app was first called
-    ) -> None:
-        self.handshake = handshake
-        self.answered = answered
-        self.sent: dict[str, int] = {} if sent is None else sent
-        self.greeting = [] if greeting is None else greeting
-        self.greeting_until = greeting_until
-        self.connecting_until = connecting_until
-        self.spoken = spoken
-        self.ending_at = ending_at
-        self.responded_at = responded_at
-        self.leaving_until = leaving_until
-        self.joined = joined
-        self.gone_at = gone_at
-        self.left_groups = left_groups
-        self.state: Entries = {} if state is None else state
-        self.session: Entries = {} if session is None else session
-        self.ended = ended
-        self.began_at = began_at
+        self.state: Entries = {}
+        self.session: Entries = {}
 
     @property
     def kept(self) -> Kept:
@@ -164,14 +147,16 @@ def loads(value: str) -> ConnectionRecord:
         handshake = scope.load(stored["scope"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoredRecordError(f"a stored record is not readable: {error!r}") from error
-    known = {key: one for key, one in stored.items() if key in _FITS}
-    for key, one in known.items():
-        if not _FITS[key](one):  # without what it is, which may be a secret
+    record = ConnectionRecord(handshake)
+    for key, one in stored.items():
+        if (fits := _FITS.get(key)) is None:
+            continue
+        if not fits(one):  # without what it is, which may be a secret
             raise StoredRecordError(f"a stored record is not readable: {key!r} has a wrong value")
-    if "greeting" in known:
-        known["greeting"] = [_load_frame(frame) for frame in known["greeting"]]
-    known[LEFT] = tuple(known.pop("left", ()))
-    return ConnectionRecord(handshake, **known)
+        if key == "greeting":
+            one = [_load_frame(frame) for frame in one]
+        setattr(record, *((LEFT, tuple(one)) if key == "left" else (key, one)))
+    return record
 
 
 def texts(value: object) -> bool:

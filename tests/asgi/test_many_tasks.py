@@ -22,6 +22,7 @@ from tests.asgi.test_run import ACCEPT, Recorder
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from longwire.asgi.stage import Stage
     from longwire.types import Receive, Scope, Send
 
     Wait = Callable[["World", int], Awaitable[object]]
@@ -89,8 +90,8 @@ async def _begin(wait: Wait, world: World, number: int) -> None:
     await wait(world, number)
 
 
-def _run(app: Any, linger: float = 20.0) -> Run:
-    return Run(app, {}, Recorder(), stage="connect", connection_id="c=", linger=linger)
+def _run(app: Any, linger: float = 20.0, stage: Stage = "connect") -> Run:
+    return Run(app, {}, Recorder(), stage=stage, connection_id="c=", linger=linger)
 
 
 @contextmanager
@@ -277,7 +278,7 @@ async def test_a_timer_that_another_look_did_not_see_is_seen() -> None:
     crowd = _run(_crowd(100, _sleep))
     await _settle(crowd, 100)
     for _ in range(3):  # whichever way the loop's list of timers has changed
-        run = _run(app)
+        run = _run(app, stage="replay")
         await _settle(run, 0)
         assert timers(loop, run._tasks) == []
         run.hand_over({"type": "websocket.receive", "text": "a"})

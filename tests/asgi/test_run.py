@@ -265,6 +265,85 @@ async def test_an_app_that_is_alone_goes_on_in_its_own_receive(*, is_alone: bool
     assert went_on_in == [app_task if is_alone else asyncio.current_task()]
 
 
+async def _parks_at_once(app: ASGIApp, kind: str, rests: list[str] | None = None) -> Run:
+    """Run a connect step or a message to where its app waits, alone; return the stopped run."""
+    notes = [] if rests is None else rests
+    run = _run(app, Recorder(), "connect" if kind == "connect" else "replay")
+    run.on_rest = lambda: notes.append("rests")
+    if kind == "connect":
+        outcome = await run.until_answer(_deadline(), patient=True)
+    else:
+        message = {"type": "websocket.receive", "text": "a"}
+        assert await run.until_ready(0, _deadline(), lambda: run.hand_over(message)) is None
+        outcome = await run.until_over(_deadline())
+    assert outcome == "parked"
+    assert (run.ended, run.error) == (False, None)
+    await run.stop()
+    return run
+
+
+EITHER = pytest.mark.parametrize("kind", ["connect", "message"])
+
+
+@EITHER
+async def test_an_app_that_is_alone_is_cancelled_in_its_own_receive(kind: str) -> None:
+    """At once, so that nobody has to look at it; not before it is noted what it has left."""
+    did: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        try:
+            while True:
+                await receive()
+                asyncio.get_running_loop().call_soon(did.append, "a turn of the event loop")
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            did.append("cancelled")
+            raise
+
+    run = await _parks_at_once(app, kind, did)
+    assert did[-2:] == ["rests", "cancelled"]
+    assert run.error is None
+
+
+@EITHER
+async def test_an_app_that_is_cancelled_at_once_may_take_its_time_to_clean_up(kind: str) -> None:
+    """It is not cancelled once more as it does so, and its messages reach nobody."""
+    did: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        try:
+            while True:
+                await receive()
+        finally:
+            await asyncio.sleep(0.02)
+            await send(SEND)
+            did.append("cleaned up")
+
+    await _parks_at_once(app, kind)
+    assert did == ["cleaned up"]
+
+
+@EITHER
+async def test_what_an_app_raises_as_it_cleans_up_is_known_after_its_end(kind: str) -> None:
+    """It waited for its client, which is how the step has ended."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        try:
+            while True:
+                await receive()
+        finally:
+            raise OSError("the pool is closed")
+
+    run = await _parks_at_once(app, kind)
+    assert str(run.error) == "the pool is closed"
+
+
 async def _ends_before_its_message(app: ASGIApp) -> None:
     """Give a replayed app a message as soon as it waits for it; it ends, and has sent nothing."""
 
@@ -726,8 +805,8 @@ async def test_a_frame_under_way_is_not_cut_off() -> None:
         await asyncio.gather(send(SEND), receive())
 
     client = Slow()
-    run = _run(app, client, linger=0.05)
-    assert await run.until_answer(_deadline(), patient=True) == "parked"
+    run = _run(app, client, "replay", linger=0.05)
+    assert await run.until_ready(0, _deadline()) is None
     run.hand_over({"type": "websocket.receive", "text": "a"})
     over = asyncio.create_task(run.until_over(_deadline()))
     await asyncio.sleep(0.2)
@@ -749,8 +828,8 @@ async def test_what_others_have_sent_in_time_is_sent_after_the_run() -> None:
         await receive()
 
     client = Slow()
-    run = _run(app, client)
-    assert await run.until_answer(_deadline(), patient=True) == "parked"
+    run = _run(app, client, "replay")
+    assert await run.until_ready(0, _deadline()) is None
     send = sends.pop()
     run.hand_over({"type": "websocket.receive", "text": "a"})
     sending = asyncio.gather(send(SEND), send({**SEND, "text": "y"}), send(CLOSE))

@@ -11,7 +11,6 @@ ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html#websocket
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
 import sys
@@ -79,12 +78,16 @@ class Run:
     hints: Hints | None = None
     # With `replay`, what waits for the event that knows of the end to tell this run of it.
     hears_the_end: Callable[[], Awaitable[bool]] | None = None
+    # Called once the app waits for the client and nothing else of it moves, before it cleans up.
+    on_rest: Callable[[], object] | None = None
     _sends = 0
     _frames = 0  # without those of after the end
     _expected: float = math.inf  # so many are waited for
     _left_alone = False  # the app had returned before its run was stopped
     _ended = _stopped = _is_made = _is_called = _is_let_go = False
-    _has_gone_on = False  # in this very step, as the app was about to wait for the client
+    # In this very step, as the app was about to wait for the client: it went on, or its step ended.
+    _has_gone_on = _has_parked = False
+    _go_on: Callable[[], object] | None = None  # once it is ready for its message
     _error: BaseException | None = None
 
     def __init__(
@@ -118,6 +121,7 @@ class Run:
         self._on_hand_over = on_hand_over  # called once the replay is over
         self._tasks = tasks.TaskSet(goes_on=self.lives_on)
         self._inbox = Inbox({"type": "websocket.connect"})
+        self._inbox.on_empty = self._at_rest
         self._watch = Watch(self._tasks, self._inbox, linger)
         name = f"app {connection_id}"
         self._task = tasks.spawn(self._call(app, scope), self._tasks, name, self.loop, context)
@@ -174,10 +178,9 @@ class Run:
             done = self.replay.sent >= answered or _is_late(look, now, until)
             return "ready" if done else until
 
-        if go_on is not None and self.hints is None:  # which look at an app that waits
-            self._inbox.on_empty = functools.partial(self._go_on_at_once, go_on)
+        self._go_on = go_on
         outcome = await self._drive(decide, deadline)
-        self._inbox.on_empty = None
+        self._go_on = None
         if self._has_gone_on:
             self._has_gone_on = False
             return None
@@ -190,17 +193,31 @@ class Run:
             go_on()
         return None
 
-    def _go_on_at_once(self, go_on: Callable[[], object]) -> bool:
-        """Go on, as the app is about to wait for the client, if nothing else of it can move."""
-        ready = (
-            self._stage == "replay"
-            and self.answer.state == "accepted"
-            and self._watch.is_alone(self._task)
-        )
-        if ready:
-            self._inbox.on_empty, self._has_gone_on, self.replay.complete = None, True, True
+    def _at_rest(self) -> bool:
+        """Act at once, as the app is about to wait for the client, if nothing else of it can move.
+
+        A replay goes on with its message. Any other step is over, and the app is cancelled as if it
+        waited already; only `Task.cancelling` does not show that. Neither takes a turn of the event
+        loop, or a look at the app. Tell whether there may be a message by now.
+        """
+        goes_on = self._stage == "replay" and self._go_on is not None
+        # Somebody goes on with such an app that waits, or gives it more.
+        parks = self._stage in ("connect", "live") and not (self.lives_on or self._channel)
+        if not (goes_on or parks) or self.answer.state != "accepted":
+            return False
+        if self.hints is not None or not self._watch.is_alone(self._task):  # they look at it
+            return False
+        if self._go_on is not None:
+            go_on, self._go_on = self._go_on, None
+            self._has_gone_on = self.replay.complete = True
             go_on()
-        return ready
+            return True
+        if self.on_rest is not None:
+            self.on_rest()
+        self._has_parked = True
+        self._unwind()
+        self._watch.signal()
+        raise asyncio.CancelledError
 
     def _now(self) -> float:
         """Return the time of the event loop as it is for the app."""
@@ -278,6 +295,8 @@ class Run:
             posts = self._stage == "replay" and self.replay.disconnect is None
             await (self._watch.change(MOVES, deadline) if posts else asyncio.sleep(0))
         while not self._has_gone_on:
+            if self._has_parked:
+                return "parked"
             look = self._watch.glance(self._task) or await self._watch.look(self._task)
             if look.outcome is not None:
                 return look.outcome
@@ -305,7 +324,7 @@ class Run:
         """
         if self._is_let_go:
             return ""
-        self._left_alone = self._task.done()
+        self._left_alone = self._task.done() and not self._has_parked
         self._note_cut_off(())
         if self.hints is not None and self._goes_on(deadline):
             self.hints.park(self._task, self._tasks, self._inbox.waiters)
@@ -323,7 +342,8 @@ class Run:
 
                 await sanic.leave(app, self._inbox)
             if not self._left_alone:
-                await tasks.cancel([app], give_up_at - self.loop.time())
+                end = tasks.unwound if self._has_parked else tasks.cancel
+                await end([app], give_up_at - self.loop.time())
             if app.done():
                 self._tasks.forget(app)  # which may never have been called
             if self._tasks:
@@ -348,7 +368,7 @@ class Run:
             self._error = self._task.exception()
         self._is_let_go = True
         del self._task, self._outbox
-        self._inbox.on_change = _nothing
+        self._inbox.on_change, self._inbox.on_empty, self.on_rest = _nothing, None, None
 
     def _note_cut_off(self, held_by: Collection[asyncio.Task[Any]]) -> None:
         if not held_by:
@@ -457,6 +477,8 @@ class Run:
         """What the app raised, if it did."""
         if self._is_let_go:
             return self._error
+        if self._has_parked and not self._stopped:
+            return None  # whatever its cleaning up has come to
         done = self._task.done() and not self._task.cancelled()
         return self._task.exception() if done else None
 

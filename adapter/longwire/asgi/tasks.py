@@ -182,12 +182,18 @@ async def cancel(running: Collection[asyncio.Task[Any]], limit: float) -> None:
         ask_to_end(task)
         if number % CANCELLED_AT_ONCE == 0:
             await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await unwound(running, limit)
+
+
+async def unwound(running: Collection[asyncio.Task[Any]], limit: float) -> None:
+    """Wait, for so many seconds, until tasks that have been cancelled have cleaned up."""
     # Nearly all are done after these few rounds, which cost less than a wait with a time limit.
     for _ in range(UNWIND_ROUNDS):
-        await asyncio.sleep(0)
         running = [task for task in running if not task.done()]
         if not running:
             return
+        await asyncio.sleep(0)
     await wait(running, min(UNWIND_LIMIT, limit))
 
 

@@ -95,6 +95,7 @@ async def _reply(
     connection, call = invocation.connection, invocation.call
     replies = Replies(connection, record)
     run = invocation.run(record, replies, "replay", "message")
+    run.on_rest = connection.state.end
     too_late, wrong = False, None
 
     def begin() -> None:

@@ -107,7 +107,7 @@ def note_ending(ending: Ending, run: Run, outcome: Outcome, otherwise: Word | No
         ending.note(otherwise)
     elif not run.answer.accepted:
         ending.note("refused")
-    elif run.disconnect_delivered or run.unwinding:
+    elif run.disconnect_delivered or (run.unwinding and outcome != "parked"):
         # It unwinds before it is stopped where another event tells the app.
         ending.note("gone")
     elif run.ended:

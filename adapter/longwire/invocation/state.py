@@ -53,6 +53,8 @@ class OwnState:
 
     def end(self) -> None:
         """Note that the step is over: what changes from now on does not count."""
+        if self._is_over:
+            return
         self._take()
         for key in self._scope_state.renamed():
             logger.log(

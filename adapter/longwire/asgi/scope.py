@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from itertools import chain
+from operator import itemgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -15,7 +16,7 @@ from longwire.exceptions import StoredRecordError
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from longwire.apigateway.events import ConnectEvent, Pairs, RequestContext
     from longwire.types import LambdaEvent, Scope
@@ -144,19 +145,22 @@ def dump(
     }
 
 
+_parts: Callable[[Any], Any] = itemgetter(*Handshake._fields)
+
+
 def load(stored: Any) -> Handshake:
     """Return the handshake that was dumped; raises `StoredRecordError` for anything else."""
     try:
-        server, subprotocols = stored["server"], stored["subprotocols"]
+        scheme, path, query_string, headers, client, server, subprotocols, since = _parts(stored)
         handshake = Handshake(
-            scheme=stored["scheme"],
-            path=stored["path"],
-            query_string=stored["query_string"],
-            headers=stored["headers"],
-            client=stored["client"],
-            server=None if server is None else (server[0], server[1]),
-            subprotocols=tuple(subprotocols),
-            connected_at=stored["connected_at"],
+            scheme,
+            path,
+            query_string,
+            headers,
+            client,
+            None if server is None else (server[0], server[1]),
+            tuple(subprotocols),
+            since,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise StoredRecordError(f"the stored scope is not one of ours: {error!r}") from error
@@ -257,7 +261,9 @@ def _headers(lines: str) -> list[tuple[bytes, bytes]]:
         parts = [_bytes(part) for part in lines.split("\n")]
     names = parts[::2]
     headers = list(zip(names, parts[1::2], strict=True))
-    headers += [pair for pair in UPGRADE if pair[0] not in names]
+    for pair in UPGRADE:
+        if pair[0] not in names:
+            headers.append(pair)
     return headers
 
 

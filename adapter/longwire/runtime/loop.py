@@ -131,7 +131,8 @@ def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any
             if is_awaited:
                 loop.stop()
 
-    task = loop.create_task(work_and_stop())
+    # Not by the loop, whose factory looks to whose app a task belongs.
+    task = asyncio.Task(work_and_stop(), loop=loop)
     try:
         while not task.done():  # an app may stop the loop, too
             loop.run_forever()
@@ -169,14 +170,11 @@ def _close_open() -> None:
 
 def refuse_running_loop() -> None:
     """Raise `EventLoopError` where an event loop is running already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise EventLoopError(
-        "an event loop is running here, and handler(event, context) needs one of its own: "
-        "use await handler.handle(event, context), and await handler.aclose() at the end"
-    )
+    if asyncio._get_running_loop() is not None:
+        raise EventLoopError(
+            "an event loop is running here, and handler(event, context) needs one of its own: "
+            "use await handler.handle(event, context), and await handler.aclose() at the end"
+        )
 
 
 def _close_abandoned(runner: asyncio.Runner, shutdown: Shutdown) -> None:

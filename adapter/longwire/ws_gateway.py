@@ -205,7 +205,7 @@ def _encoded(payload: object, connection_id: str, dumps: Dumps | None) -> bytes:
         raise InvalidArgumentError(NOT_TEXT) from error
 
 
-def _done(request: Callable[[Management, float], Coroutine[Any, Any, None]]) -> bool:
+def _done(request: Callable[[Management, float], Coroutine[Any, Any, object]]) -> bool:
     """Make a request on another thread's event loop; tell whether there was a client."""
     caller = current.get()
     if caller is not None and not caller.has_effect:

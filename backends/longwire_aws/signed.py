@@ -66,10 +66,13 @@ class SignedClient:
     ) -> Response:
         """Sign and send one request; once more with newer keys, or if it grew old while frozen."""
         until = time.monotonic() + timeout
-        keys = self._keys.current() or await self._search(timeout)
+        keys = self._keys.current()
+        if keys is None:
+            keys = await self._search(timeout)
+            timeout = _left(until)
         signed_at = self._clock()
         signed = self._sign(method, url, headers, body, keys, signed_at)
-        response = await self._http.request(method, url, signed, body, timeout=_left(until))
+        response = await self._http.request(method, url, signed, body, timeout=timeout)
         if not 400 <= response.status <= 403:
             return response
         better = await self._better_keys(keys, signed_at, response, until)

@@ -92,7 +92,7 @@ def test_a_record_does_not_grow_with_a_stream() -> None:
         ("{}", "a stored record is not readable: KeyError('v')"),
         ('{"v":2}', "a stored record has version 2; this Longwire reads version 1"),
         ('{"v":1}', "a stored record is not readable: KeyError('scope')"),
-        ('{"v":1,"scope":{}}', "the stored scope is not one of ours: KeyError('server')"),
+        ('{"v":1,"scope":{}}', "the stored scope is not one of ours: KeyError('scheme')"),
     ],
 )
 def test_a_foreign_record_is_an_error(value: str, text: str) -> None:

@@ -15,7 +15,7 @@ import math
 import random
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import quote
 
 from longwire.apigateway.frames import MAX_MESSAGE
@@ -37,7 +37,7 @@ from longwire_aws.retries import Backoff, retry
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from longwire.apigateway.slow_clients import Throttled
     from longwire_aws.signed import Transport
@@ -110,7 +110,8 @@ class Management:
         self._random = random
         self._on_post = on_post
 
-    async def post(
+    # Not a coroutine itself: each of many posts would pay for it.
+    def post(
         self,
         endpoint: str,
         connection_id: str,
@@ -119,13 +120,13 @@ class Management:
         deadline: float,
         new_for: float = 0.0,
         patient: bool = True,
-    ) -> None:
+    ) -> Coroutine[Any, Any, object]:
         """Send one message to the client."""
         if len(data) > MAX_MESSAGE:
             raise MessageTooLargeError(connection_id, len(data), MAX_MESSAGE)
         new_until = time.monotonic() + new_for
         call = _Call("POST", endpoint, connection_id, data, deadline, new_until, patient)
-        await self._request(call)
+        return self._request(call)
 
     async def get(
         self, endpoint: str, connection_id: str, *, deadline: float, patient: bool = True
@@ -148,25 +149,16 @@ class Management:
 
     async def _request(self, call: _Call) -> Response:
         answer = await self._attempt(call)
-        throttled: Throttled | None = None
         if not _is_taken(answer):
-            answer, throttled = await self._repeat(call, answer)
-        if isinstance(answer, Response):
-            if _is_taken(answer):
-                if self._slow.known:
-                    self._slow.served(call.connection_id, time.monotonic())
-                _check_origin(call, answer)
-                return answer
-            if self._slow.known and answer.status == 410:
-                self._slow.ended(call.connection_id)
-            if throttled is not None and answer.status == 429:
-                raise _throttling(call, answer, throttled)
-        raise _error(call, answer) from (answer if isinstance(answer, TransportError) else None)
+            answer = await self._repeat(call, answer)
+        if self._slow.known:
+            self._slow.served(call.connection_id, time.monotonic())
+        if answer.body:
+            _check_origin(call, answer)
+        return answer
 
-    async def _repeat(
-        self, call: _Call, answer: Response | TransportError
-    ) -> tuple[Response | TransportError, Throttled | None]:
-        """Go on after an answer that is no success; return the last, and what a 429 has meant."""
+    async def _repeat(self, call: _Call, answer: Response | TransportError) -> Response:
+        """Go on after an answer that is no success, to one that is; raises what the last means."""
         throttled: Throttled | None = None
         until = math.inf
 
@@ -188,7 +180,15 @@ class Management:
             random=self._random,
             sleep=_pause,
         )
-        return answer, throttled
+        if _is_taken(answer):
+            return answer
+        if isinstance(answer, TransportError):
+            raise _error(call, answer) from answer
+        if self._slow.known and answer.status == 410:
+            self._slow.ended(call.connection_id)
+        if throttled is not None and answer.status == 429:
+            raise _throttling(call, answer, throttled)
+        raise _error(call, answer)
 
     async def _attempt(self, call: _Call) -> Response | TransportError:
         timeout = call.deadline - time.monotonic()
@@ -212,7 +212,7 @@ async def _pause(seconds: float) -> None:
         raise asyncio.CancelledError(NOT_SENT) from None
 
 
-def _is_taken(answer: Response | TransportError) -> bool:
+def _is_taken(answer: Response | TransportError) -> TypeGuard[Response]:
     return isinstance(answer, Response) and 200 <= answer.status < 300
 
 
@@ -260,7 +260,7 @@ def _detail(call: _Call, answer: Response, refusal: Refusal) -> str:
 
 def _check_origin(call: _Call, answer: Response) -> None:
     """Refuse the page of a proxy, which has delivered nothing."""
-    if answer.body and answer.body.lstrip().startswith(b"<"):
+    if answer.body.lstrip().startswith(b"<"):
         detail = f"{call.method} answered {answer.status}{_NOT_AWS}"
         raise ManagementError(call.connection_id, detail, status=answer.status)
 

@@ -259,12 +259,14 @@ class Connection:
         """Send a payload; raises `SupersededError` if another event tells the app of its end."""
         # Early leaves the store time to note what follows. Not so for the app's own frames, whose
         # sender is cancelled then.
-        deadline = self._times.run if early else self._times.store
+        deadline, began = self._times.run if early else self._times.store, time.monotonic()
         try:
-            with self._cut_off("POST @connections", deadlines.NO_ROUTE):
-                await self._api.management().post(
-                    self._endpoint, self.id, data, deadline=deadline, new_for=self._new_for()
-                )
+            await self._api.management().post(
+                self._endpoint, self.id, data, deadline=deadline, new_for=self._new_for()
+            )
+        except asyncio.CancelledError as error:
+            self._cut_off("POST @connections").log(error, began)
+            raise
         except ConnectionGoneError:
             if not await self.lose():
                 raise SupersededError from None
@@ -280,8 +282,8 @@ class Connection:
 
     def _new_for(self) -> float:
         """Return for how many seconds "gone" is not believed; time to tell the app must be left."""
-        new = NEW_CONNECTION if self._is_new else max(0.0, self._new_until - time.time())
-        return min(new, deadlines.left(self._times.store) / 2)
+        new = NEW_CONNECTION if self._is_new else self._new_until - time.time()
+        return min(new, deadlines.left(self._times.store) / 2) if new > 0 else 0.0
 
     # The end
 
@@ -336,11 +338,14 @@ class Connection:
 
         An app that has not ended is told of it as of any end.
         """
+        began = time.monotonic()
         try:
-            with self._cut_off("DELETE @connections", deadlines.NO_ROUTE):
-                await self._api.management().delete(
-                    self._endpoint, self.id, deadline=self._times.store, new_for=self._new_for()
-                )
+            await self._api.management().delete(
+                self._endpoint, self.id, deadline=self._times.store, new_for=self._new_for()
+            )
+        except asyncio.CancelledError as error:
+            self._cut_off("DELETE @connections").log(error, began)
+            raise
         except ConnectionGoneError:
             logger.debug("connection %s: the client was faster to leave", self.id)
         except ManagementError as error:
@@ -438,5 +443,5 @@ class Connection:
         if self._run is not None:
             await self._run.close()
 
-    def _cut_off(self, what: str, hint: str = "") -> CutOff:
-        return CutOff(self.id, self._times.run, what, hint)
+    def _cut_off(self, what: str) -> CutOff:
+        return CutOff(self.id, self._times.run, what, deadlines.NO_ROUTE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from longwire import deadlines
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    import asyncio
 
 logger: logging.Logger = logging.getLogger("longwire")
 
@@ -19,24 +18,10 @@ SLOW = 0.2
 
 
 class CutOff:
-    """Wraps a request of a connection, whose app is cancelled at a deadline."""
-
-    __slots__ = ("_begun", "_deadline", "_hint", "_id", "_what")
+    """A request of a connection that was cancelled; its app is so at a deadline."""
 
     def __init__(self, connection_id: str, deadline: float, what: str, hint: str = "") -> None:
         self._id, self._deadline, self._what, self._hint = connection_id, deadline, what, hint
-
-    def __enter__(self) -> None:
-        self._begun = time.monotonic()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, asyncio.CancelledError):
-            self.log(error, self._begun)
 
     def log(self, error: asyncio.CancelledError, began: float) -> None:
         """Log it if it may well have hung; it began at a time in `time.monotonic()`."""

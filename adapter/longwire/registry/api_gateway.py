@@ -192,7 +192,7 @@ class APIClients:
         # Not a coroutine itself: each of many posts would pay for it.
         def post(
             connection_id: str, *, deadline: float, patient: bool = True
-        ) -> Coroutine[Any, Any, None]:
+        ) -> Coroutine[Any, Any, object]:
             return management.post(
                 endpoint, connection_id, data, deadline=deadline, patient=patient
             )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from typing import Protocol
 
     from longwire.apigateway.frames import Binary
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     class Post(Protocol):
         """Sends one certain frame to a connection."""
 
-        async def __call__(
+        def __call__(
             self, connection_id: str, *, deadline: float, patient: bool = True
-        ) -> None:
+        ) -> Coroutine[Any, Any, object]:
             """Send it.
 
             Args:

@@ -5,7 +5,6 @@ import traceback
 
 import pytest
 
-from longwire.asgi import noise
 from tests.local.signers import NAMES
 
 if sys.version_info < (3, 12):
@@ -24,12 +23,6 @@ pytest_plugins = ["tests.servers.redis", "tests.servers.postgresql", "tests.serv
 def anyio_backend() -> str:
     """Async tests run on asyncio: Longwire is built on it."""
     return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def said_anew() -> None:
-    """Have what is said once in a process said once in each test, whichever ran before."""
-    noise._said.clear()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 import uvicorn
 
 from longwire import Longwire
-from longwire.local.function.inline import ThreadFunction
+from longwire.local.function.inline import ThreadFunction, environment
 from longwire.local.rules.settings import GatewaySettings
 from longwire.local.server.server import LocalGateway
 from tests.local.running import Dev
@@ -111,7 +111,7 @@ class Uvicorn:
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+            env={**environment(), "PYTHONUNBUFFERED": "1", **environ},
         )
         self._port = 0
 

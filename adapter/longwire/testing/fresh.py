@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longwire.exceptions import ConfigurationError
-from longwire.local.function.inline import do_nothing
+from longwire.local.function.inline import do_nothing, environment
 from longwire.local.rules.errors import FunctionExitError, FunctionTimeoutError
 from longwire.testing import pipe
 from longwire.testing.transport import InMemoryTransport
@@ -86,14 +85,14 @@ class FreshProcesses:
         if ahead is not None:
             environ, starting = ahead
             # A test that has set a variable since then means the next event.
-            if environ == dict(os.environ):
+            if environ == environment():
                 return await starting
             starting.cancel()
         return await self._start()
 
     def _prepare(self) -> None:
         if self._next is None:
-            self._next = dict(os.environ), asyncio.create_task(self._start())
+            self._next = environment(), asyncio.create_task(self._start())
 
     async def _start(self) -> FreshProcess:
         process = FreshProcess(self._answer)

@@ -13,7 +13,13 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from longwire.local.function.inline import FUNCTION_ARN, FUNCTION_NAME, MEMORY_SIZE, do_nothing
+from longwire.local.function.inline import (
+    FUNCTION_ARN,
+    FUNCTION_NAME,
+    MEMORY_SIZE,
+    do_nothing,
+    environment,
+)
 from longwire.local.function.output import OUTPUT, OutputPipe
 from longwire.local.function.runtime_api import Failure, RuntimeAPI, Work
 from longwire.local.function.runtime_server import RuntimeServer
@@ -109,7 +115,7 @@ class Instance:
             "awslambdaric",
             ENTRY,
             env={
-                **os.environ,
+                **environment(),
                 **_lambda_environ(self._app_dir, self._server.address),
                 **self._environ,
                 LIFELINE: str(self._lifeline),

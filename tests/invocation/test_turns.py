@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from longwire_backends import Backend
+    from longwire_backends import Backend, Record
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +46,7 @@ class Counter:
     def __init__(self) -> None:
         self.handled: list[str] = []
         self.ends = 0
+        self.known_at_end: list[str] = []
         self.busy: Callable[[str], Any] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -53,8 +54,10 @@ class Counter:
         await receive()
         await send({"type": "websocket.accept"})
         number = 0
+        known = []
         while (message := await receive())["type"] == "websocket.receive":
             text = message["text"]
+            known.append(text)
             if not extension["replaying"]:
                 self.handled.append(text)
             if self.busy is not None:
@@ -64,7 +67,9 @@ class Counter:
                 return
             number += 1
             await send({"type": "websocket.send", "text": f"{text} {number}"})
-        self.ends += not extension["replaying"]
+        if not extension["replaying"]:
+            self.ends += 1
+            self.known_at_end = known
 
 
 @contextlib.asynccontextmanager
@@ -295,6 +300,46 @@ async def test_a_message_that_stood_still_until_the_end_is_not_given(
         store.go_on.set()
         assert await saying == {"statusCode": 200}
         assert app.handled == []
+        assert await store.journal(first.connection_id) == ()
+
+
+class SlowToTake(SlowToNote):
+    """Answers who takes a record late, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_taken, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def take(self, connection_id: str) -> Record | None:
+        record = await super().take(connection_id)
+        self.is_taken.set()
+        await self.answers.wait()
+        return record
+
+
+@pytest.mark.parametrize("earlier", [["a"], []], ids=["later", "first"])
+async def test_a_message_that_stood_still_leaves_the_journal_to_who_tells_the_end(
+    monkeypatch: pytest.MonkeyPatch, earlier: list[str]
+) -> None:
+    """Its event finds no record, while that of the end has yet to read the journal."""
+    monkeypatch.setattr(replay, "STOOD_STILL", 0.0)
+    app, store = Counter(), SlowToTake()
+    async with processes(app, 3, [store]) as (first, second, third):
+        await first.connect()
+        for text in earlier:
+            await first.say(text)
+        store.go_on = asyncio.Event()
+        saying = asyncio.create_task(second.say("late"))
+        await store.waits.wait()
+        leaving = asyncio.create_task(third.leave())
+        await store.is_taken.wait()
+        store.go_on.set()
+        assert await saying == {"statusCode": 200}
+        store.answers.set()
+        assert await leaving == {"statusCode": 200}
+        assert app.handled == earlier
+        assert app.known_at_end[: len(earlier)] == earlier
+        assert app.ends == 1
         assert await store.journal(first.connection_id) == ()
 
 

@@ -93,9 +93,14 @@ async def message(
     turn = turn or await _read(invocation)
     if (record := await find(invocation, request)) is not None:
         await _begin(invocation, record, turn, told, "parked")
-    elif turn.is_ours:  # who has the record waits for it, to tell the end
-        with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
-            await turn.give_up()
+    elif turn.is_ours:
+        await _stand_aside(turn)
+
+
+async def _stand_aside(turn: Turn) -> None:
+    """End the turn of a connection that has ended, for who has its record to tell the app."""
+    with contextlib.suppress(BackendError, TurnLostError):  # the lease ends by itself
+        await turn.stand_aside()
 
 
 async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, word: Word) -> None:
@@ -225,9 +230,8 @@ async def _begin(
     if not await (insist(connection, take) if told.is_end else take()):
         return invocation.call.ending.note(word)
     if not told.is_end and time.monotonic() - read_at > STOOD_STILL and not await connection.read():
-        # It has ended meanwhile, and its journal is gone: this one is of that entry alone.
         invocation.call.ending.note("no_record")
-        return await turn.drop()
+        return await _stand_aside(turn)
     told_word = word if told.is_end else None
     kept = await runs.take_next(connection.id, turn.conversation.position - 1)
     if kept is None:

@@ -193,6 +193,13 @@ class Turn:
             while self.is_ours:
                 await self._append(self._rest_entry())
 
+    async def stand_aside(self) -> None:
+        """End the turn if somebody waits for it to tell the end; else let go of the journal."""
+        if len(await self._store.journal(self.id)) > 1:
+            return await self.give_up()
+        # The end has been told, or nobody has come to that: all that is left is of this event.
+        return await self.drop()
+
     def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> JournalEntry:
         begun, frames = self.conversation.begun, self.count_frames()
         return journal.rest_entry(self.owner, begun, self.given_at, frames, sent, parked=parked)

@@ -62,6 +62,8 @@ STREAM_PAUSE = 1.0
 SENDS_AT_ONCE = 16
 
 
+NO_ASGI_APP = "The app is not an ASGI app: write `async def app(scope, receive, send)`."
+
 NOWHERE: frozenset[str] = frozenset()
 
 
@@ -133,6 +135,10 @@ class Run:
         self._began, self._is_called = self.loop.time(), True
         try:
             await app(scope, self._inbox.receive, self._send)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                error.add_note(NO_ASGI_APP)  # it was raised here, by the call or by what it gave
+            raise
         finally:
             self._tasks.forget(self._task)
             self._watch.signal()

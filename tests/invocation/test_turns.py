@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -158,6 +159,40 @@ async def test_a_stop_reaches_the_stream_of_another_process() -> None:
         assert await starting == {"statusCode": 200}
         await first.server.until(lambda: first.frames[-1] == "stopped")
         assert first.frames.count("stopped") == 1
+
+
+async def test_calls_that_the_client_answers_late_hold_no_replay_up() -> None:
+    """Each is waited for in its own event, and the journal says that nothing has moved there."""
+
+    async def agent(scope: Any, receive: Any, send: Any) -> None:
+        answers: dict[str, asyncio.Future[None]] = {}
+        asking: set[asyncio.Task[None]] = set()
+
+        async def ask(name: str) -> None:
+            answers[name] = asyncio.get_running_loop().create_future()
+            await send({"type": "websocket.send", "text": f"may I {name}?"})
+            await answers[name]
+            await send({"type": "websocket.send", "text": f"{name} is done"})
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            word, _, name = message["text"].partition(" ")
+            if word == "yes":
+                answers.pop(name).set_result(None)
+            else:
+                asking.add(asyncio.create_task(ask(name)))
+
+    store = MemoryBackend()
+    async with processes(agent, 2, [store], linger=0.1) as (first, second):
+        await first.connect()
+        await first.say("do this")
+        await second.say("do that")
+        await first.say("yes this")
+        await second.say("yes that")
+        await first.until("may I this?", "may I that?", "this is done", "that is done")
+        entries = [json.loads(entry) for entry in await store.journal(first.connection_id)]
+        assert [rest[4] for rest in entries if rest[1] == "R"] == ["still"] * 3 + ["parked"]
 
 
 async def test_what_a_writer_still_does_in_a_replay_is_not_sent_again() -> None:

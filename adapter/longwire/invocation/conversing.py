@@ -191,14 +191,14 @@ class Conversing:
         """End the turn, or give the run its next message; tell whether nothing is left to do."""
         run, turn, attendant = self.run, self.turn, self._attendant
         assert attendant is not None
-        if parked := outcome == "parked":
+        if outcome == "parked":
             run.note_rest()
         takes = attendant.takes or not self.has_given_own
         try:
             if turn.may_rest(given, whoever_waits=not takes):
-                sent = self._sent(outcome)
+                sent, how = self._sent(outcome), run.how_it_rests(outcome)
                 self.at_rest = await run.rest(
-                    lambda: turn.rest(given, sent, parked=parked, whoever_waits=not takes)
+                    lambda: turn.rest(given, sent, how=how, whoever_waits=not takes)
                 )
             elif (told := await turn.begin_next(takes=takes)) is not None:
                 self.give(told)

@@ -285,10 +285,10 @@ async def _replay(
     for number, given in enumerate(conversation.given):
         results.begin(number)
         seconds, sent = max(0.0, given.arrived_at - before), max(sent, given.frames)
-        parked = conversation.rested.get(number, False)
-        if not await run.repeat(earlier, seconds, sent, until, parked=parked):
+        how = conversation.rested.get(number, "busy")
+        if not await run.repeat(earlier, seconds, sent, until, how):
             return number
-        if results.settle() and not await run.repeat(None, seconds, sent, until, parked=parked):
+        if results.settle() and not await run.repeat(None, seconds, sent, until, how):
             return number
         if count is not None:
             count.compare(invocation.connection.id, number, conversation.sent.get(number))

@@ -19,6 +19,7 @@ from longwire.replay.journal import LEASE_TIME, Conversation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from longwire.asgi.lasting import Rested
     from longwire.registry.store import Store
     from longwire.replay.journal import FramesSent, JournalEntry, Result, Told
 
@@ -176,7 +177,7 @@ class Turn:
         given: int,
         sent: FramesSent | None = None,
         *,
-        parked: bool,
+        how: Rested,
         whoever_waits: bool = False,
     ) -> bool:
         """End the turn if no message after the first `given` has come. Raises `TurnLostError`."""
@@ -184,7 +185,7 @@ class Turn:
             self._check()
             if not self.may_rest(given, whoever_waits=whoever_waits):
                 return False
-            self.at_rest = await self._append(self._rest_entry(sent, parked=parked))
+            self.at_rest = await self._append(self._rest_entry(sent, how))
             return self.at_rest
 
     async def give_up(self) -> None:
@@ -200,9 +201,9 @@ class Turn:
         # The end has been told, or nobody has come to that: all that is left is of this event.
         return await self.drop()
 
-    def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> JournalEntry:
+    def _rest_entry(self, sent: FramesSent | None = None, how: Rested = "busy") -> JournalEntry:
         begun, frames = self.conversation.begun, self.count_frames()
-        return journal.rest_entry(self.owner, begun, self.given_at, frames, sent, parked=parked)
+        return journal.rest_entry(self.owner, begun, self.given_at, frames, sent, how=how)
 
     @property
     def is_sure(self) -> bool:

@@ -256,6 +256,44 @@ async def test_a_message_that_was_answered_is_no_error_though_its_end_was_not_no
         await one.until("a 1", "b 2")
 
 
+class SlowToFind(MemoryBackend):
+    """Loses its answer to the end of a turn, and is slow to say what has been written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_lost, self.asked, self.go_on = False, asyncio.Event(), asyncio.Event()
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        done = await super().append(connection_id, position, value, expires_at)
+        if f'"{journal.REST}"' in value[:8] and not self.is_lost:
+            self.is_lost = True
+            raise BackendError(self.name, "append", "its answer is lost")
+        return done
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        if self.is_lost and not self.asked.is_set():
+            self.asked.set()
+            await self.go_on.wait()
+        return await super().journal(connection_id, after=after)
+
+
+@pytest.mark.parametrize("knows", [0, 1], ids=["kept run", "another process"])
+async def test_a_run_that_knows_late_of_its_turns_end_is_not_gone_on_with(knows: int) -> None:
+    """Another process has handled a message in between, which is not handled once more."""
+    app, store = Counter(), SlowToFind()
+    async with processes(app, 2, [store]) as both:
+        first, second = both
+        await first.connect()
+        saying = asyncio.create_task(first.say("a"))
+        await store.asked.wait()
+        await second.say("b")
+        store.go_on.set()
+        assert await saying == {"statusCode": 200}
+        await both[knows].say("c")
+        await first.until("a 1", "b 2", "c 3")
+        assert app.handled == ["a", "b", "c"]
+
+
 async def test_a_message_that_was_not_noted_is_an_error_and_has_no_effect() -> None:
     app = Counter()
     async with processes(app, 1, [Failing(journal.MESSAGE, 1)]) as (one,):

@@ -234,7 +234,9 @@ class Conversing:
     async def keep_or_stop(self, outcome: Outcome, greeting: Greeting | None = None) -> None:
         """Keep the run if another event may go on with it, else stop it."""
         invocation = self._invocation
-        if not self.at_rest or outcome != "parked" or self.run.unwinding:
+        # Its turn's end may have been found in the journal, and what others have done since.
+        is_last = self.at_rest and self.turn.is_last
+        if not is_last or outcome != "parked" or self.run.unwinding:
             self._end()
             return await invocation.stop(self.run)
         assert invocation.caller is not None

@@ -65,6 +65,11 @@ class Turn:
         """Whether nobody else has it, for all that is known."""
         return self.conversation.owner == self.owner
 
+    @property
+    def is_last(self) -> bool:
+        """Whether its run has been given all that was begun with, as far as the journal is read."""
+        return self.given == self.conversation.begun
+
     # To get it
 
     async def take(
@@ -168,7 +173,7 @@ class Turn:
     def may_rest(self, given: int, *, whoever_waits: bool = False) -> bool:
         """Tell whether no message after the first `given` has come, for all that is known."""
         conversation = self.conversation
-        if not (given == self.given == conversation.begun):
+        if not (given == self.given and self.is_last):
             return False
         return whoever_waits or not conversation.waiting
 

@@ -358,16 +358,18 @@ class SlowToNote(MemoryBackend):
         return await super().append(connection_id, position, value, expires_at)
 
 
+@pytest.mark.parametrize("by", [0, 1], ids=["kept run", "another process"])
 async def test_a_message_that_stood_still_until_the_end_is_not_given(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, by: int
 ) -> None:
     """The journal is gone by then, so that its entry is the first one."""
     monkeypatch.setattr(replay, "STOOD_STILL", 0.0)
     app, store = Counter(), SlowToNote()
-    async with processes(app, 2, [store]) as (first, second):
+    async with processes(app, 2, [store]) as both:
+        first = both[0]
         await first.connect()
         store.go_on = asyncio.Event()
-        saying = asyncio.create_task(second.say("late"))
+        saying = asyncio.create_task(both[by].say("late"))
         await store.waits.wait()
         assert await store.take(first.connection_id)  # as the event of the end does
         store.go_on.set()

@@ -98,6 +98,8 @@ class Longwire:
             raise ConfigurationError(
                 f"lifespan is {shown(lifespan)}; expected 'auto', 'on' or 'off'"
             )
+        if http is not None and not callable(http):
+            raise ConfigurationError(f"http is {shown(http)}; expected a Lambda handler")
         self.app = app
         self.settings: Settings = settings.load(ws_config, dsn, fanout)
         self._http = http

@@ -142,6 +142,16 @@ async def test_410_of_a_new_connection_is_asked_again(
     assert len(server.requests) == 4
 
 
+async def test_410_is_of_the_time_at_which_it_was_asked(
+    server: ConnectionsServer, management: Management
+) -> None:
+    """An answer that takes long may be of a moment when the connection was not known yet."""
+    server.answers[ID].extend([410, 200])
+    server.delay = 0.1
+    await management.post(server.url, ID, b"x", deadline=_deadline(), new_for=0.05)
+    assert server.delivered == [(ID, b"x")]
+
+
 async def test_410_of_a_new_connection_is_believed_in_the_end(
     server: ConnectionsServer, management: Management
 ) -> None:

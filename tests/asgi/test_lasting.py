@@ -189,3 +189,72 @@ async def test_no_frame_leaves_once_the_end_of_a_turn_is_written() -> None:
     await run.stop()
     assert client.got == ["0"]
     assert run.count_frames() == 1
+
+
+async def asking(scope: Scope, receive: Receive, send: Send) -> None:
+    """Ask the client for each message, in two parts, and wait elsewhere for what it answers."""
+    answered: set[asyncio.Future[None]] = set()
+
+    async def ask() -> None:
+        await send(_text("may I"))
+        await asyncio.sleep(0.001)
+        await send(_text("do it?"))
+        answered.add(asyncio.get_running_loop().create_future())
+        await asyncio.wait(answered)
+
+    await receive()
+    await send(ACCEPT)
+    asked = set()
+    while (await receive())["text"] != "now":
+        asked.add(asyncio.create_task(ask()))
+    await send(_text(f"asked {len(asked)}"))
+
+
+async def working(scope: Scope, receive: Receive, send: Send) -> None:
+    """Do something, and then wait for what nobody knows, without a word."""
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        loop.call_later(0.01, done.set_result, None)
+        await done
+        await loop.create_future()
+
+    await receive()
+    await send(ACCEPT)
+    task = asyncio.create_task(work())
+    await receive()
+    task.cancel()
+
+
+async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send(ACCEPT)
+    await receive()
+
+
+@pytest.mark.parametrize(
+    ("app", "how"), [(waiting, "parked"), (asking, "still"), (working, "busy")]
+)
+async def test_what_has_not_moved_stood_still(app: Any, how: str) -> None:
+    """Since the app was given its message, or has sent something."""
+    run = LastingRun(app, {}, Client(), stage="live", connection_id="c=", linger=0.1)
+    outcome = await run.until_over(_deadline())
+    if app is asking:
+        for _ in range(2):
+            run.deliver(_message("go"))
+            outcome = await run.until_over(_deadline())
+    assert run.how_it_rests(outcome) == how
+    await run.stop()
+
+
+async def test_what_stood_still_is_not_waited_for_again() -> None:
+    """A call whose answer the client sends later costs a replay no time; but it is made."""
+    run = LastingRun(asking, {}, Client(), stage="replay", connection_id="c=", linger=1000.0)
+    assert await run.repeat(None, 500.0, 0, _deadline())
+    for number in range(1, 4):
+        assert await run.repeat(_message("go"), 500.0, 2 * number, _deadline(), "still")
+        assert run.count_frames() == 2 * number
+    soon = asyncio.get_running_loop().time() + 0.05
+    assert not await run.repeat(_message("go"), 500.0, 8, soon, "busy")
+    await run.stop()

@@ -265,6 +265,13 @@ def test_a_thing_that_is_no_app_fails_in_the_constructor() -> None:
     assert str(caught.value) == "app is 'package.module:app'; expected an ASGI app"
 
 
+def test_what_answers_http_must_be_callable() -> None:
+    http: Any = "main:handler"
+    with pytest.raises(ConfigurationError) as caught:
+        Longwire(_without_lifespan, ws_config=MEMORY, http=http)
+    assert str(caught.value) == "http is 'main:handler'; expected a Lambda handler"
+
+
 @pytest.mark.anyio
 async def test_a_call_inside_a_running_loop_says_what_to_do() -> None:
     """`handler(...)` needs a loop of its own."""

@@ -23,6 +23,7 @@ async def app(scope, receive, send): pass
 def handler(event, context): pass
 def create_app(): return app
 def with_settings(settings, *, more=1): return app
+async def make_async(): return app
 config = {}
 """
 
@@ -66,6 +67,19 @@ def test_a_target_is_imported(app_dir: Path, target: str) -> None:
     assert callable(import_target(target, app_dir))
 
 
+def test_a_folder_that_is_not_there_is_an_error(app_dir: Path) -> None:
+    """Also where the module would be found elsewhere."""
+    sys.path.insert(0, str(app_dir))
+    with pytest.raises(ImportTargetError) as caught:
+        import_target("importer_good:app", app_dir / "src")
+    assert str(caught.value) == f"--app-dir: there is no folder {app_dir / 'src'}"
+
+
+def test_a_factory_must_not_be_async(app_dir: Path) -> None:
+    with pytest.raises(ImportTargetError, match="importer_good:make_async is async, and nothing"):
+        import_target("importer_good:make_async", app_dir, factory=True)
+
+
 def test_app_dir_comes_first(app_dir: Path) -> None:
     """Before anything that is installed, and once only."""
     import_target("importer_good:app", app_dir)
@@ -93,6 +107,11 @@ NAME = "is not a module name: write it with dots and without .py, for example"
         (
             "importer_package.none:app",
             "there is no module 'importer_package.none' in {dir} or on the import path",
+        ),
+        (
+            "importer_good.app",
+            "there is no module 'importer_good.app' in {dir} or on the import path; did you mean "
+            "importer_good:app?",
         ),
         (
             "importer_lacks:app",

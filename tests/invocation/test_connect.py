@@ -138,6 +138,30 @@ async def test_a_crash_before_accept_is_logged_with_its_traceback(
     assert isinstance(record.exc_info[1], ValueError)
 
 
+def _sync_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Forget the `async`."""
+
+
+class _Asgi2App:
+    def __init__(self, scope: Scope) -> None:
+        pass
+
+
+async def _raising_app(scope: Scope, receive: Receive, send: Send) -> None:
+    raise TypeError("its own")
+
+
+@pytest.mark.parametrize(
+    ("app", "is_told"), [(_sync_app, True), (_Asgi2App, True), (_raising_app, False)]
+)
+async def test_what_is_no_asgi_app_is_told_how_to_write_one(
+    caplog: pytest.LogCaptureFixture, app: Any, is_told: bool
+) -> None:
+    async with talk(app, lifespan="off") as client:
+        assert await client.connect() == {"statusCode": 500}
+    assert ("write `async def app(scope, receive, send)`" in caplog.text) == is_told
+
+
 async def test_an_app_that_has_not_accepted_at_the_deadline_is_504(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

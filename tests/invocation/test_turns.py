@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,40 @@ async def test_a_stop_reaches_the_stream_of_another_process() -> None:
         assert first.frames.count("stopped") == 1
 
 
+async def test_calls_that_the_client_answers_late_hold_no_replay_up() -> None:
+    """Each is waited for in its own event, and the journal says that nothing has moved there."""
+
+    async def agent(scope: Any, receive: Any, send: Any) -> None:
+        answers: dict[str, asyncio.Future[None]] = {}
+        asking: set[asyncio.Task[None]] = set()
+
+        async def ask(name: str) -> None:
+            answers[name] = asyncio.get_running_loop().create_future()
+            await send({"type": "websocket.send", "text": f"may I {name}?"})
+            await answers[name]
+            await send({"type": "websocket.send", "text": f"{name} is done"})
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            word, _, name = message["text"].partition(" ")
+            if word == "yes":
+                answers.pop(name).set_result(None)
+            else:
+                asking.add(asyncio.create_task(ask(name)))
+
+    store = MemoryBackend()
+    async with processes(agent, 2, [store], linger=0.1) as (first, second):
+        await first.connect()
+        await first.say("do this")
+        await second.say("do that")
+        await first.say("yes this")
+        await second.say("yes that")
+        await first.until("may I this?", "may I that?", "this is done", "that is done")
+        entries = [json.loads(entry) for entry in await store.journal(first.connection_id)]
+        assert [rest[4] for rest in entries if rest[1] == "R"] == ["still"] * 3 + ["parked"]
+
+
 async def test_what_a_writer_still_does_in_a_replay_is_not_sent_again() -> None:
     """Two messages come at the same time, and each is answered by a task that asks somebody."""
 
@@ -219,6 +254,44 @@ async def test_a_message_that_was_answered_is_no_error_though_its_end_was_not_no
         assert await one.say("b") == {"statusCode": 200}
         assert app.handled == ["a", "b"]
         await one.until("a 1", "b 2")
+
+
+class SlowToFind(MemoryBackend):
+    """Loses its answer to the end of a turn, and is slow to say what has been written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_lost, self.asked, self.go_on = False, asyncio.Event(), asyncio.Event()
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        done = await super().append(connection_id, position, value, expires_at)
+        if f'"{journal.REST}"' in value[:8] and not self.is_lost:
+            self.is_lost = True
+            raise BackendError(self.name, "append", "its answer is lost")
+        return done
+
+    async def journal(self, connection_id: str, *, after: int = 0) -> tuple[str, ...]:
+        if self.is_lost and not self.asked.is_set():
+            self.asked.set()
+            await self.go_on.wait()
+        return await super().journal(connection_id, after=after)
+
+
+@pytest.mark.parametrize("knows", [0, 1], ids=["kept run", "another process"])
+async def test_a_run_that_knows_late_of_its_turns_end_is_not_gone_on_with(knows: int) -> None:
+    """Another process has handled a message in between, which is not handled once more."""
+    app, store = Counter(), SlowToFind()
+    async with processes(app, 2, [store]) as both:
+        first, second = both
+        await first.connect()
+        saying = asyncio.create_task(first.say("a"))
+        await store.asked.wait()
+        await second.say("b")
+        store.go_on.set()
+        assert await saying == {"statusCode": 200}
+        await both[knows].say("c")
+        await first.until("a 1", "b 2", "c 3")
+        assert app.handled == ["a", "b", "c"]
 
 
 async def test_a_message_that_was_not_noted_is_an_error_and_has_no_effect() -> None:
@@ -285,16 +358,18 @@ class SlowToNote(MemoryBackend):
         return await super().append(connection_id, position, value, expires_at)
 
 
+@pytest.mark.parametrize("by", [0, 1], ids=["kept run", "another process"])
 async def test_a_message_that_stood_still_until_the_end_is_not_given(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, by: int
 ) -> None:
     """The journal is gone by then, so that its entry is the first one."""
     monkeypatch.setattr(replay, "STOOD_STILL", 0.0)
     app, store = Counter(), SlowToNote()
-    async with processes(app, 2, [store]) as (first, second):
+    async with processes(app, 2, [store]) as both:
+        first = both[0]
         await first.connect()
         store.go_on = asyncio.Event()
-        saying = asyncio.create_task(second.say("late"))
+        saying = asyncio.create_task(both[by].say("late"))
         await store.waits.wait()
         assert await store.take(first.connection_id)  # as the event of the end does
         store.go_on.set()

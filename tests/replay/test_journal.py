@@ -124,7 +124,7 @@ def test_who_appends_an_entry_knows_the_same_as_who_reads_it(
 ) -> None:
     entries = (
         journal.lease_entry("a", 9.5, 0),
-        journal.rest_entry("a", 0, 7.25, 1, parked=True),
+        journal.rest_entry("a", 0, 7.25, 1, how="parked"),
         journal.message_entry("b", 10.1, Told(5, message)),
         journal.once_entry("b", Result(1, "key", {"n": [1]})),
         journal.message_entry("c", 0.0, END),
@@ -166,12 +166,12 @@ def test_whoever_appends_a_lease_has_the_turn() -> None:
 def test_after_a_rest_it_is_nobodys_turn() -> None:
     conversation = read(
         message_entry("a", 10.0, text("one")),
-        rest_entry("a", 1, 8.0, 3, FramesSent(3, "abc"), parked=True),
+        rest_entry("a", 1, 8.0, 3, FramesSent(3, "abc"), how="parked"),
     )
 
     assert (conversation.owner, conversation.until, conversation.begun) == ("", 0.0, 1)
     assert conversation.sent == {1: FramesSent(3, "abc")}
-    assert conversation.rested == {0: False, 1: True}
+    assert conversation.rested == {0: "busy", 1: "parked"}
     conversation.add(message_entry("b", 20.0, text("two")))
     assert (conversation.owner, conversation.begun) == ("b", 2)
 
@@ -181,8 +181,8 @@ def test_a_connect_step_that_goes_on_has_rested_once_it_says_so() -> None:
     assert going_on.rested == {}
     assert (going_on.owner, going_on.begun, going_on.given) == ("a", 0, [])
 
-    going_on.add(rest_entry("a", 0, 0.0, 0, parked=True))
-    assert going_on.rested == {0: True}
+    going_on.add(rest_entry("a", 0, 0.0, 0, how="parked"))
+    assert going_on.rested == {0: "parked"}
 
 
 def test_results_are_of_the_turns_owner_and_of_messages_that_were_begun_with() -> None:
@@ -219,7 +219,7 @@ def test_until_a_turn_was_taken_over_the_app_may_have_gone_on() -> None:
         message_entry("a", 10.0, text("one")),
         message_entry("b", 0.0, text("two", at=8_000)),
         lease_entry("b", 20.0, 2),
-        rest_entry("b", 2, 17.0, 5, parked=True),
+        rest_entry("b", 2, 17.0, 5, how="parked"),
         message_entry("c", 30.0, text("three", at=18_000)),
     )
 
@@ -258,7 +258,7 @@ BAD = {
     "a message of a time that no clock shows": f'[1,"M","b",0.0,1{"0" * 400},"text","a"]',
     "a lease until a time that no clock shows": f'[1,"L","a",1{"0" * 400},1,0]',
     "a lease that counts no frames": '[1,"L","a",20.0,1]',
-    "a rest at a time that no clock shows": f'[1,"R","a",1,true,2.0,1{"0" * 400},4]',
+    "a rest at a time that no clock shows": f'[1,"R","a",1,"parked",2.0,1{"0" * 400},4]',
     "an end with a code that is no number": '[1,"M","b",0.0,1,"end","1000",""]',
     "an end without a code": '[1,"M","b",0.0,1,"end"]',
     "a lease that is no number": '[1,"L","a","x",1]',
@@ -267,7 +267,7 @@ BAD = {
     "a lease of less than nothing": lease_entry("a", 20.0, -1),
     "a rest after another message": rest_entry("a", 0, 0.0, 0),
     "a rest of somebody else's": rest_entry("b", 1, 0.0, 0),
-    "a rest with too much": '[1,"R","a",1,true,1,1,1,1,"x",2]',
+    "a rest with too much": '[1,"R","a",1,"parked",1,1,1,1,"x",2]',
     "a rest that does not say how": '[1,"R","a",1]',
     "a result of somebody else's": once_entry("b", Result(1, "id", 5)),
     "a result of a message that never came": once_entry("a", Result(2, "id", 5)),

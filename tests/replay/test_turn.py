@@ -123,10 +123,10 @@ def test_a_first_message_takes_the_turn_with_one_append(play: Play) -> None:
         assert store.appends == 1
         assert await mine.begin_next(takes=False) == told("one")
         assert await mine.begin_next(takes=False) is None
-        assert await mine.rest(1, parked=True)
+        assert await mine.rest(1, how="parked")
         with pytest.raises(TurnLostError):
             await mine.ensure()
-        assert (await written(store)).rested == {0: False, 1: True}
+        assert (await written(store)).rested == {0: "busy", 1: "parked"}
 
     play(story())
 
@@ -145,10 +145,10 @@ def test_who_waits_is_told_once_its_message_is_begun_with(play: Play) -> None:
 
         assert await mine.begin_next(takes=False) == told("one")
         assert await mine.begin_next() is None  # nothing is known of it yet
-        assert not await mine.rest(1, parked=True)  # but this is refused, and tells
+        assert not await mine.rest(1, how="parked")  # but this is refused, and tells
         assert await mine.begin_next() == told("two")
         assert await took is False
-        assert await mine.rest(2, parked=True)
+        assert await mine.rest(2, how="parked")
         assert (await written(store)).begun == 2
 
     play(story())
@@ -163,8 +163,8 @@ def test_a_turn_that_is_over_goes_to_the_first_message_that_waits(play: Play) ->
         await asyncio.sleep(0.3)
         await mine.read()
         assert await mine.begin_next(takes=False) == told("one")
-        assert not await mine.rest(1, parked=True)
-        assert await mine.rest(1, parked=True, whoever_waits=True)
+        assert not await mine.rest(1, how="parked")
+        assert await mine.rest(1, how="parked", whoever_waits=True)
 
         began = time.monotonic()
         assert await took
@@ -213,14 +213,14 @@ def test_whose_turn_was_taken_over_writes_nothing_any_more(play: Play) -> None:
             mine.renew,
             mine.begin_next,
             mine.ensure,
-            lambda: mine.rest(1, parked=True),
+            lambda: mine.rest(1, how="parked"),
             lambda: mine.keep(Result(1, "key", 1)),
         ):
             with pytest.raises(TurnLostError):
                 await work()
         await mine.give_up()
         assert await store.journal(C) == before
-        assert await other.rest(2, parked=True)
+        assert await other.rest(2, how="parked")
 
     play(story())
 
@@ -274,7 +274,7 @@ def test_what_was_stopped_before_it_gave_its_message_looks_whether_it_still_may(
         assert await take(mine, "one")
         await asyncio.sleep(LEASE_TIME + 1)
         assert await mine.begin_next(takes=False) == told("one")  # nobody wanted it meanwhile
-        assert await mine.rest(1, parked=True)
+        assert await mine.rest(1, how="parked")
 
         mine.pass_on(mine._store, "c")
         assert await mine.go_on(told("two"))
@@ -299,7 +299,7 @@ def test_an_entry_whose_answer_was_lost_is_there_once(play: Play) -> None:
         await mine.keep(Result(1, "key", 5))
         await asyncio.sleep(LEASE_TIME - 1)
         await mine.renew()
-        assert await mine.rest(1, parked=True)
+        assert await mine.rest(1, how="parked")
         mine.pass_on(mine._store, "b")
         assert await mine.go_on(told("two"))
 
@@ -320,10 +320,10 @@ def test_an_entry_that_was_not_written_is_an_error_and_may_be_tried_again(play: 
         assert await mine.begin_next(takes=False) == told("one")
         store.faults = ["refused"]
         with pytest.raises(BackendError):
-            await mine.rest(1, parked=True)
+            await mine.rest(1, how="parked")
         assert mine.is_ours
         assert not mine.at_rest
-        assert await mine.rest(1, parked=True)
+        assert await mine.rest(1, how="parked")
 
     play(story())
 
@@ -342,10 +342,10 @@ def test_a_message_that_was_begun_with_late_is_given_all_the_same(play: Play) ->
         store.faults = ["late"]
         with pytest.raises(BackendError):
             await mine.begin_next()
-        assert not await mine.rest(1, parked=True, whoever_waits=True)
+        assert not await mine.rest(1, how="parked", whoever_waits=True)
         assert await mine.begin_next(takes=False) == told("two")
         assert await mine.begin_next() is None
-        assert await mine.rest(2, parked=True)
+        assert await mine.rest(2, how="parked")
         assert await took is False
 
     play(story())
@@ -397,7 +397,7 @@ def test_a_look_while_an_entry_is_appended_reads_none_twice(play: Play, another_
         if another_came:
             assert await other._append(journal.message_entry("b", 0.0, told("two")))
         store.takes = 0.01
-        rested, _ = await asyncio.gather(mine.rest(1, parked=True), mine.read())
+        rested, _ = await asyncio.gather(mine.rest(1, how="parked"), mine.read())
         assert rested is not another_came
         assert mine.conversation.position == len(await store.journal(C))
 
@@ -466,7 +466,7 @@ def test_who_waits_sees_that_the_connection_has_ended(play: Play) -> None:
         assert await took is False
         assert await mine.begin_next(takes=False) == told("one")
         await asyncio.sleep(2)
-        for work in (mine.renew, mine.read, lambda: mine.rest(1, parked=True)):
+        for work in (mine.renew, mine.read, lambda: mine.rest(1, how="parked")):
             with pytest.raises(TurnLostError):
                 await work()
         assert await store.journal(C) == ()
@@ -480,7 +480,7 @@ def test_nobody_goes_on_after_a_journal_that_was_dropped(play: Play) -> None:
         mine = turn(store, "a")
         assert await take(mine, "one")
         assert await mine.begin_next(takes=False) == told("one")
-        assert await mine.rest(1, parked=True)
+        assert await mine.rest(1, how="parked")
         await store.drop_journal(C)
         mine.pass_on(mine._store, "b")
         assert not await mine.go_on(told("two"))
@@ -498,7 +498,7 @@ def test_who_left_messages_for_others_does_not_go_on_before_them(play: Play) -> 
         with pytest.raises(DeadlineError):
             await take(other, "two", seconds=0.1)
         await mine.read()
-        assert await mine.rest(1, parked=True, whoever_waits=True)
+        assert await mine.rest(1, how="parked", whoever_waits=True)
         mine.pass_on(mine._store, "c")
         assert not await mine.go_on(told("three"))
         assert await take(turn(store, "d"), "three")
@@ -661,7 +661,7 @@ def test_a_turn_at_rest_is_not_lost(play: Play) -> None:
         assert await mine.begin_next(takes=False) == told("one")
         attendant.open()
         await asyncio.sleep(1)
-        assert await mine.rest(1, parked=True)
+        assert await mine.rest(1, how="parked")
         await asyncio.sleep(5)
         await attendant.stop()
         assert seen == []
@@ -756,7 +756,7 @@ async def test_twenty_messages_of_six_owners_are_begun_with_once_and_in_their_or
                 given.append(told.message["text"])
                 await asyncio.sleep(0)
                 told = await mine.begin_next()
-            if await mine.rest(mine.given, parked=True):
+            if await mine.rest(mine.given, how="parked"):
                 return
             told = await mine.begin_next()
 

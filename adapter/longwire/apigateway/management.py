@@ -92,8 +92,9 @@ def _quoted(connection_id: str) -> str:
 class Management:
     """A client of the management API, for any number of endpoints."""
 
-    # Deadlines are in seconds of `time.monotonic()` and bound every wait. For `new_for` seconds
-    # from the call a 410 may mean that the connection is not known yet. A client that does not read
+    # Deadlines are in seconds of `time.monotonic()` and bound every wait. What is asked within
+    # `new_for` seconds from the call may be answered 410 since the connection is not known yet,
+    # however long the answer takes. A client that does not read
     # (429) has `slow_client` seconds in all; without `patient`, each 429 is an error at once.
     # `on_post` is called before each POST, repeated ones included.
 
@@ -124,7 +125,7 @@ class Management:
         """Send one message to the client."""
         if len(data) > MAX_MESSAGE:
             raise MessageTooLargeError(connection_id, len(data), MAX_MESSAGE)
-        new_until = time.monotonic() + new_for
+        new_until = time.monotonic() + new_for if new_for else 0.0
         call = _Call("POST", endpoint, connection_id, data, deadline, new_until, patient)
         return self._request(call)
 
@@ -144,7 +145,7 @@ class Management:
         self, endpoint: str, connection_id: str, *, deadline: float, new_for: float = 0.0
     ) -> None:
         """Close a connection; the client sees code 1000."""
-        new_until = time.monotonic() + new_for
+        new_until = time.monotonic() + new_for if new_for else 0.0
         await self._request(_Call("DELETE", endpoint, connection_id, b"", deadline, new_until))
 
     async def _request(self, call: _Call) -> Response:
@@ -161,20 +162,26 @@ class Management:
         """Go on after an answer that is no success, to one that is; raises what the last means."""
         throttled: Throttled | None = None
         until = math.inf
+        is_new = call.new_until > 0.0  # or may have been when it was asked
 
         def judge(answer: Response | TransportError) -> Backoff | None:
             nonlocal throttled, until
             if not (isinstance(answer, Response) and answer.status == 429):
-                return _backoff(call, answer)
+                return _backoff(answer, is_new=is_new)
             now = time.monotonic()
             if throttled is None:
                 until = patient_until(now, call.deadline)
             throttled = self._slow.refused(call.connection_id, now)
             return _BUSY._replace(until=min(throttled.until, until)) if call.patient else None
 
+        def attempt() -> Coroutine[Any, Any, Response | TransportError]:
+            nonlocal is_new
+            is_new = time.monotonic() < call.new_until
+            return self._attempt(call)
+
         answer = await retry(
             answer,
-            lambda: self._attempt(call),
+            attempt,
             judge,
             deadline=call.deadline,
             random=self._random,
@@ -216,10 +223,10 @@ def _is_taken(answer: Response | TransportError) -> TypeGuard[Response]:
     return isinstance(answer, Response) and 200 <= answer.status < 300
 
 
-def _backoff(call: _Call, answer: Response | TransportError) -> Backoff | None:
+def _backoff(answer: Response | TransportError, *, is_new: bool) -> Backoff | None:
     match answer:
         case Response(status=410):
-            return _NEW._replace(until=call.new_until)
+            return _NEW if is_new else None
         case TransportTimeoutError():
             return None
         case TransportError(sent=False):

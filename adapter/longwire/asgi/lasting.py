@@ -16,10 +16,19 @@ from longwire.asgi.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Literal
 
+    from longwire.asgi.quiescence import Look, Outcome
     from longwire.asgi.stage import Outbox, Stage
     from longwire.asgi.suspended import Standstill
     from longwire.types import Message
+
+    Rested = Literal[
+        "parked",  # only the client could move it
+        "still",  # others might have moved it, but for as long as it was waited for none has
+        "busy",
+    ]
+    """How an app waited for its client when a turn of it ended."""
 
 OVER: frozenset[Stage] = frozenset({"gone", "unwinding"})
 
@@ -33,6 +42,11 @@ class LastingRun(Run):
     lives_on = True
     _skipped = 0.0  # seconds that a replay did not wait for
     _kept_at: Standstill | None = None
+    # Since it was last active, at this time: where it first waited for the client, and whether it
+    # has moved from there.
+    _waited_at: Standstill | None = None
+    _waited_since = -math.inf
+    _has_moved = False
     _context: contextvars.Context | None = None
 
     # What it has done
@@ -65,17 +79,16 @@ class LastingRun(Run):
         seconds: float,
         frames: int,
         deadline: float,
-        *,
-        parked: bool = False,
+        how: Rested = "busy",
     ) -> bool:
         """Give the app an earlier message once more; tell whether it waits for the next one then.
 
         Without a message, go on with the one before, or with the connect step. The next message
         came so many seconds after, when the app had sent so many frames in all: what was waited for
-        until then is not waited for again. With `parked` only the client could move the app then;
-        one that sends more and never waits has come as far.
+        until then is not waited for again. If it was parked, one that sends more and never waits
+        has come as far; if it stood still, it has once it waits and has sent as much.
         """
-        linger, self._expected = math.inf if parked else self._linger, frames
+        self._expected = frames
         since: float | None = None
         if message is not None:
             self._began = self._now()
@@ -91,8 +104,7 @@ class LastingRun(Run):
             until = self._began + MOST_SKIPPED
             if look.waits and self.answer.accepted:
                 since = now if since is None else since
-                until = max(since, self.replay.sent_at) + linger
-                until = min(until, math.inf if parked or self._frames < frames else arrival)
+                until = self._waits_until(how, since, frames, arrival)
                 if now >= until or -math.inf < now + (move - self.loop.time()) > until:
                     return self._is_ready(arrival)
             elif self._frames > frames and now >= arrival:
@@ -103,6 +115,15 @@ class LastingRun(Run):
                 return False
             if not self._skip(move):
                 await self._watch.change(look, min(deadline, until - self._skipped))
+
+    def _waits_until(self, how: Rested, since: float, frames: int, arrival: float) -> float:
+        """Tell until when it may still come as far, though it has waited since then."""
+        if how == "parked":
+            return math.inf
+        until = max(since, self.replay.sent_at) + self._linger
+        if self._frames < frames:
+            return until
+        return -math.inf if how == "still" else min(until, arrival)
 
     def _is_ready(self, arrival: float) -> bool:
         """Tell whether the next message may come, at the time when it did."""
@@ -147,6 +168,24 @@ class LastingRun(Run):
     def go_on(self) -> bool:
         """Let those go on who are held; tell whether there are any."""
         return self._inbox.go_on()
+
+    # At rest
+
+    def _lingers_until(self, look: Look, since: float | None) -> float:
+        if self._waited_since != self._active_at:
+            self._waited_since, self._waited_at, self._has_moved = self._active_at, None, False
+        if look.waits:
+            now_at = self._watch.standstill()
+            self._waited_at = self._waited_at or now_at
+            self._has_moved |= self._waited_at.positions != now_at.positions
+        return super()._lingers_until(look, since)
+
+    def how_it_rests(self, outcome: Outcome) -> Rested:
+        """Tell how it waits for the client, as its turn ends."""
+        if outcome == "parked":
+            return "parked"
+        has_waited = self._waited_at is not None and self._waited_since == self._active_at
+        return "still" if outcome == "cut_off" and has_waited and not self._has_moved else "busy"
 
     # Kept
 

@@ -62,6 +62,8 @@ STREAM_PAUSE = 1.0
 SENDS_AT_ONCE = 16
 
 
+NO_ASGI_APP = "The app is not an ASGI app: write `async def app(scope, receive, send)`."
+
 NOWHERE: frozenset[str] = frozenset()
 
 
@@ -133,6 +135,10 @@ class Run:
         self._began, self._is_called = self.loop.time(), True
         try:
             await app(scope, self._inbox.receive, self._send)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                error.add_note(NO_ASGI_APP)  # it was raised here, by the call or by what it gave
+            raise
         finally:
             self._tasks.forget(self._task)
             self._watch.signal()
@@ -273,10 +279,7 @@ class Run:
         """
 
         def decide(look: Look, now: float, since: float | None) -> Decision:
-            until = math.inf
-            # A frame under way has a deadline of its own, and is not cut off.
-            if since is not None and look.waits and not self._sending.locked():
-                until = max(since, self._active_at) + self._linger
+            until = self._lingers_until(look, since)
             return "cut_off" if _is_late(look, now, until) else until
 
         outcome = await self._drive(decide, deadline, on_waiting)
@@ -284,6 +287,12 @@ class Run:
             is_last = self._stage == "live" and not self.lives_on
             self._note_cut_off(self._watch.newly_waiting(self._before) if is_last else ())
         return outcome
+
+    def _lingers_until(self, look: Look, since: float | None) -> float:
+        # A frame under way has a deadline of its own, and is not cut off.
+        if since is None or not look.waits or self._sending.locked():
+            return math.inf
+        return max(since, self._active_at) + self._linger
 
     async def _drive(
         self, decide: Decide, deadline: float, on_waiting: Callable[[], object] | None = None

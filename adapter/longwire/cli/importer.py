@@ -104,6 +104,11 @@ def _names(target: object) -> tuple[str, ...]:
 def _made_by(factory: Any, target: str, app_dir: Path) -> Any:
     if not callable(factory) or arity(factory)[0] > 0:
         raise ImportTargetError(f"--factory: {target} cannot be called without arguments")
+    if inspect.iscoroutinefunction(factory):
+        raise ImportTargetError(
+            f"--factory: {target} is async, and nothing runs yet that could await it: make the app "
+            "in a plain function, and await in its startup"
+        )
     try:
         return factory()
     except (Exception, SystemExit) as error:
@@ -113,6 +118,8 @@ def _made_by(factory: Any, target: str, app_dir: Path) -> Any:
 
 
 def _import_from(module_name: str, app_dir: Path) -> ModuleType:
+    if not app_dir.is_dir():
+        raise ImportTargetError(f"--app-dir: there is no folder {app_dir}")
     directory = str(app_dir.resolve())
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
@@ -127,6 +134,7 @@ def _import(module_name: str, app_dir: Path) -> ModuleType:
         if _is_part_of(error.name, module_name):
             raise ImportTargetError(
                 f"there is no module {module_name!r} in {app_dir.resolve()} or on the import path"
+                f"{_with_colon(module_name)}"
             ) from None
         detail = str(error)
         place = _place(error, app_dir)
@@ -152,6 +160,14 @@ def _check_name(module_name: str) -> None:
 def _is_part_of(missing: str | None, module_name: str) -> bool:
     """Tell whether the missing module is the target or a package that it is in."""
     return missing is not None and f"{module_name}.".startswith(f"{missing}.")
+
+
+def _with_colon(module_name: str) -> str:
+    """Suggest a colon where the last name is one that the module before it has."""
+    module, _, name = module_name.rpartition(".")
+    if callable(getattr(sys.modules.get(module), name, None)):
+        return f"; did you mean {module}:{name}?"
+    return ""
 
 
 def _place(error: BaseException, app_dir: Path) -> str:

@@ -191,14 +191,14 @@ class Conversing:
         """End the turn, or give the run its next message; tell whether nothing is left to do."""
         run, turn, attendant = self.run, self.turn, self._attendant
         assert attendant is not None
-        if parked := outcome == "parked":
+        if outcome == "parked":
             run.note_rest()
         takes = attendant.takes or not self.has_given_own
         try:
             if turn.may_rest(given, whoever_waits=not takes):
-                sent = self._sent(outcome)
+                sent, how = self._sent(outcome), run.how_it_rests(outcome)
                 self.at_rest = await run.rest(
-                    lambda: turn.rest(given, sent, parked=parked, whoever_waits=not takes)
+                    lambda: turn.rest(given, sent, how=how, whoever_waits=not takes)
                 )
             elif (told := await turn.begin_next(takes=takes)) is not None:
                 self.give(told)
@@ -234,7 +234,9 @@ class Conversing:
     async def keep_or_stop(self, outcome: Outcome, greeting: Greeting | None = None) -> None:
         """Keep the run if another event may go on with it, else stop it."""
         invocation = self._invocation
-        if not self.at_rest or outcome != "parked" or self.run.unwinding:
+        # Its turn's end may have been found in the journal, and what others have done since.
+        is_last = self.at_rest and self.turn.is_last
+        if not is_last or outcome != "parked" or self.run.unwinding:
             self._end()
             return await invocation.stop(self.run)
         assert invocation.caller is not None

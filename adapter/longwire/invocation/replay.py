@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("longwire")
 
-# An event that takes so many seconds from reading the journal to taking its turn may have been
-# stopped, and its connection have ended since.
+# An event that takes so many seconds from reading the journal, or the record where that is empty,
+# to taking its turn may have been stopped, and its connection have ended since.
 STOOD_STILL = 1.0
 
 
@@ -81,12 +82,14 @@ async def message(
     told = Told(request.request_time or int(time.time() * 1000), received)
     runs = invocation.kept_runs
     assert runs is not None
-    connection_id = invocation.connection.id
-    if not runs.is_sure(connection_id) and await find(invocation, request) is None:
-        if (kept := runs.take(connection_id)) is not None:
-            await end(kept)
-        return None
-    conversing, turn = await _go_on(invocation, told)
+    connection_id, asked_at = invocation.connection.id, math.inf
+    if not runs.is_sure(connection_id):
+        asked_at = time.monotonic()
+        if await find(invocation, request) is None:
+            if (kept := runs.take(connection_id)) is not None:
+                await end(kept)
+            return None
+    conversing, turn = await _go_on(invocation, told, asked_at)
     if conversing is not None:
         return await _converse(invocation, conversing)
     # Before the record, which goes first when a connection ends.
@@ -121,10 +124,13 @@ async def tell(invocation: Invocation, record: ConnectionRecord, gone: Message, 
 # With the run that was kept
 
 
-async def _go_on(invocation: Invocation, told: Told) -> tuple[Conversing | None, Turn | None]:
+async def _go_on(
+    invocation: Invocation, told: Told, asked_at: float = math.inf
+) -> tuple[Conversing | None, Turn | None]:
     """Take the turn with a kept run, if nothing has happened elsewhere; else it is ended.
 
-    A turn that is returned alone was taken, by a run that has moved meanwhile.
+    A turn that is returned alone was taken, but its run has moved meanwhile; or its connection may
+    have ended, whose record was asked for at a time in `time.monotonic()`.
     """
     runs, connection = invocation.kept_runs, invocation.connection
     assert runs is not None
@@ -140,7 +146,8 @@ async def _go_on(invocation: Invocation, told: Told) -> tuple[Conversing | None,
             return None, None
         if not await turn.go_on(told):
             return None, None
-        if not kept.run.stands_still():  # a timer was due while the store was at work
+        stood_still = time.monotonic() - asked_at > STOOD_STILL
+        if stood_still or not kept.run.stands_still():  # a timer was due meanwhile
             return None, turn
         conversing = _resume(invocation, kept, turn)
         kept = None
@@ -285,10 +292,10 @@ async def _replay(
     for number, given in enumerate(conversation.given):
         results.begin(number)
         seconds, sent = max(0.0, given.arrived_at - before), max(sent, given.frames)
-        parked = conversation.rested.get(number, False)
-        if not await run.repeat(earlier, seconds, sent, until, parked=parked):
+        how = conversation.rested.get(number, "busy")
+        if not await run.repeat(earlier, seconds, sent, until, how):
             return number
-        if results.settle() and not await run.repeat(None, seconds, sent, until, parked=parked):
+        if results.settle() and not await run.repeat(None, seconds, sent, until, how):
             return number
         if count is not None:
             count.compare(invocation.connection.id, number, conversation.sent.get(number))

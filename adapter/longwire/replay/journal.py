@@ -28,6 +28,7 @@ from longwire_aws.tuples import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from longwire.asgi.lasting import Rested
     from longwire.types import Message
 
 VERSION = 1
@@ -97,7 +98,7 @@ class Rest(NamedTuple):
     """How a turn has ended; both times are in epoch seconds."""
 
     begun: int  # so many messages the app had been given
-    parked: bool  # only the client could move it then
+    how: Rested
     given_at: float  # the last of them
     at: float
     frames: int  # it had sent so many in all
@@ -135,14 +136,11 @@ def rest_entry(
     frames: int,
     sent: FramesSent | None = None,
     *,
-    parked: bool = False,
+    how: Rested = "busy",
 ) -> JournalEntry:
-    """Return the entry of a rest; the last message was given at a time, and all frames counted.
-
-    `parked` says that only the client could move the app then.
-    """
-    rest = Rest(begun, parked, given_at, time.time(), frames, sent)
-    text = f"{begun},{'true' if parked else 'false'},{given_at!r},{rest.at!r},{frames}"
+    """Return the entry of a rest; the last message was given at a time, and all frames counted."""
+    rest = Rest(begun, how, given_at, time.time(), frames, sent)
+    text = f'{begun},"{how}",{given_at!r},{rest.at!r},{frames}'
     if sent is not None:
         text += f',{sent.frames},"{sent.digest}"'
     return JournalEntry(
@@ -217,8 +215,8 @@ class Conversation:
         self.sent: dict[int, FramesSent] = {}  # by the number of the message
         self.given: list[Given] = []  # those of the messages that the app has been given,
         self.begun: int = 0  # which are so many
-        # After which of them a turn has ended, and whether only the client could move the app then.
-        self.rested: dict[int, bool] = {0: False}
+        # After which of them a turn has ended, and how the app waited for the client then.
+        self.rested: dict[int, Rested] = {0: "busy"}
         self.owner: str = ""  # who has the turn; "" for nobody
         self.until: float = 0.0  # until when, in epoch seconds
         # When the last turn ended, in epoch seconds, and how many frames had been sent by then.
@@ -282,9 +280,16 @@ class Conversation:
                 self.add_message(owner, float(until), Told(at, _load(form, *data)))
             case "L", [float(until) | int(until), int(begun), int(frames)]:
                 self.add_lease(owner, float(until), begun, frames)
-            case "R", [int(begun), bool(parked), given_at, now, int(frames), *sent]:
+            case "R", [
+                int(begun),
+                ("parked" | "still" | "busy") as how,
+                at,
+                now,
+                int(frames),
+                *sent,
+            ]:
                 compared = FramesSent(*sent) if sent else None
-                rested = Rest(begun, parked, float(given_at), float(now), frames, compared)
+                rested = Rest(begun, how, float(at), float(now), frames, compared)
                 self.add_rest(owner, rested)
             case "O", [int(number), str(key), value]:
                 self._check_owner(owner)
@@ -323,7 +328,7 @@ class Conversation:
         if begun:
             last = self.given[-1]
             self.given[-1] = Given(last.arrived_at, rest.given_at, last.frames)
-        self.rested[begun] = rest.parked
+        self.rested[begun] = rest.how
         if rest.sent is not None:
             self.sent[begun] = rest.sent
         self.owner, self.until = "", 0.0

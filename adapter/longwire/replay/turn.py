@@ -19,6 +19,7 @@ from longwire.replay.journal import LEASE_TIME, Conversation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from longwire.asgi.lasting import Rested
     from longwire.registry.store import Store
     from longwire.replay.journal import FramesSent, JournalEntry, Result, Told
 
@@ -63,6 +64,11 @@ class Turn:
     def is_ours(self) -> bool:
         """Whether nobody else has it, for all that is known."""
         return self.conversation.owner == self.owner
+
+    @property
+    def is_last(self) -> bool:
+        """Whether its run has been given all that was begun with, as far as the journal is read."""
+        return self.given == self.conversation.begun
 
     # To get it
 
@@ -167,7 +173,7 @@ class Turn:
     def may_rest(self, given: int, *, whoever_waits: bool = False) -> bool:
         """Tell whether no message after the first `given` has come, for all that is known."""
         conversation = self.conversation
-        if not (given == self.given == conversation.begun):
+        if not (given == self.given and self.is_last):
             return False
         return whoever_waits or not conversation.waiting
 
@@ -176,7 +182,7 @@ class Turn:
         given: int,
         sent: FramesSent | None = None,
         *,
-        parked: bool,
+        how: Rested,
         whoever_waits: bool = False,
     ) -> bool:
         """End the turn if no message after the first `given` has come. Raises `TurnLostError`."""
@@ -184,7 +190,7 @@ class Turn:
             self._check()
             if not self.may_rest(given, whoever_waits=whoever_waits):
                 return False
-            self.at_rest = await self._append(self._rest_entry(sent, parked=parked))
+            self.at_rest = await self._append(self._rest_entry(sent, how))
             return self.at_rest
 
     async def give_up(self) -> None:
@@ -200,9 +206,9 @@ class Turn:
         # The end has been told, or nobody has come to that: all that is left is of this event.
         return await self.drop()
 
-    def _rest_entry(self, sent: FramesSent | None = None, *, parked: bool = False) -> JournalEntry:
+    def _rest_entry(self, sent: FramesSent | None = None, how: Rested = "busy") -> JournalEntry:
         begun, frames = self.conversation.begun, self.count_frames()
-        return journal.rest_entry(self.owner, begun, self.given_at, frames, sent, parked=parked)
+        return journal.rest_entry(self.owner, begun, self.given_at, frames, sent, how=how)
 
     @property
     def is_sure(self) -> bool:

@@ -231,15 +231,18 @@ class Gateway:
         self.log(f"{process.name}: the app is given {texts} of {client.id}")
         if text in client.heard:
             self.violated(f"{text!r} of {client.id} was handled twice")
-        if not set(client.heard) <= set(texts) and at_once(self.journals.get(client.id)) is None:
-            # It read the record before that had ended, or expired, and wrote its first entry after.
+        known, wrong = self._journal(client), ""
+        if not set(client.heard) <= set(texts):
+            wrong = f"who was given {texts} of {client.id} does not know {client.heard}"
+        elif known is not None and list(texts) != known[: len(texts)]:
+            wrong = f"the app was given {texts} of {client.id}, but its journal says {known}"
+        if wrong and at_once(self.journals.get(client.id)) is None:
+            # It read the record before that had ended, or expired, and wrote its first entry after;
+            # or its entries have expired, too, and another one is in their place.
             self.log(f"the connection of {client.id} had just ended")
             self.late += 1
-        elif not set(client.heard) <= set(texts):
-            self.violated(f"who was given {texts} of {client.id} does not know {client.heard}")
-        known = self._journal(client)
-        if known is not None and list(texts) != known[: len(texts)]:
-            self.violated(f"the app was given {texts} of {client.id}, but its journal says {known}")
+        elif wrong:
+            self.violated(wrong)
         client.heard.append(text)
 
     def _journal(self, client: Client) -> list[str] | None:

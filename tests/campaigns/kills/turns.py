@@ -54,13 +54,14 @@ CALM = 0.4
 class Client:
     """One client, and what it has sent and got."""
 
-    def __init__(self, name: str, how: str, tally: Tally) -> None:
+    def __init__(self, name: str, how: str, tally: Tally, folder: Path) -> None:
         self.name = name
         self.how = how
         self.sent: dict[str, float] = {}
         self.frames: list[str] = []
         self.errors = 0
         self._tally = tally
+        self._cuts = folder / "cuts"
 
     async def converse(self, url: str, random: Random) -> None:
         seen = self._tally.seen
@@ -90,11 +91,18 @@ class Client:
             if self.errors or self.how == "slow start":
                 lost = len(self.unanswered) - self.errors
                 self._tally.seen["window: lost without an error frame of its own"] += lost
+            elif all(map(self._was_cut_off, self.unanswered)):
+                self._tally.seen["window: stopped until its event's time was over"] += 1
             else:
                 self._tally.violations.append(
                     f"{self.name}: {self.unanswered} swallowed, {self.errors} errors: {self.frames}"
                 )
             self.errors = len(self.unanswered)
+
+    def _was_cut_off(self, text: str) -> bool:
+        """Tell whether the app was cancelled as it answered; two standstills take all its time."""
+        cuts = self._cuts.read_text().splitlines() if self._cuts.exists() else []
+        return any(line.endswith(f" {self.name}.{text}") for line in cuts)
 
     @property
     def unanswered(self) -> list[str]:
@@ -249,7 +257,7 @@ async def campaign(seed: int, conversations: int) -> Tally:
 
     async def play(url: str) -> None:
         for number, random in waiting:
-            clients.append(client := Client(f"c{number}", random.choice(hows), tally))
+            clients.append(client := Client(f"c{number}", random.choice(hows), tally, folder))
             await client.converse(url, random)
 
     with tempfile.TemporaryDirectory() as name:

@@ -123,7 +123,13 @@ class Conversation:
             if not self.replaying:
                 note(self.name, text, self._heard)
             self._heard.append(text)
-            await self._answer(text, len(self._heard))
+            acts = not self.replaying
+            try:
+                await self._answer(text, len(self._heard))
+            except asyncio.CancelledError:
+                if acts:  # its event's time is over, or another has its turn
+                    _note("cuts", f"{self.name}.{text}")
+                raise
             if not self.replaying:
                 moment("after the post")
         if self._streaming is not None:

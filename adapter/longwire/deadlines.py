@@ -64,10 +64,14 @@ class Deadlines(NamedTuple):
         """Divide what is left of the time of an event with this Lambda context, or with None."""
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         seconds = remaining() / 1000 if remaining is not None else DEFAULT_TIME
-        seconds = max(0.0, seconds - min(MARGIN, seconds * MARGIN_PART))
-        run, margin = time.monotonic() + seconds, min(MARGIN, seconds * MARGIN_PART)
+        seconds = max(0.0, seconds - _margin(seconds))
+        run, margin = time.monotonic() + seconds, _margin(seconds)
         unwind, store = run + UNWINDING * margin, run + LAST_WORDS * margin
         return cls(run - margin, run, unwind, store, run + EVERYTHING * margin)
+
+
+def _margin(seconds: float) -> float:
+    return min(MARGIN, seconds * MARGIN_PART)
 
 
 def left(deadline: float) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from longwire.asgi.messages import disconnect
@@ -325,6 +327,39 @@ async def test_an_app_that_is_cancelled_at_once_may_take_its_time_to_clean_up(ki
 
     await _parks_at_once(app, kind)
     assert did == ["cleaned up"]
+
+
+@EITHER
+@pytest.mark.parametrize(
+    "block",
+    [
+        asyncio.TaskGroup,
+        lambda: asyncio.timeout(None),
+        anyio.create_task_group,
+        lambda: contextlib.nullcontext(anyio.CancelScope(shield=True)),
+    ],
+    ids=["TaskGroup", "timeout", "anyio's group", "anyio's scope"],
+)
+async def test_what_waits_for_the_client_in_a_block_leaves_it_at_once(
+    kind: str, block: Any
+) -> None:
+    """`Task.cancelling` says nothing of it, and no block takes that for its own cancellation."""
+    left: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        async with block() as entered:
+            with entered if isinstance(entered, anyio.CancelScope) else contextlib.nullcontext():
+                try:
+                    while not left:
+                        await receive()
+                finally:
+                    left.append("cleaned up")
+        left.append("went on")
+
+    await _parks_at_once(app, kind)
+    assert left == ["cleaned up"]
 
 
 @EITHER

@@ -94,9 +94,9 @@ class Management:
 
     # Deadlines are in seconds of `time.monotonic()` and bound every wait. What is asked within
     # `new_for` seconds from the call may be answered 410 since the connection is not known yet,
-    # however long the answer takes. A client that does not read
-    # (429) has `slow_client` seconds in all; without `patient`, each 429 is an error at once.
-    # `on_post` is called before each POST, repeated ones included.
+    # however long the answer takes. A client that does not read (429) has `slow_client` seconds in
+    # all; without `patient`, each 429 is an error at once. `on_post` is called before each POST,
+    # repeated ones included.
 
     def __init__(
         self,

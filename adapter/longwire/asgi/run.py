@@ -61,7 +61,6 @@ STREAM_PAUSE = 1.0
 # and a replay reach no socket that would make it wait.
 SENDS_AT_ONCE = 16
 
-
 NO_ASGI_APP = "The app is not an ASGI app: write `async def app(scope, receive, send)`."
 
 NOWHERE: frozenset[str] = frozenset()

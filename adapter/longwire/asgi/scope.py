@@ -55,15 +55,16 @@ def handshake(event: ConnectEvent, *, path: str, path_query: str | None) -> Hand
     Raises:
         RefusedPathError: it is given more than once, or is no path.
     """
-    headers, query = event.headers, event.query
+    headers = event.headers
     first = dict(reversed(headers))
-    if given := [value for name, value in query if name == path_query] if query else None:
+    given = [value for name, value in event.query if name == path_query]
+    if given:
         path = _only_path(given)
     scheme = "ws" if first.get("x-forwarded-proto") in ("http", "ws") else "wss"
     return Handshake(
         scheme=scheme,
         path=path,
-        query_string=_query_string(query, path_query) if query else "",
+        query_string=_query_string(event.query, path_query),
         headers=_lines(headers),
         client=event.context.source_ip,
         server=_server(event.context.domain_name, first.get("x-forwarded-port"), scheme),

@@ -98,11 +98,8 @@ def digest(frame: Frame) -> str:
     return hashlib.blake2b(kind + data, digest_size=8).hexdigest()
 
 
-# `json.dumps` makes an encoder each time, where the separators are not its own. What is written has
-# been made of JSON, or is ours: nothing in it can hold itself.
-_encode: Callable[[object], str] = json.JSONEncoder(
-    separators=(",", ":"), check_circular=False
-).encode
+# `json.dumps` makes an encoder each time, where the separators are not its own.
+_encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
 # Without `json.loads`, which also looks for blanks, as none of ours has.
 _decode: Callable[[str], tuple[Any, int]] = json.JSONDecoder().raw_decode
 

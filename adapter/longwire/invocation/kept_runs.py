@@ -11,11 +11,13 @@ import contextlib
 import logging
 import time
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from longwire.asgi.lasting import LastingRun
     from longwire.invocation.greeting import Greeting
     from longwire.invocation.state import OwnState
@@ -60,20 +62,22 @@ class KeptRun(NamedTuple):
         return self.greeting is not None and self.greeting.is_owed
 
 
-class AtWork(Protocol):
-    """What has the turn of a connection."""
+if TYPE_CHECKING:
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
+    class AtWork(Protocol):
+        """What has the turn of a connection."""
 
-    def attend(self) -> None:
-        """Look for messages of others from now on, as the turn takes long."""
+        @property
+        def loop(self) -> asyncio.AbstractEventLoop: ...
 
-    def wake(self) -> None:
-        """Say, on whichever event loop, that there is a message."""
+        def attend(self) -> None:
+            """Look for messages of others from now on, as the turn takes long."""
 
-    def over(self) -> asyncio.Future[None]:
-        """Return what is done once the run is kept, or has ended."""
+        def wake(self) -> None:
+            """Say, on whichever event loop, that there is a message."""
+
+        def over(self) -> asyncio.Future[None]:
+            """Return what is done once the run is kept, or has ended."""
 
 
 class KeptRuns:

@@ -564,7 +564,8 @@ async def test_a_password_that_is_quoted_anywhere_is_censored() -> None:
 async def test_a_user_with_few_permissions_is_told_those_it_needs(start_redis: StartRedis) -> None:
     """And with them all it does."""
     needed = "+@read +@write +@scripting +@connection +select"
-    server = start_redis("--user", "me", "on", ">hunter2", "~longwire:*", "+@read", "+@connection")
+    few = ("on", ">hunter2", "~longwire:*", "+@read", "+@connection", "-select")
+    server = start_redis("--user", "me", *few)
     backend = RedisBackend(
         host="127.0.0.1", port=server.port, username="me", password="hunter2", db=1
     )

@@ -88,7 +88,7 @@ BAD = {
     "a: *nobody": "nobody",
     "? [a]\n: 1": "must be a text",
     "Resources:\n  A: 1\n  A: 2": "'A' is there twice",
-    "[" * 5000: "nest",
+    "[" * 100_000: "nested too deeply",
     "a: " + "[" * 5000: "nest",
     '{"a":' * 100_000: "nested too deeply",
     "a: !!python/object/apply:os.system [exit]": None,

@@ -46,6 +46,7 @@ def _refuse(*arguments: object, **options: object) -> None:
 
 def take_away() -> None:
     """Leave this process only what it would have there; once it has imported what it needs."""
+    asyncio.new_event_loop().close()  # asyncio has chosen the kind of its loops now
     for name in [one for one in vars(signal) if one.startswith("SIG") and one not in SIGNALS]:
         delattr(signal, name)
     for module, names in ((signal, MORE), (os, OF_OS), (select, ("poll", "epoll", "kqueue"))):

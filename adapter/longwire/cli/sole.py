@@ -41,7 +41,7 @@ def sole_user(file: str | None) -> Iterator[None]:
         return
     with contextlib.ExitStack() as held:
         try:
-            lock = sqlite3.connect(f"{file}-dev", PATIENCE, isolation_level=None)
+            lock = sqlite3.connect(f"{file}-dev", timeout=PATIENCE, isolation_level=None)
             held.callback(lock.close)
             # The system lets go of it however the process ends, on Windows, too.
             lock.execute("BEGIN EXCLUSIVE")

@@ -29,10 +29,11 @@ demo: $(VENV)/demo-installed
 # runs all. As many processes as there are cores; WORKERS=0 runs all in one, as a debugger wants it.
 WORKERS ?= auto
 RUN = $(BIN)/python
+PYTEST = -m pytest -n $(WORKERS) --dist loadfile
 WHICH = -m 'not slow'
 
 test: $(VENV)/installed
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(WHICH)
+	$(RUN) $(PYTEST) $(WHICH)
 
 # A thousand clients join, crash, leave and come back at once; `make cov` does it with fewer.
 storm: $(VENV)/installed

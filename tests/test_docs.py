@@ -465,6 +465,24 @@ def test_every_make_target_exists() -> None:
     assert shown <= TARGETS
 
 
+def test_make_uses_no_variable_that_is_neither_set_nor_explained() -> None:
+    """One that is not set is empty: a recipe would do something else, or nothing."""
+    if sys.platform == "win32":
+        pytest.skip("there is no make")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = _words(r"(?m)^([a-z-]+):", makefile)
+    command = ["make", "--dry-run", "--warn-undefined-variables", *sorted(targets)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    unset = set(re.findall(r"undefined variable '(\w+)'", done.stderr))
+    assert "SERVE" in unset
+    comments = "\n".join(_words(r"(?m)^#.*", makefile))
+    explained = set().union(
+        *(_words(r"\b([A-Z_]+)(?:=|`)", text) for text in (comments, *PROSE.values()))
+    )
+    assert unset <= explained
+
+
 def test_every_option_exists() -> None:
     """They are options of the commands of `longwire`, if no other program stands before them."""
     options = r"--[a-z][a-z-]*"

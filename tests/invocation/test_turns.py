@@ -20,7 +20,7 @@ from longwire.invocation.kept_runs import KeptRuns
 from longwire.replay import journal, turn
 from longwire_backends.memory import MemoryBackend
 from longwire_backends.sqlite3.backend import SQLite3Backend
-from tests.lambda_events import LambdaContext, message_event
+from tests.lambda_events import LambdaContext, connect_event, message_event
 from tests.talk import Talk, talk
 
 if TYPE_CHECKING:
@@ -636,6 +636,42 @@ async def test_a_connect_step_that_has_lost_its_turn_sends_no_reply() -> None:
             done.set()
         await first.handler._deferred.wait()
         assert first.frames == ["b 2"]
+
+
+class _SlowRest(MemoryBackend):
+    """Takes its time for the end of a turn."""
+
+    async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
+        if f',"{journal.REST}",' in value:
+            await asyncio.sleep(0.15)
+        return await super().append(connection_id, position, value, expires_at)
+
+
+async def test_what_an_app_would_send_while_its_turn_is_given_up_is_sent_once() -> None:
+    """Its process is shut down behind the response, before the client could be greeted."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def tick() -> None:
+            for number in range(4):
+                await asyncio.sleep(0.05)
+                await send({"type": "websocket.send", "text": f"tick {number}"})
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        ticking = asyncio.create_task(tick())
+        try:
+            while (message := await receive())["type"] == "websocket.receive":
+                await send({"type": "websocket.send", "text": message["text"]})
+        finally:
+            ticking.cancel()
+
+    async with processes(app, 2, [_SlowRest()], linger=1.0) as (first, second):
+        connecting = connect_event(first.connection_id)
+        assert await first.handler.handle(connecting, LambdaContext()) == {"statusCode": 200}
+        await first.handler.aclose()
+        first.server.known.add(first.connection_id)
+        assert await second.say("a") == {"statusCode": 200}
+    assert sorted(first.frames) == ["a", "tick 0", "tick 1", "tick 2", "tick 3"]
 
 
 def is_attended(client: Talk) -> bool:

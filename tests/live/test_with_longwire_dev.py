@@ -62,7 +62,8 @@ def world(dev: tuple[str, str]) -> World:
             with urllib.request.urlopen(request) as response:
                 status: int = response.status
         except urllib.error.HTTPError as error:
-            return error.code
+            with error:
+                return error.code
         return status
 
     async def manage(method: str, connection_id: str, body: bytes) -> int:

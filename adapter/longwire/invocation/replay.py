@@ -161,7 +161,7 @@ def _resume(invocation: Invocation, kept: KeptRun, turn: Turn) -> Conversing:
     """Go on with a kept run, whose turn it is."""
     count = None
     if turn.conversation.messages[turn.conversation.begun - 1].is_end:
-        invocation.resume(kept, ClosedOutbox(), "disconnect")
+        invocation.resume(kept, ClosedOutbox(invocation.connection), "disconnect")
     else:
         replies = TurnReplies(invocation, kept.record, turn)
         replies.begin(complete=True)
@@ -253,7 +253,7 @@ async def _begin_anew(
     """Make the run anew, whose turn it is; the word is of an event that tells an end."""
     connection = invocation.connection
     ends = turn.conversation.messages[turn.conversation.begun - 1].is_end
-    replies = ClosedOutbox() if ends else TurnReplies(invocation, record, turn)
+    replies = ClosedOutbox(invocation.connection) if ends else TurnReplies(invocation, record, turn)
     run = invocation.lasting_run(record, replies, "replay", "disconnect" if ends else "message")
     count = replies.count if isinstance(replies, TurnReplies) else None
     conversing = Conversing(invocation, run, turn, record, count)

@@ -26,6 +26,7 @@ class Replies:
         self._may_repeat = not complete
 
     def swallow(self, frame: Frame) -> None:
+        self._connection.encode(frame)  # what could not be sent fails once more
         if self._may_repeat:
             count(self._swallowed, frame)
 
@@ -58,8 +59,11 @@ class Replies:
 class ClosedOutbox:
     """The outbox of a connection that has ended: nothing is sent any more."""
 
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
     def swallow(self, frame: Frame) -> None:
-        """Do nothing: no later frame is compared with this one."""
+        self._connection.encode(frame)  # as in `Replies`; no later frame is compared with this one
 
     async def send(self, frame: Frame) -> bool:
         return False

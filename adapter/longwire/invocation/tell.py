@@ -24,7 +24,7 @@ async def tell(
 
         return await replay.tell(invocation, record, message, word)
     connection = invocation.connection
-    run = invocation.run(record, ClosedOutbox(), "replay", "disconnect")
+    run = invocation.run(record, ClosedOutbox(invocation.connection), "replay", "disconnect")
     run.expect_disconnect(message, sum(record.sent.values()))
     try:
         gone = functools.partial(run.mark_gone, message)

@@ -63,7 +63,8 @@ class Browser:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
-            return error.code
+            with error:
+                return error.code
 
     def do(self, **action: Any) -> Any:
         request = urllib.request.Request(
@@ -81,7 +82,8 @@ class Browser:
         while time.monotonic() < until:
             try:
                 told = self.get(f"/_longwire/event?n={number}")
-            except urllib.error.HTTPError:
+            except urllib.error.HTTPError as error:
+                error.close()
                 continue
             if enough(told):
                 return told
@@ -154,8 +156,9 @@ def test_what_a_process_has_written_last(directory: Path) -> None:
                 ws.send("b")
                 answer = str(ws.recv(20))
             assert int(answer.split()[0]) != pid
-            with pytest.raises(urllib.error.HTTPError):
+            with pytest.raises(urllib.error.HTTPError) as refused:
                 browser.do(do="kill", pid=pid)
+            refused.value.close()
         assert dev.stop(signal.SIGINT)[0] == 0
 
 
@@ -165,8 +168,9 @@ def test_a_request_is_copied_with_the_port_of_http(directory: Path) -> None:
         browser = Browser(dev.ready()[1])
         lines = iter(dev.line, "")
         http = next(line.strip() for line in lines if line.startswith("  http:"))
-        with pytest.raises(urllib.error.HTTPError):
+        with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{http}a?b=c", timeout=20)
+        refused.value.close()
         told = browser.get("/_longwire/case?n=1&as=curl")
     assert f"'{http}a?b=c'" in told["text"]
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -825,7 +826,8 @@ async def test_what_is_over_the_limit_waits_once_the_response_has_left(
 
 async def test_a_replay_that_sends_without_end_remembers_no_more_than_the_record() -> None:
     """A stream is not told apart from news by all of its frames."""
-    own = Replies(None, None)  # type: ignore[arg-type]
+    connection: Any = SimpleNamespace(encode=str.encode)
+    own = Replies(connection, None)  # type: ignore[arg-type]
     for number in range(10_000):
         own.swallow(str(number))
     assert len(own._swallowed) == MAX_DIGESTS

@@ -87,8 +87,8 @@ print(*sys.modules)
 # a decision: each takes about 0.2 ms of a cold start, and what is in it.
 LOADED = """
 apigateway apigateway.endpoint apigateway.events apigateway.frames
-asgi asgi.frames asgi.handshake asgi.inbox asgi.lifespan asgi.messages asgi.noise
-asgi.quiescence asgi.reachable asgi.run asgi.scope asgi.stage asgi.state asgi.suspended asgi.tasks
+asgi asgi.due asgi.frames asgi.handshake asgi.inbox asgi.lifespan asgi.messages asgi.noise
+asgi.quiescence asgi.run asgi.scope asgi.stage asgi.state asgi.tasks asgi.turns
 asgi.values config config.backends config.dsn config.schema config.settings deadlines exceptions
 handler invocation invocation.connect invocation.connection invocation.cut_off invocation.disconnect
 invocation.ending invocation.find invocation.greeting invocation.invocation invocation.leaving

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.asgi import quiescence
+from longwire.asgi.due import timers
 from longwire.asgi.frames import describe
 from longwire.asgi.run import Run
-from longwire.asgi.suspended import timers
 from tests.asgi.test_run import ACCEPT, Recorder
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What `suspended.py` reads of asyncio and anyio without a promise: it is there.
+"""What `due.py` and `suspended.py` read of asyncio and anyio without a promise: it is there.
 
 Where it is not, or an event loop or a task is of another make, a task counts as busy.
 """
@@ -14,10 +14,10 @@ import anyio
 import anyio._backends._asyncio
 import pytest
 
-from longwire.asgi import suspended as names
-from longwire.asgi import tasks
+from longwire.asgi import due, tasks
+from longwire.asgi import suspended as of_frames
+from longwire.asgi.due import is_runnable, timers
 from longwire.asgi.run import Run
-from longwire.asgi.suspended import is_runnable, timers
 from tests.asgi import waits
 from tests.asgi.test_run import ACCEPT, Recorder
 from tests.asgi.waits import BUSY, QUIET, World, is_bounded, is_quiet, suspended, waits_of
@@ -57,7 +57,7 @@ WITHOUT: dict[str, object] = {
 
 
 def _lose(patch: pytest.MonkeyPatch, name: str) -> None:
-    patch.setattr(names, name, WITHOUT[name])
+    patch.setattr(due if hasattr(due, name) else of_frames, name, WITHOUT[name])
 
 
 def _with_and_without(name: str, judge: Judge) -> Callable[[Any, Any], tuple[bool, bool]]:
@@ -73,8 +73,9 @@ def _with_and_without(name: str, judge: Judge) -> Callable[[Any, Any], tuple[boo
 
 
 def test_every_private_name_is_known_here() -> None:
-    """The list at the top of the module is the one that is tried below."""
-    listed = {name for name in vars(names) if name.isupper() and not name.startswith("_")}
+    """The lists at the top of the modules are the ones that are tried below."""
+    both = {**vars(due), **vars(of_frames)}
+    listed = {name for name in both if name.isupper() and not name.startswith("_")}
     assert listed - {"TYPE_CHECKING", "STEPS_PER_TASK", "KNOWN_CLOSELY"} == set(WITHOUT)
 
 
@@ -133,7 +134,7 @@ async def _wait_with_limit(world: World) -> None:
 
 
 def _is_bounded(task: asyncio.Task[Any], run: object) -> bool:
-    return is_bounded(task, getattr(task.get_loop(), names.SCHEDULED))
+    return is_bounded(task, getattr(task.get_loop(), due.SCHEDULED))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longwire.asgi import tasks
+from longwire.asgi.due import is_due, is_runnable
 from longwire.asgi.frames import describe
-from longwire.asgi.suspended import is_due, is_runnable
 from tests.asgi import waits
 from tests.asgi.waits import BUSY, QUIET, is_quiet, on_sleep, on_task, suspended
 

@@ -11,8 +11,9 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from longwire.asgi.reachable import Turns
-from longwire.asgi.suspended import awaited_future, is_runnable, judge, limited
+from longwire.asgi.due import awaited_future, is_runnable, limited
+from longwire.asgi.suspended import judge
+from longwire.asgi.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable

@@ -11,16 +11,16 @@ import contextvars
 import math
 from typing import TYPE_CHECKING
 
-from longwire.asgi import suspended
+from longwire.asgi import due
 from longwire.asgi.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Literal
 
+    from longwire.asgi.due import Standstill
     from longwire.asgi.quiescence import Look, Outcome
     from longwire.asgi.stage import Outbox, Stage
-    from longwire.asgi.suspended import Standstill
     from longwire.types import Message
 
     Rested = Literal[
@@ -141,7 +141,7 @@ class LastingRun(Run):
         seconds = until - self.loop.time()
         if not 0.0 < seconds < MOST_SKIPPED:
             return False
-        if not suspended.skip(self.loop, self._tasks, seconds):
+        if not due.skip(self.loop, self._tasks, seconds):
             return False
         self._skipped += seconds
         return True

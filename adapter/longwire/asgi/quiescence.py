@@ -6,8 +6,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any
 
-from longwire.asgi import frames, suspended, tasks
-from longwire.asgi.reachable import Turns
+from longwire.asgi import due, frames, tasks
+from longwire.asgi.turns import Turns
 from longwire_aws.timeouts import limits
 from longwire_aws.tuples import NamedTuple
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from longwire.asgi.inbox import Inbox
+    from longwire.asgi.suspended import Waits
 
     Outcome = Literal[
         "ended",  # the app returned or raised
@@ -72,8 +73,8 @@ class Watch:
         self._changed: asyncio.Future[None] | None = None
         self._limits = limits()
         self.when: float = math.inf  # until then it waits for a change, by the loop's clock
-        self.timers: list[suspended.Timer] | None = None  # of the run, when last looked at
-        suspended.record_timers(self._loop)
+        self.timers: list[due.Timer] | None = None  # of the run, when last looked at
+        due.record_timers(self._loop)
 
     async def look(self, app: _Task) -> Look:
         """Wait until the run has come to rest and tell what it does, `app` being its first task."""
@@ -84,12 +85,12 @@ class Watch:
                 await self._rest()
             if (seen := self._look_at_once(app)) is not None:
                 return seen
-            positions = suspended.positions(self._run)
+            positions = due.positions(self._run)
             turns = Turns()
             look = await self._look_closely(app, turns)
             if turns.taken:
                 await self._rest()
-                if positions != suspended.positions(self._run):
+                if positions != due.positions(self._run):
                     continue
             return look
         return Look(None, True, tuple(self._others()), -math.inf)
@@ -108,8 +109,8 @@ class Watch:
             and app in run
             and asyncio.current_task() is app
             and not app.cancelling()
-            and suspended.is_due(self._loop, run) is False
-            and suspended.sees_no_timer(self._loop, run)
+            and due.is_due(self._loop, run) is False
+            and due.sees_no_timer(self._loop, run)
         )
 
     def _look_at_once(self, app: _Task) -> Look | None:
@@ -123,7 +124,7 @@ class Watch:
         if len(self._run) > MOST_TASKS:
             return Look(None, bool(waiters), next_move=-math.inf)
         if len(self._run) == len(waiters):
-            self.timers = suspended.timers(self._loop, self._run)
+            self.timers = due.timers(self._loop, self._run)
             if not self.timers:
                 return PARKED
         return None
@@ -131,7 +132,7 @@ class Watch:
     async def _look_closely(self, app: _Task, turns: Turns) -> Look:
         """Tell from what each task waits for whether anything can still move."""
         waiters, others = self._inbox.waiters, self._others()
-        waits = await suspended.judge(others, self._run, waiters.keys(), turns)
+        waits = await self._judge(others, waiters.keys(), turns)
         if self._inbox.told_the_end:
             waits = _without_those_alone(waits)
         await turns.step(len(others))  # sorting the timers is a turn's work by itself
@@ -145,14 +146,14 @@ class Watch:
         # Without waiters it has been told of the end, and is at work.
         return Look(None, awaits_client, busy, next_move)
 
-    def standstill(self) -> suspended.Standstill:
+    def standstill(self) -> due.Standstill:
         """Note where a run is that has been seen to be at rest."""
-        return suspended.Standstill(suspended.positions(self._run), self.timers)
+        return due.Standstill(due.positions(self._run), self.timers)
 
     async def next_move(self) -> float:
         """Return when something can move at the earliest, though nobody waits for the client."""
         turns, others = Turns(), self._others()
-        waits = await suspended.judge(others, self._run, frozenset(), turns)
+        waits = await self._judge(others, frozenset(), turns)
         next_move, _ = await self._next_move(others, waits, turns)
         return next_move
 
@@ -162,7 +163,7 @@ class Watch:
         known = look.next_move if look.next_move > -math.inf else math.inf
         self.when = min(until, known)
         self._limits.add(self)
-        watched = {future for task in look.busy if (future := suspended.awaited_future(task))}
+        watched = {future for task in look.busy if (future := due.awaited_future(task))}
         for future in watched:
             future.add_done_callback(self.signal)
         try:
@@ -178,7 +179,7 @@ class Watch:
         if not 0 < len(others) <= MOST_TASKS:
             return others
         turns = Turns()
-        waits = _without_those_alone(await suspended.judge(others, self._run, frozenset(), turns))
+        waits = _without_those_alone(await self._judge(others, frozenset(), turns))
         _, sleepers = await self._next_move(others, waits, turns)
         return [task for task in waits.busy if task not in sleepers]
 
@@ -207,7 +208,14 @@ class Watch:
             return []
         known = set(before.values())
         new = (task for task in others if task not in before)
-        return [task for task in new if suspended.waits_for_others(task, known)]
+        from longwire.asgi.suspended import waits_for_others  # as in `_judge`
+
+        return [task for task in new if waits_for_others(task, known)]
+
+    async def _judge(self, others: Collection[_Task], clients: Set[_Task], turns: Turns) -> Waits:
+        from longwire.asgi.suspended import judge  # an app that is one task does not pay for it
+
+        return await judge(others, self._run, clients, turns)
 
     def _others(self) -> list[_Task]:
         waiters, listeners = self._inbox.waiters, self._inbox.listeners
@@ -225,9 +233,9 @@ class Watch:
                 return
             await asyncio.sleep(0)
             # One round more than the tasks need lets callbacks (call_soon) move them again.
-            due = suspended.is_due(self._loop, self._run)
-            enough = CALM if due is not None else CALM_UNSEEN
-            calm = 0 if due or suspended.any_runnable(self._run) else calm + 1
+            is_due = due.is_due(self._loop, self._run)
+            enough = CALM if is_due is not None else CALM_UNSEEN
+            calm = 0 if is_due or due.any_runnable(self._run) else calm + 1
 
     def _only_waits(self) -> bool:
         """Tell whether all tasks wait for the client: none is cancelled, no callback is due."""
@@ -235,18 +243,18 @@ class Watch:
         return (
             len(waiters) == len(self._run)
             and not any(waiter.cancelled() for waiter in waiters.values())
-            and suspended.is_due(self._loop, self._run) is False
+            and due.is_due(self._loop, self._run) is False
         )
 
     async def _next_move(
-        self, others: Collection[_Task], waits: suspended.Waits, turns: Turns
+        self, others: Collection[_Task], waits: Waits, turns: Turns
     ) -> tuple[float, Set[_Task]]:
         """Return when something can move by itself, and who of the busy cannot within `linger`.
 
         A time limit counts whatever it bounds, also the app's own wait for the client: an app may
         look for a moment whether the client has spoken, and go on.
         """
-        timers = self.timers = suspended.timers(self._loop, self._run)
+        timers = self.timers = due.timers(self._loop, self._run)
         if timers is None:
             # Any other task may have set one: as if all of them were busy.
             return (-math.inf if others else math.inf), frozenset()
@@ -255,7 +263,7 @@ class Watch:
         first = math.inf
         for timer in timers:
             await turns.step(_STEPS_PER_TIMER)
-            tasks, futures = suspended.limited(timer)
+            tasks, futures = due.limited(timer)
             when = timer.when()
             first = min(first, when)
             for task in tasks:
@@ -267,7 +275,7 @@ class Watch:
         known = True
         for task in waits.busy:
             await turns.step()
-            moves = [wakes.get(suspended.awaited_future(task)), ends.get(task)]
+            moves = [wakes.get(due.awaited_future(task)), ends.get(task)]
             known_moves = [move for move in moves if move is not None]
             if task not in waits.asleep or not known_moves:
                 known = False
@@ -276,6 +284,6 @@ class Watch:
         return (first if known else -math.inf), sleepers
 
 
-def _without_those_alone(waits: suspended.Waits) -> suspended.Waits:
+def _without_those_alone(waits: Waits) -> Waits:
     """Take for quiet, at the end of a connection, who waits for somebody that has ended."""
     return waits._replace(busy=[task for task in waits.busy if task not in waits.alone])

@@ -10,9 +10,12 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from longwire.asgi.frames import frames_of
+from longwire.asgi.turns import STEPS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+
+    from longwire.asgi.turns import Turns
 
 _Task = asyncio.Task[Any]
 
@@ -27,26 +30,8 @@ _LARGEST_WHOLE = 10_000
 _OPAQUE = type, ModuleType, asyncio.AbstractEventLoop
 _CONTAINERS: tuple[Any, ...] = list, tuple, dict, set, frozenset, deque
 
-# Steps of this work between two turns of the event loop: a few milliseconds.
-_STEPS_AT_ONCE = 1000
 # What a task costs, in these steps.
 STEPS_PER_TASK = 5
-
-
-class Turns:
-    """Lets the event loop turn between the steps of a long piece of work."""
-
-    def __init__(self) -> None:
-        self.taken: bool = False  # others have run meanwhile
-        self._left = _STEPS_AT_ONCE
-
-    async def step(self, steps: int = 1) -> None:
-        """Count steps; wait for a turn of the loop when they have become many."""
-        self._left -= steps
-        if self._left < 0:
-            self._left = _STEPS_AT_ONCE
-            self.taken = True
-            await asyncio.sleep(0)
 
 
 async def known(
@@ -81,8 +66,8 @@ async def known(
                     return found
             fresh.append(one)
             fresh_of.append(by)
-            if len(fresh) % _STEPS_AT_ONCE == 0:
-                await turns.step(_STEPS_AT_ONCE)
+            if len(fresh) % STEPS_AT_ONCE == 0:
+                await turns.step(STEPS_AT_ONCE)
         level, finders = await _expand(fresh, fresh_of, left, turns)
         left -= len(level)
     return found
@@ -102,7 +87,7 @@ async def _expand(
         parts += [part for part in way_into(kind)(one) if gc.is_tracked(part)]
         steps += 2 + len(parts) - len(tasks)
         tasks += [by] * (len(parts) - len(tasks))
-        if steps > _STEPS_AT_ONCE // 10:
+        if steps > STEPS_AT_ONCE // 10:
             await turns.step(steps)
             steps = 0
     return parts, tasks

@@ -86,7 +86,7 @@ ANYIO = "anyio._backends"
 ANYIO_EVENT = "Event."
 
 # So few callbacks are looked through each time; of more, it is noted whose they are.
-_FEW_READY = 50
+_FEW_READY = 8
 # With more timers than this on an event loop, they count as unknown.
 _MOST_TIMERS = 20_000
 # So few are looked through faster than it takes to sort them by run.

@@ -242,8 +242,9 @@ class Run:
         self._on_hand_over()
         self._enter("live")
         if self.hints is not None:
-            # Nobody waits yet if the app itself goes on, as it is about to.
-            self.hints.hand_over(self._task, self._tasks, self._inbox.waiters or (self._task,))
+            # Who goes on by itself is not among those who wait, but about to.
+            clients = (self._task,) if self._has_gone_on else self._inbox.waiters
+            self.hints.hand_over(self._task, self._tasks, clients)
         self.deliver(message)
 
     def deliver(self, message: Message) -> None:

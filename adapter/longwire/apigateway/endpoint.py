@@ -103,7 +103,6 @@ def is_api_host(host: str) -> bool:
     return _region_in(host) is not None
 
 
-@functools.lru_cache(maxsize=16)
 def _from_environment(given: str) -> str:
     if "://" not in given:
         given = f"{'http' if re.match(LOOPBACK, given) else 'https'}://{given}"

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longwire.asgi import quiescence
-from longwire.asgi.due import timers
+from longwire.asgi.due import is_due, timers
 from longwire.asgi.frames import describe
 from longwire.asgi.run import Run
+from longwire.asgi.tasks import TaskSet
 from tests.asgi.test_run import ACCEPT, Recorder
 
 if TYPE_CHECKING:
@@ -261,6 +262,22 @@ async def test_many_runs_on_a_loop_do_not_look_through_the_timers_of_all() -> No
     """A thousand connections of `longwire dev` share one; their own timers, too."""
     few = await _look_together(100)
     assert await _look_together(200) < 2.5 * few
+
+
+async def _rest_together(runs: int) -> int:
+    """Ask in one turn of the loop, for so many runs, whether each is about to move."""
+    loop = asyncio.get_running_loop()
+    for _ in range(runs):
+        loop.call_soon(lambda: is_due(loop, TaskSet()))
+    with _counted() as turns:
+        await asyncio.sleep(0)
+    return sum(turns)
+
+
+async def test_a_few_runs_on_a_loop_do_not_each_look_through_what_is_due() -> None:
+    """Fifty clients of `longwire dev` that talk all the time have as much in each turn."""
+    few = await _rest_together(20)
+    assert await _rest_together(40) < 2.5 * few
 
 
 async def test_a_timer_that_another_look_did_not_see_is_seen() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from longwire.asgi.hints.hints import Hints
 from longwire.asgi.messages import disconnect
 from longwire.asgi.quiescence import REST_ROUNDS
 from longwire.asgi.run import Run
@@ -265,6 +266,44 @@ async def test_an_app_that_is_alone_goes_on_in_its_own_receive(*, is_alone: bool
     await run.stop()
     assert client.did == ["a"]
     assert went_on_in == [app_task if is_alone else asyncio.current_task()]
+
+
+async def test_hints_are_asked_by_an_app_that_is_about_to_wait() -> None:
+    """They look at the frames that call, so nobody waits for a turn of the event loop."""
+    client, told = Recorder(), list[str]()
+    went_on_in: list[object] = []
+    ended_in: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        count = 0
+        try:
+            while True:
+                await receive()
+                count += 1
+                asyncio.get_running_loop().call_soon(ended_in.append, "a further turn")
+                await asyncio.sleep(0)
+                ended_in.clear()
+        finally:
+            ended_in.append("its own receive")
+            await send({"type": "websocket.send", "text": str(count)})
+
+    def go_on() -> None:
+        went_on_in.append(asyncio.current_task())
+        run.hand_over({"type": "websocket.receive", "text": "a"})
+
+    run = _run(app, client, "replay")
+    run.hints, app_task = Hints(app, {}, told.append), run._task
+    assert await run.until_ready(0, _deadline(), go_on) is None
+    assert await run.until_over(_deadline()) == "parked"
+    await run.stop()
+    assert went_on_in == [app_task]
+    assert ended_in == ["its own receive"]
+    assert client.did == []
+    changed, swallowed = told
+    assert "'count' changed" in changed
+    assert "sent while only the event ends" in swallowed
 
 
 async def _parks_at_once(app: ASGIApp, kind: str, rests: list[str] | None = None) -> Run:

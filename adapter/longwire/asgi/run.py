@@ -210,7 +210,7 @@ class Run:
         parks = self._stage in ("connect", "live") and not (self.lives_on or self._channel)
         if not (goes_on or parks) or self.answer.state != "accepted":
             return False
-        if self.hints is not None or not self._watch.is_alone(self._task):  # they look at it
+        if not self._watch.is_alone(self._task):
             return False
         if self._go_on is not None:
             go_on, self._go_on = self._go_on, None
@@ -219,6 +219,8 @@ class Run:
             return True
         if self.on_rest is not None:
             self.on_rest()
+        if self.hints is not None:
+            self.hints.park(self._task, self._tasks, (self._task,))
         self._has_parked = True
         self._unwind()
         self._watch.signal()
@@ -240,7 +242,9 @@ class Run:
         self._on_hand_over()
         self._enter("live")
         if self.hints is not None:
-            self.hints.hand_over(self._task, self._tasks, self._inbox.waiters)
+            # Who goes on by itself is not among those who wait, but about to.
+            clients = (self._task,) if self._has_gone_on else self._inbox.waiters
+            self.hints.hand_over(self._task, self._tasks, clients)
         self.deliver(message)
 
     def deliver(self, message: Message) -> None:

@@ -6,6 +6,7 @@ the app waits again. For a `Run` it is one object with four calls; texts are all
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 import sys
@@ -17,10 +18,10 @@ from longwire.asgi import suspended
 from longwire.asgi.channel import runs_consumers
 from longwire.asgi.frames import frames_of
 from longwire.asgi.hints import liveness, own, values
+from longwire.asgi.inbox import Inbox
 from longwire_aws.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Hashable
 
     _Task = asyncio.Task[Any]
@@ -35,6 +36,9 @@ CHANNEL_LAYER = "channel_layer"
 
 # The methods that frameworks call with a message.
 RECEIVING = {"receive", "receive_json", "websocket_receive", "on_receive"}
+
+# What the app calls to wait for the client.
+_RECEIVE = Inbox.receive.__code__
 
 # Of an app with more tasks only those are looked at that wait for the client.
 MOST_TASKS = 200
@@ -134,7 +138,7 @@ class Hints:
         return {task: self._stack(task) for task in dict.fromkeys((main, *clients, *others))}
 
     def _stack(self, task: _Task) -> _Stack:
-        frames = frames_of(task)
+        frames = _frames_of(task)
         if news := [frame for frame in frames if frame not in self._known]:
             self._known.update(news)
             self._own.update(own.among(news))
@@ -256,6 +260,21 @@ class Hints:
 
 # Where in a scope something outlives its event.
 _KEPT = "state", "session"
+
+
+def _frames_of(task: _Task) -> list[FrameType]:
+    """Walk the frames of a task that waits, or that is about to and calls this, outermost first."""
+    if task is not asyncio.current_task():
+        return frames_of(task)
+    outermost = getattr(task.get_coro(), "cr_frame", None)
+    frame: FrameType | None = sys._getframe()
+    frames: list[FrameType] = []
+    while frame is not None and frame.f_code is not _RECEIVE:
+        frame = frame.f_back  # what is called here belongs to nobody who waits
+    while frame is not None:
+        frames.append(frame)
+        frame = None if frame is outermost else frame.f_back
+    return frames[::-1]
 
 
 def _frames(stacks: _Stacks) -> Iterator[FrameType]:

@@ -170,7 +170,10 @@ class PostgreSQLConnection:
             turn.granted.set_result(None)
 
     async def _run(self, statement: Statement) -> list[Row]:
-        kept = await self._kept()
+        kept = self._kept()
+        # Not monotonic: that clock may stand still while a Lambda function is frozen.
+        if kept is not None and abs(time.time() - self._used_at) > _IDLE:
+            kept = await self._probed(kept)
         if kept is not None:
             try:
                 return await self._execute(kept, statement, self._timeout)
@@ -179,19 +182,19 @@ class PostgreSQLConnection:
                     raise
         return await self._execute(await self._open(), statement, self._timeout)
 
-    async def _kept(self) -> Link | None:
+    def _kept(self) -> Link | None:
         """Return the connection if there is one, and it was not lost while nobody looked."""
         link = self._link
-        if link is None:
-            return None
         # What the server says unasked is that it ends the connection, or of no interest here.
-        if not link.is_usable() or _is_ready(link.fileno(), READ, 0):
+        if link is not None and (not link.is_usable() or _is_ready(link.fileno(), READ, 0)):
             self._drop()
-        # Not monotonic: that clock may stand still while a Lambda function is frozen.
-        elif abs(time.time() - self._used_at) > _IDLE:
-            with contextlib.suppress(self._driver.error, TimeoutError):
-                limit = min(_PROBE_TIMEOUT, self._timeout)
-                await self._execute(link, Statement("SELECT 1"), limit, is_probe=True)
+        return self._link
+
+    async def _probed(self, link: Link) -> Link | None:
+        """Return the connection if it still leads anywhere."""
+        with contextlib.suppress(self._driver.error, TimeoutError):
+            limit = min(_PROBE_TIMEOUT, self._timeout)
+            await self._execute(link, Statement("SELECT 1"), limit, is_probe=True)
         return self._link
 
     async def _execute(
@@ -200,7 +203,8 @@ class PostgreSQLConnection:
         begun = time.monotonic()
         try:
             link.begin(statement.sql, statement.parameters)
-            await self._answered(link, begun, begun + limit)
+            if (state := self._polled(link)) != DONE:
+                await self._answered(link, state, begun, begun + limit)
             return link.rows()
         except TimeoutError:
             self._drop(link)
@@ -217,11 +221,13 @@ class PostgreSQLConnection:
         finally:
             self._used_at = time.time()
 
-    async def _answered(self, link: Link, begun: float, give_up_at: float) -> None:
+    def _polled(self, link: Link) -> int:
+        """Go on with what was begun, after a moment if that will do; return for what to wait."""
         if self._quick and not self._waiting:
             self._quick = self._quick - 1 if _is_ready(link.fileno(), READ, _AT_ONCE) else 0
-        if (state := link.poll()) == DONE:
-            return
+        return link.poll()
+
+    async def _answered(self, link: Link, state: int, begun: float, give_up_at: float) -> None:
         while state != DONE:
             if not await _until_ready(link.fileno(), state, give_up_at - time.monotonic()):
                 raise TimeoutError

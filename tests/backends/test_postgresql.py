@@ -470,7 +470,7 @@ def test_several_loops_at_once(backend: PostgreSQLBackend) -> None:
 
 def test_a_system_without_poll(backend: PostgreSQLBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has only `select`."""
-    monkeypatch.setattr(postgresql_connection, "_is_socket_ready", postgresql_connection._select)
+    monkeypatch.setattr(postgresql_connection, "_watched", postgresql_connection._by_select)
     assert asyncio.run(put_take_close(backend)) == "v"
 
 

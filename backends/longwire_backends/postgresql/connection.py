@@ -18,7 +18,7 @@ from longwire_aws.tuples import NamedTuple
 from longwire_backends.postgresql.link import DONE, READ, WRITE, sqlstate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from longwire_backends.postgresql.link import Driver, Link, Row
 
@@ -98,6 +98,7 @@ class PostgreSQLConnection:
         """Begin anew in a forked child: the connection is its parent's."""
         # Neither driver ends a connection that another process has opened.
         self._link: Link | None = None
+        self._has_input: Callable[[float], bool]  # of the link, within so many seconds
         # Garbage that lets go of its turn may be collected while the lock is held.
         self._lock = RLock()
         self._turn: _Ticket | None = None
@@ -186,7 +187,7 @@ class PostgreSQLConnection:
         """Return the connection if there is one, and it was not lost while nobody looked."""
         link = self._link
         # What the server says unasked is that it ends the connection, or of no interest here.
-        if link is not None and (not link.is_usable() or _is_ready(link.fileno(), READ, 0)):
+        if link is not None and (not link.is_usable() or self._has_input(0)):
             self._drop()
         return self._link
 
@@ -224,7 +225,7 @@ class PostgreSQLConnection:
     def _polled(self, link: Link) -> int:
         """Go on with what was begun, after a moment if that will do; return for what to wait."""
         if self._quick and not self._waiting:
-            self._quick = self._quick - 1 if _is_ready(link.fileno(), READ, _AT_ONCE) else 0
+            self._quick = self._quick - 1 if self._has_input(_AT_ONCE) else 0
         return link.poll()
 
     async def _answered(self, link: Link, state: int, begun: float, give_up_at: float) -> None:
@@ -237,12 +238,13 @@ class PostgreSQLConnection:
 
     async def _open(self) -> Link:
         try:
-            self._link = await self._connected()
+            link = await self._connected()
         except (self._driver.error, TimeoutError) as error:
             self._failed_before = time.monotonic()
             self._failure = error
             raise
-        return self._link
+        self._link, self._has_input = link, _watched(link.fileno(), READ)
+        return link
 
     async def _connected(self) -> Link:
         """Connect in a thread: looking up a host name cannot be interrupted."""
@@ -320,22 +322,23 @@ def _settle(ready: asyncio.Future[bool], is_ready: bool) -> None:
         ready.set_result(is_ready)
 
 
-def _select(fd: int, state: int, timeout: float) -> bool:
+def _by_select(fd: int, state: int) -> Callable[[float], bool]:
     reading, writing = [fd] if state & READ else [], [fd] if state & WRITE else []
-    return any(select.select(reading, writing, writing, max(timeout, 0)))
+    return lambda timeout: any(select.select(reading, writing, writing, max(timeout, 0)))
 
 
 if sys.platform == "win32" or not hasattr(select, "poll"):
-    _is_socket_ready = _select
+    _watched = _by_select
 else:  # where select fails in processes with many open files
 
-    def _is_socket_ready(fd: int, state: int, timeout: float) -> bool:
+    def _watched(fd: int, state: int) -> Callable[[float], bool]:
+        """Return what waits so many seconds until a socket is ready, and tells whether it is."""
         poller = select.poll()
         reading, writing = state & READ and select.POLLIN, state & WRITE and select.POLLOUT
         poller.register(fd, reading | writing)
-        return bool(poller.poll(max(timeout, 0) * 1000))
+        return lambda timeout: bool(poller.poll(max(timeout, 0) * 1000))
 
 
 def _is_ready(fd: int, state: int, timeout: float) -> bool:
     """Wait at most `timeout` seconds until a socket can be read from or written to."""
-    return _is_socket_ready(fd, state, timeout)
+    return _watched(fd, state)(timeout)

@@ -502,6 +502,30 @@ def test_who_asks_for_ever_leaves_the_loop_its_turn(backend: PostgreSQLBackend) 
     asyncio.run(scenario())
 
 
+def test_after_an_answer_that_took_longer_the_loop_does_not_stand_still(
+    backend: PostgreSQLBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it would have stood still that long."""
+    connection, waits = backend._connection, []
+
+    def has_input(seconds: float) -> bool:
+        waits.append(seconds)
+        return waiting(seconds)
+
+    async def ask() -> None:
+        for _ in range(16):
+            await backend.get("a")
+
+    asyncio.run(ask())
+    waiting = connection._has_input
+    monkeypatch.setattr(connection, "_has_input", has_input)
+    monkeypatch.setattr(postgresql_connection, "_AT_ONCE", 0.0)
+    asyncio.run(ask())
+    # Each is a look for what has come unasked, but for the one that took longer.
+    assert len([seconds for seconds in waits if seconds]) <= 1
+    assert len(waits) >= 16
+
+
 def test_a_slow_answer_leaves_the_loop_to_others(
     backend: PostgreSQLBackend, parameters: dict[str, Any], postgresql_server: PostgreSQLServer
 ) -> None:

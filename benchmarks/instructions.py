@@ -48,6 +48,7 @@ from longwire_backends.sqlite3 import file
 gc.disable()
 file._SLOW = float("inf")
 connection._AT_ONCE *= 50
+connection._STILL = connection._AT_ONCE
 runpy.run_module({!r}, run_name="__main__")
 """
 # What comes before each kind is counted.

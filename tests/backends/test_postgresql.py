@@ -470,7 +470,7 @@ def test_several_loops_at_once(backend: PostgreSQLBackend) -> None:
 
 def test_a_system_without_poll(backend: PostgreSQLBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has only `select`."""
-    monkeypatch.setattr(postgresql_connection, "_is_socket_ready", postgresql_connection._select)
+    monkeypatch.setattr(postgresql_connection, "_watched", postgresql_connection._by_select)
     assert asyncio.run(put_take_close(backend)) == "v"
 
 
@@ -500,6 +500,30 @@ def test_who_asks_for_ever_leaves_the_loop_its_turn(backend: PostgreSQLBackend) 
         asking.cancel()
 
     asyncio.run(scenario())
+
+
+def test_after_an_answer_that_took_longer_the_loop_does_not_stand_still(
+    backend: PostgreSQLBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it would have stood still that long."""
+    connection, waits = backend._connection, []
+
+    def has_input(seconds: float) -> bool:
+        waits.append(seconds)
+        return waiting(seconds)
+
+    async def ask() -> None:
+        for _ in range(16):
+            await backend.get("a")
+
+    asyncio.run(ask())
+    waiting = connection._has_input
+    monkeypatch.setattr(connection, "_has_input", has_input)
+    monkeypatch.setattr(postgresql_connection, "_AT_ONCE", 0.0)
+    asyncio.run(ask())
+    # Each is a look for what has come unasked, but for the one that took longer.
+    assert len([seconds for seconds in waits if seconds]) <= 1
+    assert len(waits) >= 16
 
 
 def test_a_slow_answer_leaves_the_loop_to_others(

@@ -317,6 +317,7 @@ def test_a_connection_that_ended_meanwhile(
         postgresql_proxy.hang_up()
         record = asyncio.run(getattr(behind, operation)("a"))
         assert (record is not None) == (operation == "get" or n == 0)
+        asyncio.run(behind.get("a"))  # the new one is kept
         assert postgresql_proxy.connections == before + 1
 
 

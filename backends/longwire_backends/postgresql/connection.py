@@ -18,7 +18,7 @@ from longwire_aws.tuples import NamedTuple
 from longwire_backends.postgresql.link import DONE, READ, WRITE, sqlstate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from longwire_backends.postgresql.link import Driver, Link, Row
 
@@ -28,9 +28,12 @@ _IDLE = 60.0
 # Seconds that the answer may take.
 _PROBE_TIMEOUT = 1.0
 
-# Seconds that the loop may stand still for an answer: to turn to other things and come back costs
-# more than most answers take.
+# Seconds within which answers have to come for the loop to stand still for the next one: to turn to
+# other things and come back costs more than most answers take.
 _AT_ONCE = 0.001
+# Seconds that it stands still at most. Less than a tick of Linux, mostly 4 ms, would need a timer
+# of its own each time: on a virtual machine, as Lambda's are, a fifth of what a statement costs.
+_STILL = 0.005
 # Statements in a row that may be answered so: who asks for ever must not keep the loop for ever.
 _ROW = 16
 
@@ -98,6 +101,7 @@ class PostgreSQLConnection:
         """Begin anew in a forked child: the connection is its parent's."""
         # Neither driver ends a connection that another process has opened.
         self._link: Link | None = None
+        self._has_input: Callable[[float], bool]  # of the link, within so many seconds
         # Garbage that lets go of its turn may be collected while the lock is held.
         self._lock = RLock()
         self._turn: _Ticket | None = None
@@ -170,7 +174,10 @@ class PostgreSQLConnection:
             turn.granted.set_result(None)
 
     async def _run(self, statement: Statement) -> list[Row]:
-        kept = await self._kept()
+        kept = self._kept()
+        # Not monotonic: that clock may stand still while a Lambda function is frozen.
+        if kept is not None and abs(time.time() - self._used_at) > _IDLE:
+            kept = await self._probed(kept)
         if kept is not None:
             try:
                 return await self._execute(kept, statement, self._timeout)
@@ -179,19 +186,19 @@ class PostgreSQLConnection:
                     raise
         return await self._execute(await self._open(), statement, self._timeout)
 
-    async def _kept(self) -> Link | None:
+    def _kept(self) -> Link | None:
         """Return the connection if there is one, and it was not lost while nobody looked."""
         link = self._link
-        if link is None:
-            return None
         # What the server says unasked is that it ends the connection, or of no interest here.
-        if not link.is_usable() or _is_ready(link.fileno(), READ, 0):
+        if link is not None and (not link.is_usable() or self._has_input(0)):
             self._drop()
-        # Not monotonic: that clock may stand still while a Lambda function is frozen.
-        elif abs(time.time() - self._used_at) > _IDLE:
-            with contextlib.suppress(self._driver.error, TimeoutError):
-                limit = min(_PROBE_TIMEOUT, self._timeout)
-                await self._execute(link, Statement("SELECT 1"), limit, is_probe=True)
+        return self._link
+
+    async def _probed(self, link: Link) -> Link | None:
+        """Return the connection if it still leads anywhere."""
+        with contextlib.suppress(self._driver.error, TimeoutError):
+            limit = min(_PROBE_TIMEOUT, self._timeout)
+            await self._execute(link, Statement("SELECT 1"), limit, is_probe=True)
         return self._link
 
     async def _execute(
@@ -200,7 +207,8 @@ class PostgreSQLConnection:
         begun = time.monotonic()
         try:
             link.begin(statement.sql, statement.parameters)
-            await self._answered(link, begun, begun + limit)
+            if (state := self._polled(link, begun)) != DONE:
+                await self._answered(link, state, begun, begun + limit)
             return link.rows()
         except TimeoutError:
             self._drop(link)
@@ -217,11 +225,14 @@ class PostgreSQLConnection:
         finally:
             self._used_at = time.time()
 
-    async def _answered(self, link: Link, begun: float, give_up_at: float) -> None:
+    def _polled(self, link: Link, begun: float) -> int:
+        """Go on with what was begun, after a moment if that will do; return for what to wait."""
         if self._quick and not self._waiting:
-            self._quick = self._quick - 1 if _is_ready(link.fileno(), READ, _AT_ONCE) else 0
-        if (state := link.poll()) == DONE:
-            return
+            self._has_input(_STILL)
+            self._quick = self._quick - 1 if time.monotonic() - begun < _AT_ONCE else 0
+        return link.poll()
+
+    async def _answered(self, link: Link, state: int, begun: float, give_up_at: float) -> None:
         while state != DONE:
             if not await _until_ready(link.fileno(), state, give_up_at - time.monotonic()):
                 raise TimeoutError
@@ -231,12 +242,13 @@ class PostgreSQLConnection:
 
     async def _open(self) -> Link:
         try:
-            self._link = await self._connected()
+            link = await self._connected()
         except (self._driver.error, TimeoutError) as error:
             self._failed_before = time.monotonic()
             self._failure = error
             raise
-        return self._link
+        self._link, self._has_input = link, _watched(link.fileno(), READ)
+        return link
 
     async def _connected(self) -> Link:
         """Connect in a thread: looking up a host name cannot be interrupted."""
@@ -314,22 +326,23 @@ def _settle(ready: asyncio.Future[bool], is_ready: bool) -> None:
         ready.set_result(is_ready)
 
 
-def _select(fd: int, state: int, timeout: float) -> bool:
+def _by_select(fd: int, state: int) -> Callable[[float], bool]:
     reading, writing = [fd] if state & READ else [], [fd] if state & WRITE else []
-    return any(select.select(reading, writing, writing, max(timeout, 0)))
+    return lambda timeout: any(select.select(reading, writing, writing, max(timeout, 0)))
 
 
 if sys.platform == "win32" or not hasattr(select, "poll"):
-    _is_socket_ready = _select
+    _watched = _by_select
 else:  # where select fails in processes with many open files
 
-    def _is_socket_ready(fd: int, state: int, timeout: float) -> bool:
+    def _watched(fd: int, state: int) -> Callable[[float], bool]:
+        """Return what waits so many seconds until a socket is ready, and tells whether it is."""
         poller = select.poll()
         reading, writing = state & READ and select.POLLIN, state & WRITE and select.POLLOUT
         poller.register(fd, reading | writing)
-        return bool(poller.poll(max(timeout, 0) * 1000))
+        return lambda timeout: bool(poller.poll(max(timeout, 0) * 1000))
 
 
 def _is_ready(fd: int, state: int, timeout: float) -> bool:
     """Wait at most `timeout` seconds until a socket can be read from or written to."""
-    return _is_socket_ready(fd, state, timeout)
+    return _watched(fd, state)(timeout)

@@ -28,11 +28,12 @@ class Psycopg2Link:
         self.poll = self._connection.poll
 
     def begin(self, sql: str, parameters: tuple[object, ...]) -> None:
-        self._cursor = self._connection.cursor()
+        if self._cursor is None:
+            self._cursor = self._connection.cursor()
         self._cursor.execute(sql, parameters or None)
 
     def rows(self) -> list[Row]:
-        cursor, self._cursor = self._cursor, None
+        cursor = self._cursor
         return cursor.fetchall() if cursor is not None and cursor.description else []
 
     def is_usable(self) -> bool:

@@ -18,6 +18,7 @@ from longwire.connections import NOTHING_FOUND
 from longwire.exceptions import EventLoopError
 from longwire.registry.caller import NO_STORE
 from longwire.runtime import threads
+from tests.complaints import complaints
 from tests.connections_server import ConnectionsServer
 from tests.parity.hosts import HOSTS, on_uvicorn
 from tests.talk import old_record
@@ -49,7 +50,7 @@ async def run(script: str, **environ: str) -> str:
     )
     async with asyncio.timeout(20):
         out, err = await process.communicate()
-    assert (err.decode(), process.returncode) == ("", 0)
+    assert (complaints(err.decode()), process.returncode) == ("", 0)
     return out.decode()
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from longwire_backends.base import Backend, Record
 from tests.backends.contract import members
+from tests.complaints import complaints
 
 FAR = 1 << 40
 
@@ -242,9 +243,9 @@ def start(
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Wait for a process; return its status, output and errors."""
+    """Wait for a process; return its status, output and complaints."""
     output, errors = process.communicate(timeout=50)
-    return process.returncode, output, errors
+    return process.returncode, output, complaints(errors)
 
 
 def release(processes: list[subprocess.Popen[str]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING
 
+from benchmarks.many import UNCOLLECTED
 from benchmarks.race import Contender, Measured, cpu, run_warm
 from benchmarks.servers import quick_connections, running
 from benchmarks.stores import open_stores
@@ -46,7 +47,9 @@ def compare_runs(setup: Setup, management: Server) -> None:
         version: Contender(command, max(AT_ONCE), environ=environ)
         for version, environ in setup.versions().items()
     }
+    contenders[UNCOLLECTED] = Contender([*command, UNCOLLECTED], max(AT_ONCE))
     found = run_warm(contenders, list(map(str, AT_ONCE)), setup.rounds(AT_ONCE_ROUNDS))
+    uncollected = found.pop(UNCOLLECTED)
     show_head("MESSAGE, runs at once, CPU us", f"{FEW}")
     for number in MORE:
         pairs = {
@@ -54,6 +57,9 @@ def compare_runs(setup: Setup, management: Server) -> None:
             for version, rounds in found.items()
         }
         show(f"{number:,} at once", pairs, AIM if number == max(MORE) else SHOWN)
+    few, many = (cpu(uncollected[f"{number}"]) for number in (FEW, max(MORE)))
+    # What grows is what Python's garbage collector walks.
+    show(f"  {UNCOLLECTED}", {OURS: Pair(few, many)}, SHOWN)
 
 
 def compare_stored(setup: Setup, name: str, management: Server) -> None:

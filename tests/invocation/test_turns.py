@@ -641,9 +641,15 @@ async def test_a_connect_step_that_has_lost_its_turn_sends_no_reply() -> None:
 class _SlowRest(MemoryBackend):
     """Takes its time for the end of a turn."""
 
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.rested = asyncio.Event()
+        self._seconds = seconds
+
     async def append(self, connection_id: str, position: int, value: str, expires_at: int) -> bool:
         if f',"{journal.REST}",' in value:
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(self._seconds)
+            self.rested.set()
         return await super().append(connection_id, position, value, expires_at)
 
 
@@ -665,13 +671,41 @@ async def test_what_an_app_would_send_while_its_turn_is_given_up_is_sent_once() 
         finally:
             ticking.cancel()
 
-    async with processes(app, 2, [_SlowRest()], linger=1.0) as (first, second):
+    async with processes(app, 2, [_SlowRest(0.15)], linger=1.0) as (first, second):
         connecting = connect_event(first.connection_id)
         assert await first.handler.handle(connecting, LambdaContext()) == {"statusCode": 200}
         await first.handler.aclose()
         first.server.known.add(first.connection_id)
         assert await second.say("a") == {"statusCode": 200}
     assert sorted(first.frames) == ["a", "tick 0", "tick 1", "tick 2", "tick 3"]
+
+
+async def test_an_app_whose_turn_is_given_up_is_cancelled_once() -> None:
+    """So it cleans up as without `replay`."""
+    store, met = _SlowRest(0.02), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            met.append("cancelled")
+            try:
+                await store.rested.wait()
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                met.append("cleaned up")
+            except asyncio.CancelledError:
+                met.append("cancelled again")
+            raise
+
+    async with processes(app, 1, [store]) as (client,):
+        await client.connect()
+        client.seconds = 1.5
+        await client.say("a")
+    assert met == ["cancelled", "cleaned up"]
 
 
 def is_attended(client: Talk) -> bool:

@@ -237,6 +237,10 @@ class Run:
             self._watch.signal()  # an app that was never called says nothing itself
         self._unwind()
 
+    def fall_silent(self) -> None:
+        """Let nothing that the app does take effect any more; `stop` cancels it, once."""
+        self._unwind()
+
     def hand_over(self, message: Message) -> None:
         """Give the app what its connect step waited for."""
         self._on_hand_over()
@@ -608,7 +612,7 @@ class Run:
         outbox = self._outbox  # a task of somebody else may wait here for longer than the run is
         try:
             async with self._sending:
-                if self._stage == "kept":  # its turn has ended meanwhile
+                if self._stage in BETWEEN:  # its turn has ended meanwhile
                     return
                 self._frames += 1
                 if await outbox.send(frame):

@@ -127,7 +127,7 @@ class Conversing:
             if self._connection.ended:
                 await self.turn.drop()
             else:
-                self.run.abandon()  # what it still sent would not be counted, and be sent again
+                self.run.fall_silent()  # what it still sent would not be counted, and be sent again
                 await self.turn.give_up()
 
     async def ensure_turn(self) -> None:

@@ -708,6 +708,45 @@ async def test_an_app_whose_turn_is_given_up_is_cancelled_once() -> None:
     assert met == ["cancelled", "cleaned up"]
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_an_app_that_has_lost_its_turn_is_cancelled_once(waits: bool) -> None:
+    """Whether it learns so from what it sends, or while it waits for something."""
+    met: list[str] = []
+    begun, resumed = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        begun.set()
+        try:
+            await resumed.wait()
+            await send({"type": "websocket.send", "text": "late"})
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            met.append("cancelled")
+            try:
+                for _ in range(8):
+                    await asyncio.sleep(0)
+                met.append("cleaned up")
+            except asyncio.CancelledError:
+                met.append("cancelled again")
+            raise
+
+    async with processes(app, 1) as (client,):
+        await client.connect()
+        saying = asyncio.create_task(client.say("a"))
+        await begun.wait()
+        conversing = at_work(client)
+        conversing.turn.conversation.owner = "somebody else's"
+        conversing.turn._until = 0.0
+        if waits:
+            conversing.run.abandon()
+        resumed.set()
+        await asyncio.gather(saying, return_exceptions=True)
+    assert met == ["cancelled", "cleaned up"]
+
+
 def is_attended(client: Talk) -> bool:
     runs = client.handler._kept_runs
     if runs is None or client.connection_id not in runs._at_work:

@@ -88,6 +88,7 @@ class Run:
     _ended = _stopped = _is_made = _is_called = _is_let_go = False
     # In this very step, as the app was about to wait for the client: it went on, or its step ended.
     _has_gone_on = _has_parked = False
+    _is_cancelled = False  # before it is stopped, which must not cancel it again
     _go_on: Callable[[], object] | None = None  # once it is ready for its message
     _error: BaseException | None = None
 
@@ -221,7 +222,7 @@ class Run:
             self.on_rest()
         if self.hints is not None:
             self.hints.park(self._task, self._tasks, (self._task,))
-        self._has_parked = True
+        self._has_parked = self._is_cancelled = True
         self._unwind()
         self._watch.signal()
         raise asyncio.CancelledError
@@ -232,8 +233,10 @@ class Run:
 
     def abandon(self) -> None:
         """Cancel the app without effect, as somebody else goes on with its connection."""
-        if not self._is_let_go:
-            self._task.cancel()
+        if not (self._is_let_go or self._is_cancelled):
+            self._is_cancelled = True
+            if asyncio.current_task() is not self._task:  # who calls this there raises it
+                self._task.cancel()
             self._watch.signal()  # an app that was never called says nothing itself
         self._unwind()
 
@@ -340,7 +343,7 @@ class Run:
         """
         if self._is_let_go:
             return ""
-        self._left_alone = self._task.done() and not self._has_parked
+        self._left_alone = self._task.done() and not self._is_cancelled
         self._note_cut_off(())
         if self.hints is not None and self._goes_on(deadline):
             self.hints.park(self._task, self._tasks, self._inbox.waiters)
@@ -358,7 +361,7 @@ class Run:
 
                 await sanic.leave(app, self._inbox)
             if not self._left_alone:
-                end = tasks.unwound if self._has_parked else tasks.cancel
+                end = tasks.unwound if self._is_cancelled else tasks.cancel
                 await end([app], give_up_at - self.loop.time())
             if app.done():
                 self._tasks.forget(app)  # which may never have been called
@@ -612,7 +615,7 @@ class Run:
         outbox = self._outbox  # a task of somebody else may wait here for longer than the run is
         try:
             async with self._sending:
-                if self._stage in BETWEEN:  # its turn has ended meanwhile
+                if self.lives_on and self._stage in BETWEEN:  # its turn has ended meanwhile
                     return
                 self._frames += 1
                 if await outbox.send(frame):

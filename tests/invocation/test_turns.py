@@ -680,9 +680,22 @@ async def test_what_an_app_would_send_while_its_turn_is_given_up_is_sent_once() 
     assert sorted(first.frames) == ["a", "tick 0", "tick 1", "tick 2", "tick 3"]
 
 
+async def _clean_up(met: list[str], begins: asyncio.Event) -> None:
+    """Do what takes an app that is cancelled some turns of the event loop."""
+    met.append("cancelled")
+    try:
+        await begins.wait()
+        for _ in range(8):
+            await asyncio.sleep(0)
+        met.append("cleaned up")
+    except asyncio.CancelledError:
+        met.append("cancelled again")
+
+
 async def test_an_app_whose_turn_is_given_up_is_cancelled_once() -> None:
     """So it cleans up as without `replay`."""
-    store, met = _SlowRest(0.02), []
+    store = _SlowRest(0.02)
+    met: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -691,14 +704,7 @@ async def test_an_app_whose_turn_is_given_up_is_cancelled_once() -> None:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
-            met.append("cancelled")
-            try:
-                await store.rested.wait()
-                for _ in range(3):
-                    await asyncio.sleep(0)
-                met.append("cleaned up")
-            except asyncio.CancelledError:
-                met.append("cancelled again")
+            await _clean_up(met, store.rested)
             raise
 
     async with processes(app, 1, [store]) as (client,):
@@ -724,13 +730,7 @@ async def test_an_app_that_has_lost_its_turn_is_cancelled_once(waits: bool) -> N
             await send({"type": "websocket.send", "text": "late"})
             await asyncio.sleep(60)
         except asyncio.CancelledError:
-            met.append("cancelled")
-            try:
-                for _ in range(8):
-                    await asyncio.sleep(0)
-                met.append("cleaned up")
-            except asyncio.CancelledError:
-                met.append("cancelled again")
+            await _clean_up(met, resumed)
             raise
 
     async with processes(app, 1) as (client,):

@@ -777,6 +777,29 @@ class Nothing(Recorder):
         return True
 
 
+class Refusing(Recorder):
+    """A client that can be sent nothing."""
+
+    def swallow(self, frame: str | bytes) -> None:
+        raise ASGIMessageError
+
+
+async def test_what_cannot_be_sent_counts_for_no_frame_of_a_replay() -> None:
+    """As many are compared with those that the client has got."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        with pytest.raises(ASGIMessageError):
+            await send(SEND)
+        await receive()
+
+    run = _run(app, Refusing(), "replay")
+    assert await run.until_ready(0, _deadline()) is None
+    assert run.replay.sent == 0
+    await run.stop()
+
+
 @pytest.mark.parametrize("message", [SEND, FOREIGN], ids=["send", "illegal"])
 async def test_an_app_that_sends_without_end_lets_the_loop_turn(message: dict[str, Any]) -> None:
     """While it connects, its deadline holds, and it can be cancelled."""

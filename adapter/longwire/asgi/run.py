@@ -607,9 +607,9 @@ class Run:
                 self.mark_gone(message)
                 raise ConnectionGoneError(self.connection_id)
         self._frames += 1
+        self._outbox.swallow(frame)  # which raises for one that cannot be sent
         self.replay.sent += 1
         self.replay.sent_at = self._now()
-        self._outbox.swallow(frame)
 
     async def _send_now(self, frame: Frame) -> None:
         outbox = self._outbox  # a task of somebody else may wait here for longer than the run is

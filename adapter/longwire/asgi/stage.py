@@ -46,7 +46,12 @@ if TYPE_CHECKING:
         """What a run may do to its client: the counterpart of the `Inbox`."""
 
         def swallow(self, frame: Frame) -> None:
-            """Note that the replayed connect step has sent this frame again."""
+            """Note that the replayed connect step has sent this frame again.
+
+            Raises:
+                ASGIMessageError: it cannot be sent, as it could not then.
+                MessageTooLargeError: it is too large, as it was then.
+            """
 
         async def send(self, frame: Frame) -> bool:
             """Send a frame; False when the connect step had already sent it.
